@@ -1,0 +1,88 @@
+"""``python -m bench``: measure planmath against its peers, print a table, keep the figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from bench import fft_call, fft_sweep, imports, matmul, memory, report
+from bench.comparison import Row, Settings, reason
+from bench.native import mkl
+from bench.verdict import Outcome
+
+RESULTS = Path(__file__).parent / "results" / "cpu.json"
+PEERS = "peers"
+FULL_ROUNDS, QUICK_ROUNDS = 6, 3
+
+
+def main() -> None:
+    arguments = parsed()
+    rounds = QUICK_ROUNDS if arguments.quick else FULL_ROUNDS
+    settings = Settings(rounds, quick=arguments.quick, peers_only=PEERS in arguments.only)
+    rows = selected(settings, [pattern for pattern in arguments.only if pattern != PEERS])
+    bind_mkl()
+    outcomes: list[Outcome] = []
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as cache:
+        # Neither use what an earlier run has tuned, nor leave behind what this one tunes.
+        os.environ["XDG_CACHE_HOME"] = cache
+        try:
+            for place, (name, row) in enumerate(rows.items(), start=1):
+                print(f"[{place}/{len(rows)}, {time.monotonic() - started:.0f} s] {name}", flush=True)
+                outcomes.append(outcome := measured(name, row, settings))
+                print("    " + report.figures(outcome), *outcome.notes, sep="\n    ", flush=True)
+        except KeyboardInterrupt:
+            print("interrupted: what follows is what was measured until then")
+    print("\n" + report.table(outcomes))
+    report.save(arguments.json, outcomes, {"quick": arguments.quick, "only": arguments.only})
+    print(f"\n{time.monotonic() - started:.0f} s; all figures are in {arguments.json}")
+
+
+def measured(name: str, row: Row, settings: Settings) -> Outcome:
+    """The outcome of a row; of one that fails, why: the others are still measured."""
+    try:
+        return row(settings)
+    except Exception as error:
+        return Outcome(name, "s", notes=[f"not measured, {reason(error)}"])
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure planmath against its peers.")
+    only = f"rows by name, beginning or pattern (fft, 'fft/*/c64'); the word {PEERS} leaves planmath out"
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=only)
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, under two minutes")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, metavar="PATH", help=f"default: bench/results/{RESULTS.name}"
+    )
+    return parser.parse_args()
+
+
+def selected(settings: Settings, patterns: Sequence[str]) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for suite in (imports, memory, fft_call, matmul, fft_sweep):
+        rows |= suite.rows(settings)
+    chosen = {
+        name: row
+        for name, row in rows.items()
+        if not patterns or any(name.startswith(pattern) or fnmatch(name, pattern) for pattern in patterns)
+    }
+    if not chosen:
+        raise SystemExit(f"no row is called {' or '.join(patterns)}; the rows are: {', '.join(rows)}")
+    return chosen
+
+
+def bind_mkl() -> None:
+    """Let MKL choose its threading layer before torch is there, as in a program without torch."""
+    try:
+        mkl()
+    except (ImportError, OSError) as error:
+        print(f"MKL is not measured: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Make a row's contenders, check what they compute, time them, judge the row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.contender import PLANMATH, Contender
+from bench.timing import measure
+from bench.verdict import Outcome, Target
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = sorted({1, CORES})  # the numbers of threads at which the peers are tried
+
+# The largest error let through, relative to the largest element of the result. It catches a wrong result, not a
+# result that is a little less accurate: an accumulation of 4096 products in half precision passes.
+TOLERANCE = {
+    "complex128": 1e-12,
+    "float64": 1e-12,
+    "complex64": 1e-5,
+    "float32": 1e-5,
+    "float16": 2e-2,
+    "bfloat16": 4e-2,
+}
+
+# Makes the contenders of one library. What must be freed after the row goes on the stack.
+Maker = Callable[[ExitStack], Iterable[Contender]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured: with how many rounds, at all sizes or a few, with planmath or its peers alone."""
+
+    rounds: int = 6
+    quick: bool = False
+    peers_only: bool = False
+
+    def libraries(self, *names: str) -> list[str]:
+        """Those of the named libraries that take part."""
+        return [name for name in names if not (self.peers_only and name == PLANMATH)]
+
+
+# A row that has not been measured yet.
+Row = Callable[[Settings], Outcome]
+
+
+def threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
+
+
+def compare(
+    name: str,
+    makers: Mapping[str, Maker],
+    expected: np.ndarray,
+    dtype: str,
+    targets: Sequence[Target],
+    settings: Settings,
+    everyone: bool = False,
+) -> Outcome:
+    """Measure one row.
+
+    Parameters
+    ----------
+    name
+        The row's name.
+    makers
+        By library, what makes its contenders. A library that cannot be used is left out, with a note.
+    expected
+        The result all contenders must agree on, in double precision.
+    dtype
+        The precision of the work, a key of `TOLERANCE`.
+    targets
+        What the row is judged by.
+    settings
+        How much is measured.
+    everyone
+        See `bench.timing.measure`.
+    """
+    outcome = Outcome(name, "s")
+    with ExitStack() as stack:
+        contenders = []
+        for library in settings.libraries(*makers):
+            try:
+                made = makers[library](stack)
+                contenders.extend(c for c in made if agrees(c, expected, TOLERANCE[dtype], outcome.notes))
+            except Exception as error:  # whatever a library does, the others are still measured
+                outcome.notes.append(f"{library}: left out, {reason(error)}")
+        for timing in measure(contenders, settings.rounds, everyone):
+            label = timing.contender.label
+            outcome.figures[label] = timing.best
+            outcome.raw[label] = {
+                "statement": timing.contender.statement,
+                "calls per repeat": timing.number,
+                "operations per call": timing.contender.operations,
+                "seconds per operation": timing.rounds,
+            }
+    outcome.judge(targets, {contender.label: contender for contender in contenders})
+    return outcome
+
+
+def reason(error: Exception) -> str:
+    """The kind of an error and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def agrees(contender: Contender, expected: np.ndarray, tolerance: float, notes: list[str]) -> bool:
+    """Whether a contender computes what it should; if not, a note says so, and it is not timed."""
+    value = contender.value()
+    scale = np.abs(expected).max()
+    if value.shape == expected.shape and np.allclose(value, expected, rtol=tolerance, atol=tolerance * scale):
+        return True
+    difference = np.abs(value - expected).max() / scale if value.shape == expected.shape else f"shape {value.shape}"
+    notes.append(f"{contender.label}: left out, its result is wrong (relative difference: {difference})")
+    return False

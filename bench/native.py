@@ -1,0 +1,75 @@
+"""The peers' native side: MKL through ctypes, and the number of threads MKL and PyTorch run with."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ROW_MAJOR, NO_TRANSPOSE = 101, 111
+HALF_ONE = 0x3C00  # 1.0 in IEEE half precision
+
+# routine: the ctypes type and the values of alpha = 1 and beta = 0 (MKL takes a half as its 16 bits)
+GEMM_SCALARS: dict[str, tuple[Any, float, float]] = {
+    "cblas_sgemm": (ctypes.c_float, 1.0, 0.0),
+    "cblas_dgemm": (ctypes.c_double, 1.0, 0.0),
+    "cblas_hgemm": (ctypes.c_ushort, HALF_ONE, 0),
+    "cblas_gemm_f16f16f32": (ctypes.c_float, 1.0, 0.0),
+    "cblas_gemm_bf16bf16f32": (ctypes.c_float, 1.0, 0.0),
+}
+
+
+@functools.cache
+def mkl() -> ctypes.CDLL:
+    """The MKL runtime of this environment.
+
+    MKL binds its threading layer at its first call, and where PyTorch has brought GNU's OpenMP by then, it takes that
+    one instead of its own. Asking for the number of threads binds it: call this before anything imports torch.
+    """
+    for file in importlib.metadata.files("mkl") or ():
+        if file.name.startswith(("libmkl_rt.so", "mkl_rt.")):
+            library = ctypes.CDLL(str(file.locate()))
+            library.MKL_Get_Max_Threads()
+            return library
+    raise ImportError("the package mkl is installed without its runtime library mkl_rt")
+
+
+@contextmanager
+def mkl_threads(number: int) -> Iterator[None]:
+    """MKL's threads in the calling thread."""
+    before = mkl().MKL_Set_Num_Threads_Local(number)
+    try:
+        yield
+    finally:
+        mkl().MKL_Set_Num_Threads_Local(before)
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """PyTorch's threads. Its setting can reach MKL through the OpenMP they share, so it must be put back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def gemm(routine: str, a: int, b: int, c: int, m: int, n: int, k: int) -> tuple[Any, tuple[Any, ...]]:
+    """A routine of MKL and its arguments for C = A @ B, all C-contiguous and given by their addresses.
+
+    The arguments are ctypes objects already, so that a call converts nothing.
+    """
+    scalar, one, zero = GEMM_SCALARS[routine]
+    function = mkl()[routine]
+    function.restype = None
+    integer, pointer = ctypes.c_int, ctypes.c_void_p
+    layout = (integer(ROW_MAJOR), integer(NO_TRANSPOSE), integer(NO_TRANSPOSE))
+    extents = (integer(m), integer(n), integer(k))
+    left, right, result = (pointer(a), integer(k)), (pointer(b), integer(n)), (pointer(c), integer(n))
+    return function, (*layout, *extents, scalar(one), *left, *right, scalar(zero), *result)

@@ -1,0 +1,106 @@
+"""The measuring method: contenders side by side, in rounds.
+
+- Every contender of a row is warmed up, then all are timed in turn, round after round: a machine that slows down or is
+  shared slows them all, and not only the one that happened to be running.
+- A turn is an untimed run, then a few repeats; a repeat loops until it has lasted about 2 ms (one call where a call
+  takes longer), well above the resolution of the clock. The turn's figure is the median of its repeats.
+- A contender's time is the best of its turns. Disturbance only ever adds time, so the least disturbed turn is the
+  closest to the cost of the call; the median within a turn keeps one lucky repeat from standing for it.
+- After two rounds those far behind are out; the rounds that remain decide between the others.
+- OpenMP workers spin after a parallel region before they sleep (Intel and LLVM: 200 ms, KMP_BLOCKTIME; GNU and
+  OpenBLAS: less). They would take a core from the next contender: a pause follows whoever leaves such workers.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.contender import Contender
+
+REPEAT_NS = 2_000_000
+TURN_NS = 30_000_000
+MOST_REPEATS = 7
+SETTLE_SECONDS = 0.25
+QUALIFYING_ROUNDS = 2
+BEHIND = 1.5  # out after the qualifying rounds
+HOPELESS = 10.0  # out after the warm-up
+
+
+@dataclass(eq=False)
+class Timing:
+    """One contender's clock: how many calls a repeat makes, and seconds an operation for each repeat of each round."""
+
+    contender: Contender
+    number: int = 1
+    rounds: list[list[float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._loop = self.contender.loop()
+
+    @property
+    def best(self) -> float:
+        return min(median(repeats) for repeats in self.rounds)
+
+    def warm_up(self) -> float:
+        """Find the number of calls in a repeat; seconds an operation took in the last one tried."""
+        with self.contender.within():
+            self._loop(1)  # the first call of all pays for lazy initialisation
+            while (elapsed := self._loop(self.number)) < REPEAT_NS:
+                self.number = max(2 * self.number, min(10 * self.number, self.number * REPEAT_NS // max(elapsed, 1)))
+        self._settle()
+        return self._seconds(elapsed)
+
+    def turn(self) -> None:
+        with self.contender.within():
+            elapsed = self._loop(self.number)
+            repeats = min(MOST_REPEATS, max(1, TURN_NS // elapsed))
+            self.rounds.append([self._seconds(self._loop(self.number)) for _ in range(repeats)])
+        self._settle()
+
+    def _seconds(self, elapsed: int) -> float:
+        return elapsed * 1e-9 / (self.number * self.contender.operations)
+
+    def _settle(self) -> None:
+        if self.contender.spins:
+            time.sleep(SETTLE_SECONDS)
+
+
+def measure(contenders: Iterable[Contender], rounds: int, everyone: bool = False) -> list[Timing]:
+    """Time the contenders side by side.
+
+    Parameters
+    ----------
+    contenders
+        Those to compare; those that leave spinning workers have their turn last.
+    rounds
+        How often each has its turn.
+    everyone
+        Keep those far behind to the last round: the row's target is about one of them.
+    """
+    timings = sorted(map(Timing, contenders), key=lambda timing: timing.contender.spins)
+    collecting = gc.isenabled()
+    gc.disable()  # as timeit does: a collection belongs to no contender
+    try:
+        first = {timing: timing.warm_up() for timing in timings}
+        racing = timings if everyone else in_front(first, HOPELESS)
+        for timing in set(timings).difference(racing):
+            timing.rounds.append([first[timing]])
+        for played in range(rounds):
+            if played == QUALIFYING_ROUNDS and not everyone:
+                racing = in_front({timing: timing.best for timing in racing}, BEHIND)
+            for timing in racing:
+                timing.turn()
+    finally:
+        if collecting:
+            gc.enable()
+    return timings
+
+
+def in_front(seconds: dict[Timing, float], factor: float) -> list[Timing]:
+    """Those within a factor of the fastest, and planmath, whose time is the one asked for."""
+    limit = factor * min(seconds.values(), default=0.0)
+    return [timing for timing, taken in seconds.items() if taken <= limit or timing.contender.ours]

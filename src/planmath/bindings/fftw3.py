@@ -1,0 +1,158 @@
+"""The FFTW3 interface, which FFTW, MKL and NVPL FFT all have.
+
+Names, types and flags are those of FFTW 3.3's ``fftw3.h`` (manual, chapters "FFTW Reference" and "Multi-threaded
+FFTW"). The guru interface with 64-bit sizes is the only one used: it describes every strided transform.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+
+from planmath.bindings import mkl
+from planmath.native.library import Library, in_package
+
+FORWARD, BACKWARD = -1, 1
+MEASURE, DESTROY_INPUT, UNALIGNED, PRESERVE_INPUT, PATIENT, ESTIMATE = 0, 1 << 0, 1 << 1, 1 << 4, 1 << 5, 1 << 6
+
+#: FFTW's kernels want addresses at multiples of 16 bytes (manual, "SIMD alignment and fftw_malloc").
+ALIGNMENT = 16
+
+#: The letter that a function's name carries for each precision.
+PREFIX = {"float32": "fftwf", "float64": "fftw"}
+#: The transforms by kind, as planner and execution functions call them.
+SUFFIX = {"C2C": "dft", "R2C": "dft_r2c", "C2R": "dft_c2r"}
+
+
+class Dimension(ctypes.Structure):
+    """``fftw_iodim64``: an extent, and the strides of operand and result in their own elements."""
+
+    _fields_ = (("n", ctypes.c_ssize_t), ("input_stride", ctypes.c_ssize_t), ("output_stride", ctypes.c_ssize_t))
+
+
+class NativePlan:
+    """A plan of the library, destroyed with this object."""
+
+    __slots__ = ("_destroy", "address")
+
+    def __init__(self, address: int, destroy: object):
+        self.address, self._destroy = address, destroy
+
+    def __del__(self) -> None:
+        with _PLANNER:
+            self._destroy(self.address)  # type: ignore[operator]
+
+
+#: The planners of these libraries keep global state.
+_PLANNER = Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Interface:
+    """One library's implementation of the FFTW3 interface.
+
+    Parameters
+    ----------
+    libraries : dict
+        For each real precision, the library of its functions, and the one of its threading functions.
+    """
+
+    name: str
+    libraries: dict[str, tuple[Library, Library]]
+    needs_alignment: bool
+
+    def missing(self) -> str | None:
+        return next((reason for pair in self.libraries.values() for library in pair if (reason := library.missing)), None)
+
+    @cache  # noqa: B019  (one object a library, alive as long as the process)
+    def planner(self, precision: str, kind: str) -> ctypes._FuncPointer:  # type: ignore[name-defined]
+        library = self.libraries[precision][0]
+        sizes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        tail = [ctypes.c_int, ctypes.c_uint] if kind == "C2C" else [ctypes.c_uint]
+        return library.function(f"{PREFIX[precision]}_plan_guru64_{SUFFIX[kind]}", ctypes.c_void_p, sizes + tail)  # type: ignore[return-value]
+
+    @cache  # noqa: B019
+    def execute_address(self, precision: str, kind: str) -> int:
+        return self.libraries[precision][0].address(f"{PREFIX[precision]}_execute_{SUFFIX[kind]}")
+
+    @cache  # noqa: B019
+    def _thread_setter(self, precision: str) -> object:
+        library = self.libraries[precision][1]
+        if not library.function(f"{PREFIX[precision]}_init_threads", ctypes.c_int, [])():
+            raise OSError(f"{library.name}: threads could not be initialized")
+        return library.function(f"{PREFIX[precision]}_plan_with_nthreads", None, [ctypes.c_int])
+
+    @cache  # noqa: B019
+    def _destroyer(self, precision: str) -> object:
+        return self.libraries[precision][0].function(f"{PREFIX[precision]}_destroy_plan", None, [ctypes.c_void_p])
+
+    def plan(
+        self,
+        precision: str,
+        kind: str,
+        dimensions: Sequence[tuple[int, int, int]],
+        batch: Sequence[tuple[int, int, int]],
+        addresses: tuple[int, int],
+        *,
+        sign: int = FORWARD,
+        flags: int = ESTIMATE,
+        threads: int = 1,
+    ) -> NativePlan | None:
+        """A plan, or None where the library has none for this transform.
+
+        Parameters
+        ----------
+        dimensions, batch : sequence of (extent, operand stride, result stride)
+            The transformed axes in order, and the others.
+        addresses : (int, int)
+            Of operand and result. With ESTIMATE their memory is not touched, only whether they are equal and how they
+            are aligned matters.
+        """
+        dims, howmany = (Dimension * len(dimensions))(*dimensions), (Dimension * len(batch))(*batch)
+        arguments = [len(dimensions), dims, len(batch), howmany, *addresses, *([sign] if kind == "C2C" else []), flags]
+        with _PLANNER:
+            self._thread_setter(precision)(threads)  # type: ignore[operator]
+            address = self.planner(precision, kind)(*arguments)
+        return NativePlan(address, self._destroyer(precision)) if address else None
+
+
+def _fftw(stem: str, symbol: str) -> Library:
+    return Library(
+        "FFTW",
+        lambda: [*in_package("pyfftw", f"pyfftw.libs/lib{stem}-*.so*"), f"lib{stem}.so.3", f"lib{stem}.so"],
+        "install pyFFTW's wheel with: pip install 'planmath[fftw]', or your system's FFTW 3 with its OpenMP libraries",
+        requires=(symbol,),
+        companions=("libgomp-*.so*", f"lib{stem.removesuffix('_omp')}-*.so*"),
+    )
+
+
+def _nvpl(symbol: str) -> Library:
+    return Library(
+        "NVPL FFT",
+        lambda: [*in_package("nvpl", "nvpl/lib/libnvpl_fftw.so*"), "libnvpl_fftw.so.0"],
+        "install it on AArch64 with: pip install 'planmath[cpu]'",
+        requires=(symbol,),
+    )
+
+
+MKL = Interface("MKL", dict.fromkeys(PREFIX, (mkl.LIBRARY, mkl.LIBRARY)), needs_alignment=False)
+FFTW = Interface(
+    "FFTW",
+    {
+        "float32": (_fftw("fftw3f", "fftwf_execute_dft"), _fftw("fftw3f_omp", "fftwf_init_threads")),
+        "float64": (_fftw("fftw3", "fftw_execute_dft"), _fftw("fftw3_omp", "fftw_init_threads")),
+    },
+    needs_alignment=True,
+)
+_NVPL_LIBRARY = _nvpl("fftw_execute_dft")
+NVPL = Interface("NVPL FFT", dict.fromkeys(PREFIX, (_NVPL_LIBRARY, _NVPL_LIBRARY)), needs_alignment=False)
+
+
+@cache
+def fftw_version() -> str:
+    """FFTW's version string, such as 'fftw-3.3.10-sse2-avx'."""
+    library = FFTW.libraries["float64"][0]
+    return ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library.handle, "fftw_version"))).decode()

@@ -1,0 +1,116 @@
+"""Measure every algorithm on the real operands and find the best.
+
+Each candidate is run with its operands in the caches (warm), the usual case of repeated executions; the ones that stay
+in the race are also run after the caches were filled with other data (cold). The warm time ranks them; among those
+within two per cent of the best, which is no more than the noise, the cold time decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core.log import format_seconds
+from planmath.core.provider import Algorithm
+from planmath.core.tuning import Measurement
+
+#: A candidate this many times slower than the best in a first look is measured no further.
+PRUNE_FACTOR = 1.6
+#: A tie: warm times nearer to each other than this are ranked by the cold ones.
+TIE = 1.02
+#: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
+SHORTEST = 200e-6
+#: Seconds after which a slow candidate's repetitions are cut short.
+LONGEST = 0.5
+#: Bytes written to push the operands out of the caches.
+FLUSH = 64 << 20
+
+
+def measure(
+    candidates: Sequence[tuple[Algorithm, Callable[[], Any], float]],
+    *,
+    iterations: int,
+    logger: logging.Logger,
+) -> list[Measurement]:
+    """Measure the candidates and sort them, the best first.
+
+    Parameters
+    ----------
+    candidates : sequence of (algorithm, run, lingers)
+        What to call, and for how many seconds its library's threads keep a CPU busy afterwards.
+    iterations : int
+        Repetitions of those in the race; the fastest counts.
+    """
+    pause = _Pause()
+    counts: dict[Algorithm, int] = {}
+    warm: dict[Algorithm, float] = {}
+    for algorithm, run, lingers in candidates:
+        pause.before(algorithm)
+        run()  # the first call pays for pages and for threads that start
+        counts[algorithm] = _calls_per_repetition(run)
+        warm[algorithm] = min(_time(run, counts[algorithm]) for _ in range(2))
+        pause.after(algorithm, lingers)
+        logger.info("%s: %s at first sight.", algorithm, format_seconds(warm[algorithm]))
+    limit = PRUNE_FACTOR * min(warm.values())
+    racing = [candidate for candidate in candidates if warm[candidate[0]] <= limit]
+    cold: dict[Algorithm, float] = {}
+    for _ in range(2):  # twice, so that a slow moment of the machine does not fall on one candidate alone
+        for algorithm, run, lingers in racing:
+            pause.before(algorithm)
+            run()
+            start = time.perf_counter()
+            for _ in range(max(1, iterations // 2)):
+                warm[algorithm] = min(warm[algorithm], _time(run, counts[algorithm]))
+                if time.perf_counter() - start > LONGEST:
+                    break
+            pause.after(algorithm, lingers)
+    near = TIE * min(warm.values())
+    close = [candidate for candidate in racing if warm[candidate[0]] <= near]
+    if len(close) > 1:
+        flush = np.zeros(FLUSH, np.uint8)
+        for algorithm, run, lingers in close:
+            pause.before(algorithm)
+            cold[algorithm] = min(_time_cold(run, flush) for _ in range(3))
+            pause.after(algorithm, lingers)
+    elif racing:
+        algorithm, run, _ = close[0]
+        cold[algorithm] = _time_cold(run, np.zeros(FLUSH, np.uint8))
+    best_first = sorted(warm, key=lambda a: (warm[a] > near, cold.get(a, 0.0) if warm[a] <= near else warm[a]))
+    return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
+
+
+class _Pause:
+    """Waits until the threads of the library that ran last have gone to sleep, unless the same library runs next."""
+
+    def __init__(self) -> None:
+        self.provider, self.until = "", 0.0
+
+    def before(self, algorithm: Algorithm) -> None:
+        remaining = self.until - time.perf_counter()
+        if remaining > 0 and not (algorithm.provider == self.provider and algorithm.get("threads", 1) > 1):
+            time.sleep(remaining)
+
+    def after(self, algorithm: Algorithm, lingers: float) -> None:
+        self.provider, self.until = algorithm.provider, time.perf_counter() + lingers
+
+
+def _calls_per_repetition(run: Callable[[], Any]) -> int:
+    start = time.perf_counter()
+    run()
+    return max(1, min(1000, int(SHORTEST / max(time.perf_counter() - start, 1e-9))))
+
+
+def _time(run: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def _time_cold(run: Callable[[], Any], flush: np.ndarray) -> float:
+    np.add(flush, 1, out=flush)
+    return _time(run, 1)

@@ -1,0 +1,59 @@
+"""The errors that planmath raises beyond the built-in ones.
+
+Wrong values are `ValueError`, wrong types `TypeError`; everything below derives from a built-in error as well, so that
+programs written for the built-in ones keep working.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InvalidStateError(RuntimeError):
+    """A call came out of order: before `plan`, after the operands were released, or after `free`."""
+
+
+class UnavailableError(RuntimeError):
+    """No provider on this machine can solve the problem; the message has each one's reason."""
+
+
+class UnsupportedLayoutError(ValueError):
+    """An operand's memory layout is one that the operation cannot use without a copy.
+
+    Parameters
+    ----------
+    message : str
+    permutation : sequence of int or None
+        The transposition that, followed by a copy, gives a layout that can be used.
+    axes : sequence of int or None
+        The axes that correspond to the given ones after that transposition.
+    """
+
+    def __init__(self, message: str, permutation: object = None, axes: object = None):
+        super().__init__(message)
+        self.permutation = permutation
+        self.axes = axes
+
+
+class LibraryError(RuntimeError):
+    """A native library reported a failure.
+
+    Parameters
+    ----------
+    function : str
+        The library's function.
+    status : int
+        What it returned.
+    """
+
+    def __init__(self, function: str, status: int):
+        super().__init__(f"{function} failed with status {status}")
+        self.function = function
+        self.status = status
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """Half a sentence that proposes the closest of the names that exist."""
+    names = list(names)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    listing = ", ".join(repr(n) for n in names)
+    return f"did you mean {close[0]!r}? (there are {listing})" if close else f"choose from {listing}"

@@ -1,0 +1,102 @@
+"""Where the work is done."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+
+from planmath.core.errors import nearest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionCPU:
+    """Execute on the CPU.
+
+    Parameters
+    ----------
+    num_threads : int, optional
+        Most threads that an execution may use. Default: the CPUs that this process may run on; small problems use
+        fewer.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> planmath.fft.fft(np.array([1, 0, 0, 0j]), execution=planmath.fft.ExecutionCPU(num_threads=1))
+    array([1.+0.j, 1.+0.j, 1.+0.j, 1.+0.j])
+    """
+
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        n = self.num_threads
+        if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+            raise ValueError(f"num_threads is {n!r}; expected a positive integer, or None for all available CPUs")
+
+    @property
+    def space(self) -> str:
+        return "cpu"
+
+    @property
+    def threads(self) -> int:
+        """The number of threads this stands for on this machine."""
+        return self.num_threads or available_cpus()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionCUDA:
+    """Execute on a CUDA device.
+
+    Parameters
+    ----------
+    device_id : int
+        Number of the device. Operands that are on a device already determine it themselves.
+    """
+
+    device_id: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.device_id, int) or self.device_id < 0:
+            raise ValueError(f"device_id is {self.device_id!r}; expected the number of a CUDA device")
+
+    @property
+    def space(self) -> str:
+        return "cuda"
+
+
+Execution = ExecutionCPU | ExecutionCUDA
+SPACES: dict[str, type[ExecutionCPU] | type[ExecutionCUDA]] = {"cpu": ExecutionCPU, "cuda": ExecutionCUDA}
+
+
+def available_cpus() -> int:
+    """The CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolve_execution(execution: Any, memory_space: str) -> Execution:
+    """The execution space that a user's argument stands for; None follows the operands' memory space."""
+    if isinstance(execution, ExecutionCPU | ExecutionCUDA):
+        return execution
+    parameters: dict[str, Any] = {}
+    if execution is None:
+        name = memory_space
+    elif isinstance(execution, str):
+        name = execution
+    elif isinstance(execution, dict):
+        parameters = dict(execution)
+        name = parameters.pop("name", None)
+        if name is None:
+            raise ValueError(f"execution={execution!r} does not say which space; add a 'name', which is 'cpu' or 'cuda'")
+    else:
+        raise TypeError(
+            f"execution is a {type(execution).__name__}; expected 'cpu', 'cuda', a dict with a 'name', "
+            "or an ExecutionCPU or ExecutionCUDA object"
+        )
+    space = SPACES.get(name)
+    if space is None:
+        raise ValueError(f"execution {name!r} does not exist: {nearest(name, SPACES)}")
+    known = [field.name for field in fields(space)]
+    for key in parameters:
+        if key not in known:
+            raise TypeError(f"execution {name!r} has no parameter {key!r}: {nearest(key, known)}")
+    return space(**parameters)

@@ -1,0 +1,402 @@
+"""The hot path: operands bound to a plan, and the plan run on them.
+
+Everything that can be known when planning is decided before an `Executor` exists. What is left for each call is to
+compare an array with the layout that was planned for (`ArraySlot`), to patch addresses, and to call the library.
+"""
+
+cimport numpy as cnp
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+
+from planmath.native.call cimport Call, pm_call, pm_run, word
+
+from planmath.core.errors import LibraryError
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    static inline PyObject *pm_new_array(PyObject *descr, int nd, const npy_intp *dims, const npy_intp *strides) {
+        Py_INCREF(descr); /* the constructor takes over a reference */
+        return PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)descr, nd, (npy_intp *)dims, (npy_intp *)strides,
+                                    NULL, 0, NULL);
+    }
+    static inline PyObject *pm_descr(PyObject *array) { return (PyObject *)PyArray_DESCR((PyArrayObject *)array); }
+    """
+    object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
+    PyObject *pm_descr(object array)
+
+cdef extern from "numpy/arrayobject.h":
+    int PyArray_CheckExact(object array)
+    bint PyArray_ISALIGNED(cnp.ndarray array)
+    bint PyArray_ISWRITEABLE(cnp.ndarray array)
+
+cdef enum:
+    MAX_DIMS = 64
+    MAX_ARRAYS = 16
+    MAX_CALLS = 12
+    INFO = 20  # logging.INFO
+
+
+cdef class ArraySlot:
+    """The layout that an operand or a result must have, and the operand bound to it.
+
+    Parameters
+    ----------
+    package : core.arrays.Package
+    dtype : object
+        The package's own dtype object.
+    shape, strides : tuple of int
+        Strides count elements.
+    itemsize : int
+        Bytes of an element.
+    device : object, optional
+        The device the array must be on, as the package names it; None on the CPU.
+    writeable : bool
+        Whether the array will be written to.
+    """
+
+    cdef readonly object package, dtype, device
+    cdef readonly tuple shape, strides
+    cdef readonly int itemsize
+    cdef readonly bint writeable
+    cdef readonly object array      # as the user gave it
+    cdef object held                # the same memory, with exactly the planned strides
+    cdef word address
+    cdef word low, high             # bytes spanned, from the address
+    cdef bint numpy, has_conjugate
+    cdef int ndim
+    cdef cnp.npy_intp dims[MAX_DIMS]
+    cdef cnp.npy_intp byte_strides[MAX_DIMS]
+
+    def __init__(self, package, dtype, tuple shape, tuple strides, int itemsize, *, device=None, bint writeable=False):
+        cdef int i
+        if len(shape) > MAX_DIMS:
+            raise ValueError(f"an array of {len(shape)} dimensions; at most {MAX_DIMS} are supported")
+        self.package, self.dtype, self.device = package, dtype, device
+        self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
+        self.numpy = package.name == "numpy"
+        self.has_conjugate = "complex" in str(dtype)
+        self.ndim = len(shape)
+        self.high = itemsize
+        for i in range(self.ndim):
+            self.dims[i] = shape[i]
+            self.byte_strides[i] = strides[i] * itemsize
+            if self.byte_strides[i] < 0:
+                self.low += self.byte_strides[i] * (self.dims[i] - 1)
+            else:
+                self.high += self.byte_strides[i] * (self.dims[i] - 1)
+
+    cdef word address_of(self, object array) except -1:
+        """Address of the array's first element if it has exactly the planned layout, else 0."""
+        cdef int i
+        cdef cnp.ndarray a
+        if self.numpy:
+            if not PyArray_CheckExact(array):
+                return 0
+            a = <cnp.ndarray>array
+            if pm_descr(a) != <PyObject *>self.dtype or cnp.PyArray_NDIM(a) != self.ndim:
+                return 0
+            for i in range(self.ndim):
+                if (cnp.PyArray_DIMS(a)[i] != self.dims[i] or
+                        cnp.PyArray_STRIDES(a)[i] != self.byte_strides[i]):
+                    return 0
+            if not PyArray_ISALIGNED(a) or (self.writeable and not PyArray_ISWRITEABLE(a)):
+                return 0
+            return <word>cnp.PyArray_DATA(a)
+        if type(array) is not self.package.array_type or array.dtype is not self.dtype:
+            return 0
+        if array.shape != self.shape or array.stride() != self.strides:
+            return 0
+        if self.device is None:
+            if not array.is_cpu:
+                return 0
+        elif array.device != self.device:
+            return 0
+        if (self.has_conjugate and array.is_conj()) or array.is_neg():
+            return 0
+        return array.data_ptr()
+
+    cpdef bint bind(self, object array) except -1:
+        """Take the array if it has exactly the planned layout."""
+        cdef word address = self.address_of(array)
+        if address == 0:
+            return False
+        self.address = address
+        self.array = self.held = array
+        return True
+
+    def bind_view(self, array, view):
+        """Take the array through a view of it that has exactly the planned layout."""
+        if not self.bind(view):
+            raise AssertionError("a view was prepared with another layout than the planned one")
+        self.array = array
+
+    def release(self):
+        """Drop the array."""
+        self.address = 0
+        self.array = self.held = None
+
+    cpdef object empty(self):
+        """A new array with the planned layout, its memory not initialized."""
+        if self.numpy:
+            return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
+        return self.package.empty(self.shape, self.strides, self.dtype, self.device)
+
+    def spans_overlap(self, ArraySlot other):
+        """Whether the byte ranges of the two bound arrays meet."""
+        return (self.address + self.low < other.address + other.high and
+                other.address + other.low < self.address + self.high)
+
+    def snapshot(self):
+        """What is bound, to be put back by `restore`."""
+        return self.address, self.array, self.held
+
+    def restore(self, snapshot):
+        self.address, self.array, self.held = snapshot
+
+
+cdef class Program:
+    """What an execution runs: native calls in order, or one Python function.
+
+    Parameters
+    ----------
+    calls : sequence of Call
+        The addresses they refer to are those of the operands, of the results, and of the workspace, in this order.
+    function : callable, optional
+        Called as ``function(operands, results)`` with two tuples of arrays, in place of native calls.
+    release_gil : bool
+        Whether other Python threads may run meanwhile. Work shorter than a microsecond or two is done sooner than the
+        lock is handed over.
+    """
+
+    cdef readonly tuple calls
+    cdef readonly object function
+    cdef readonly bint release_gil
+    cdef const pm_call *native[MAX_CALLS]
+    cdef int n_calls
+
+    def __init__(self, calls=(), *, function=None, bint release_gil=True):
+        cdef int i
+        if len(calls) > MAX_CALLS or bool(calls) == (function is not None):
+            raise ValueError(f"a program is one function or 1 to {MAX_CALLS} calls, not {len(calls)}")
+        self.calls = tuple(calls)
+        self.function = function
+        self.release_gil = release_gil
+        self.n_calls = len(self.calls)
+        for i in range(self.n_calls):
+            self.native[i] = &(<Call>self.calls[i]).native
+
+    cdef int run(self, const word *addresses, int *failed) noexcept nogil:
+        cdef int i, status
+        for i in range(self.n_calls):
+            status = pm_run(self.native[i], addresses)
+            if status:
+                failed[0] = i
+                return status
+        return 0
+
+
+cdef class Executor:
+    """A plan's programs with the operands they run on.
+
+    Parameters
+    ----------
+    operands, results : tuple of ArraySlot
+        `results` is empty where the result replaces the operand number `inplace`.
+    programs : dict
+        From the key that `run` gets (None for the default) to a `Program`.
+    inplace : int
+        Index of the operand that is overwritten with the result, or -1.
+    auxiliary : tuple of str
+        Names of the results after the first.
+    workspace_size : int
+        Bytes of temporary memory, allocated at the first execution and kept.
+    log_levels : dict
+        The logger's own memory of which levels it lets through (`logging.Logger` keeps it current).
+    """
+
+    cdef readonly tuple operands, results, auxiliary
+    cdef readonly dict programs
+    cdef readonly int inplace
+    cdef readonly Py_ssize_t workspace_size
+    cdef public bint ready
+    cdef dict log_levels
+    cdef cnp.ndarray workspace
+    cdef int n_operands, n_results
+    cdef PyObject *slots[MAX_ARRAYS]
+
+    def __init__(self, tuple operands, tuple results, dict programs, *, int inplace=-1, tuple auxiliary=(),
+                 Py_ssize_t workspace_size=0, dict log_levels=None):
+        cdef int i
+        self.operands, self.results, self.programs = operands, results, programs
+        self.inplace, self.auxiliary, self.workspace_size = inplace, auxiliary, workspace_size
+        self.log_levels = {INFO: False} if log_levels is None else log_levels
+        self.n_operands, self.n_results = len(operands), len(results)
+        if self.n_operands + self.n_results >= MAX_ARRAYS:
+            raise ValueError(f"{self.n_operands} operands and {self.n_results} results; "
+                             f"at most {MAX_ARRAYS - 1} arrays are supported")
+        cdef int arrays = self.n_operands + self.n_results
+        for i in range(arrays):
+            self.slots[i] = <PyObject *>(operands[i] if i < self.n_operands else results[i - self.n_operands])
+        for program in programs.values():
+            for call in (<Program?>program).calls:
+                if call.highest_slot > arrays - (workspace_size == 0):
+                    raise ValueError(f"{call.name} refers to array {call.highest_slot} of {arrays}")
+
+    def run(self, key, out):
+        """Run a program, or return None where something is not ordinary: then the caller finds out what it is.
+
+        Ordinary means: the operands are in place, nobody listens to the log, and `out` is None or exactly as planned.
+        """
+        if not self.ready or self.log_levels.get(INFO) is not False:
+            return None
+        return self.execute(key, out)
+
+    cpdef object execute(self, key, out):
+        """Run a program without looking at the log; None where `out` or the key is not as planned."""
+        cdef Program program = <Program>self.programs.get(key)
+        if program is None:
+            return None
+        cdef word addresses[MAX_ARRAYS + 1]
+        cdef PyObject *held[MAX_ARRAYS]
+        cdef ArraySlot slot
+        cdef int i, status, failed = 0
+        cdef object result, first = None
+        cdef list others = None
+        for i in range(self.n_operands):
+            slot = <ArraySlot>self.slots[i]
+            addresses[i] = slot.address
+        if self.inplace >= 0:
+            if out is not None:
+                return None
+            first = (<ArraySlot>self.slots[self.inplace]).array
+        elif self.n_results == 1:
+            slot = <ArraySlot>self.slots[self.n_operands]
+            if out is None:
+                first = slot.empty()
+                addresses[self.n_operands] = slot.address_of(first)
+            else:
+                first = out
+                addresses[self.n_operands] = slot.address_of(out)
+                if addresses[self.n_operands] == 0 or self.overlaps(slot, addresses[self.n_operands]):
+                    return None
+        if self.n_results > 1 or (self.n_results and self.inplace >= 0):
+            others = self.gather(out, addresses)
+            if others is None:
+                return None
+            if self.inplace < 0:
+                first = others[0]
+        if self.workspace_size:
+            if self.workspace is None:
+                self.workspace = allocate(self.workspace_size)
+            addresses[self.n_operands + self.n_results] = <word>cnp.PyArray_DATA(self.workspace)
+        if program.function is not None:
+            program.function(tuple([(<ArraySlot>self.slots[i]).held for i in range(self.n_operands)]),
+                             tuple(others) if others is not None else (first,) if self.n_results else ())
+        elif program.release_gil:
+            workspace = self.workspace  # every array stays alive while other threads may reset this object
+            for i in range(self.n_operands):
+                held[i] = <PyObject *>(<ArraySlot>self.slots[i]).held
+                Py_INCREF(<object>held[i])
+            with nogil:
+                status = program.run(addresses, &failed)
+            for i in range(self.n_operands):
+                Py_DECREF(<object>held[i])
+            if status:
+                raise LibraryError((<Call>program.calls[failed]).name, status)
+        else:
+            status = program.run(addresses, &failed)
+            if status:
+                raise LibraryError((<Call>program.calls[failed]).name, status)
+        if self.auxiliary:
+            return first, dict(zip(self.auxiliary, others if self.inplace >= 0 else others[1:]))
+        return first
+
+    cdef list gather(self, out, word *addresses):
+        """Results of a program with several: new ones, or those of `out` = (result, {name: auxiliary result})."""
+        cdef ArraySlot slot
+        cdef int i
+        cdef list arrays = []
+        given = None
+        if out is not None:
+            if not (type(out) is tuple and len(out) == 2 and type(out[1]) is dict):
+                return None
+            given = ([] if self.inplace >= 0 else [out[0]]) + [out[1].get(name) for name in self.auxiliary]
+        for i in range(self.n_results):
+            slot = <ArraySlot>self.slots[self.n_operands + i]
+            array = slot.empty() if given is None else given[i]
+            addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
+            if addresses[self.n_operands + i] == 0:
+                return None
+            if given is not None and self.overlaps(slot, addresses[self.n_operands + i]):
+                return None
+            arrays.append(array)
+        return arrays
+
+    cdef bint overlaps(self, ArraySlot result, word address):
+        """Whether the result's byte range meets an operand's."""
+        cdef int i
+        cdef ArraySlot operand
+        for i in range(self.n_operands):
+            operand = <ArraySlot>self.slots[i]
+            if (operand.address + operand.low < address + result.high and
+                    address + result.low < operand.address + operand.high):
+                return True
+        return False
+
+    def bind_one(self, int index, array):
+        """Replace an operand by one with exactly its layout; False, and nothing done, where something is not ordinary.
+
+        Once it was False, the caller finds out why, or finds that the log is on.
+        """
+        if index >= self.n_operands or self.log_levels.get(INFO) is not False:
+            return False
+        if not (<ArraySlot>self.slots[index]).bind(array):
+            return False
+        if not self.ready:
+            self.ready = self.complete()
+        return True
+
+    def bind_many(self, tuple arrays):
+        """Replace the operands that are not None, all of them or, with False, none."""
+        cdef word addresses[MAX_ARRAYS]
+        cdef ArraySlot slot
+        cdef int i, n = len(arrays)
+        if n > self.n_operands or self.log_levels.get(INFO) is not False:
+            return False
+        for i in range(n):
+            if arrays[i] is not None:
+                addresses[i] = (<ArraySlot>self.slots[i]).address_of(arrays[i])
+                if addresses[i] == 0:
+                    return False
+        for i in range(n):
+            if arrays[i] is not None:
+                slot = <ArraySlot>self.slots[i]
+                slot.address = addresses[i]
+                slot.array = slot.held = arrays[i]
+        if not self.ready:
+            self.ready = self.complete()
+        return True
+
+    cdef bint complete(self):
+        cdef int i
+        for i in range(self.n_operands):
+            if (<ArraySlot>self.slots[i]).array is None:
+                return False
+        return True
+
+    def release_workspace(self):
+        """Give the temporary memory back; the next execution allocates it again."""
+        self.workspace = None
+
+    def release_operands(self):
+        self.ready = False
+        for slot in self.operands:
+            slot.release()
+
+
+cdef object allocate(Py_ssize_t size):
+    """Uninitialized bytes whose address is a multiple of 64."""
+    cdef cnp.npy_intp length = size + 64
+    cdef cnp.ndarray memory = cnp.PyArray_SimpleNew(1, &length, cnp.NPY_UINT8)
+    return memory[-<word>cnp.PyArray_DATA(memory) % 64:]

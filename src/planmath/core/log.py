@@ -1,0 +1,38 @@
+"""The log of an operation's phases."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Used where options name no logger. It inherits level and handlers from the root logger.
+LOGGER = logging.getLogger("planmath")
+
+
+def levels_of(logger: logging.Logger) -> dict[int, bool]:
+    """The logger's own memory of the levels it lets through, which `logging` empties on every change of a level.
+
+    Looking there costs a tenth of ``logger.isEnabledFor``. Where a logger has no such memory, its answer is asked for
+    on every execution: an empty dictionary means "find out".
+    """
+    logger.isEnabledFor(logging.INFO)
+    return getattr(logger, "_cache", {})
+
+
+@contextmanager
+def phase(logger: logging.Logger, noun: str, name: str) -> Iterator[None]:
+    """Log a phase of an operation's life, and how long it took."""
+    logger.info("= %s %s =", noun, name)
+    start = time.perf_counter()
+    yield
+    logger.info("%s %s took %s.", noun, name.lower(), format_seconds(time.perf_counter() - start))
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds with three digits and the unit that suits them."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"

@@ -1,0 +1,479 @@
+"""The lifecycle of every stateful operation: specify, plan, (autotune), execute again and again, free."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from planmath.core import autotune, tuning
+from planmath.core.arrays import Layout, Package, package_of, same_strides
+from planmath.core.errors import InvalidStateError, UnavailableError
+from planmath.core.executor import ArraySlot, Executor
+from planmath.core.log import LOGGER, format_seconds, levels_of, phase
+from planmath.core.provider import Algorithm, Prepared, Provider, choose_providers
+from planmath.report.tables import table
+
+
+class State(enum.Enum):
+    """Where an operation stands in its life."""
+
+    SPECIFIED = "specified"
+    PLANNED = "planned"
+    RELEASED = "operands released"
+    FREED = "freed"
+
+
+_PLAN_FIRST = "{call}() needs a plan; call plan() first"
+_RESET_FIRST = "{call}() needs operands, and they were released; call {reset}() with new ones first"
+_FREED = "{call}() was called after free(); the object's resources are gone, create a new {noun}"
+
+#: What forbids a call in a state. All other calls are allowed in all other states; `free` always is.
+FORBIDDEN: dict[str, dict[State, str]] = {
+    "plan": {State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "autotune": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "execute": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "reset": {State.FREED: _FREED},
+    "release": {State.FREED: _FREED},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was decided for a problem, and why."""
+
+    problem: Any
+    algorithms: tuple[Algorithm, ...]
+    """The candidates, the chosen one first."""
+    prepared: Prepared
+    origin: str
+    """Where the choice came from: the heuristic, the tuning record, autotuning or the user."""
+    passed_over: tuple[str, ...] = ()
+    """Candidates that turned out not to work, each with the reason."""
+    measurements: tuple[tuning.Measurement, ...] = ()
+
+    @property
+    def chosen(self) -> Algorithm:
+        return self.algorithms[0]
+
+
+_NOTHING_TO_RUN = Executor((), (), {})
+
+
+class Operation:
+    """What all stateful operations share; each one adds its signature, its problem and its providers.
+
+    A subclass fills ``_slots`` (name of each operand -> `ArraySlot`, in the order in which programs see them), and
+    defines what the abstract methods below say.
+    """
+
+    noun: ClassVar[str]
+    """What messages and the log call the operation."""
+    reset_name: ClassVar[str] = "reset_operands"
+    release_name: ClassVar[str] = "release_operands"
+    invalid_state: ClassVar[type[InvalidStateError]] = InvalidStateError
+
+    _executor: Executor
+    _plan_made: Plan | None
+
+    def __init__(self, options: Any):
+        self._options = options
+        self._logger: logging.Logger = options.logger or LOGGER
+        self._slots: dict[str, ArraySlot] = {}
+        self._package: Package
+        self._executor = _NOTHING_TO_RUN
+        self._plan_made = None
+        self._freed = False
+
+    # What a subclass defines.
+
+    def _providers(self) -> Sequence[Provider]:
+        """All providers of the operation in order of preference."""
+        raise NotImplementedError
+
+    def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
+        """The results of a planned problem, the main one first; without it where it replaces an operand."""
+        raise NotImplementedError
+
+    def _inplace_operand(self) -> str | None:
+        """Name of the operand that the result replaces, if any."""
+        return None
+
+    def _describe(self) -> str:
+        """The problem in half a line, for `repr` and the log."""
+        raise NotImplementedError
+
+    # State.
+
+    @property
+    def state(self) -> State:
+        """Where the object stands in its life."""
+        if self._freed:
+            return State.FREED
+        if any(slot.array is None for slot in self._slots.values()):
+            return State.RELEASED
+        return State.PLANNED if self._plan_made else State.SPECIFIED
+
+    def _require(self, call: str, name: str | None = None) -> None:
+        """Raise the error that the state table has for the call, if it has one."""
+        message = FORBIDDEN[call].get(self.state)
+        if message is not None:
+            raise self.invalid_state(message.format(call=name or call, reset=self.reset_name, noun=self.noun))
+
+    # Operands.
+
+    def _add_operand(self, name: str, array: Any, *, writeable: bool = False) -> Layout:
+        """Take the array as the operand that fixes package, memory space and layout for all later ones."""
+        package = package_of(array, name)
+        if self._slots and package is not self._package:
+            first = next(iter(self._slots))
+            raise TypeError(
+                f"{name} is a {package.name} array and {first} a {self._package.name} one; all operands must belong "
+                "to the same package"
+            )
+        layout = package.layout(array, name)
+        for other_name, other in self._slots.items():
+            other_space = "cpu" if other.device is None else "cuda"
+            if layout.memory_space != other_space:
+                raise ValueError(
+                    f"{name} is in the memory space {layout.memory_space!r} and {other_name} in {other_space!r}; "
+                    "move all operands to the same one"
+                )
+        self._package = package
+        self._slots[name] = self._make_slot(layout, writeable=writeable)
+        self._bind_carefully(name, array)
+        return layout
+
+    def _make_slot(self, layout: Layout, *, writeable: bool = False) -> ArraySlot:
+        return make_slot(self._package, layout, writeable=writeable)
+
+    def _reset(self, arrays: Mapping[str, Any], call: str) -> None:
+        """Replace operands; either all of them or, where one does not fit, none."""
+        self._require("reset", call)
+        if not arrays:
+            raise ValueError(f"{call}() got no operand; pass at least one of {', '.join(self._slots)}")
+        for name in arrays:
+            if name not in self._slots:
+                raise ValueError(f"{name} was given to {call}(), but this {self.noun} was created without it")
+        missing = [n for n, slot in self._slots.items() if slot.array is None and n not in arrays]
+        if missing:
+            raise ValueError(
+                f"{call}() got {', '.join(arrays)} only; after {self.release_name}() it needs all operands: "
+                f"{', '.join(missing)} missing"
+            )
+        before = {name: self._slots[name].snapshot() for name in arrays}
+        try:
+            for name, array in arrays.items():
+                if not self._slots[name].bind(array):
+                    self._bind_carefully(name, array)
+        except BaseException:
+            for name, snapshot in before.items():
+                self._slots[name].restore(snapshot)
+            raise
+        self._executor.ready = self._plan_made is not None
+        if self._logger.isEnabledFor(logging.INFO):
+            self._logger.info("%s: new operands %s.", self.noun, ", ".join(arrays))
+
+    def _bind_carefully(self, name: str, array: Any) -> None:
+        """Bind an array that is not exactly as planned: explain why it does not fit, or bind a view that does."""
+        slot = self._slots[name]
+        slot.bind_view(array, self._view_for(name, slot, array))
+
+    def _view_for(self, name: str, slot: ArraySlot, array: Any) -> Any:
+        """The array's memory with exactly the slot's layout. Raises where the array does not have that layout."""
+        package = package_of(array, name)
+        if package is not slot.package:
+            raise TypeError(f"{name} is a {package.name} array; expected a {slot.package.name} one, as planned")
+        layout = package.layout(array, name)
+        expected = Layout(slot.shape, slot.strides, str(slot.dtype).removeprefix("torch."), *_place(slot))
+        for what, given, planned, mend in (
+            ("dtype", layout.dtype, expected.dtype, f"convert it to {expected.dtype}"),
+            ("shape", layout.shape, expected.shape, f"create a new {self.noun} for another shape"),
+            ("memory space", layout.memory_space, expected.memory_space, "move it there"),
+            ("device", layout.device_id, expected.device_id, "move it there"),
+        ):
+            if given != planned:
+                raise ValueError(f"{name} has the {what} {given}; expected {planned}, as planned: {mend}")
+        if not same_strides(layout.shape, layout.strides, expected.strides):
+            raise ValueError(
+                f"{name} has the strides {layout.strides} (in elements); expected {expected.strides}, as planned: "
+                f"copy it into an array with that layout, or create a new {self.noun} for this one"
+            )
+        if slot.writeable and not package.is_writeable(array):
+            raise ValueError(f"{name} is read-only and would be written to; pass a writeable array")
+        return package.with_strides(array, expected)
+
+    # The phases.
+
+    def _log_specification(self) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            self._logger.info("= %s SPECIFICATION =", self.noun)
+            self._logger.info("%s", self._describe())
+
+    def _make_plan(self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = ()) -> Plan:
+        """Plan the problem for the operands in `slots`, and only then put plan and operands in place of the old ones.
+
+        With algorithms `given`, only these are candidates.
+        """
+        self._require("plan")
+        with phase(self._logger, self.noun, "PLANNING"):
+            providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, problem)}
+            ranked, origin = self._rank(problem, providers, given)
+            passed_over: list[str] = []
+            for position, algorithm in enumerate(ranked):
+                try:
+                    prepared = providers[algorithm.provider].prepare(problem, algorithm)
+                except UnavailableError as error:
+                    passed_over.append(f"{algorithm}: {error}")
+                    self._logger.info("Passed over %s.", passed_over[-1])
+                    continue
+                ranked.insert(0, ranked.pop(position))
+                break
+            else:
+                raise UnavailableError("no provider can solve this problem. " + "; ".join(passed_over))
+            plan = Plan(problem, tuple(ranked), prepared, origin, tuple(passed_over))
+            executor = self._make_executor(plan.problem, prepared, slots)
+            self._slots = dict(slots)
+            self._adopt(plan, executor)
+            self._logger.info("Chosen by %s: %s.", plan.origin, plan.chosen)
+        return plan
+
+    def _rank(
+        self, problem: Any, providers: Mapping[str, Provider], given: Sequence[Algorithm]
+    ) -> tuple[list[Algorithm], str]:
+        """The candidates in the order in which to try them, and where that order comes from."""
+        if given:
+            if unknown := [a for a in given if a.provider not in providers]:
+                raise ValueError(f"algorithm {unknown[0]} is of a provider that cannot solve this problem here")
+            return list(given), "the user"
+        ranked = [a for provider in providers.values() for a in provider.algorithms(problem)]
+        if self._options.tuning:
+            entry = tuning.lookup(self._tuning_key(problem), self._versions(providers))
+            if entry is not None and entry.best in ranked:
+                ranked.insert(0, ranked.pop(ranked.index(entry.best)))
+                return ranked, "the tuning record"
+        return ranked, "the heuristic"
+
+    def _tuning_key(self, problem: Any) -> str:
+        return f"{self.noun} {problem}"
+
+    def _versions(self, providers: Mapping[str, Provider]) -> dict[str, str]:
+        return {name: provider.version() for name, provider in providers.items()}
+
+    def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Executor:
+        results = self._result_slots(problem)
+        inplace = self._inplace_operand()
+        return Executor(
+            tuple(slots.values()),
+            tuple(results.values()),
+            prepared.programs,
+            inplace=-1 if inplace is None else list(slots).index(inplace),
+            auxiliary=tuple(results)[0 if inplace is not None else 1 :],
+            workspace_size=prepared.workspace_size,
+            log_levels=levels_of(self._logger),
+        )
+
+    def _adopt(self, plan: Plan, executor: Executor) -> None:
+        executor.ready = True
+        self._plan_made, self._executor = plan, executor
+
+    def _execute(self, key: Hashable, out: Any) -> Any:
+        """An execution that is not ordinary: it is logged, or `out` needs a closer look, or it is an error."""
+        self._require("execute")
+        target = None if out is None else self._check_out(out)
+        if self._logger.isEnabledFor(logging.INFO):
+            with phase(self._logger, self.noun, "EXECUTION"):
+                self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
+                result = self._executor.execute(key, target)
+        else:
+            result = self._executor.execute(key, target)
+        return result if out is None else out
+
+    def _check_out(self, out: Any) -> Any:
+        """`out` as views with exactly the planned layout. Raises where it does not fit."""
+        assert self._plan_made is not None
+        if (name := self._inplace_operand()) is not None and not self._executor.results:
+            raise ValueError(f"out was given, but the result replaces {name} (options.inplace); leave out away")
+        slots = self._result_slots(self._plan_made.problem)
+        if not self._executor.auxiliary:
+            return self._check_result("out", next(iter(slots.values())), out)
+        if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict)):
+            raise TypeError(
+                f"out is a {type(out).__name__}; expected a tuple of the result and a dict of the auxiliary results "
+                f"{', '.join(self._executor.auxiliary)}"
+            )
+        main, auxiliary = out
+        if set(auxiliary) != set(self._executor.auxiliary):
+            raise ValueError(f"out[1] has the keys {sorted(auxiliary)}; expected {sorted(self._executor.auxiliary)}")
+        views = {
+            name: self._check_result(f"out[1][{name!r}]", slots[name], auxiliary[name]) for name in self._executor.auxiliary
+        }
+        return (main if name is not None else self._check_result("out[0]", next(iter(slots.values())), main)), views
+
+    def _check_result(self, name: str, slot: ArraySlot, array: Any) -> Any:
+        try:
+            view = self._view_for(name, slot, array)
+        except ValueError as error:
+            raise ValueError(f"{error}. {self.noun}.empty_result() makes an array that fits") from None
+        for operand_name, operand in self._slots.items():
+            if self._package.share_memory(array, operand.array):
+                raise ValueError(
+                    f"{name} shares memory with {operand_name}, which is read while {name} is written; "
+                    "pass other memory, or plan with options.inplace"
+                )
+        return view
+
+    def empty_result(self) -> Any:
+        """An uninitialized array, or tuple of array and dictionary, that fits ``execute(out=...)``."""
+        self._require("execute", "empty_result")
+        assert self._plan_made is not None
+        arrays = {name: slot.empty() for name, slot in self._result_slots(self._plan_made.problem).items()}
+        if not self._executor.auxiliary:
+            if not arrays:
+                raise self.invalid_state("empty_result() has nothing to make: the result replaces an operand")
+            return next(iter(arrays.values()))
+        main = next(iter(arrays.values())) if self._inplace_operand() is None else None
+        return main, {name: arrays[name] for name in self._executor.auxiliary}
+
+    def _autotune(self, iterations: int, prune: int | None) -> None:
+        """Measure all candidates on the present operands, adopt the best, and record what was measured."""
+        self._require("autotune")
+        for name, value in (("iterations", iterations), ("prune", prune)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ValueError(f"{name} is {value!r}; expected a positive integer")
+        plan = self._plan_made
+        assert plan is not None
+        with phase(self._logger, self.noun, "AUTOTUNING"):
+            providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
+            slots, out = self._scratch(plan)
+            prepared: dict[Algorithm, Prepared] = {}
+            candidates: list[tuple[Algorithm, Callable[[], Any], float]] = []
+            offered = [a for provider in providers.values() for a in provider.algorithms(plan.problem)]
+            for algorithm in plan.algorithms if plan.origin == "the user" else offered:
+                provider = providers[algorithm.provider]
+                try:
+                    prepared[algorithm] = provider.prepare(plan.problem, algorithm)
+                except UnavailableError as error:
+                    self._logger.info("Passed over %s: %s.", algorithm, error)
+                    continue
+                executor = self._make_executor(plan.problem, prepared[algorithm], slots)
+                run = (lambda executor=executor: executor.execute(None, out))  # noqa: E731
+                candidates.append((algorithm, run, provider.lingers(algorithm)))
+            measured = tuple(autotune.measure(candidates, iterations=iterations, logger=self._logger))
+            best = measured[0].algorithm
+            kept = tuple(m.algorithm for m in measured)[:prune]
+            new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)
+            executor = self._make_executor(new.problem, new.prepared, self._slots)
+            if self._options.tuning and self._options.provider is None and plan.origin != "the user":
+                versions = self._versions(providers)
+                tuning.store(tuning.Entry(self._tuning_key(plan.problem), measured, versions, tuning.today()))
+            self._adopt(new, executor)
+            self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))
+
+    def _scratch(self, plan: Plan) -> tuple[dict[str, ArraySlot], Any]:
+        """Operands and results for measuring, so that the user's own memory is only read."""
+        slots = dict(self._slots)
+        name = self._inplace_operand()
+        if name is not None:
+            slot = slots[name]
+            slots[name] = ArraySlot(
+                slot.package, slot.dtype, slot.shape, slot.strides, slot.itemsize, device=slot.device, writeable=True
+            )
+            layout = Layout(slot.shape, slot.strides, str(slot.dtype).removeprefix("torch."), *_place(slot))
+            slots[name].bind(scratch_like(self._package, slot.array, layout))
+        if name is not None and not self._executor.results:
+            return slots, None
+        out = self.empty_result()
+        return slots, out
+
+    # The end.
+
+    def _release(self) -> None:
+        self._require("release", self.release_name)
+        for slot in self._slots.values():
+            slot.release()
+        self._executor.ready = False
+        self._logger.info("%s: the operands were released.", self.noun)
+
+    def free(self) -> None:
+        """Release the plan, the workspace and the references to the operands. Calling it again does nothing."""
+        if self._freed:
+            return
+        self._freed = True
+        self._executor, self._plan_made = _NOTHING_TO_RUN, None
+        self._slots = {}
+        if self._logger.isEnabledFor(logging.INFO):
+            self._logger.info("= %s RESOURCE RELEASE =", self.noun)
+
+    def __enter__(self) -> Self:
+        if self._freed:
+            raise self.invalid_state(_FREED.format(call="__enter__", noun=self.noun))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.free()
+
+    def __del__(self) -> None:
+        if getattr(self, "_plan_made", None) is not None:
+            warnings.warn(f"unfreed {self!r}; use it in a with statement or call free()", ResourceWarning, source=self)
+            self.free()
+
+    # What it tells.
+
+    def __repr__(self) -> str:
+        if self._freed:
+            return f"<{self.noun}, freed>"
+        plan = f"{self._plan_made.chosen} by {self._plan_made.origin}" if self._plan_made else "not planned"
+        return f"<{self.noun} {self._describe()}, {self.state.value}: {plan}>"
+
+    def report(self) -> str:
+        """What was chosen, why, and what the candidates cost, as text.
+
+        Raises
+        ------
+        InvalidStateError
+            Before `plan` and after `free`.
+        """
+        if self._plan_made is None:
+            raise self.invalid_state(f"report() needs a plan; the object is {self.state.value}")
+        plan = self._plan_made
+        lines = [f"{self.noun} {self._describe()}", f"chosen by {plan.origin}: {plan.chosen}"]
+        if plan.measurements:
+            best = plan.measurements[0].warm
+            rows = [
+                [m.algorithm, format_seconds(m.warm), f"{m.warm / best:.2f}x", format_seconds(m.cold) if m.cold else "-"]
+                for m in plan.measurements
+            ]
+            lines.append(table(["algorithm", "warm", "ratio", "cold"], rows))
+        else:
+            lines.append("candidates: " + ", ".join(map(str, plan.algorithms)))
+        lines += [f"passed over {reason}" for reason in plan.passed_over]
+        return "\n".join(lines)
+
+
+def make_slot(package: Package, layout: Layout, *, writeable: bool = False) -> ArraySlot:
+    """A slot for arrays of the package with this layout."""
+    from planmath.core.arrays import ITEMSIZE
+
+    if layout.dtype not in ITEMSIZE:
+        raise ValueError(f"the dtype {layout.dtype} is not supported; choose from {', '.join(ITEMSIZE)}")
+    return ArraySlot(
+        package, package.dtype(layout.dtype), layout.shape, layout.strides, ITEMSIZE[layout.dtype], writeable=writeable
+    )
+
+
+def scratch_like(package: Package, array: Any, layout: Layout) -> Any:
+    """Memory of its own with the array's values and layout."""
+    span = 1 + sum((n - 1) * abs(step) for n, step in zip(layout.shape, layout.strides, strict=True))
+    start = -sum((n - 1) * step for n, step in zip(layout.shape, layout.strides, strict=True) if step < 0)
+    memory = package.empty((span,), (1,), package.dtype(layout.dtype), None)
+    copy = package.with_strides(memory[start:], layout)
+    copy[...] = array
+    return copy
+
+
+def _place(slot: ArraySlot) -> tuple[str, int | None]:
+    return ("cpu", None) if slot.device is None else ("cuda", slot.device.index)

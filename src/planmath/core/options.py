@@ -1,0 +1,45 @@
+"""Options as objects or dictionaries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from planmath.core.errors import nearest
+
+T = TypeVar("T")
+
+
+def as_options(cls: type[T], value: Any, argument: str = "options") -> T:
+    """`value` as an object of the options class: itself, made from a dictionary, or the default for None."""
+    if value is None:
+        return cls()
+    if isinstance(value, cls):
+        return value
+    if not isinstance(value, dict):
+        raise TypeError(f"{argument} is a {type(value).__name__}; expected a {cls.__name__} or a dict of its fields")
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for key in value:
+        if key not in known:
+            raise TypeError(f"{argument} has no field {key!r}: {nearest(key, known)}")
+    return cls(**value)
+
+
+def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    choices = tuple(choices)
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+        raise ValueError(f"{owner}.{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+
+
+def check_common(options: Any) -> None:
+    """Check the fields that the options of every operation have."""
+    owner = type(options).__name__
+    check_choice(owner, "blocking", options.blocking, ("auto", True))
+    check_choice(owner, "tuning", options.tuning, (True, False))
+    if options.logger is not None and not isinstance(options.logger, logging.Logger):
+        raise TypeError(f"{owner}.logger is a {type(options.logger).__name__}; expected a logging.Logger")
+    if options.provider is not None and not isinstance(options.provider, str):
+        raise TypeError(f"{owner}.provider is {options.provider!r}; expected a provider's name, such as 'mkl'")

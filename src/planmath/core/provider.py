@@ -1,0 +1,99 @@
+"""How a problem gets solved: the contract between an operation and the libraries that serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from planmath.core.errors import UnavailableError, nearest
+from planmath.core.executor import Program
+
+
+class Algorithm(NamedTuple):
+    """One way a provider can solve a problem.
+
+    Parameters
+    ----------
+    provider : str
+        The provider's name.
+    knobs : tuple of (str, int or str)
+        The settings in which the provider's ways differ, by name.
+    """
+
+    provider: str
+    knobs: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.knobs)
+        return f"{self.provider}({settings})" if settings else self.provider
+
+    def get(self, knob: str, default: Any = None) -> Any:
+        return dict(self.knobs).get(knob, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An algorithm made ready for one problem.
+
+    Parameters
+    ----------
+    programs : dict
+        What to run, by the key that the operation's `execute` selects with; None is the default.
+    workspace_size : int
+        Bytes of temporary memory that the programs need.
+    """
+
+    programs: dict[Hashable, Program]
+    workspace_size: int = 0
+
+
+class Provider(Protocol):
+    """One library's way to solve one kind of problem."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Why this machine cannot use it, in words, or None."""
+
+    def version(self) -> str:
+        """The library's version, for the tuning record."""
+
+    def unsupported(self, problem: Any) -> str | None:
+        """Why it cannot solve this problem, in words, or None."""
+
+    def algorithms(self, problem: Any) -> Sequence[Algorithm]:
+        """Its ways to solve the problem, the one expected to be fastest first."""
+
+    def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
+        """Make an algorithm ready. Raises UnavailableError where only the library itself could tell that it cannot."""
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        """Seconds that the library's threads go on spinning after a call, which would disturb a measurement."""
+
+
+def choose_providers(providers: Sequence[Provider], wanted: str | None, problem: Any) -> list[Provider]:
+    """The providers that can solve the problem, in order of preference.
+
+    Raises
+    ------
+    ValueError
+        If the `wanted` provider does not exist.
+    UnavailableError
+        If none can, with the reason of each.
+    """
+    if wanted is not None and wanted not in (names := [p.name for p in providers]):
+        reasons = [f"{p.name} is unavailable: {reason}" for p in providers if (reason := p.unavailable())]
+        raise ValueError(f"provider {wanted!r} does not exist: {nearest(wanted, names)}. " + "; ".join(reasons))
+    usable, reasons = [], []
+    for provider in providers:
+        if wanted is not None and provider.name != wanted:
+            continue
+        reason = provider.unavailable() or provider.unsupported(problem)
+        if reason is None:
+            usable.append(provider)
+        else:
+            reasons.append(f"{provider.name}: {reason}")
+    if not usable:
+        raise UnavailableError("no provider can solve this problem on this machine. " + "; ".join(reasons))
+    return usable

@@ -1,0 +1,254 @@
+"""The record of what was measured, kept on disk for the next process.
+
+The record is one JSON file in the user's cache directory (``$PLANMATH_CACHE_DIR``, else ``$XDG_CACHE_HOME/planmath``,
+else ``~/.cache/planmath``). An entry belongs to one problem on one machine, and counts only as long as the libraries
+that took part are the ones that were measured. Writers replace the file atomically under a lock, so that processes do
+not lose each other's entries; a file that cannot be read is ignored with a warning and replaced by the next writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from planmath.core import remembered
+from planmath.core.execution import available_cpus
+from planmath.core.log import format_seconds
+from planmath.core.provider import Algorithm
+from planmath.report.tables import table
+
+FORMAT = 1
+
+
+class Measurement(NamedTuple):
+    """What one algorithm took, in seconds per execution."""
+
+    algorithm: Algorithm
+    warm: float
+    """With the operands in the caches."""
+    cold: float | None = None
+    """With the caches filled by other data; None where the algorithm was already out of the race."""
+
+
+class Entry(NamedTuple):
+    """One problem's measurements, the best first."""
+
+    problem: str
+    measurements: tuple[Measurement, ...]
+    versions: dict[str, str]
+    date: str
+
+    @property
+    def best(self) -> Algorithm:
+        return self.measurements[0].algorithm
+
+
+class TuningRecordWarning(UserWarning):
+    """The tuning record could not be used; planning goes on without it."""
+
+
+def path() -> Path:
+    """The file that holds the record."""
+    if directory := os.environ.get("PLANMATH_CACHE_DIR"):
+        return Path(directory) / "tuning.json"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "planmath" / "tuning.json"
+
+
+@cache
+def machine() -> str:
+    """What identifies this machine in the record: processor model and number of CPUs."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith(("model name", "CPU part")):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {available_cpus()} CPUs"
+
+
+def lookup(problem: str, versions: Mapping[str, str]) -> Entry | None:
+    """The entry for a problem on this machine, if every library it compared still has the version it had."""
+    entry = _entries_here().get(problem)
+    if entry is None or any(versions.get(name) != version for name, version in entry.versions.items()):
+        return None
+    return entry
+
+
+def store(entry: Entry) -> None:
+    """Add or replace an entry."""
+    with _locked():
+        machines = _read(path())
+        machines.setdefault(machine(), {})[entry.problem] = entry
+        _write(machines, path())
+
+
+def show() -> str:
+    """The record for this machine as a table.
+
+    Examples
+    --------
+    >>> import planmath
+    >>> print(planmath.tuning.show())  # doctest: +SKIP
+    """
+    rows = []
+    for problem, entry in sorted(_entries_here().items()):
+        best = entry.measurements[0]
+        worst = max(m.warm for m in entry.measurements)
+        rows.append(
+            [problem, str(best.algorithm), format_seconds(best.warm), f"{worst / best.warm:.1f}x",
+             len(entry.measurements), entry.date]
+        )  # fmt: skip
+    if not rows:
+        return f"The tuning record {path()} has no entries for this machine ({machine()})."
+    return f"{path()}\n{machine()}\n" + table(["problem", "best", "warm", "slowest", "measured", "date"], rows)
+
+
+def export(file: str | os.PathLike[str]) -> None:
+    """Write the whole record, of every machine in it, to a file."""
+    _write(_read(path()), Path(file))
+
+
+def import_(file: str | os.PathLike[str]) -> int:
+    """Merge a file written by `export` into the record; its entries win. Returns how many came in.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a tuning record.
+    """
+    try:
+        incoming = _parse(Path(file).read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{os.fspath(file)!r} is not a tuning record written by planmath.tuning.export: {error}") from None
+    with _locked():
+        machines = _read(path())
+        for name, entries in incoming.items():
+            machines.setdefault(name, {}).update(entries)
+        _write(machines, path())
+    return sum(map(len, incoming.values()))
+
+
+def clear() -> None:
+    """Forget everything that was measured."""
+    with _locked():
+        path().unlink(missing_ok=True)
+    _forget()
+
+
+_loaded: tuple[Any, dict[str, Entry]] | None = None
+
+
+def _entries_here() -> dict[str, Entry]:
+    """This machine's entries, read again when the file has changed."""
+    global _loaded
+    file = path()
+    try:
+        stat = file.stat()
+    except OSError:
+        return {}
+    stamp = (file, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    if _loaded is None or _loaded[0] != stamp:
+        _loaded = (stamp, _read(file).get(machine(), {}))
+    return _loaded[1]
+
+
+def _forget() -> None:
+    """Make the next plan look again, also for the operations that stateless calls remember."""
+    global _loaded
+    _loaded = None
+    remembered.clear()
+
+
+def _parse(text: str) -> dict[str, dict[str, Entry]]:
+    content = json.loads(text)
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']!r}, this version of planmath reads {FORMAT}")
+    return {
+        name: {
+            problem: Entry(
+                problem,
+                tuple(
+                    Measurement(Algorithm(m["provider"], tuple(map(tuple, m["knobs"]))), float(m["warm"]), m["cold"])
+                    for m in entry["measurements"]
+                ),
+                dict(entry["versions"]),
+                str(entry["date"]),
+            )
+            for problem, entry in entries.items()
+        }
+        for name, entries in content["machines"].items()
+    }
+
+
+def _read(file: Path) -> dict[str, dict[str, Entry]]:
+    try:
+        return _parse(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        warnings.warn(
+            f"the tuning record {file} cannot be read ({type(error).__name__}: {error}) and is ignored; "
+            "the next autotune replaces it, or remove it with planmath.tuning.clear()",
+            TuningRecordWarning,
+            stacklevel=2,
+        )
+        return {}
+
+
+def _write(machines: Mapping[str, Mapping[str, Entry]], file: Path) -> None:
+    content = {
+        "format": FORMAT,
+        "machines": {
+            name: {
+                problem: {
+                    "measurements": [
+                        {"provider": m.algorithm.provider, "knobs": m.algorithm.knobs, "warm": m.warm, "cold": m.cold}
+                        for m in entry.measurements
+                    ],
+                    "versions": entry.versions,
+                    "date": entry.date,
+                }
+                for problem, entry in entries.items()
+            }
+            for name, entries in machines.items()
+        },
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".new")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            json.dump(content, stream, indent=1)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _forget()
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Keep other processes from writing between our reading and our writing."""
+    directory = path().parent
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "tuning.lock", "w") as lock:
+        try:
+            import fcntl
+        except ImportError:  # Windows: the replacement is atomic all the same, only a simultaneous entry can be lost
+            yield
+            return
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d")

@@ -1,0 +1,533 @@
+"""The stateful transform, and the functions for single use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from planmath.core import remembered
+from planmath.core.arrays import ITEMSIZE, REAL_OF, Layout, contiguous_strides, package_of
+from planmath.core.errors import InvalidStateError
+from planmath.core.execution import Execution, resolve_execution
+from planmath.core.executor import ArraySlot
+from planmath.core.log import LOGGER
+from planmath.core.operation import Operation
+from planmath.core.options import as_options
+from planmath.fft.callbacks import reject_callbacks
+from planmath.fft.options import FFTDirection, FFTOptions, as_direction
+from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
+from planmath.fft.providers import PROVIDERS
+
+
+class InvalidFFTState(InvalidStateError):
+    """A method of `FFT` was called out of order."""
+
+
+class FFT(Operation):
+    """A Fourier transform that is planned once and executed many times.
+
+    Parameters
+    ----------
+    operand : numpy.ndarray or torch.Tensor
+        Of float32, float64, complex64 or complex128, of any shape and strides.
+    axes : sequence of int, optional
+        The axes to transform, in any order and number; for R2C and C2R the last one named is the one whose extent
+        differs between operand and result. Default: all.
+    options : FFTOptions or dict, optional
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
+        Where to compute. Default: where the operand is.
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not describe a transform.
+
+    Notes
+    -----
+    Inverse transforms are not scaled: a forward and an inverse transform multiply by the number of elements
+    transformed. The input of C2R transforms must be Hermitian-symmetric. An object may be used by one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> a = np.arange(8.0).reshape(2, 4) + 0j
+    >>> with planmath.fft.FFT(a, axes=[-1]) as transform:
+    ...     transform.plan()
+    ...     first = transform.execute()
+    ...     transform.reset_operand(2 * a)
+    ...     second = transform.execute()
+    >>> np.allclose(second, 2 * first)
+    True
+    >>> first.round(3)
+    array([[ 6.+0.j, -2.+2.j, -2.+0.j, -2.-2.j],
+           [22.+0.j, -2.+2.j, -2.+0.j, -2.-2.j]])
+    """
+
+    noun = "FFT"
+    reset_name = "reset_operand"
+    release_name = "release_operand"
+    invalid_state = InvalidFFTState
+
+    def __init__(
+        self,
+        operand: Any,
+        /,
+        *,
+        axes: Sequence[int] | None = None,
+        options: FFTOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        stream: Any = None,
+    ):
+        super().__init__(as_options(FFTOptions, options))
+        layout = package_of(operand, "operand").layout(operand, "operand")
+        self._execution = resolve_execution(execution, layout.memory_space)
+        self._problem = specify(layout, axes, self._options, self._execution)
+        self._add_operand("operand", operand, writeable=self._options.inplace)
+        self._log_specification()
+
+    def plan(
+        self, *, prolog: Any = None, epilog: Any = None, stream: Any = None, direction: Any = None
+    ) -> None:
+        """Choose how to compute the transform, and prepare it.
+
+        Parameters
+        ----------
+        prolog, epilog : DeviceCallable, optional
+            Callbacks. Not supported yet.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
+            The only direction that will be executed. Default: C2C transforms are planned for both.
+
+        Raises
+        ------
+        InvalidFFTState
+            After `release_operand` or `free`.
+        UnavailableError
+            If no provider can compute the transform.
+        """
+        reject_callbacks(prolog, epilog)
+        problem = self._problem
+        if direction is not None:
+            problem = problem._replace(directions=(int(self._checked_direction(direction, problem)),))
+        self._make_plan(problem, self._slots)
+
+    def autotune(self, iterations: int = 10, prune: int | None = None, *, stream: Any = None) -> None:
+        """Measure every way of every provider to compute the transform, and adopt the fastest.
+
+        The measurements go into the tuning record, which the next `plan` of the same transform uses.
+
+        Parameters
+        ----------
+        iterations : int
+            Repetitions of each candidate that stays in the race.
+        prune : int, optional
+            How many of the fastest algorithms to keep in `report`. Default: all.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidFFTState
+            Before `plan`, after `release_operand` or `free`.
+        """
+        self._autotune(iterations, prune)
+
+    def execute(
+        self, direction: Any = None, stream: Any = None, release_workspace: bool = False, *, out: Any = None
+    ) -> Any:
+        """Compute the transform.
+
+        Parameters
+        ----------
+        direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
+            Default: what was planned; for C2C forward.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        release_workspace : bool
+            Whether to give temporary memory back afterwards.
+        out : array, optional
+            Where to put the result: same package and place as the operand, with the shape, dtype and strides that
+            `empty_result` gives. Nothing is allocated then.
+
+        Returns
+        -------
+        array
+            A new array, or `out`, or for ``options.inplace`` the operand.
+
+        Raises
+        ------
+        InvalidFFTState
+            Before `plan`, after `release_operand` or `free`.
+        ValueError
+            If the direction was not planned, or `out` does not fit.
+        """
+        result = self._executor.run(direction, out)
+        if result is None:
+            result = self._execute_carefully(direction, out)
+        if release_workspace:
+            self._executor.release_workspace()
+        return result
+
+    def reset_operand(self, operand: Any, *, stream: Any = None) -> None:
+        """Replace the operand by one with the same package, memory space, dtype, shape and strides.
+
+        Parameters
+        ----------
+        operand : array
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the new operand does not fit; the old one stays then.
+        InvalidFFTState
+            After `free`.
+        """
+        if not self._executor.bind_one(0, operand):
+            self._reset({"operand": operand}, "reset_operand")
+
+    def reset_operand_unchecked(self, operand: Any, *, stream: Any = None) -> None:
+        """`reset_operand` for callers that know that the operand fits.
+
+        The comparison that keeps a wrong operand from crashing the process costs some nanoseconds and is made here
+        as well.
+        """
+        if not self._executor.bind_one(0, operand):
+            self._reset({"operand": operand}, "reset_operand_unchecked")
+
+    def release_operand(self) -> None:
+        """Drop the reference to the operand; the plan stays, and `reset_operand` brings a new one.
+
+        Raises
+        ------
+        InvalidFFTState
+            After `free`.
+        """
+        self._release()
+
+    @staticmethod
+    def create_key(
+        operand: Any,
+        *,
+        axes: Sequence[int] | None = None,
+        options: FFTOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        prolog: Any = None,
+        epilog: Any = None,
+    ) -> FFTProblem:
+        """A key for a cache of planned transforms: equal keys mean that one plan serves both.
+
+        Parameters are those of `FFT`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from planmath.fft import FFT
+        >>> FFT.create_key(np.zeros((4, 4)), axes=[0]) == FFT.create_key(np.ones((4, 4)), axes=[-2])
+        True
+        """
+        reject_callbacks(prolog, epilog)
+        layout = package_of(operand, "operand").layout(operand, "operand")
+        return specify(layout, axes, as_options(FFTOptions, options), resolve_execution(execution, layout.memory_space))
+
+    @staticmethod
+    def create_key_from_metadata(
+        shape: Sequence[int],
+        dtype: Any,
+        memory_space: str,
+        *,
+        strides: Sequence[int] | None = None,
+        axes: Sequence[int] | None = None,
+        options: FFTOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        prolog: Any = None,
+        epilog: Any = None,
+    ) -> FFTProblem:
+        """The key of a transform whose operand does not exist yet.
+
+        Parameters
+        ----------
+        shape : sequence of int
+        dtype : str or dtype
+        memory_space : {'cpu', 'cuda'}
+        strides : sequence of int, optional
+            In elements. Default: C order.
+        axes, options, execution, prolog, epilog
+            As for `FFT`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from planmath.fft import FFT
+        >>> FFT.create_key_from_metadata((4, 4), "float64", "cpu") == FFT.create_key(np.zeros((4, 4)))
+        True
+        """
+        reject_callbacks(prolog, epilog)
+        if memory_space not in ("cpu", "cuda"):
+            raise ValueError(f"memory_space is {memory_space!r}; expected 'cpu' or 'cuda'")
+        name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
+        shape = tuple(shape)
+        steps = contiguous_strides(shape) if strides is None else tuple(strides)
+        if len(steps) != len(shape):
+            raise ValueError(f"strides has {len(steps)} numbers and shape {len(shape)}; expected as many")
+        layout = Layout(shape, steps, name, memory_space, None)
+        return specify(layout, axes, as_options(FFTOptions, options), resolve_execution(execution, memory_space))
+
+    def get_key(self, *, prolog: Any = None, epilog: Any = None) -> FFTProblem:
+        """This transform's key, equal to `create_key` of its operand, axes, options and execution."""
+        reject_callbacks(prolog, epilog)
+        return self._problem
+
+    def get_input_layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape, and strides in elements, of the operand."""
+        return self._problem.shape, self._problem.strides
+
+    def get_output_layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape, and strides in elements, of the result."""
+        return self._problem.result_shape, self._problem.result_strides
+
+    def _providers(self) -> Sequence[Any]:
+        return PROVIDERS
+
+    def _result_slots(self, problem: FFTProblem) -> dict[str, ArraySlot]:
+        if problem.inplace:
+            return {}
+        dtype = problem.result_dtype
+        slot = ArraySlot(
+            self._package, self._package.dtype(dtype), problem.result_shape, problem.result_strides, ITEMSIZE[dtype],
+            writeable=True,
+        )  # fmt: skip
+        return {"result": slot}
+
+    def _inplace_operand(self) -> str | None:
+        return "operand" if self._options.inplace else None
+
+    def _describe(self) -> str:
+        p = self._problem
+        place = ", in place" if p.inplace else ""
+        return f"{p.kind} {p.dtype} {p.shape} axes={p.axes}{place} on {p.execution[0]}"
+
+    def _checked_direction(self, direction: Any, problem: FFTProblem) -> FFTDirection:
+        chosen = as_direction(direction)
+        if chosen not in DIRECTIONS_OF[problem.kind]:
+            raise ValueError(f"direction is {chosen.name}; {problem.kind} transforms are {DIRECTIONS_OF[problem.kind][0].name}")
+        return chosen
+
+    def _execute_carefully(self, direction: Any, out: Any) -> Any:
+        self._require("execute")
+        if direction is not None:
+            assert self._plan_made is not None
+            problem = self._plan_made.problem
+            direction = self._checked_direction(direction, problem)
+            if direction not in problem.directions:
+                planned = FFTDirection(problem.directions[0]).name
+                raise ValueError(f"direction is {direction.name}, but plan() was asked for {planned} only; plan again")
+        return self._execute(direction, out)
+
+
+def fft(
+    operand: Any,
+    /,
+    *,
+    axes: Sequence[int] | None = None,
+    direction: Any = None,
+    options: FFTOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    prolog: Any = None,
+    epilog: Any = None,
+    stream: Any = None,
+    check_dtype: str | None = None,
+) -> Any:
+    """Transform a complex array, forward unless `direction` says otherwise.
+
+    Parameters
+    ----------
+    operand : numpy.ndarray or torch.Tensor
+        complex64 or complex128, of any shape and strides.
+    axes, options, execution, stream
+        As for `FFT`.
+    direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
+        Default: forward.
+    prolog, epilog : DeviceCallable, optional
+        Callbacks. Not supported yet.
+    check_dtype : {'complex', 'real'}, optional
+        Which operands to accept. Default: complex.
+
+    Returns
+    -------
+    array
+        Of the operand's shape, dtype and package.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> planmath.fft.fft(np.array([0, 1, 0, 0j])).round(3)
+    array([ 1.+0.j,  0.-1.j, -1.+0.j,  0.+1.j])
+    """
+    direction = -1 if direction is None else direction
+    return _single("fft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog)
+
+
+def ifft(
+    operand: Any,
+    /,
+    *,
+    axes: Sequence[int] | None = None,
+    direction: Any = None,
+    options: FFTOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    prolog: Any = None,
+    epilog: Any = None,
+    stream: Any = None,
+    check_dtype: str | None = None,
+) -> Any:
+    """Transform a complex array, inverse unless `direction` says otherwise. The result is not scaled.
+
+    Parameters are those of `fft`.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> a = np.array([1, 2, 3, 4j])
+    >>> np.allclose(planmath.fft.ifft(planmath.fft.fft(a)) / a.size, a)
+    True
+    """
+    direction = 1 if direction is None else direction
+    return _single("ifft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog)
+
+
+def rfft(
+    operand: Any,
+    /,
+    *,
+    axes: Sequence[int] | None = None,
+    options: FFTOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    prolog: Any = None,
+    epilog: Any = None,
+    stream: Any = None,
+) -> Any:
+    """Transform a real array; the result has the half of the spectrum that determines the other.
+
+    Parameters are those of `fft`, the operand being float32 or float64.
+
+    Returns
+    -------
+    array
+        Complex, with ``n // 2 + 1`` elements along the last transformed axis.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> planmath.fft.rfft(np.array([1.0, 2, 3, 4]))
+    array([10.+0.j, -2.+2.j, -2.+0.j])
+    """
+    return _single("rfft", "real", operand, axes, None, options, execution, prolog, epilog)
+
+
+def irfft(
+    operand: Any,
+    /,
+    *,
+    axes: Sequence[int] | None = None,
+    options: FFTOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    prolog: Any = None,
+    epilog: Any = None,
+    stream: Any = None,
+) -> Any:
+    """Transform a half spectrum back into a real array. The result is not scaled.
+
+    Parameters are those of `fft`. Whether the result has an even or an odd number of elements along the last
+    transformed axis is ``options.last_axis_parity``.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> planmath.fft.irfft(planmath.fft.rfft(np.array([1.0, 2, 3, 4]))) / 4
+    array([1., 2., 3., 4.])
+    """
+    return _single("irfft", "complex", operand, axes, None, options, execution, prolog, epilog)
+
+
+def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", handle: int | None = None) -> int:
+    """Bytes of temporary memory that planmath allocates for executing the transform of this key.
+
+    Parameters
+    ----------
+    key : tuple
+        From `FFT.create_key`, `FFT.create_key_from_metadata` or `FFT.get_key`.
+    technique : {'default', 'refined'}
+        How to estimate on CUDA. On the CPU, both ask the provider that would be chosen.
+    handle : int, optional
+        A cuFFT plan handle; without effect on the CPU.
+    """
+    from planmath.core.provider import choose_providers
+
+    if not isinstance(key, FFTProblem):
+        raise TypeError(f"key is a {type(key).__name__}; expected one made by FFT.create_key")
+    if technique not in ("default", "refined"):
+        raise ValueError(f"technique is {technique!r}; expected 'default' or 'refined'")
+    provider = choose_providers(PROVIDERS, None, key)[0]
+    return provider.prepare(key, provider.algorithms(key)[0]).workspace_size
+
+
+def _single(
+    name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any, prolog: Any, epilog: Any
+) -> Any:  # fmt: skip
+    """Specify, plan and execute, or take over the plan that the last call of the same kind left behind."""
+    if prolog is not None or epilog is not None:
+        reject_callbacks(prolog, epilog)
+    key = None
+    if options is None and not LOGGER.isEnabledFor(logging.INFO):  # who reads the log wants to see the phases
+        key = _memory_key(name, domain, operand, axes, direction, execution)
+    planned = None if key is None else remembered.take(key)
+    if planned is None:
+        planned = _specified(name, domain, operand, axes, options, execution)
+        planned.plan(direction=direction)
+    else:
+        planned.reset_operand(operand)
+    try:
+        result = planned.execute(direction)
+    except BaseException:
+        planned.free()
+        raise
+    if key is None:
+        planned.free()
+    else:
+        planned._executor.release_operands()
+        remembered.put(key, planned)
+    return result
+
+
+def _memory_key(name: str, domain: str, operand: Any, axes: Any, direction: Any, execution: Any) -> Any:
+    """What a call has in common with the next one that can use its plan; None where that cannot be said cheaply."""
+    try:
+        strides = operand.strides if type(operand) is np.ndarray else operand.stride()
+        steps = tuple(execution.items()) if isinstance(execution, dict) else execution
+        key = (name, direction, type(operand), operand.dtype, operand.shape, strides, axes and tuple(axes), steps, domain)
+        hash(key)
+    except (AttributeError, TypeError):
+        return None
+    return key
+
+
+def _specified(name: str, domain: str, operand: Any, axes: Any, options: Any, execution: Any) -> FFT:
+    chosen = as_options(FFTOptions, options)
+    dtype = package_of(operand, "operand").layout(operand, "operand").dtype
+    if domain not in ("complex", "real"):
+        raise ValueError(f"check_dtype is {domain!r}; expected 'complex' or 'real'")
+    if (dtype in REAL_OF) != (domain == "complex"):
+        other = {"fft": "rfft", "rfft": "fft", "irfft": "rfft", "ifft": "rfft"}[name]
+        raise ValueError(f"{name}() got an operand of dtype {dtype}; expected a {domain} one: use {other}() or convert it")
+    if name == "irfft":
+        chosen = replace(chosen, fft_type=chosen.fft_type or "C2R")
+    return FFT(operand, axes=axes, options=chosen, execution=execution)

@@ -1,0 +1,85 @@
+"""Options of the Fourier transforms."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from planmath.core.errors import nearest
+from planmath.core.options import check_choice, check_common
+
+
+class FFTDirection(enum.IntEnum):
+    """Direction of a transform: the sign of the exponent."""
+
+    FORWARD = -1
+    INVERSE = 1
+
+
+#: What a user may write for a direction.
+DIRECTIONS: dict[Any, FFTDirection] = {
+    **{direction.name.lower(): direction for direction in FFTDirection},
+    **{direction.value: direction for direction in FFTDirection},
+}
+
+
+def as_direction(value: Any) -> FFTDirection:
+    """The direction that a user's value stands for."""
+    try:
+        return DIRECTIONS[value.lower() if isinstance(value, str) else value]
+    except (KeyError, TypeError):
+        names = [d.name.lower() for d in FFTDirection]
+        raise ValueError(
+            f"direction is {value!r}; expected an FFTDirection, -1 or 1, or a name: {nearest(value, names)}"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class FFTOptions:
+    """Options of `FFT` and of the functions `fft`, `ifft`, `rfft`, `irfft`.
+
+    Parameters
+    ----------
+    fft_type : {'C2C', 'R2C', 'C2R'}, optional
+        Default: C2C for complex operands, R2C for real ones.
+    inplace : bool
+        Whether the result replaces the operand (C2C only).
+    last_axis_parity : {'even', 'odd'}
+        For C2R, whether the result's last transformed axis has ``2 * (m - 1)`` or ``2 * (m - 1) + 1`` elements, with
+        ``m`` those of the operand.
+    result_layout : {'optimized', 'natural'}
+        Memory order of the result's axes: the operand's for 'natural'; for 'optimized' the transformed axes vary
+        fastest. Ignored for `inplace`.
+    logger : logging.Logger, optional
+        Default: the logger 'planmath', which passes its records on to the root logger.
+    blocking : {'auto', True}
+        When executions on a CUDA device return. On the CPU they return when they are done.
+    allocator : object, optional
+        Draws temporary device memory. Not used on the CPU.
+    provider : str, optional
+        The library to use, such as 'mkl', 'fftw' or 'pocketfft'. Default: the best that can solve the problem.
+    tuning : bool
+        Whether to use, and to add to, the record of what autotuning measured.
+    """
+
+    fft_type: Literal["C2C", "C2R", "R2C"] | None = None
+    inplace: bool = False
+    last_axis_parity: Literal["even", "odd"] = "even"
+    result_layout: Literal["natural", "optimized"] = "optimized"
+    logger: logging.Logger | None = None
+    blocking: Literal["auto", True] = "auto"
+    allocator: Any = None
+    provider: str | None = None
+    tuning: bool = True
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("fft_type", (None, "C2C", "R2C", "C2R")),
+            ("inplace", (False, True)),
+            ("last_axis_parity", ("even", "odd")),
+            ("result_layout", ("optimized", "natural")),
+        ):
+            check_choice("FFTOptions", name, getattr(self, name), choices)
+        check_common(self)

@@ -1,0 +1,179 @@
+"""Transforms by the FFTW3 interface: MKL, NVPL FFT and FFTW itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from planmath.bindings import fftw3
+from planmath.bindings.fftw3 import ALIGNMENT, DESTROY_INPUT, ESTIMATE, MEASURE, PRESERVE_INPUT, UNALIGNED
+from planmath.core.arrays import ITEMSIZE
+from planmath.core.errors import UnavailableError
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.fft.problem import FFTProblem
+from planmath.native.call import Call, Slot
+
+Dimensions = Sequence[tuple[int, int, int]]
+
+#: Below this much work (elements times the logarithm of the length) the Python lock is kept: 1 to 2 µs.
+SMALL_WORK = 6_000
+#: Below this much, more than one thread was never measured to pay (2 CPUs, MKL 2026.0): about 50 µs.
+THREADED_WORK = 200_000
+
+#: With ESTIMATE, planners look at addresses only to see whether the transform is in place and memory aligned.
+OPERAND_STAND_IN, RESULT_STAND_IN = 1 << 20, 1 << 21
+
+
+class FFTW3Provider:
+    """One library's FFTW3 interface as a provider.
+
+    Parameters
+    ----------
+    name : str
+    interface : bindings.fftw3.Interface
+    version : callable
+    spin : float
+        Seconds that the library's threads keep a CPU busy after a call.
+    """
+
+    def __init__(self, name: str, interface: fftw3.Interface, version: Callable[[], str], spin: float = 0.0):
+        self.name, self.version = name, version
+        self._interface, self._spin = interface, spin
+        #: FFTW takes batches of any rank and measures; the other two have one batch axis and no use for measuring.
+        self._is_fftw = interface.needs_alignment
+
+    def unavailable(self) -> str | None:
+        return self._interface.missing()
+
+    def unsupported(self, problem: FFTProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        if problem.precision not in fftw3.PREFIX:
+            return f"it has no transforms of {problem.dtype}"
+        if not self._is_fftw and any(s == 0 and n > 1 for n, s, _ in problem.transformed()):
+            return "it cannot transform an axis along which the operand is broadcast (stride 0)"
+        return None
+
+    def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
+        threads = [1]
+        if problem.threads > 1 and problem.work >= THREADED_WORK:
+            threads.insert(0, problem.threads)
+        rigors = ("estimate", "measure") if self._is_fftw else (None,)
+        return [
+            Algorithm(self.name, (("threads", n), *((("rigor", rigor),) if rigor else ())))
+            for rigor in rigors
+            for n in threads
+        ]
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return self._spin if algorithm.get("threads") > 1 else 0.0
+
+    def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
+        programs: dict[object, Program] = {}
+        workspace = 0
+        for direction in problem.directions:
+            calls, workspace = self._calls(problem, algorithm, direction)
+            program = Program(calls, release_gil=problem.work > SMALL_WORK)
+            programs[direction] = programs[fftw3_name(direction)] = program
+        programs[None] = programs[problem.directions[0]]
+        return Prepared(programs, workspace)
+
+    def _calls(self, problem: FFTProblem, algorithm: Algorithm, direction: int) -> tuple[list[Call], int]:
+        """The native calls that compute the transform, and the bytes of workspace they need."""
+        batch, transformed = problem.batch(), problem.transformed()
+        result = 0 if problem.inplace else 1
+        if not (self._is_fftw and problem.kind == "C2R" and len(transformed) > 1):
+            return [self._transform(problem, algorithm, direction, transformed, batch, Slot(0), Slot(result))], 0
+        # FFTW destroys the operand of such a transform, so it gets a dense copy in the workspace. A transform of no
+        # axes is a copy, which makes FFTW the copier as well.
+        shape = [problem.shape[axis] for axis in problem.axes]
+        dense = _dense([n for n, _, _ in batch] + shape)
+        copy = [(n, s, d) for (n, s, _), d in zip(batch, dense, strict=False)]
+        copy += [(n, problem.strides[axis], d) for n, axis, d in zip(shape, problem.axes, dense[len(batch) :], strict=True)]
+        copied = [(n, d, r) for (n, _, r), d in zip(batch, dense, strict=False)]
+        steps = [(n, d, r) for (n, _, r), d in zip(transformed, dense[len(batch) :], strict=True)]
+        bytes_needed = math.prod(n for n, _, _ in copy) * ITEMSIZE[problem.dtype]
+        return [
+            self._transform(problem._replace(kind="C2C"), algorithm, direction, [], copy, Slot(0), Slot(2)),
+            self._transform(problem, algorithm, direction, steps, copied, Slot(2), Slot(1), destroy=True),
+        ], bytes_needed
+
+    def _transform(
+        self, problem: FFTProblem, algorithm: Algorithm, direction: int, transformed: Dimensions, batch: Dimensions,
+        operand: Slot, result: Slot, *, destroy: bool = False,
+    ) -> Call:  # fmt: skip
+        """One transform with its batch; batch axes that the library does not take become loops around it."""
+        interface, kind, precision = self._interface, problem.kind, problem.precision
+        native, looped = (list(batch), []) if self._is_fftw else _one_batch_axis(batch)
+        flags = DESTROY_INPUT if destroy or problem.inplace else PRESERVE_INPUT
+        in_place = operand.operand == result.operand
+        itemsizes = (ITEMSIZE[problem.dtype], ITEMSIZE[problem.result_dtype])
+        loops = [(n, (s * itemsizes[0], r * itemsizes[1])) for n, s, r in looped]
+        execute = interface.execute_address(precision, kind)
+        arguments: dict[str, object] = {"sign": direction, "threads": algorithm.get("threads")}
+
+        def call(rigor: int, **alternative: object) -> Call:
+            with _memory(rigor, transformed, native, itemsizes, in_place) as addresses:
+                plan = interface.plan(precision, kind, transformed, native, addresses, flags=flags | rigor, **arguments)  # type: ignore[arg-type]
+            if plan is None:
+                raise UnavailableError(
+                    f"{interface.name} has no plan for {len(transformed)} transformed axes with these strides"
+                )
+            return Call(
+                execute, [plan.address, operand, result], name=f"{interface.name} {kind} execution", loops=loops,
+                keep=plan, **alternative,
+            )  # fmt: skip
+
+        rigor = MEASURE if algorithm.get("rigor") == "measure" else ESTIMATE
+        if not interface.needs_alignment:
+            return call(rigor)
+        return call(rigor, unaligned=call(ESTIMATE | UNALIGNED), alignment=ALIGNMENT)
+
+
+def fftw3_name(direction: int) -> str:
+    """The direction as users may write it."""
+    return "forward" if direction == fftw3.FORWARD else "inverse"
+
+
+def _one_batch_axis(batch: Dimensions) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """The longest batch axis that is not broadcast, for the library, and the others, for loops."""
+    candidates = [dim for dim in batch if dim[1] != 0]
+    if not candidates:
+        return [], list(batch)
+    longest = max(candidates, key=lambda dim: dim[0])
+    return [longest], [dim for dim in batch if dim is not longest]
+
+
+def _dense(shape: Sequence[int]) -> list[int]:
+    """C-order strides."""
+    return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+
+
+class _memory:
+    """Addresses for planning: real memory where the planner measures, stand-ins where it only looks at them."""
+
+    def __init__(
+        self, rigor: int, transformed: Dimensions, batch: Dimensions, itemsizes: tuple[int, int], in_place: bool
+    ):
+        self._addresses = (OPERAND_STAND_IN, OPERAND_STAND_IN if in_place else RESULT_STAND_IN)
+        self._arrays: list[np.ndarray] = []
+        if rigor & ESTIMATE:
+            return
+        for side, itemsize in ((1, itemsizes[0]), (2, itemsizes[1]))[: 1 if in_place else 2]:
+            steps = [(dim[0], dim[side]) for dim in (*transformed, *batch)]
+            span = 1 + sum((n - 1) * abs(step) for n, step in steps)
+            start = -sum((n - 1) * step for n, step in steps if step < 0)
+            memory = np.zeros(span * itemsize + 64, np.uint8)
+            offset = -(memory.ctypes.data + start * itemsize) % 64
+            self._arrays.append(memory)
+            address = memory.ctypes.data + offset + start * itemsize
+            self._addresses = (address, address) if side == 1 else (self._addresses[0], address)
+
+    def __enter__(self) -> tuple[int, int]:
+        return self._addresses
+
+    def __exit__(self, *exception: object) -> None:
+        self._arrays.clear()

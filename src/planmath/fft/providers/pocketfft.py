@@ -1,0 +1,81 @@
+"""Transforms by pocketfft, which comes with SciPy and is always there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.fft.problem import FFTProblem
+from planmath.fft.providers.fftw3_interface import THREADED_WORK, fftw3_name
+
+#: pocketfft's number for "do not scale".
+UNSCALED = 0
+
+
+class PocketFFTProvider:
+    name = "pocketfft"
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        import scipy
+
+        return str(scipy.__version__)
+
+    def unsupported(self, problem: FFTProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        return None if problem.precision in ("float32", "float64") else f"it has no transforms of {problem.dtype}"
+
+    def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
+        threads = [1]
+        if problem.threads > 1 and problem.work >= THREADED_WORK:
+            threads.insert(0, problem.threads)
+        return [Algorithm(self.name, (("threads", n),)) for n in threads]
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return 0.0
+
+    def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
+        programs: dict[Any, Program] = {}
+        for direction in problem.directions:
+            function = _transform(problem, direction, algorithm.get("threads"))
+            programs[direction] = programs[fftw3_name(direction)] = Program(function=function)
+        programs[None] = programs[problem.directions[0]]
+        return Prepared(programs)
+
+
+@cache
+def _kernels() -> Any:
+    """The compiled module under scipy.fft, whose functions write into a given array."""
+    from scipy.fft._pocketfft import pypocketfft
+
+    return pypocketfft
+
+
+def _transform(problem: FFTProblem, direction: int, threads: int) -> Callable[[tuple, tuple], None]:
+    kernels, axes, forward = _kernels(), list(problem.axes), direction < 0
+    c2c, r2c, c2r = kernels.c2c, kernels.r2c, kernels.c2r
+    extent = problem.real_shape[problem.axes[-1]]
+
+    def run(operands: tuple[Any], results: tuple[Any, ...]) -> None:
+        operand = _as_numpy(operands[0])
+        result = _as_numpy(results[0]) if results else operand
+        if problem.kind == "C2C":
+            c2c(operand, axes, forward, UNSCALED, result, threads)
+        elif problem.kind == "R2C":
+            r2c(operand, axes, True, UNSCALED, result, threads)
+        else:
+            c2r(operand, axes, extent, False, UNSCALED, result, threads)
+
+    return run
+
+
+def _as_numpy(array: Any) -> np.ndarray:
+    return array if type(array) is np.ndarray else array.detach().numpy()

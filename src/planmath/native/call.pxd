@@ -1,0 +1,27 @@
+from libc.stdint cimport intptr_t
+
+cdef extern from "prepared.h":
+    ctypedef intptr_t word
+    ctypedef struct pm_call:
+        void *function
+        int n_words, n_slots, n_loops, returns_status
+        word words[20]
+        int slot_word[8]
+        int slot_operand[8]
+        word slot_offset[8]
+        word loop_count[16]
+        word loop_step[16][8]
+        word alignment_mask
+        const pm_call *unaligned
+    enum: PM_WORDS
+    enum: PM_SLOTS
+    enum: PM_LOOPS
+    word pm_invoke(void *function, int n, const word *words) nogil
+    int pm_run(const pm_call *call, const word *addresses) nogil
+
+
+cdef class Call:
+    cdef pm_call native
+    cdef readonly str name
+    cdef readonly object keep
+    cdef Call unaligned

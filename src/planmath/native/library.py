@@ -1,0 +1,136 @@
+"""Finding and loading C libraries: the one place where that is done."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+
+class MissingLibraryError(OSError):
+    """A library was not found, or does not have a function that is needed."""
+
+
+@dataclass(eq=False)
+class Library:
+    """A C library that is found and loaded on first use.
+
+    Parameters
+    ----------
+    name : str
+        As planmath's messages and `planmath info` call it.
+    candidates : callable
+        Yields paths or names to try, the preferred first.
+    remedy : str
+        What brings the library to a machine without it.
+    requires : tuple of str
+        Symbols without which the library found is not the one meant.
+    companions : tuple of str
+        Patterns of files beside the library that it needs and would not find by itself.
+    """
+
+    name: str
+    candidates: Callable[[], Iterable[str]]
+    remedy: str
+    requires: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    path: str | None = field(default=None, init=False)
+
+    @cached_property
+    def missing(self) -> str | None:
+        """Why the library cannot be used, in words, or None."""
+        tried = []
+        for candidate in self.candidates():
+            try:
+                for pattern in self.companions if os.path.sep in candidate else ():
+                    for companion in glob.glob(os.path.join(os.path.dirname(candidate), pattern)):
+                        if companion != candidate:
+                            ctypes.CDLL(companion)
+                handle = ctypes.CDLL(candidate)
+            except OSError as error:
+                if os.path.exists(candidate):
+                    tried.append(str(error))
+                continue
+            lacking = [symbol for symbol in self.requires if not hasattr(handle, symbol)]
+            if lacking:
+                tried.append(f"{candidate} lacks {', '.join(lacking)}")
+                continue
+            self._handle, self.path = handle, _loaded_path(candidate, handle, self.requires)
+            return None
+        return f"{self.name} was not found" + (f" ({'; '.join(tried)})" if tried else "") + f": {self.remedy}"
+
+    @property
+    def handle(self) -> ctypes.CDLL:
+        """The loaded library.
+
+        Raises
+        ------
+        MissingLibraryError
+        """
+        if self.missing:
+            raise MissingLibraryError(self.missing)
+        return self._handle
+
+    def function(self, name: str, restype: object = None, argtypes: list[object] | None = None) -> Callable[..., object]:
+        """A function to be called through ctypes, for what is done while planning."""
+        try:
+            function = self.handle[name]  # a new object each time: its types are ours alone
+        except AttributeError:
+            raise MissingLibraryError(f"{self.name} ({self.path}) has no function {name}") from None
+        function.restype, function.argtypes = restype, argtypes
+        return function
+
+    def address(self, name: str) -> int:
+        """A function's address, for prepared calls."""
+        try:
+            return ctypes.cast(self.handle[name], ctypes.c_void_p).value or 0
+        except AttributeError:
+            raise MissingLibraryError(f"{self.name} ({self.path}) has no function {name}") from None
+
+    def has(self, name: str) -> bool:
+        return self.missing is None and hasattr(self.handle, name)
+
+
+def in_package(package: str, *patterns: str) -> list[str]:
+    """Files that match the patterns, relative to the folder that holds an installed package."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    folder = Path(next(iter(spec.submodule_search_locations))).parent
+    return [path for pattern in patterns for path in sorted(glob.glob(str(folder / pattern)))]
+
+
+def in_environment(*names: str) -> list[str]:
+    """Files of this name in the library folder of the Python environment, and of the one it was made from."""
+    folders = dict.fromkeys([sys.prefix, sys.exec_prefix, sys.base_prefix])
+    return [path for f in folders for name in names for path in sorted(glob.glob(os.path.join(f, "lib", name)), reverse=True)]
+
+
+class _DlInfo(ctypes.Structure):
+    _fields_ = (
+        ("dli_fname", ctypes.c_char_p), ("dli_fbase", ctypes.c_void_p),
+        ("dli_sname", ctypes.c_char_p), ("dli_saddr", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+def _loaded_path(candidate: str, handle: ctypes.CDLL, symbols: tuple[str, ...]) -> str:
+    """The file that a library was loaded from, where it was asked for by name only."""
+    if os.path.sep in candidate or not symbols:
+        return candidate
+    try:
+        dladdr = ctypes.CDLL(None).dladdr
+    except (AttributeError, OSError):
+        return candidate
+    info = _DlInfo()
+    if dladdr(ctypes.cast(handle[symbols[0]], ctypes.c_void_p), ctypes.byref(info)) and info.dli_fname:
+        return os.fsdecode(info.dli_fname)
+    return candidate

@@ -1,0 +1,88 @@
+/* A prepared call: a C function and its argument words, some of which are patched with the addresses of the operands
+ * before each invocation. Every function that planmath executes takes integers and pointers only, so on the 64-bit
+ * ABIs of Linux and Windows one trampoline for each number of words serves them all. */
+#ifndef PLANMATH_PREPARED_H
+#define PLANMATH_PREPARED_H
+
+#include <stdint.h>
+#include <string.h>
+
+enum { PM_WORDS = 20, PM_SLOTS = 8, PM_LOOPS = 16 };
+
+typedef intptr_t word;
+
+typedef struct pm_call {
+    void *function;
+    int n_words, n_slots, n_loops, returns_status;
+    word words[PM_WORDS];
+    int slot_word[PM_SLOTS];         /* which word the slot patches */
+    int slot_operand[PM_SLOTS];      /* with which operand's address */
+    word slot_offset[PM_SLOTS];      /* plus how many bytes */
+    word loop_count[PM_LOOPS];       /* nested repetitions, outermost first */
+    word loop_step[PM_LOOPS][PM_SLOTS];
+    word alignment_mask;             /* addresses with any of these bits set need the other call */
+    const struct pm_call *unaligned;
+} pm_call;
+
+#define A(i) a[i]
+#define W word
+static inline word pm_invoke(void *f, int n, const word *a) {
+    switch (n) {
+    case 0: return ((W(*)(void))f)();
+    case 1: return ((W(*)(W))f)(A(0));
+    case 2: return ((W(*)(W, W))f)(A(0), A(1));
+    case 3: return ((W(*)(W, W, W))f)(A(0), A(1), A(2));
+    case 4: return ((W(*)(W, W, W, W))f)(A(0), A(1), A(2), A(3));
+    case 5: return ((W(*)(W, W, W, W, W))f)(A(0), A(1), A(2), A(3), A(4));
+    case 6: return ((W(*)(W, W, W, W, W, W))f)(A(0), A(1), A(2), A(3), A(4), A(5));
+    case 7: return ((W(*)(W, W, W, W, W, W, W))f)(A(0), A(1), A(2), A(3), A(4), A(5), A(6));
+    case 8: return ((W(*)(W, W, W, W, W, W, W, W))f)(A(0), A(1), A(2), A(3), A(4), A(5), A(6), A(7));
+#define FIRST8 A(0), A(1), A(2), A(3), A(4), A(5), A(6), A(7)
+#define W8 W, W, W, W, W, W, W, W
+    case 9: return ((W(*)(W8, W))f)(FIRST8, A(8));
+    case 10: return ((W(*)(W8, W, W))f)(FIRST8, A(8), A(9));
+    case 11: return ((W(*)(W8, W, W, W))f)(FIRST8, A(8), A(9), A(10));
+    case 12: return ((W(*)(W8, W, W, W, W))f)(FIRST8, A(8), A(9), A(10), A(11));
+    case 13: return ((W(*)(W8, W, W, W, W, W))f)(FIRST8, A(8), A(9), A(10), A(11), A(12));
+    case 14: return ((W(*)(W8, W, W, W, W, W, W))f)(FIRST8, A(8), A(9), A(10), A(11), A(12), A(13));
+    case 15: return ((W(*)(W8, W, W, W, W, W, W, W))f)(FIRST8, A(8), A(9), A(10), A(11), A(12), A(13), A(14));
+#define NEXT8 A(8), A(9), A(10), A(11), A(12), A(13), A(14), A(15)
+    case 16: return ((W(*)(W8, W8))f)(FIRST8, NEXT8);
+    case 17: return ((W(*)(W8, W8, W))f)(FIRST8, NEXT8, A(16));
+    case 18: return ((W(*)(W8, W8, W, W))f)(FIRST8, NEXT8, A(16), A(17));
+    case 19: return ((W(*)(W8, W8, W, W, W))f)(FIRST8, NEXT8, A(16), A(17), A(18));
+    default: return ((W(*)(W8, W8, W, W, W, W))f)(FIRST8, NEXT8, A(16), A(17), A(18), A(19));
+    }
+}
+#undef A
+#undef W
+#undef W8
+#undef FIRST8
+#undef NEXT8
+
+/* Runs the call on the operands at `addresses`; returns the first status that is not zero. The words are copied, so
+ * that two threads inside the same call do not see each other's operands. */
+static int pm_run(const pm_call *call, const word *addresses) {
+    word words[PM_WORDS], position[PM_LOOPS];
+    int s, d, status;
+    word misaligned = 0;
+    for (s = 0; s < call->n_slots; s++) misaligned |= addresses[call->slot_operand[s]] + call->slot_offset[s];
+    if (misaligned & call->alignment_mask) call = call->unaligned;
+    memcpy(words, call->words, (size_t)call->n_words * sizeof(word));
+    for (s = 0; s < call->n_slots; s++)
+        words[call->slot_word[s]] = addresses[call->slot_operand[s]] + call->slot_offset[s];
+    for (d = 0; d < call->n_loops; d++) position[d] = 0;
+    for (;;) {
+        status = (int)pm_invoke(call->function, call->n_words, words);
+        if (call->returns_status && status) return status;
+        for (d = call->n_loops - 1; d >= 0; d--) { /* an odometer: the innermost loop turns fastest */
+            for (s = 0; s < call->n_slots; s++) words[call->slot_word[s]] += call->loop_step[d][s];
+            if (++position[d] < call->loop_count[d]) break;
+            for (s = 0; s < call->n_slots; s++)
+                words[call->slot_word[s]] -= call->loop_step[d][s] * call->loop_count[d];
+            position[d] = 0;
+        }
+        if (d < 0) return 0;
+    }
+}
+#endif

@@ -1,0 +1,5 @@
+"""What `autotune` measured: shown, exported, imported and cleared."""
+
+from planmath.core.tuning import TuningRecordWarning, clear, export, import_, path, show
+
+__all__ = ["TuningRecordWarning", "clear", "export", "import_", "path", "show"]

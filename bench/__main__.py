@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import fft_call, fft_sweep, imports, matmul, memory, report
 from bench.comparison import Row, Settings, reason
-from bench.native import mkl
+from bench.native import load_in_order
 from bench.verdict import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
@@ -25,12 +25,13 @@ def main() -> None:
     rounds = QUICK_ROUNDS if arguments.quick else FULL_ROUNDS
     settings = Settings(rounds, quick=arguments.quick, peers_only=PEERS in arguments.only)
     rows = selected(settings, [pattern for pattern in arguments.only if pattern != PEERS])
-    bind_mkl()
+    for missing in load_in_order():
+        print(f"not measured: {missing}")
     outcomes: list[Outcome] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as cache:
         # Neither use what an earlier run has tuned, nor leave behind what this one tunes.
-        os.environ["XDG_CACHE_HOME"] = cache
+        os.environ["PLANMATH_CACHE_DIR"] = cache
         try:
             for place, (name, row) in enumerate(rows.items(), start=1):
                 print(f"[{place}/{len(rows)}, {time.monotonic() - started:.0f} s] {name}", flush=True)
@@ -39,8 +40,9 @@ def main() -> None:
         except KeyboardInterrupt:
             print("interrupted: what follows is what was measured until then")
     print("\n" + report.table(outcomes))
+    print("\n" + report.summary(outcomes))
     report.save(arguments.json, outcomes, {"quick": arguments.quick, "only": arguments.only})
-    print(f"\n{time.monotonic() - started:.0f} s; all figures are in {arguments.json}")
+    print(f"{time.monotonic() - started:.0f} s; all figures are in {arguments.json}")
 
 
 def measured(name: str, row: Row, settings: Settings) -> Outcome:
@@ -48,12 +50,12 @@ def measured(name: str, row: Row, settings: Settings) -> Outcome:
     try:
         return row(settings)
     except Exception as error:
-        return Outcome(name, "s", notes=[f"not measured, {reason(error)}"])
+        return Outcome(name, "s", notes=[f"not measured, {reason(error)}"], unjudged=1)
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure planmath against its peers.")
-    only = f"rows by name, beginning or pattern (fft, 'fft/*/c64'); the word {PEERS} leaves planmath out"
+    only = f"rows whose name begins with this pattern (fft, 'fft/*/c64'); the word {PEERS} leaves planmath out"
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=only)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, under two minutes")
     parser.add_argument(
@@ -69,19 +71,11 @@ def selected(settings: Settings, patterns: Sequence[str]) -> dict[str, Row]:
     chosen = {
         name: row
         for name, row in rows.items()
-        if not patterns or any(name.startswith(pattern) or fnmatch(name, pattern) for pattern in patterns)
+        if not patterns or any(fnmatch(name, pattern + "*") for pattern in patterns)
     }
     if not chosen:
         raise SystemExit(f"no row is called {' or '.join(patterns)}; the rows are: {', '.join(rows)}")
     return chosen
-
-
-def bind_mkl() -> None:
-    """Let MKL choose its threading layer before torch is there, as in a program without torch."""
-    try:
-        mkl()
-    except (ImportError, OSError) as error:
-        print(f"MKL is not measured: {error}")
 
 
 if __name__ == "__main__":

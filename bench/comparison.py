@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.contender import PLANMATH, Contender
-from bench.timing import measure
+from bench.timing import Timing, race
 from bench.verdict import Outcome, Target
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -78,27 +78,32 @@ def compare(
     settings
         How much is measured.
     everyone
-        See `bench.timing.measure`.
+        See `bench.timing.race`.
     """
     outcome = Outcome(name, "s")
     with ExitStack() as stack:
-        contenders = []
+        timings: list[Timing] = []
         for library in settings.libraries(*makers):
             try:
-                made = makers[library](stack)
-                contenders.extend(c for c in made if agrees(c, expected, TOLERANCE[dtype], outcome.notes))
+                for contender in makers[library](stack):
+                    if agrees(contender, expected, TOLERANCE[dtype], outcome.notes):
+                        timings.append(timing := Timing(contender))
+                        timing.warm_up()  # and wait for its workers: the next maker may measure, to plan
             except Exception as error:  # whatever a library does, the others are still measured
                 outcome.notes.append(f"{library}: left out, {reason(error)}")
-        for timing in measure(contenders, settings.rounds, everyone):
+        race(timings, settings.rounds, everyone)
+        for timing in timings:
             label = timing.contender.label
             outcome.figures[label] = timing.best
             outcome.raw[label] = {
                 "statement": timing.contender.statement,
                 "calls per repeat": timing.number,
                 "operations per call": timing.contender.operations,
-                "seconds per operation": timing.rounds,
+                "seconds per operation": timing.rounds or [[timing.first]],
+                **({"plan": timing.contender.plan} if timing.contender.plan else {}),
             }
-    outcome.judge(targets, {contender.label: contender for contender in contenders})
+    if not settings.peers_only:
+        outcome.judge(targets, {timing.contender.label: timing.contender for timing in timings})
     return outcome
 
 

@@ -54,6 +54,10 @@ class Contender:
         A context to run in: sets the number of threads and puts it back.
     operations
         How many operations one run of `statement` does.
+    sums
+        The dtype in which it accumulates, where that is less than single precision.
+    plan
+        What the library chose to do, in its own words.
     """
 
     library: str
@@ -64,6 +68,8 @@ class Contender:
     spins: bool = False
     within: Callable[[], AbstractContextManager[object]] = nullcontext
     operations: int = 1
+    sums: str = ""
+    plan: str = ""
 
     @property
     def label(self) -> str:
@@ -72,6 +78,11 @@ class Contender:
     @property
     def ours(self) -> bool:
         return self.library == PLANMATH
+
+    @property
+    def kind(self) -> tuple[bool, str, str]:
+        """Whether it writes a preallocated result, of what precision, and how it sums: only equals are alike."""
+        return self.into is not None, str(getattr(self.into, "dtype", "")).removeprefix("torch."), self.sums
 
     def loop(self) -> Callable[[int], int]:
         """A function that runs the statement a number of times and returns the nanoseconds it took."""

@@ -52,9 +52,9 @@ def planmath(work: Transform, stack: ExitStack) -> Iterator[Contender]:
     operation.plan()
     operation.autotune()
     y = work.empty()
-    names = {"execute": operation.execute, "y": y}
-    yield Contender("planmath", "execute()", "execute()", names, spins=True)
-    yield Contender("planmath", "execute(out=)", "execute(out=y)", names, into=y, spins=True)
+    names, plan = {"execute": operation.execute, "y": y}, repr(operation)
+    yield Contender("planmath", "execute()", "execute()", names, spins=True, plan=plan)
+    yield Contender("planmath", "execute(out=)", "execute(out=y)", names, into=y, spins=True, plan=plan)
 
 
 def nvmath(work: Transform, stack: ExitStack) -> Iterator[Contender]:
@@ -74,7 +74,7 @@ def pyfftw(work: Transform, stack: ExitStack) -> Iterator[Contender]:
         x, y = work.empty(), work.empty()
         plan = pyfftw.FFTW(x, y, axes=work.axes, threads=number, flags=("FFTW_MEASURE",))
         x[...] = work.x  # planning overwrote it
-        yield Contender("pyFFTW", threads(number), "execute()", {"execute": plan.execute}, into=y)  # does not spin
+        yield Contender("pyFFTW", threads(number), "execute()", {"execute": plan.execute}, into=y, spins=number > 1)
 
 
 def mkl_fft(work: Transform, stack: ExitStack) -> Iterator[Contender]:
@@ -82,7 +82,8 @@ def mkl_fft(work: Transform, stack: ExitStack) -> Iterator[Contender]:
 
     y = work.empty()
     names = {"fft": work.function(mkl_fft), "x": work.x, "y": y}
-    for number in THREADS:
+    # It keeps its last descriptor, which never uses more threads than there were when it was made: many threads first.
+    for number in reversed(THREADS):
         within, spins = partial(mkl_threads, number), number > 1
         yield Contender("mkl_fft", threads(number), "fft(x)", names, within=within, spins=spins)
         form = f"out=, {threads(number)}"

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from bench.comparison import Row, Settings
+from bench.contender import PLANMATH
 from bench.verdict import Outcome, Verdict
 
+ROOT = Path(__file__).parents[1]  # where `python -m bench.memory` finds itself
 LIMIT = 1_000_000  # bytes
 EXECUTES, LIVES = 1_000_000, 10_000
 
@@ -95,13 +97,14 @@ def row(name: str, work: str, settings: Settings) -> Outcome:
     count = WORKS[work][2] // (10 if settings.quick else 1)
     for library in settings.libraries(*MODULES):
         command = [sys.executable, "-m", "bench.memory", work, library, str(count)]
-        process = subprocess.run(command, capture_output=True, text=True)
+        process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         if process.returncode:
             outcome.notes.append(f"{library}: left out, {process.stderr.strip().splitlines()[-1]}")
+            outcome.unjudged += library == PLANMATH
             continue
         label = f"{library} {count} times"
         outcome.figures[label] = outcome.raw[label] = int(process.stdout)
-        if library == "planmath":
+        if library == PLANMATH:
             grown = outcome.figures[label]
             target = "growth under 1 MB" if count == WORKS[work][2] else "growth under 1 MB (fewer times)"
             outcome.verdicts.append(Verdict(label, "", f"{grown / LIMIT:.2f}", target, grown < LIMIT))

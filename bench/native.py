@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import functools
+import importlib
 import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
 ROW_MAJOR, NO_TRANSPOSE = 101, 111
@@ -22,17 +23,31 @@ GEMM_SCALARS: dict[str, tuple[Any, float, float]] = {
 }
 
 
-@functools.cache
-def mkl() -> ctypes.CDLL:
-    """The MKL runtime of this environment.
+def load_in_order() -> list[str]:
+    """Load the libraries whose order of loading decides what is measured; in words, those that are not there.
 
-    MKL binds its threading layer at its first call, and where PyTorch has brought GNU's OpenMP by then, it takes that
-    one instead of its own. Asking for the number of threads binds it: call this before anything imports torch.
+    pyFFTW before MKL: MKL exports FFTW's functions under their own names, and makes its names global at its first call.
+    A pyFFTW that is loaded later finds them before its own, and would have MKL do its work.
+
+    MKL before torch: it binds its threading layer at its first call, and prefers GNU's OpenMP, which torch brings, to
+    its own. A program without torch has the latter.
     """
+    missing = []
+    for load in (partial(importlib.import_module, "pyfftw"), mkl):
+        try:
+            load()
+        except (ImportError, OSError) as error:
+            missing.append(str(error))
+    return missing
+
+
+@cache
+def mkl() -> ctypes.CDLL:
+    """The MKL runtime of this environment, its threading layer bound."""
     for file in importlib.metadata.files("mkl") or ():
         if file.name.startswith(("libmkl_rt.so", "mkl_rt.")):
             library = ctypes.CDLL(str(file.locate()))
-            library.MKL_Get_Max_Threads()
+            library.MKL_Get_Max_Threads()  # any call would do
             return library
     raise ImportError("the package mkl is installed without its runtime library mkl_rt")
 

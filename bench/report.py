@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from bench.comparison import CORES
 from bench.verdict import Outcome, Verdict
 
 PACKAGES = ("planmath", "nvmath-python", "pyFFTW", "mkl_fft", "mkl", "torch", "scipy", "numpy")
-HEADINGS = ("row", "planmath", "", "against", "", "ratio", "target", "", "the others, fastest first")
+HEADINGS = ("row", "planmath", "", "against", "", "ratio", "target", "", "the other libraries' best")
 SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")), "B": ((1e6, "MB"), (1e3, "kB"), (1, "B"))}
 
 
@@ -23,32 +23,58 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """The targets as aligned text, one a line; the figures of a row without any, on a line of its own."""
     lines: list[tuple[str, ...]] = [HEADINGS]
     for outcome in outcomes:
-        verdicts: Sequence[Verdict | None] = outcome.verdicts or [None]
-        lines += [(outcome.name, *cells(outcome, verdict)) for verdict in verdicts]
+        lines += [judged(outcome, verdict) for verdict in outcome.verdicts]
+        if outcome.unjudged or not outcome.verdicts:
+            lines.append(unjudged(outcome))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     justified = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
     return "\n".join("  ".join(line).rstrip() for line in justified)
 
 
-def cells(outcome: Outcome, verdict: Verdict | None) -> tuple[str, ...]:
-    if verdict is None:
-        return ("", "", "", "", "", "", "", figures(outcome))
+def judged(outcome: Outcome, verdict: Verdict) -> tuple[str, ...]:
+    against = quantity(outcome.figures[verdict.against], outcome.unit) if verdict.against else ""
     return (
+        outcome.name,
         verdict.ours.removeprefix("planmath "),
         quantity(outcome.figures[verdict.ours], outcome.unit),
         verdict.against,
-        quantity(outcome.figures[verdict.against], outcome.unit) if verdict.against else "",
+        against,
         verdict.ratio,
         verdict.target,
         "met" if verdict.met else "NOT MET",
-        figures(outcome, without=(verdict.ours, verdict.against)),
+        figures(outcome, of=best_of_each_library(outcome, without=(verdict.ours, verdict.against))),
     )
 
 
-def figures(outcome: Outcome, without: Sequence[str] = ()) -> str:
-    """Every contender's figure, smallest first."""
-    ranked = sorted(outcome.figures.items(), key=lambda item: item[1])
-    return ", ".join(f"{label} {quantity(value, outcome.unit)}" for label, value in ranked if label not in without)
+def unjudged(outcome: Outcome) -> tuple[str, ...]:
+    met = "NOT JUDGED" if outcome.unjudged else ""
+    return (outcome.name, "", "", "", "", "", "", met, figures(outcome, of=best_of_each_library(outcome)))
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
+    met = sum(verdict.met for verdict in verdicts)
+    missing = sum(outcome.unjudged for outcome in outcomes)
+    return f"{met} of {len(verdicts) + missing} targets met" + (f", {missing} could not be judged" if missing else "")
+
+
+def figures(outcome: Outcome, of: Iterable[str] | None = None) -> str:
+    """The figures of the contenders, or of some of them, smallest first."""
+    labels = sorted(outcome.figures if of is None else of, key=outcome.figures.__getitem__)
+    return ", ".join(f"{label} {quantity(outcome.figures[label], outcome.unit)}" for label in labels)
+
+
+def best_of_each_library(outcome: Outcome, without: Sequence[str] = ()) -> list[str]:
+    """The label of each library's best contender, libraries with a label in `without` left out."""
+    best = {
+        library_of(label): label for label in sorted(outcome.figures, key=outcome.figures.__getitem__, reverse=True)
+    }
+    told = {library_of(label) for label in without}
+    return [label for library, label in best.items() if library not in told]
+
+
+def library_of(label: str) -> str:
+    return label.partition(" ")[0]
 
 
 def quantity(value: float, unit: str) -> str:

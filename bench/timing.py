@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -26,16 +26,22 @@ TURN_NS = 30_000_000
 MOST_REPEATS = 7
 SETTLE_SECONDS = 0.25
 QUALIFYING_ROUNDS = 2
-BEHIND = 1.5  # out after the qualifying rounds
-HOPELESS = 10.0  # out after the warm-up
+BEHIND = 1.5  # times the best: out after the qualifying rounds
+HOPELESS = 10  # times the best: out after the warm-up, if a call takes long enough to be worth the saving
+LONG_SECONDS = 0.05
 
 
 @dataclass(eq=False)
 class Timing:
-    """One contender's clock: how many calls a repeat makes, and seconds an operation for each repeat of each round."""
+    """One contender's clock.
+
+    `number` calls make a repeat; an operation took `first` seconds in the warm-up, and `rounds` has the seconds an
+    operation took in each repeat of each turn.
+    """
 
     contender: Contender
     number: int = 1
+    first: float = 0.0
     rounds: list[list[float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -43,16 +49,17 @@ class Timing:
 
     @property
     def best(self) -> float:
-        return min(median(repeats) for repeats in self.rounds)
+        return min(median(repeats) for repeats in self.rounds) if self.rounds else self.first
 
-    def warm_up(self) -> float:
-        """Find the number of calls in a repeat; seconds an operation took in the last one tried."""
+    def warm_up(self) -> None:
+        """Find how many calls make a repeat, and about how long an operation takes."""
         with self.contender.within():
             self._loop(1)  # the first call of all pays for lazy initialisation
             while (elapsed := self._loop(self.number)) < REPEAT_NS:
-                self.number = max(2 * self.number, min(10 * self.number, self.number * REPEAT_NS // max(elapsed, 1)))
+                enough = self.number * REPEAT_NS // max(elapsed, 1) + 1
+                self.number = max(2 * self.number, min(10 * self.number, enough))
+        self.first = self._seconds(elapsed)
         self._settle()
-        return self._seconds(elapsed)
 
     def turn(self) -> None:
         with self.contender.within():
@@ -69,38 +76,36 @@ class Timing:
             time.sleep(SETTLE_SECONDS)
 
 
-def measure(contenders: Iterable[Contender], rounds: int, everyone: bool = False) -> list[Timing]:
-    """Time the contenders side by side.
+def race(timings: Iterable[Timing], rounds: int, everyone: bool = False) -> None:
+    """Time contenders side by side.
 
     Parameters
     ----------
-    contenders
-        Those to compare; those that leave spinning workers have their turn last.
+    timings
+        The contenders, warmed up. Those that leave spinning workers have their turn last.
     rounds
         How often each has its turn.
     everyone
         Keep those far behind to the last round: the row's target is about one of them.
     """
-    timings = sorted(map(Timing, contenders), key=lambda timing: timing.contender.spins)
+    racing = sorted(timings, key=lambda timing: timing.contender.spins)
+    if not everyone:
+        fair = in_front(racing, HOPELESS)
+        racing = [timing for timing in racing if timing in fair or timing.first < LONG_SECONDS]
     collecting = gc.isenabled()
     gc.disable()  # as timeit does: a collection belongs to no contender
     try:
-        first = {timing: timing.warm_up() for timing in timings}
-        racing = timings if everyone else in_front(first, HOPELESS)
-        for timing in set(timings).difference(racing):
-            timing.rounds.append([first[timing]])
         for played in range(rounds):
             if played == QUALIFYING_ROUNDS and not everyone:
-                racing = in_front({timing: timing.best for timing in racing}, BEHIND)
+                racing = in_front(racing, BEHIND)
             for timing in racing:
                 timing.turn()
     finally:
         if collecting:
             gc.enable()
-    return timings
 
 
-def in_front(seconds: dict[Timing, float], factor: float) -> list[Timing]:
+def in_front(timings: Sequence[Timing], factor: float) -> list[Timing]:
     """Those within a factor of the fastest, and planmath, whose time is the one asked for."""
-    limit = factor * min(seconds.values(), default=0.0)
-    return [timing for timing, taken in seconds.items() if taken <= limit or timing.contender.ours]
+    limit = factor * min((timing.best for timing in timings), default=0.0)
+    return [timing for timing in timings if timing.best <= limit or timing.contender.ours]

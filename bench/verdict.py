@@ -33,12 +33,14 @@ class Outcome:
     raw: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    unjudged: int = 0  # targets whose contenders could not be measured: they count as missed
 
     def figures_of(self, library: str) -> list[float]:
         return [figure for label, figure in self.figures.items() if label.partition(" ")[0] == library]
 
     def judge(self, targets: Sequence[Target], contenders: Mapping[str, Contender]) -> None:
         self.verdicts = [verdict for target in targets if (verdict := target(self.figures, contenders))]
+        self.unjudged = len(targets) - len(self.verdicts)
 
 
 def faster(factor: float, ours: str, than: str) -> Target:
@@ -67,8 +69,9 @@ def at_most(factor: float, ours: str, of: str) -> Target:
 def at_most_of_the_best(factor: float) -> Target:
     """Planmath is to take at most `factor` times what the best of the others takes.
 
-    Like is compared with like: if the best of the others writes a preallocated result, so does planmath's contender;
-    if it allocates its result, so does planmath's. Where planmath has no contender of that kind, its best one counts.
+    Like is compared with like: if the best of the others writes a preallocated result, so does planmath's contender,
+    and in the same precision; if it allocates its result, so does planmath's. Where planmath has no contender of that
+    kind, its best one counts.
     """
 
     def judge(figures: Mapping[str, float], contenders: Mapping[str, Contender]) -> Verdict | None:
@@ -77,8 +80,7 @@ def at_most_of_the_best(factor: float) -> Target:
         if not mine or not others:
             return None
         best = min(others, key=figures.__getitem__)
-        in_place = contenders[best].into is not None
-        alike = [label for label in mine if (contenders[label].into is not None) == in_place]
+        alike = [label for label in mine if contenders[label].kind == contenders[best].kind]
         return _time_ratio(figures, min(alike or mine, key=figures.__getitem__), best, factor)
 
     return judge

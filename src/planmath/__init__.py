@@ -3,8 +3,23 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it that runs on the CPU.
 """
 
-from planmath import fft, tuning
+from planmath import bindings, fft, linalg, tuning
+from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
+from planmath.core.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
+from planmath.dropin import install_as_nvmath
 
 __version__ = "0.1.0"
 
-__all__ = ["fft", "tuning"]
+__all__ = [
+    "BaseCUDAMemoryManager",
+    "BaseCUDAMemoryManagerAsync",
+    "ComputeType",
+    "CudaDataType",
+    "LibraryPropertyType",
+    "MemoryPointer",
+    "bindings",
+    "fft",
+    "install_as_nvmath",
+    "linalg",
+    "tuning",
+]

@@ -7,10 +7,12 @@ FFTW"). The guru interface with 64-bit sizes is the only one used: it describes 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
+from threading import RLock
+from typing import Any
 
 from planmath.bindings import mkl
 from planmath.native.library import Library, in_package
@@ -20,6 +22,9 @@ MEASURE, DESTROY_INPUT, UNALIGNED, PRESERVE_INPUT, PATIENT, ESTIMATE = 0, 1 << 0
 
 #: FFTW's kernels want addresses at multiples of 16 bytes (manual, "SIMD alignment and fftw_malloc").
 ALIGNMENT = 16
+
+#: Seconds after which a planner that measures takes the best plan it has.
+PLANNING_SECONDS = 4.0
 
 #: The letter that a function's name carries for each precision.
 PREFIX = {"float32": "fftwf", "float64": "fftw"}
@@ -38,16 +43,19 @@ class NativePlan:
 
     __slots__ = ("_destroy", "address")
 
-    def __init__(self, address: int, destroy: object):
+    def __init__(self, address: int, destroy: Callable[[int], Any]):
         self.address, self._destroy = address, destroy
 
     def __del__(self) -> None:
         with _PLANNER:
-            self._destroy(self.address)  # type: ignore[operator]
+            self._destroy(self.address)
 
 
-#: The planners of these libraries keep global state.
-_PLANNER = Lock()
+#: The planners of these libraries keep global state. The lock is one that its owner may take again, because the garbage
+#: collector can destroy a plan while the same thread makes another; and no fork happens while a planner is at work.
+_PLANNER = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_PLANNER.acquire, after_in_parent=_PLANNER.release, after_in_child=_PLANNER.release)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +76,30 @@ class Interface:
         return next((reason for pair in self.libraries.values() for library in pair if (reason := library.missing)), None)
 
     @cache  # noqa: B019  (one object a library, alive as long as the process)
-    def planner(self, precision: str, kind: str) -> ctypes._FuncPointer:  # type: ignore[name-defined]
+    def planner(self, precision: str, kind: str) -> Callable[..., Any]:
         library = self.libraries[precision][0]
-        sizes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        sizes: list[Any] = [ctypes.c_int, ctypes.c_void_p] * 2 + [ctypes.c_void_p] * 2
         tail = [ctypes.c_int, ctypes.c_uint] if kind == "C2C" else [ctypes.c_uint]
-        return library.function(f"{PREFIX[precision]}_plan_guru64_{SUFFIX[kind]}", ctypes.c_void_p, sizes + tail)  # type: ignore[return-value]
+        return library.function(f"{PREFIX[precision]}_plan_guru64_{SUFFIX[kind]}", ctypes.c_void_p, sizes + tail)
 
     @cache  # noqa: B019
     def execute_address(self, precision: str, kind: str) -> int:
         return self.libraries[precision][0].address(f"{PREFIX[precision]}_execute_{SUFFIX[kind]}")
 
     @cache  # noqa: B019
-    def _thread_setter(self, precision: str) -> object:
+    def _thread_setter(self, precision: str) -> Callable[..., Any]:
         library = self.libraries[precision][1]
         if not library.function(f"{PREFIX[precision]}_init_threads", ctypes.c_int, [])():
             raise OSError(f"{library.name}: threads could not be initialized")
+        _survive_forks(library)
         return library.function(f"{PREFIX[precision]}_plan_with_nthreads", None, [ctypes.c_int])
 
     @cache  # noqa: B019
-    def _destroyer(self, precision: str) -> object:
+    def _time_limiter(self, precision: str) -> Callable[..., Any]:
+        return self.libraries[precision][0].function(f"{PREFIX[precision]}_set_timelimit", None, [ctypes.c_double])
+
+    @cache  # noqa: B019
+    def _destroyer(self, precision: str) -> Callable[..., Any]:
         return self.libraries[precision][0].function(f"{PREFIX[precision]}_destroy_plan", None, [ctypes.c_void_p])
 
     def plan(
@@ -111,12 +124,30 @@ class Interface:
             Of operand and result. With ESTIMATE their memory is not touched, only whether they are equal and how they
             are aligned matters.
         """
-        dims, howmany = (Dimension * len(dimensions))(*dimensions), (Dimension * len(batch))(*batch)
+        dims, howmany = (
+            (Dimension * len(items))(*[Dimension(*item) for item in items]) for items in (dimensions, batch)
+        )
         arguments = [len(dimensions), dims, len(batch), howmany, *addresses, *([sign] if kind == "C2C" else []), flags]
         with _PLANNER:
-            self._thread_setter(precision)(threads)  # type: ignore[operator]
+            self._thread_setter(precision)(threads)
+            if not flags & ESTIMATE:
+                self._time_limiter(precision)(PLANNING_SECONDS)
             address = self.planner(precision, kind)(*arguments)
         return NativePlan(address, self._destroyer(precision)) if address else None
+
+
+#: ``omp_pause_hard`` (OpenMP 5.0, section 3.2.44): threads and what they hold are given back.
+PAUSE_HARD = 2
+
+
+def _survive_forks(library: Library) -> None:
+    """Let GNU's OpenMP runtime give its threads back before each fork: a child that believes to have them waits forever.
+
+    Parent and child start new ones at their next parallel region.
+    """
+    if library.has("omp_pause_resource_all") and hasattr(os, "register_at_fork"):
+        pause = library.function("omp_pause_resource_all", ctypes.c_int, [ctypes.c_int])
+        os.register_at_fork(before=lambda: pause(PAUSE_HARD))
 
 
 def _fftw(stem: str, symbol: str) -> Library:

@@ -20,6 +20,8 @@ from planmath.core.tuning import Measurement
 
 #: A candidate this many times slower than the best in a first look is measured no further.
 PRUNE_FACTOR = 1.6
+#: One whose very first call takes longer than this many seconds and this many times the best is not called again.
+HOPELESS, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
 TIE = 1.02
 #: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
@@ -50,9 +52,12 @@ def measure(
     warm: dict[Algorithm, float] = {}
     for algorithm, run, lingers in candidates:
         pause.before(algorithm)
-        run()  # the first call pays for pages and for threads that start
-        counts[algorithm] = _calls_per_repetition(run)
-        warm[algorithm] = min(_time(run, counts[algorithm]) for _ in range(2))
+        first = _time(run, 1)  # pays for pages and for threads that start
+        if first > HOPELESS and first > HOPELESS_FACTOR * min(warm.values(), default=first):
+            counts[algorithm], warm[algorithm] = 1, first
+        else:
+            counts[algorithm] = _calls_per_repetition(run)
+            warm[algorithm] = min(_time(run, counts[algorithm]) for _ in range(2))
         pause.after(algorithm, lingers)
         logger.info("%s: %s at first sight.", algorithm, format_seconds(warm[algorithm]))
     limit = PRUNE_FACTOR * min(warm.values())

@@ -54,6 +54,7 @@ class LibraryError(RuntimeError):
 def nearest(name: object, names: Iterable[str]) -> str:
     """Half a sentence that proposes the closest of the names that exist."""
     names = list(names)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    lower = {n.lower(): n for n in names}
+    close = [lower[n] for n in difflib.get_close_matches(str(name).lower(), lower, n=1)]
     listing = ", ".join(repr(n) for n in names)
     return f"did you mean {close[0]!r}? (there are {listing})" if close else f"choose from {listing}"

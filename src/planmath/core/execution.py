@@ -92,7 +92,7 @@ def resolve_execution(execution: Any, memory_space: str) -> Execution:
             f"execution is a {type(execution).__name__}; expected 'cpu', 'cuda', a dict with a 'name', "
             "or an ExecutionCPU or ExecutionCUDA object"
         )
-    space = SPACES.get(name)
+    space = SPACES.get(name) if isinstance(name, str) else None
     if space is None:
         raise ValueError(f"execution {name!r} does not exist: {nearest(name, SPACES)}")
     known = [field.name for field in fields(space)]

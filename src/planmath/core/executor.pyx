@@ -5,6 +5,7 @@ compare an array with the layout that was planned for (`ArraySlot`), to patch ad
 """
 
 cimport numpy as cnp
+from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
 from planmath.native.call cimport Call, pm_call, pm_run, word
@@ -25,6 +26,9 @@ cdef extern from *:
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
     PyObject *pm_descr(object array)
 
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItemWithError(object dictionary, object key)
+
 cdef extern from "numpy/arrayobject.h":
     int PyArray_CheckExact(object array)
     bint PyArray_ISALIGNED(cnp.ndarray array)
@@ -33,7 +37,7 @@ cdef extern from "numpy/arrayobject.h":
 cdef enum:
     MAX_DIMS = 64
     MAX_ARRAYS = 16
-    MAX_CALLS = 12
+    MAX_CALLS = 16
     INFO = 20  # logging.INFO
 
 
@@ -142,11 +146,6 @@ cdef class ArraySlot:
             return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
         return self.package.empty(self.shape, self.strides, self.dtype, self.device)
 
-    def spans_overlap(self, ArraySlot other):
-        """Whether the byte ranges of the two bound arrays meet."""
-        return (self.address + self.low < other.address + other.high and
-                other.address + other.low < self.address + self.high)
-
     def snapshot(self):
         """What is bound, to be put back by `restore`."""
         return self.address, self.array, self.held
@@ -211,6 +210,11 @@ cdef class Executor:
         Names of the results after the first.
     workspace_size : int
         Bytes of temporary memory, allocated at the first execution and kept.
+    prologue : Program, optional
+        Runs before the first execution after a `watched` operand was bound, such as a conversion of an operand that
+        does not change between executions.
+    watched : tuple of int
+        Indices of operands.
     log_levels : dict
         The logger's own memory of which levels it lets through (`logging.Logger` keeps it current).
     """
@@ -220,16 +224,20 @@ cdef class Executor:
     cdef readonly int inplace
     cdef readonly Py_ssize_t workspace_size
     cdef public bint ready
+    cdef public bint stale          # the prologue has to run
+    cdef Program prologue
+    cdef tuple watched
     cdef dict log_levels
     cdef cnp.ndarray workspace
     cdef int n_operands, n_results
     cdef PyObject *slots[MAX_ARRAYS]
 
     def __init__(self, tuple operands, tuple results, dict programs, *, int inplace=-1, tuple auxiliary=(),
-                 Py_ssize_t workspace_size=0, dict log_levels=None):
+                 Py_ssize_t workspace_size=0, Program prologue=None, tuple watched=(), dict log_levels=None):
         cdef int i
         self.operands, self.results, self.programs = operands, results, programs
         self.inplace, self.auxiliary, self.workspace_size = inplace, auxiliary, workspace_size
+        self.prologue, self.watched, self.stale = prologue, watched, prologue is not None
         self.log_levels = {INFO: False} if log_levels is None else log_levels
         self.n_operands, self.n_results = len(operands), len(results)
         if self.n_operands + self.n_results >= MAX_ARRAYS:
@@ -250,13 +258,21 @@ cdef class Executor:
         """
         if not self.ready or self.log_levels.get(INFO) is not False:
             return None
-        return self.execute(key, out)
+        return self.perform(key, out, False)
 
-    cpdef object execute(self, key, out):
-        """Run a program without looking at the log; None where `out` or the key is not as planned."""
-        cdef Program program = <Program>self.programs.get(key)
-        if program is None:
+    def execute(self, key, out, bint disjoint=False):
+        """Run a program without looking at the log; None where `out` or the key is not as planned.
+
+        `disjoint` says that `out` is known to share no element with an operand; otherwise they must not even interleave.
+        """
+        return self.perform(key, out, disjoint)
+
+    cdef object perform(self, key, out, bint disjoint):
+        cdef PyObject *found = PyDict_GetItemWithError(self.programs, key)
+        if found == NULL:
+            PyErr_Clear()  # of a key that cannot be hashed
             return None
+        cdef Program program = <Program>found
         cdef word addresses[MAX_ARRAYS + 1]
         cdef PyObject *held[MAX_ARRAYS]
         cdef ArraySlot slot
@@ -267,9 +283,12 @@ cdef class Executor:
             slot = <ArraySlot>self.slots[i]
             addresses[i] = slot.address
         if self.inplace >= 0:
-            if out is not None:
+            if out is not None and not self.n_results:
                 return None
-            first = (<ArraySlot>self.slots[self.inplace]).array
+            slot = <ArraySlot>self.slots[self.inplace]
+            if not disjoint and self.n_operands > 1 and self.overlaps(slot, slot.address, self.inplace):
+                return None
+            first = slot.array
         elif self.n_results == 1:
             slot = <ArraySlot>self.slots[self.n_operands]
             if out is None:
@@ -278,10 +297,12 @@ cdef class Executor:
             else:
                 first = out
                 addresses[self.n_operands] = slot.address_of(out)
-                if addresses[self.n_operands] == 0 or self.overlaps(slot, addresses[self.n_operands]):
+                if addresses[self.n_operands] == 0:
+                    return None
+                if not disjoint and self.overlaps(slot, addresses[self.n_operands], -1):
                     return None
         if self.n_results > 1 or (self.n_results and self.inplace >= 0):
-            others = self.gather(out, addresses)
+            others = self.gather(out, addresses, disjoint)
             if others is None:
                 return None
             if self.inplace < 0:
@@ -290,6 +311,11 @@ cdef class Executor:
             if self.workspace is None:
                 self.workspace = allocate(self.workspace_size)
             addresses[self.n_operands + self.n_results] = <word>cnp.PyArray_DATA(self.workspace)
+        if self.stale:
+            status = self.prologue.run(addresses, &failed)
+            if status:
+                raise LibraryError((<Call>self.prologue.calls[failed]).name, status)
+            self.stale = False
         if program.function is not None:
             program.function(tuple([(<ArraySlot>self.slots[i]).held for i in range(self.n_operands)]),
                              tuple(others) if others is not None else (first,) if self.n_results else ())
@@ -308,39 +334,47 @@ cdef class Executor:
             status = program.run(addresses, &failed)
             if status:
                 raise LibraryError((<Call>program.calls[failed]).name, status)
-        if self.auxiliary:
+        if self.auxiliary and (out is None or self.inplace >= 0):
             return first, dict(zip(self.auxiliary, others if self.inplace >= 0 else others[1:]))
-        return first
+        return first if out is None else out
 
-    cdef list gather(self, out, word *addresses):
+    cdef list gather(self, out, word *addresses, bint disjoint):
         """Results of a program with several: new ones, or those of `out` = (result, {name: auxiliary result})."""
-        cdef ArraySlot slot
-        cdef int i
+        cdef ArraySlot slot, other
+        cdef int i, j
         cdef list arrays = []
         given = None
         if out is not None:
-            if not (type(out) is tuple and len(out) == 2 and type(out[1]) is dict):
+            if not (type(out) is tuple and len(out) == 2 and type(out[1]) is dict and len(out[1]) == len(self.auxiliary)):
                 return None
-            given = ([] if self.inplace >= 0 else [out[0]]) + [out[1].get(name) for name in self.auxiliary]
+            given = [out[0]] + [out[1].get(name) for name in self.auxiliary]
+            if self.inplace >= 0:
+                first = given.pop(0)
+                if first is not None and first is not (<ArraySlot>self.slots[self.inplace]).array:
+                    return None
         for i in range(self.n_results):
             slot = <ArraySlot>self.slots[self.n_operands + i]
             array = slot.empty() if given is None else given[i]
             addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
             if addresses[self.n_operands + i] == 0:
                 return None
-            if given is not None and self.overlaps(slot, addresses[self.n_operands + i]):
-                return None
+            if given is not None and not disjoint:
+                if self.overlaps(slot, addresses[self.n_operands + i], -1):
+                    return None
+                for j in range(i):
+                    other = <ArraySlot>self.slots[self.n_operands + j]
+                    if ranges_meet(slot, addresses[self.n_operands + i], other, addresses[self.n_operands + j]):
+                        return None
             arrays.append(array)
         return arrays
 
-    cdef bint overlaps(self, ArraySlot result, word address):
-        """Whether the result's byte range meets an operand's."""
+    cdef bint overlaps(self, ArraySlot written, word address, int besides):
+        """Whether the byte range that is written to meets that of an operand, other than the one it replaces."""
         cdef int i
-        cdef ArraySlot operand
         for i in range(self.n_operands):
-            operand = <ArraySlot>self.slots[i]
-            if (operand.address + operand.low < address + result.high and
-                    address + result.low < operand.address + operand.high):
+            if i != besides and ranges_meet(
+                written, address, <ArraySlot>self.slots[i], (<ArraySlot>self.slots[i]).address
+            ):
                 return True
         return False
 
@@ -353,6 +387,7 @@ cdef class Executor:
             return False
         if not (<ArraySlot>self.slots[index]).bind(array):
             return False
+        self.stale = self.prologue is not None
         if not self.ready:
             self.ready = self.complete()
         return True
@@ -362,6 +397,7 @@ cdef class Executor:
         cdef word addresses[MAX_ARRAYS]
         cdef ArraySlot slot
         cdef int i, n = len(arrays)
+        cdef bint any_given = False
         if n > self.n_operands or self.log_levels.get(INFO) is not False:
             return False
         for i in range(n):
@@ -369,14 +405,36 @@ cdef class Executor:
                 addresses[i] = (<ArraySlot>self.slots[i]).address_of(arrays[i])
                 if addresses[i] == 0:
                     return False
+                any_given = True
+        if not any_given or not self.ready and self.still_missing(arrays):
+            return False
         for i in range(n):
             if arrays[i] is not None:
                 slot = <ArraySlot>self.slots[i]
                 slot.address = addresses[i]
                 slot.array = slot.held = arrays[i]
+        if self.prologue is not None:
+            self.rebound([i for i in range(n) if arrays[i] is not None])
         if not self.ready:
             self.ready = self.complete()
         return True
+
+    def rebound(self, indices):
+        """Note that operands were bound."""
+        if self.prologue is not None and any([index in self.watched for index in indices]):
+            self.stale = True
+
+    def invalidate(self):
+        """Run the prologue again before the next execution."""
+        self.stale = self.prologue is not None
+
+    cdef bint still_missing(self, tuple arrays):
+        """Whether an operand would be missing with these arrays bound."""
+        cdef int i, n = len(arrays)
+        for i in range(self.n_operands):
+            if (<ArraySlot>self.slots[i]).array is None and (i >= n or arrays[i] is None):
+                return True
+        return False
 
     cdef bint complete(self):
         cdef int i
@@ -388,11 +446,12 @@ cdef class Executor:
     def release_workspace(self):
         """Give the temporary memory back; the next execution allocates it again."""
         self.workspace = None
+        self.invalidate()
 
-    def release_operands(self):
-        self.ready = False
-        for slot in self.operands:
-            slot.release()
+
+cdef bint ranges_meet(ArraySlot a, word at_a, ArraySlot b, word at_b):
+    """Whether arrays of two layouts at these addresses have a byte between their first and last in common."""
+    return at_b + b.low < at_a + a.high and at_a + a.low < at_b + b.high
 
 
 cdef object allocate(Py_ssize_t size):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import logging
+import time
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from planmath.core import autotune, tuning
@@ -66,7 +67,8 @@ _NOTHING_TO_RUN = Executor((), (), {})
 class Operation:
     """What all stateful operations share; each one adds its signature, its problem and its providers.
 
-    A subclass fills ``_slots`` (name of each operand -> `ArraySlot`, in the order in which programs see them), and
+    A subclass fills ``_slots`` (name of each operand -> `ArraySlot`, in the order in which programs see them) and
+    ``_constants`` (arrays of the object's own, such as scale factors, which programs see after the operands), and
     defines what the abstract methods below say.
     """
 
@@ -82,7 +84,9 @@ class Operation:
     def __init__(self, options: Any):
         self._options = options
         self._logger: logging.Logger = options.logger or LOGGER
+        self._began = time.perf_counter()
         self._slots: dict[str, ArraySlot] = {}
+        self._constants: dict[str, ArraySlot] = {}
         self._package: Package
         self._executor = _NOTHING_TO_RUN
         self._plan_made = None
@@ -101,6 +105,10 @@ class Operation:
     def _inplace_operand(self) -> str | None:
         """Name of the operand that the result replaces, if any."""
         return None
+
+    def _preferred(self, problem: Any, algorithms: list[Algorithm]) -> list[Algorithm]:
+        """The algorithms by expected speed, where nothing was measured; they come in the order of the providers."""
+        return algorithms
 
     def _describe(self) -> str:
         """The problem in half a line, for `repr` and the log."""
@@ -173,6 +181,8 @@ class Operation:
             for name, snapshot in before.items():
                 self._slots[name].restore(snapshot)
             raise
+        names = list(self._slots)
+        self._executor.rebound([names.index(name) for name in arrays])
         self._executor.ready = self._plan_made is not None
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: new operands %s.", self.noun, ", ".join(arrays))
@@ -212,6 +222,7 @@ class Operation:
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("= %s SPECIFICATION =", self.noun)
             self._logger.info("%s", self._describe())
+            self._logger.info("%s specification took %s.", self.noun, format_seconds(time.perf_counter() - self._began))
 
     def _make_plan(self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = ()) -> Plan:
         """Plan the problem for the operands in `slots`, and only then put plan and operands in place of the old ones.
@@ -245,11 +256,15 @@ class Operation:
         self, problem: Any, providers: Mapping[str, Provider], given: Sequence[Algorithm]
     ) -> tuple[list[Algorithm], str]:
         """The candidates in the order in which to try them, and where that order comes from."""
-        if given:
-            if unknown := [a for a in given if a.provider not in providers]:
-                raise ValueError(f"algorithm {unknown[0]} is of a provider that cannot solve this problem here")
-            return list(given), "the user"
         ranked = [a for provider in providers.values() for a in provider.algorithms(problem)]
+        if given:
+            if unknown := [a for a in given if a not in ranked]:
+                raise ValueError(
+                    f"the algorithm {unknown[0]} is not for this problem on this machine; those that are: "
+                    f"{', '.join(map(str, ranked))}"
+                )
+            return list(given), "the user"
+        ranked = self._preferred(problem, ranked)
         if self._options.tuning:
             entry = tuning.lookup(self._tuning_key(problem), self._versions(providers))
             if entry is not None and entry.best in ranked:
@@ -267,12 +282,14 @@ class Operation:
         results = self._result_slots(problem)
         inplace = self._inplace_operand()
         return Executor(
-            tuple(slots.values()),
+            (*slots.values(), *self._constants.values()),
             tuple(results.values()),
             prepared.programs,
             inplace=-1 if inplace is None else list(slots).index(inplace),
             auxiliary=tuple(results)[0 if inplace is not None else 1 :],
             workspace_size=prepared.workspace_size,
+            prologue=prepared.prologue,
+            watched=prepared.watched,
             log_levels=levels_of(self._logger),
         )
 
@@ -280,17 +297,44 @@ class Operation:
         executor.ready = True
         self._plan_made, self._executor = plan, executor
 
+    def _add_program(self, key: Hashable, algorithm: Algorithm) -> None:
+        """Let `execute` run another of the plan's algorithms under a key of its own."""
+        plan = self._plan_made
+        assert plan is not None
+        provider = {p.name: p for p in self._providers()}[algorithm.provider]
+        prepared = provider.prepare(plan.problem, algorithm)
+        if prepared.prologue or plan.prepared.prologue:
+            raise UnavailableError(
+                f"{algorithm} cannot be used beside {plan.chosen}: one of them packs an operand; plan with it alone"
+            )
+        size = max(plan.prepared.workspace_size, prepared.workspace_size)
+        extended = Prepared({**plan.prepared.programs, key: prepared.programs[None]}, size)
+        self._adopt(replace(plan, prepared=extended), self._make_executor(plan.problem, extended, self._slots))
+
     def _execute(self, key: Hashable, out: Any) -> Any:
         """An execution that is not ordinary: it is logged, or `out` needs a closer look, or it is an error."""
         self._require("execute")
+        self._check_inplace_operand()
         target = None if out is None else self._check_out(out)
         if self._logger.isEnabledFor(logging.INFO):
             with phase(self._logger, self.noun, "EXECUTION"):
                 self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
-                result = self._executor.execute(key, target)
+                result = self._executor.execute(key, target, True)
         else:
-            result = self._executor.execute(key, target)
-        return result if out is None else out
+            result = self._executor.execute(key, target, True)
+        if out is None:
+            return result
+        return out if self._inplace_operand() is None else (result[0], out[1])
+
+    def _check_inplace_operand(self) -> None:
+        """Raise where the operand that the result replaces has elements in common with another operand."""
+        if (replaced := self._inplace_operand()) is not None:
+            for name, slot in self._slots.items():
+                if name != replaced and self._package.share_memory(self._slots[replaced].array, slot.array):
+                    raise ValueError(
+                        f"{replaced} shares memory with {name}, which is read while {replaced} is replaced by the result; "
+                        f"pass a copy of {name}, or leave options.inplace away"
+                    )
 
     def _check_out(self, out: Any) -> Any:
         """`out` as views with exactly the planned layout. Raises where it does not fit."""
@@ -306,12 +350,19 @@ class Operation:
                 f"{', '.join(self._executor.auxiliary)}"
             )
         main, auxiliary = out
+        if name is not None and main is not None and main is not self._slots[name].array:
+            raise ValueError(f"out[0] was given, but the result replaces {name} (options.inplace); pass None or {name} for it")
         if set(auxiliary) != set(self._executor.auxiliary):
             raise ValueError(f"out[1] has the keys {sorted(auxiliary)}; expected {sorted(self._executor.auxiliary)}")
         views = {
             name: self._check_result(f"out[1][{name!r}]", slots[name], auxiliary[name]) for name in self._executor.auxiliary
         }
-        return (main if name is not None else self._check_result("out[0]", next(iter(slots.values())), main)), views
+        if name is None:
+            main = self._check_result("out[0]", next(iter(slots.values())), main)
+            for other, view in views.items():
+                if self._package.share_memory(main, view):
+                    raise ValueError(f"out[0] shares memory with out[1][{other!r}]; pass separate arrays")
+        return main, views
 
     def _check_result(self, name: str, slot: ArraySlot, array: Any) -> Any:
         try:
@@ -349,11 +400,14 @@ class Operation:
         with phase(self._logger, self.noun, "AUTOTUNING"):
             providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
             slots, out = self._scratch(plan)
+            if (used := providers.get(plan.chosen.provider)) is not None:
+                time.sleep(used.lingers(plan.chosen))  # some providers measure when they prepare
             prepared: dict[Algorithm, Prepared] = {}
             candidates: list[tuple[Algorithm, Callable[[], Any], float]] = []
             offered = [a for provider in providers.values() for a in provider.algorithms(plan.problem)]
             for algorithm in plan.algorithms if plan.origin == "the user" else offered:
                 provider = providers[algorithm.provider]
+                self._logger.info("Preparing %s.", algorithm)
                 try:
                     prepared[algorithm] = provider.prepare(plan.problem, algorithm)
                 except UnavailableError as error:
@@ -362,6 +416,8 @@ class Operation:
                 executor = self._make_executor(plan.problem, prepared[algorithm], slots)
                 run = (lambda executor=executor: executor.execute(None, out))  # noqa: E731
                 candidates.append((algorithm, run, provider.lingers(algorithm)))
+            if not candidates:
+                raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
             measured = tuple(autotune.measure(candidates, iterations=iterations, logger=self._logger))
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
@@ -393,20 +449,22 @@ class Operation:
 
     def _release(self) -> None:
         self._require("release", self.release_name)
+        self._drop_operands()
+        self._logger.info("%s: the operands were released.", self.noun)
+
+    def _drop_operands(self) -> None:
         for slot in self._slots.values():
             slot.release()
         self._executor.ready = False
-        self._logger.info("%s: the operands were released.", self.noun)
 
     def free(self) -> None:
         """Release the plan, the workspace and the references to the operands. Calling it again does nothing."""
         if self._freed:
             return
-        self._freed = True
-        self._executor, self._plan_made = _NOTHING_TO_RUN, None
-        self._slots = {}
-        if self._logger.isEnabledFor(logging.INFO):
-            self._logger.info("= %s RESOURCE RELEASE =", self.noun)
+        with phase(self._logger, self.noun, "RESOURCE RELEASE"):
+            self._freed = True
+            self._executor, self._plan_made = _NOTHING_TO_RUN, None
+            self._slots, self._constants = {}, {}
 
     def __enter__(self) -> Self:
         if self._freed:

@@ -42,10 +42,16 @@ class Prepared:
         What to run, by the key that the operation's `execute` selects with; None is the default.
     workspace_size : int
         Bytes of temporary memory that the programs need.
+    prologue : Program, optional
+        What to run once for values of the `watched` operands, which the user promised not to change in place.
+    watched : tuple of int
+        Their indices.
     """
 
     programs: dict[Hashable, Program]
     workspace_size: int = 0
+    prologue: Program | None = None
+    watched: tuple[int, ...] = ()
 
 
 class Provider(Protocol):
@@ -83,9 +89,9 @@ def choose_providers(providers: Sequence[Provider], wanted: str | None, problem:
         If none can, with the reason of each.
     """
     if wanted is not None and wanted not in (names := [p.name for p in providers]):
-        reasons = [f"{p.name} is unavailable: {reason}" for p in providers if (reason := p.unavailable())]
-        raise ValueError(f"provider {wanted!r} does not exist: {nearest(wanted, names)}. " + "; ".join(reasons))
-    usable, reasons = [], []
+        reasons = "".join(f"; {p.name} is unavailable: {reason}" for p in providers if (reason := p.unavailable()))
+        raise ValueError(f"provider {wanted!r} does not exist: {nearest(wanted, names)}{reasons}")
+    usable, refusals = [], []
     for provider in providers:
         if wanted is not None and provider.name != wanted:
             continue
@@ -93,7 +99,7 @@ def choose_providers(providers: Sequence[Provider], wanted: str | None, problem:
         if reason is None:
             usable.append(provider)
         else:
-            reasons.append(f"{provider.name}: {reason}")
+            refusals.append(f"{provider.name}: {reason}")
     if not usable:
-        raise UnavailableError("no provider can solve this problem on this machine. " + "; ".join(reasons))
+        raise UnavailableError("no provider can solve this problem on this machine. " + "; ".join(refusals))
     return usable

@@ -24,7 +24,9 @@ def take(key: Hashable) -> Any | None:
 
 def put(key: Hashable, operation: Any) -> None:
     """Leave an operation, its operands released, to the next call."""
-    _idle[key] = operation
+    if _idle.setdefault(key, operation) is not operation:  # another thread was faster
+        operation.free()
+        return
     if len(_idle) > CAPACITY:
         try:
             _, oldest = _idle.popitem(last=False)

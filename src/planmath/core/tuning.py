@@ -15,7 +15,7 @@ import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,9 @@ from planmath.core.provider import Algorithm
 from planmath.report.tables import table
 
 FORMAT = 1
+
+#: What reading a file raises that is not a record.
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class Measurement(NamedTuple):
@@ -85,11 +88,19 @@ def lookup(problem: str, versions: Mapping[str, str]) -> Entry | None:
 
 
 def store(entry: Entry) -> None:
-    """Add or replace an entry."""
-    with _locked():
-        machines = _read(path())
-        machines.setdefault(machine(), {})[entry.problem] = entry
-        _write(machines, path())
+    """Add or replace an entry. Where the record cannot be written, a warning says so."""
+    try:
+        with _locked():
+            machines = _read(path())
+            machines.setdefault(machine(), {})[entry.problem] = entry
+            _write(machines, path())
+    except OSError as error:
+        warnings.warn(
+            f"what autotuning measured is not kept for the next process: {error}; set PLANMATH_CACHE_DIR to a "
+            "directory that can be written to, or use the option tuning=False",
+            TuningRecordWarning,
+            stacklevel=2,
+        )
 
 
 def show() -> str:
@@ -128,7 +139,7 @@ def import_(file: str | os.PathLike[str]) -> int:
     """
     try:
         incoming = _parse(Path(file).read_text())
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{os.fspath(file)!r} is not a tuning record written by planmath.tuning.export: {error}") from None
     with _locked():
         machines = _read(path())
@@ -157,9 +168,10 @@ def _entries_here() -> dict[str, Entry]:
     except OSError:
         return {}
     stamp = (file, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    if _loaded is None or _loaded[0] != stamp:
-        _loaded = (stamp, _read(file).get(machine(), {}))
-    return _loaded[1]
+    loaded = _loaded  # another thread may forget it at any time
+    if loaded is None or loaded[0] != stamp:
+        loaded = _loaded = (stamp, _read(file).get(machine(), {}))
+    return loaded[1]
 
 
 def _forget() -> None:
@@ -176,13 +188,7 @@ def _parse(text: str) -> dict[str, dict[str, Entry]]:
     return {
         name: {
             problem: Entry(
-                problem,
-                tuple(
-                    Measurement(Algorithm(m["provider"], tuple(map(tuple, m["knobs"]))), float(m["warm"]), m["cold"])
-                    for m in entry["measurements"]
-                ),
-                dict(entry["versions"]),
-                str(entry["date"]),
+                problem, _parse_measurements(entry["measurements"]), dict(entry["versions"]), str(entry["date"])
             )
             for problem, entry in entries.items()
         }
@@ -190,12 +196,21 @@ def _parse(text: str) -> dict[str, dict[str, Entry]]:
     }
 
 
+def _parse_measurements(items: Iterable[Mapping[str, Any]]) -> tuple[Measurement, ...]:
+    measurements = tuple(
+        Measurement(Algorithm(m["provider"], tuple(map(tuple, m["knobs"]))), float(m["warm"]), m["cold"]) for m in items
+    )
+    if not measurements or any(m.warm <= 0 for m in measurements):
+        raise ValueError("an entry without a measurement, or with one that took no time")
+    return measurements
+
+
 def _read(file: Path) -> dict[str, dict[str, Entry]]:
     try:
         return _parse(file.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, *DAMAGE) as error:
         warnings.warn(
             f"the tuning record {file} cannot be read ({type(error).__name__}: {error}) and is ignored; "
             "the next autotune replaces it, or remove it with planmath.tuning.clear()",

@@ -310,6 +310,10 @@ class FFT(Operation):
     def _inplace_operand(self) -> str | None:
         return "operand" if self._options.inplace else None
 
+    def _tuning_key(self, problem: FFTProblem) -> str:
+        """One entry serves both directions of a transform: the work is the same."""
+        return super()._tuning_key(problem._replace(directions=()))
+
     def _describe(self) -> str:
         p = self._problem
         place = ", in place" if p.inplace else ""
@@ -489,13 +493,15 @@ def _single(
     key = None
     if options is None and not LOGGER.isEnabledFor(logging.INFO):  # who reads the log wants to see the phases
         key = _memory_key(name, domain, operand, axes, direction, execution)
-    planned = None if key is None else remembered.take(key)
-    if planned is None:
+    planned: Any = None if key is None else remembered.take(key)
+    fresh = planned is None
+    if fresh:
         planned = _specified(name, domain, operand, axes, options, execution)
-        planned.plan(direction=direction)
-    else:
-        planned.reset_operand(operand)
     try:
+        if fresh:
+            planned.plan(direction=direction)
+        else:
+            planned.reset_operand(operand)
         result = planned.execute(direction)
     except BaseException:
         planned.free()
@@ -503,7 +509,7 @@ def _single(
     if key is None:
         planned.free()
     else:
-        planned._executor.release_operands()
+        planned._drop_operands()
         remembered.put(key, planned)
     return result
 
@@ -513,7 +519,8 @@ def _memory_key(name: str, domain: str, operand: Any, axes: Any, direction: Any,
     try:
         strides = operand.strides if type(operand) is np.ndarray else operand.stride()
         steps = tuple(execution.items()) if isinstance(execution, dict) else execution
-        key = (name, direction, type(operand), operand.dtype, operand.shape, strides, axes and tuple(axes), steps, domain)
+        chosen = None if axes is None else tuple(axes)
+        key = (name, direction, type(operand), operand.dtype, operand.shape, strides, chosen, steps, domain)
         hash(key)
     except (AttributeError, TypeError):
         return None

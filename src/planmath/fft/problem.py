@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides
+from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides, overlaps_itself
 from planmath.core.execution import Execution, ExecutionCPU
 from planmath.fft.options import FFTDirection, FFTOptions
 
@@ -113,16 +113,6 @@ def specify(layout: Layout, axes: Sequence[int] | None, options: FFTOptions, exe
         kind, precision, shape, strides, result_shape, result_strides, chosen, options.inplace,
         (execution.space, limit), tuple(int(d) for d in DIRECTIONS_OF[kind]),
     )  # fmt: skip
-
-
-def overlaps_itself(shape: Iterable[int], strides: Iterable[int]) -> bool:
-    """Whether two elements of an array may share memory: True unless each axis steps over all faster ones."""
-    reach = 1
-    for step, n in sorted((abs(step), n) for n, step in zip(shape, strides, strict=True) if n > 1):
-        if step < reach:
-            return True
-        reach = step * (n - 1) + reach
-    return False
 
 
 def _kind(dtype: str, wanted: str | None) -> str:

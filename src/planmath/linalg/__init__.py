@@ -1,0 +1,5 @@
+"""Linear algebra."""
+
+from planmath.linalg import advanced
+
+__all__ = ["advanced"]

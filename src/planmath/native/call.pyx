@@ -3,6 +3,10 @@
 from typing import NamedTuple
 
 
+#: How many loops can be nested around a call.
+MAX_LOOPS = PM_LOOPS
+
+
 class Slot(NamedTuple):
     """Stands in a prepared call's arguments for the address of an operand.
 
@@ -78,6 +82,18 @@ cdef class Call:
         self.name = name
         self.keep = keep
 
+    def __call__(self, *addresses):
+        """Make the call now, on operands at these addresses; returns the status."""
+        cdef word operands[32]
+        cdef int i, status
+        if len(addresses) > 32 or len(addresses) <= self.highest_slot:
+            raise ValueError(f"{self.name}: {len(addresses)} addresses for operands up to number {self.highest_slot}")
+        for i in range(len(addresses)):
+            operands[i] = addresses[i]
+        with nogil:
+            status = pm_run(&self.native, operands)
+        return status
+
     @property
     def highest_slot(self):
         """Largest operand index that the call refers to, or -1."""
@@ -95,6 +111,8 @@ def invoke(function, *arguments):
         raise ValueError(f"{n} arguments; at most {PM_WORDS} can be passed")
     for i in range(n):
         words[i] = arguments[i]
+    if not function:
+        raise ValueError("the function has no address")
     cdef void *address = <void *><word>function
     cdef word result
     with nogil:

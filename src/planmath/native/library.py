@@ -6,11 +6,15 @@ import ctypes
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+#: Libraries share names: MKL has FFTW's functions, and several have BLAS's. With DEEPBIND each one finds its own first.
+MODE = os.RTLD_NOW | getattr(os, "RTLD_DEEPBIND", 0) if hasattr(os, "RTLD_NOW") else ctypes.DEFAULT_MODE
 
 
 class MissingLibraryError(OSError):
@@ -51,8 +55,8 @@ class Library:
                 for pattern in self.companions if os.path.sep in candidate else ():
                     for companion in glob.glob(os.path.join(os.path.dirname(candidate), pattern)):
                         if companion != candidate:
-                            ctypes.CDLL(companion)
-                handle = ctypes.CDLL(candidate)
+                            ctypes.CDLL(companion, mode=MODE)
+                handle = ctypes.CDLL(candidate, mode=MODE)
             except OSError as error:
                 if os.path.exists(candidate):
                     tried.append(str(error))
@@ -77,13 +81,13 @@ class Library:
             raise MissingLibraryError(self.missing)
         return self._handle
 
-    def function(self, name: str, restype: object = None, argtypes: list[object] | None = None) -> Callable[..., object]:
+    def function(self, name: str, restype: Any = None, argtypes: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function to be called through ctypes, for what is done while planning."""
         try:
             function = self.handle[name]  # a new object each time: its types are ours alone
         except AttributeError:
             raise MissingLibraryError(f"{self.name} ({self.path}) has no function {name}") from None
-        function.restype, function.argtypes = restype, argtypes
+        function.restype, function.argtypes = restype, tuple(argtypes)
         return function
 
     def address(self, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -99,3 +100,13 @@ def contiguous_strides(shape: tuple[int, ...], order: tuple[int, ...] | None = N
 def same_strides(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     """Whether two strides address the same elements; those of axes with one element do not matter."""
     return all(x == y for n, x, y in zip(shape, a, b, strict=True) if n != 1)
+
+
+def overlaps_itself(shape: Iterable[int], strides: Iterable[int]) -> bool:
+    """Whether two elements of an array may share memory: True unless each axis steps over all faster ones."""
+    reach = 1
+    for step, n in sorted((abs(step), n) for n, step in zip(shape, strides, strict=True) if n > 1):
+        if step < reach:
+            return True
+        reach = step * (n - 1) + reach
+    return False

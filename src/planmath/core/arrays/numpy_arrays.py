@@ -22,7 +22,7 @@ class NumPy:
                 f"{argument} has the byte order of another machine ({array.dtype.str!r}); "
                 f"convert it with array.astype(array.dtype.newbyteorder('='))"
             )
-        size = array.itemsize
+        size = max(array.itemsize, 1)  # structured dtypes without a field have elements of no bytes
         if not array.flags.aligned or any(step % size for step in array.strides):
             raise UnsupportedLayoutError(
                 f"{argument} has elements of {size} bytes that are not at multiples of their size in memory "
@@ -60,12 +60,16 @@ class NumPy:
         return copy
 
 
+#: Steps after which `numpy.shares_memory` gives up.
+MOST_WORK = 100_000
+
+
 def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays have an element in common; True where that is too hard to tell."""
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=100_000)
+        return np.shares_memory(a, b, max_work=MOST_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 

@@ -14,14 +14,15 @@ from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.fft.problem import FFTProblem
-from planmath.native.call import Call, Slot
+from planmath.native.call import MAX_LOOPS, Call, Slot
 
 Dimensions = Sequence[tuple[int, int, int]]
 
-#: Below this much work (elements times the logarithm of the length) the Python lock is kept: 1 to 2 µs.
-SMALL_WORK = 6_000
-#: Below this much, more than one thread was never measured to pay (2 CPUs, MKL 2026.0): about 50 µs.
-THREADED_WORK = 200_000
+#: Below this much work (elements times the logarithm of the length) the Python lock is kept: about 5 µs.
+SMALL_WORK = 30_000
+#: Below the first, more than one thread was never measured to pay (2 CPUs, MKL 2026.0): about 50 µs. From the second on
+#: it is what to expect without measuring.
+THREADED_WORK, SURELY_THREADED_WORK = 200_000, 2_000_000
 
 #: With ESTIMATE, planners look at addresses only to see whether the transform is in place and memory aligned.
 OPERAND_STAND_IN, RESULT_STAND_IN = 1 << 20, 1 << 21
@@ -52,15 +53,13 @@ class FFTW3Provider:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
         if problem.precision not in fftw3.PREFIX:
-            return f"it has no transforms of {problem.dtype}"
+            return f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
         if not self._is_fftw and any(s == 0 and n > 1 for n, s, _ in problem.transformed()):
             return "it cannot transform an axis along which the operand is broadcast (stride 0)"
         return None
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
-        threads = [1]
-        if problem.threads > 1 and problem.work >= THREADED_WORK:
-            threads.insert(0, problem.threads)
+        threads = thread_counts(problem)
         rigors = ("estimate", "measure") if self._is_fftw else (None,)
         return [
             Algorithm(self.name, (("threads", n), *((("rigor", rigor),) if rigor else ())))
@@ -112,6 +111,8 @@ class FFTW3Provider:
         in_place = operand.operand == result.operand
         itemsizes = (ITEMSIZE[problem.dtype], ITEMSIZE[problem.result_dtype])
         loops = [(n, (s * itemsizes[0], r * itemsizes[1])) for n, s, r in looped]
+        if len(loops) > MAX_LOOPS:
+            raise UnavailableError(f"{interface.name} would need {len(loops)} loops around it; at most {MAX_LOOPS} nest")
         execute = interface.execute_address(precision, kind)
         arguments: dict[str, object] = {"sign": direction, "threads": algorithm.get("threads")}
 
@@ -131,6 +132,13 @@ class FFTW3Provider:
         if not interface.needs_alignment:
             return call(rigor)
         return call(rigor, unaligned=call(ESTIMATE | UNALIGNED), alignment=ALIGNMENT)
+
+
+def thread_counts(problem: FFTProblem) -> list[int]:
+    """The numbers of threads worth trying, the one to expect most of first."""
+    if problem.threads == 1 or problem.work < THREADED_WORK:
+        return [1]
+    return [problem.threads, 1] if problem.work >= SURELY_THREADED_WORK else [1, problem.threads]
 
 
 def fftw3_name(direction: int) -> str:

@@ -1,9 +1,10 @@
-"""Transforms by pocketfft, which comes with SciPy and is always there."""
+"""Transforms by pocketfft (from SciPy 1.18 on: by ducc, its successor), which comes with SciPy and is always there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.fft.problem import FFTProblem
-from planmath.fft.providers.fftw3_interface import THREADED_WORK, fftw3_name
+from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
 
 #: pocketfft's number for "do not scale".
 UNSCALED = 0
@@ -21,7 +22,7 @@ class PocketFFTProvider:
     name = "pocketfft"
 
     def unavailable(self) -> str | None:
-        return None
+        return None if _kernels() else f"SciPy {self.version()} has neither pocketfft nor ducc where planmath looks for it"
 
     def version(self) -> str:
         import scipy
@@ -31,13 +32,10 @@ class PocketFFTProvider:
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
-        return None if problem.precision in ("float32", "float64") else f"it has no transforms of {problem.dtype}"
+        return None if problem.precision in ("float32", "float64") else f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
-        threads = [1]
-        if problem.threads > 1 and problem.work >= THREADED_WORK:
-            threads.insert(0, problem.threads)
-        return [Algorithm(self.name, (("threads", n),)) for n in threads]
+        return [Algorithm(self.name, (("threads", n),)) for n in thread_counts(problem)]
 
     def lingers(self, algorithm: Algorithm) -> float:
         return 0.0
@@ -53,10 +51,13 @@ class PocketFFTProvider:
 
 @cache
 def _kernels() -> Any:
-    """The compiled module under scipy.fft, whose functions write into a given array."""
-    from scipy.fft._pocketfft import pypocketfft
-
-    return pypocketfft
+    """The compiled module under scipy.fft, whose functions write into a given array: pocketfft, or ducc, its successor."""
+    for name in ("scipy.fft._pocketfft.pypocketfft", "scipy.fft._duccfft.pyduccfft"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
 
 
 def _transform(problem: FFTProblem, direction: int, threads: int) -> Callable[[tuple, tuple], None]:

@@ -1,0 +1,143 @@
+"""The Fortran interface of BLAS, which MKL, NVPL BLAS and SciPy's BLAS have: every argument is a pointer."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+from planmath.bindings import mkl
+from planmath.native.library import Library, MissingLibraryError, in_package
+
+#: Letters of the routines' names by dtype.
+LETTER = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+
+
+@dataclass(eq=False)
+class BLAS:
+    """One library's BLAS.
+
+    Parameters
+    ----------
+    name : str
+    missing : callable
+        Why it cannot be used, in words, or None.
+    address : callable
+        From the name of a routine, such as 'dgemm', to its address; 0 where it is missing.
+    version : callable
+    set_threads : callable
+        Address of a function that takes a number of threads, or 0 where the number cannot be set.
+    max_threads : callable
+        The number of threads it uses by itself.
+    reset_threads : int
+        What to give `set_threads` to return to that number; None for the number itself.
+    """
+
+    name: str
+    missing: Callable[[], str | None]
+    address: Callable[[str], int]
+    version: Callable[[], str]
+    set_threads: Callable[[], int]
+    max_threads: Callable[[], int]
+    reset_threads: int | None = None
+    _addresses: dict[str, int] = field(default_factory=dict, init=False)
+
+    def find(self, routine: str) -> int:
+        """Address of a routine, or 0."""
+        if routine not in self._addresses:
+            self._addresses[routine] = self.address(routine)
+        return self._addresses[routine]
+
+    @property
+    def sets_locally(self) -> bool:
+        """Whether `set_threads` concerns the calling thread only."""
+        return self.reset_threads is not None
+
+    @cached_property
+    def threads_setter(self) -> int:
+        return self.set_threads()
+
+
+def _mkl_address(routine: str) -> int:
+    return mkl.LIBRARY.address(f"{routine}_") if mkl.LIBRARY.has(f"{routine}_") else 0
+
+
+MKL = BLAS(
+    "MKL", lambda: mkl.LIBRARY.missing, _mkl_address, mkl.version,
+    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, reset_threads=0,
+)  # fmt: skip
+
+
+# SciPy's BLAS is reached by the pointers that it publishes for Cython, whatever library it was built with. Only where
+# that is the OpenBLAS of SciPy's wheels is the library itself found as well, to set its number of threads.
+
+_OPENBLAS = Library(
+    "OpenBLAS",
+    lambda: in_package("scipy", "scipy.libs/libscipy_openblas-*.so*", "scipy/.dylibs/libscipy_openblas*"),
+    "SciPy's wheels bring it",
+    requires=("scipy_openblas_set_num_threads", "scipy_openblas_get_num_threads", "scipy_openblas_get_config"),
+)
+
+
+@cache
+def _published() -> dict[str, object]:
+    from scipy.linalg import cython_blas
+
+    return cython_blas.__pyx_capi__
+
+
+def _scipy_address(routine: str) -> int:
+    capsule = _published().get(routine)
+    if capsule is None:
+        return 0
+    api = ctypes.pythonapi
+    name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))(capsule)
+    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", api))
+    return get(capsule, name) or 0
+
+
+@cache
+def _scipy_version() -> str:
+    if _OPENBLAS.missing:
+        import scipy
+
+        return f"SciPy {scipy.__version__}'s BLAS"
+    config = _OPENBLAS.function("scipy_openblas_get_config", ctypes.c_char_p, [])()
+    return config.decode().strip()
+
+
+def _openblas_threads() -> int:
+    if _OPENBLAS.missing:
+        return 1
+    return int(_OPENBLAS.function("scipy_openblas_get_num_threads", ctypes.c_int, [])())
+
+
+SCIPY = BLAS(
+    "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version,
+    lambda: 0 if _OPENBLAS.missing else _OPENBLAS.address("scipy_openblas_set_num_threads"), _openblas_threads,
+)  # fmt: skip
+OPENBLAS_LIBRARY = _OPENBLAS
+
+
+_NVPL = Library(
+    "NVPL BLAS",
+    lambda: [*in_package("nvpl", "nvpl/lib/libnvpl_blas_lp64_gomp.so*"), "libnvpl_blas_lp64_gomp.so.0"],
+    "install it on AArch64 with: pip install 'planmath[cpu]'",
+    requires=("dgemm_", "nvpl_blas_set_num_threads_local"),
+)
+
+
+def _nvpl_address(routine: str) -> int:
+    try:
+        return _NVPL.address(f"{routine}_")
+    except MissingLibraryError:
+        return 0
+
+
+NVPL = BLAS(
+    "NVPL BLAS", lambda: _NVPL.missing, _nvpl_address, lambda: "unknown",
+    lambda: _NVPL.address("nvpl_blas_set_num_threads_local"),
+    lambda: int(_NVPL.function("nvpl_blas_get_max_threads", ctypes.c_int, [])()),
+    reset_threads=0,
+)  # fmt: skip

@@ -1,0 +1,38 @@
+"""Dense matrix multiplication with all that a library can fuse into it: scaling, addition, bias, activation, gradients."""
+
+from planmath.core.execution import ExecutionCPU, ExecutionCUDA
+from planmath.linalg.advanced.algorithm import Algorithm
+from planmath.linalg.advanced.enums import (
+    MatmulComputeType,
+    MatmulEpilog,
+    MatmulInnerShape,
+    MatmulNumericalImplFlags,
+    MatmulReductionScheme,
+)
+from planmath.linalg.advanced.operation import InvalidMatmulState, Matmul, matmul
+from planmath.linalg.advanced.options import (
+    MatmulEpilogPreferences,
+    MatmulOptions,
+    MatmulPlanPreferences,
+    MatmulQuantizationScales,
+    matrix_qualifiers_dtype,
+)
+
+__all__ = [
+    "Algorithm",
+    "ExecutionCPU",
+    "ExecutionCUDA",
+    "InvalidMatmulState",
+    "Matmul",
+    "MatmulComputeType",
+    "MatmulEpilog",
+    "MatmulEpilogPreferences",
+    "MatmulInnerShape",
+    "MatmulNumericalImplFlags",
+    "MatmulOptions",
+    "MatmulPlanPreferences",
+    "MatmulQuantizationScales",
+    "MatmulReductionScheme",
+    "matmul",
+    "matrix_qualifiers_dtype",
+]

@@ -1,0 +1,60 @@
+/* The element-wise work around a matrix product: conversions and copies of operands, epilogs, sums for bias gradients.
+ * Loops are plain C that compilers vectorize. On x86-64 they are built for three instruction sets, and the right one is
+ * picked when the module is loaded. */
+#ifndef PLANMATH_KERNELS_H
+#define PLANMATH_KERNELS_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PM_INLINE static inline __attribute__((always_inline))
+#define PM_COLUMN static __attribute__((noinline)) void
+
+typedef intptr_t pm_index;
+typedef struct { float re, im; } pm_c64;
+typedef struct { double re, im; } pm_c128;
+
+/* Activations of the epilog. */
+enum { PM_IDENTITY, PM_RELU, PM_GELU_KIND, PM_DRELU, PM_DGELU };
+
+/* The kernels, as the tables number them. */
+enum {
+    PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128, PM_CONJ_C64, PM_CONJ_C128,
+    PM_F16_F32, PM_F32_F16, PM_BF16_F32, PM_F32_BF16, PM_I8_F64, PM_I32_F64,
+    PM_F32_F64, PM_F64_F32, PM_F64_I32, PM_EPILOG_F32, PM_EPILOG_F64, PM_ROW_SUMS_F32,
+    PM_ROW_SUMS_F64,
+};
+
+#define PM_ISA baseline
+#include "kernels_body.h"
+#undef PM_ISA
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC target("arch=haswell")
+#define PM_ISA avx2
+#include "kernels_body.h"
+#undef PM_ISA
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("arch=skylake-avx512,prefer-vector-width=512")
+#define PM_ISA avx512
+#include "kernels_body.h"
+#undef PM_ISA
+#pragma GCC pop_options
+
+/* The kernels for the best instruction set of this processor. */
+static void *const *pm_best_kernels(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
+        return pm_kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+        return pm_kernels_avx2;
+    return pm_kernels_baseline;
+}
+#else
+static void *const *pm_best_kernels(void) { return pm_kernels_baseline; }
+#endif
+#endif

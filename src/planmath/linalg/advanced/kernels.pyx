@@ -1,0 +1,43 @@
+"""Addresses of the element-wise kernels (kernels.h), for prepared calls."""
+
+from libc.stdint cimport intptr_t
+
+cdef extern from "kernels.h":
+    enum: PM_IDENTITY, PM_RELU, PM_GELU_KIND, PM_DRELU, PM_DGELU
+    enum: PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128, PM_CONJ_C64, PM_CONJ_C128, \
+        PM_F16_F32, PM_F32_F16, PM_BF16_F32, PM_F32_BF16, PM_I8_F64, PM_I32_F64, \
+        PM_F32_F64, PM_F64_F32, PM_F64_I32, PM_EPILOG_F32, PM_EPILOG_F64, PM_ROW_SUMS_F32, \
+        PM_ROW_SUMS_F64
+    void **pm_best_kernels()
+
+cdef void **kernels = pm_best_kernels()
+
+IDENTITY, RELU, GELU, DRELU, DGELU = PM_IDENTITY, PM_RELU, PM_GELU_KIND, PM_DRELU, PM_DGELU
+
+#: (from, to, conjugate) -> f(rows, cols, src_row, src_col, dst_row, dst_col, src, dst); strides in elements.
+CONVERT = {
+    ("float16", "float16", False): <intptr_t>kernels[PM_COPY_16],
+    ("bfloat16", "bfloat16", False): <intptr_t>kernels[PM_COPY_16],
+    ("float32", "float32", False): <intptr_t>kernels[PM_COPY_32],
+    ("int32", "int32", False): <intptr_t>kernels[PM_COPY_32],
+    ("float64", "float64", False): <intptr_t>kernels[PM_COPY_64],
+    ("complex64", "complex64", False): <intptr_t>kernels[PM_COPY_64],
+    ("complex128", "complex128", False): <intptr_t>kernels[PM_COPY_128],
+    ("complex64", "complex64", True): <intptr_t>kernels[PM_CONJ_C64],
+    ("complex128", "complex128", True): <intptr_t>kernels[PM_CONJ_C128],
+    ("float16", "float32", False): <intptr_t>kernels[PM_F16_F32],
+    ("float32", "float16", False): <intptr_t>kernels[PM_F32_F16],
+    ("bfloat16", "float32", False): <intptr_t>kernels[PM_BF16_F32],
+    ("float32", "bfloat16", False): <intptr_t>kernels[PM_F32_BF16],
+    ("int8", "float64", False): <intptr_t>kernels[PM_I8_F64],
+    ("int32", "float64", False): <intptr_t>kernels[PM_I32_F64],
+    ("float32", "float64", False): <intptr_t>kernels[PM_F32_F64],
+    ("float64", "float32", False): <intptr_t>kernels[PM_F64_F32],
+    ("float64", "int32", False): <intptr_t>kernels[PM_F64_I32],
+}
+
+#: dtype -> f(kind, inner, outer, ld, aux_ld, bias_inner, bias_outer, d, bias, aux, sums)
+EPILOG = {"float32": <intptr_t>kernels[PM_EPILOG_F32], "float64": <intptr_t>kernels[PM_EPILOG_F64]}
+
+#: dtype -> f(rows, cols, row, col, x, sums)
+ROW_SUMS = {"float32": <intptr_t>kernels[PM_ROW_SUMS_F32], "float64": <intptr_t>kernels[PM_ROW_SUMS_F64]}

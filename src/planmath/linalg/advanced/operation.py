@@ -1,0 +1,711 @@
+"""The stateful matrix multiplication, and the function for single use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core import provider, remembered
+from planmath.core.arrays import ITEMSIZE, Layout, overlaps_itself, package_named, package_of
+from planmath.core.errors import InvalidStateError, nearest
+from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
+from planmath.core.executor import ArraySlot
+from planmath.core.log import LOGGER
+from planmath.core.operation import Operation
+from planmath.core.options import as_options
+from planmath.linalg.advanced.algorithm import Algorithm
+from planmath.linalg.advanced.enums import MatmulEpilog
+from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
+from planmath.linalg.advanced.options import (
+    MatmulEpilogPreferences,
+    MatmulOptions,
+    MatmulPlanPreferences,
+    MatmulQuantizationScales,
+    matrix_qualifiers_dtype,
+)
+from planmath.linalg.advanced.problem import (
+    WORK_DTYPE,
+    MatmulProblem,
+    Matrix,
+    batch_of,
+    check_compute,
+    check_extents,
+    dense_result,
+    matrix_of,
+    result_dtype,
+    result_order,
+)
+from planmath.linalg.advanced.providers import PROVIDERS, expected_order
+
+
+class InvalidMatmulState(InvalidStateError):
+    """A method of `Matmul` was called out of order."""
+
+
+class Matmul(Operation):
+    """A matrix multiplication, ``epilog(alpha * a @ b + beta * c)``, planned once and executed many times.
+
+    Parameters
+    ----------
+    a, b : numpy.ndarray or torch.Tensor
+        Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n) with equal batch
+        shapes; a single matrix is used for the whole batch of the other. float16, float32, float64, complex64 or
+        complex128; for torch also bfloat16, and int8 with int32 results. Row- or column-major.
+    c : array, optional
+        (m, n) or (m, 1), with or without the batch; a single column is added to all.
+    alpha, beta : number, optional
+        Default: 1; beta must be given where c is.
+    qualifiers : numpy.ndarray, optional
+        Of `matrix_qualifiers_dtype`, three elements for a, b and c: whether to conjugate them.
+    quantization_scales : MatmulQuantizationScales or dict, optional
+        For FP8 operands, which need CUDA.
+    options : MatmulOptions or dict, optional
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
+        Where to compute. Default: where the operands are.
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not describe a multiplication.
+
+    Notes
+    -----
+    The result is row-major where a is, unless c (whose order it takes) or the epilog (bias, masks and gradients need
+    columns) decide otherwise. An object may be used by one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.linalg.advanced import Matmul, MatmulEpilog
+    >>> a, b, bias = np.array([[1.0, 2], [3, -4]]), np.array([[5.0, -6], [7, -8]]), np.array([1.0, 2])
+    >>> with Matmul(a, b) as mm:
+    ...     algorithms = mm.plan(epilog=MatmulEpilog.RELU_BIAS, epilog_inputs={"bias": bias})
+    ...     first = mm.execute()
+    ...     mm.reset_operands(a=-a)
+    ...     second = mm.execute()
+    >>> first
+    array([[20.,  0.],
+           [ 0., 16.]])
+    >>> second
+    array([[ 0., 23.],
+           [15.,  0.]])
+    """
+
+    noun = "Matmul"
+    invalid_state = InvalidMatmulState
+
+    def __init__(
+        self,
+        a: Any,
+        b: Any,
+        /,
+        c: Any = None,
+        *,
+        alpha: complex | None = None,
+        beta: complex | None = None,
+        qualifiers: np.ndarray | None = None,
+        quantization_scales: MatmulQuantizationScales | dict[str, Any] | None = None,
+        options: MatmulOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        stream: Any = None,
+    ):
+        chosen = as_options(MatmulOptions, options)
+        super().__init__(chosen)
+        reject_narrow_precision(chosen, quantization_scales)
+        package = package_of(a, "a")
+        layouts = {"a": package.layout(a, "a"), "b": package_of(b, "b").layout(b, "b")}
+        if c is not None:
+            layouts["c"] = package_of(c, "c").layout(c, "c")
+        self._execution = resolve_execution(execution, layouts["a"].memory_space)
+        self._problem = specify(layouts, chosen, qualifiers, self._execution, package.name)
+        self._squeeze = tuple(len(layouts[name].shape) == 1 for name in "ab")
+        if c is not None and beta is None:
+            raise ValueError("beta was not given, but c was; pass beta=1.0 to add c")
+        for name, array in (("a", a), ("b", b), ("c", c)):
+            if array is not None:
+                self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
+        work = WORK_DTYPE[self._problem.a.dtype]
+        self._scalars = {name: np.zeros((), work) for name in ("alpha", "beta")}
+        for name, array in self._scalars.items():
+            slot = ArraySlot(package_named("numpy"), array.dtype, (), (), ITEMSIZE[work])
+            slot.bind(array)
+            self._constants[name] = slot
+        self._set_scalars({"alpha": 1.0 if alpha is None else alpha, "beta": beta if c is not None else 0.0})
+        self._log_specification()
+
+    def plan(
+        self,
+        *,
+        preferences: MatmulPlanPreferences | dict[str, Any] | None = None,
+        algorithms: Sequence[Algorithm] | Algorithm | None = None,
+        epilog: MatmulEpilog | None = None,
+        epilog_inputs: dict[str, Any] | None = None,
+        stream: Any = None,
+    ) -> list[Algorithm]:
+        """Choose how to compute the product, and prepare it.
+
+        Parameters
+        ----------
+        preferences : MatmulPlanPreferences or dict, optional
+        algorithms : sequence of Algorithm, optional
+            The only ones to consider, for example those of an earlier, autotuned plan.
+        epilog : MatmulEpilog, optional
+            What to do to the product before it becomes the result. The epilogs differ from DEFAULT for real dtypes only.
+        epilog_inputs : dict, optional
+            The arrays that the epilog needs: ``bias`` (m,), (m, 1) or (..., m, 1); ``relu_aux`` or ``gelu_aux`` as the
+            forward epilog returned it.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Returns
+        -------
+        list of Algorithm
+            The applicable ones, the chosen one first.
+
+        Raises
+        ------
+        InvalidMatmulState
+            After `release_operands` or `free`.
+        ValueError
+            If the epilog lacks an input, or one does not fit. An earlier plan stays then.
+        """
+        self._require("plan")
+        limits = as_options(MatmulPlanPreferences, preferences, "preferences")
+        extra = as_options(MatmulEpilogPreferences, limits.epilog, "preferences.epilog")
+        if extra.aux_type is not None or extra.aux_amax:
+            raise ValueError("preferences.epilog sets the auxiliary result's type or amax, which only FP8 on CUDA has")
+        chosen = as_epilog(epilog)
+        problem, slots = self._with_epilog(chosen, epilog_inputs)
+        if isinstance(algorithms, Algorithm):
+            algorithms = [algorithms]
+        elif algorithms is not None and not isinstance(algorithms, list | tuple):
+            raise TypeError(f"algorithms is a {type(algorithms).__name__}; expected an Algorithm, or a list of them")
+        given = list(algorithms or ())
+        for algorithm in given:
+            if not isinstance(algorithm, Algorithm):
+                raise TypeError(f"algorithms has a {type(algorithm).__name__}; expected Algorithm objects")
+        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given])
+        return self.algorithms[: limits.limit]
+
+    @property
+    def algorithms(self) -> list[Algorithm]:
+        """The algorithms that the plan knows, the chosen one first.
+
+        Raises
+        ------
+        InvalidMatmulState
+            Before `plan` and after `free`.
+        """
+        if self._plan_made is None:
+            raise self.invalid_state(f"algorithms are known after plan(); the object is {self.state.value}")
+        return [Algorithm(algorithm) for algorithm in self._plan_made.algorithms]
+
+    def applicable_algorithm_ids(self, limit: int = 8) -> tuple[int, ...]:
+        """The ids of at most `limit` algorithms that can compute the product."""
+        if not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"limit is {limit!r}; expected a positive integer")
+        return tuple(algorithm.algorithm_id for algorithm in self.algorithms[:limit])
+
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, release_workspace: bool = False, stream: Any = None
+    ) -> None:
+        """Measure every way of every provider to compute the product, and adopt the fastest.
+
+        The measurements go into the tuning record, which the next `plan` of the same product uses.
+
+        Parameters
+        ----------
+        iterations : int
+            Repetitions of each candidate that stays in the race.
+        prune : int, optional
+            How many of the fastest algorithms to keep. Default: all.
+        release_workspace : bool
+            Whether to give temporary memory back afterwards.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidMatmulState
+            Before `plan`, after `release_operands` or `free`.
+        """
+        self._autotune(iterations, prune)
+        if release_workspace:
+            self._executor.release_workspace()
+
+    def execute(
+        self, *, algorithm: Algorithm | None = None, release_workspace: bool = False, stream: Any = None, out: Any = None
+    ) -> Any:
+        """Compute the product.
+
+        Parameters
+        ----------
+        algorithm : Algorithm, optional
+            One of `algorithms` to use this time. Default: the chosen one.
+        release_workspace : bool
+            Whether to give temporary memory back afterwards.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        out : array, or tuple of array and dict, optional
+            Where to put the result, and the auxiliary results where the epilog has some: with the shapes, dtypes and
+            strides that `empty_result` gives. Nothing is allocated then.
+
+        Returns
+        -------
+        array, or tuple of array and dict
+            The result, in the same package as the operands (`out`, or for ``options.inplace`` c itself); with epilogs
+            that have auxiliary results, also these by name.
+
+        Raises
+        ------
+        InvalidMatmulState
+            Before `plan`, after `release_operands` or `free`.
+        ValueError
+            If `out` does not fit, or the algorithm is not one of `algorithms`.
+        """
+        result = self._executor.run(algorithm, out)
+        if result is None:
+            result = self._execute_carefully(algorithm, out)
+        if release_workspace:
+            self._executor.release_workspace()
+        return result
+
+    def reset_operands(
+        self,
+        *,
+        a: Any = None,
+        b: Any = None,
+        c: Any = None,
+        alpha: complex | None = None,
+        beta: complex | None = None,
+        quantization_scales: Any = None,
+        epilog_inputs: dict[str, Any] | None = None,
+        stream: Any = None,
+    ) -> None:
+        """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Parameters
+        ----------
+        a, b, c : array, optional
+        alpha, beta : number, optional
+        quantization_scales : MatmulQuantizationScales or dict, optional
+            For FP8 operands, which need CUDA.
+        epilog_inputs : dict, optional
+            The epilog's inputs to replace, by name.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an operand does not fit, or none is given, or after `release_operands` not all are; all stay then.
+        InvalidMatmulState
+            After `free`.
+        """
+        if alpha is None and beta is None and quantization_scales is None:
+            if epilog_inputs is None and c is None:
+                if self._executor.bind_many((a, b)):
+                    return
+            elif self._executor.bind_many(self._in_order(a, b, c, epilog_inputs)):
+                return
+        self._reset_carefully("reset_operands", a, b, c, alpha, beta, quantization_scales, epilog_inputs)
+
+    def reset_operands_unchecked(
+        self,
+        *,
+        a: Any = None,
+        b: Any = None,
+        c: Any = None,
+        alpha: complex | None = None,
+        beta: complex | None = None,
+        quantization_scales: Any = None,
+        epilog_inputs: dict[str, Any] | None = None,
+        stream: Any = None,
+    ) -> None:
+        """`reset_operands` for callers that know that the operands fit.
+
+        The comparison that keeps a wrong operand from crashing the process costs some nanoseconds and is made here
+        as well.
+        """
+        self.reset_operands(
+            a=a, b=b, c=c, alpha=alpha, beta=beta, quantization_scales=quantization_scales, epilog_inputs=epilog_inputs
+        )
+
+    def release_operands(self) -> None:
+        """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
+
+        Raises
+        ------
+        InvalidMatmulState
+            After `free`.
+        """
+        self._release()
+
+    # What the lifecycle asks for.
+
+    def _providers(self) -> Sequence[Any]:
+        return PROVIDERS
+
+    def _preferred(self, problem: MatmulProblem, algorithms: list[provider.Algorithm]) -> list[provider.Algorithm]:
+        return expected_order(problem, algorithms)
+
+    def _result_slots(self, problem: MatmulProblem) -> dict[str, ArraySlot]:
+        layouts = {} if problem.inplace else {"d": self._result_layout(problem)}
+        for name, matrix in problem.auxiliary().items():
+            layouts[name] = problem.array_layout(name, matrix)
+        return {name: self._make_slot(layout, writeable=True) for name, layout in layouts.items()}
+
+    def _result_layout(self, problem: MatmulProblem) -> Layout:
+        d = problem.d
+        drop_row, drop_column = self._squeeze
+        shape = (*problem.batch, *(() if drop_row else (d.rows,)), *(() if drop_column else (d.cols,)))
+        strides = (*d.batch, *(() if drop_row else (d.row,)), *(() if drop_column else (d.col,)))
+        return Layout(shape, strides, d.dtype, "cpu", None)
+
+    def _inplace_operand(self) -> str | None:
+        return "c" if self._options.inplace else None
+
+    def _describe(self) -> str:
+        p = self._plan_made.problem if self._plan_made else self._problem
+        batch = f"{'x'.join(map(str, p.batch))} times " if p.batch else ""
+        extra = "".join([" + c" if p.c else "", ", in place" if p.inplace else ""])
+        epilog = f", {p.epilog.name}" if p.epilog != MatmulEpilog.DEFAULT else ""
+        return f"{p.a.dtype} {batch}({p.m}, {p.k}) @ ({p.k}, {p.n}){extra}{epilog} on {p.execution[0]}"
+
+    # Details.
+
+    def _with_epilog(self, epilog: MatmulEpilog, inputs: dict[str, Any] | None) -> tuple[MatmulProblem, dict[str, ArraySlot]]:
+        """The problem with an epilog, and the operands with its inputs."""
+        base = self._problem
+        kind = EPILOGS[epilog]
+        given = as_epilog_inputs(inputs)
+        slots: dict[str, ArraySlot] = {name: self._slots[name] for name in ("a", "b", "c") if name in self._slots}
+        missing = [name for name in kind.inputs if given.get(name) is None]
+        if missing:
+            raise ValueError(
+                f"epilog_inputs has {sorted(given) or 'nothing'}; {epilog.name} needs {', '.join(kind.inputs)}: "
+                f"pass epilog_inputs={{{', '.join(f'{name!r}: ...' for name in kind.inputs)}}}"
+            )
+        for name in given:
+            check_epilog_input(name, epilog)
+        if epilog != MatmulEpilog.DEFAULT and base.d.dtype.startswith("complex"):
+            raise ValueError(f"epilog {epilog.name} is not defined for {base.d.dtype}; only DEFAULT is")
+        row_major = base.d.leading[0] if base.inplace else result_order(base.a, base.c, epilog)
+        if (kind.auxiliary and row_major) or (kind.mask in kind.inputs and row_major):
+            raise ValueError(f"c is row-major, and {epilog.name} needs a column-major one: pass a column-major copy of c")
+        d = base.d if base.inplace else dense_result(base.d.dtype, base.batch, base.m, base.n, row_major)
+        matrices = []
+        for name in kind.inputs:
+            layout, matrix = self._epilog_input(name, given[name], base)
+            slots[name] = self._make_slot(layout)
+            slots[name].bind_view(given[name], self._view_for(f"epilog_inputs[{name!r}]", slots[name], given[name]))
+            matrices.append(matrix)
+        return base._replace(d=d, epilog=epilog, inputs=tuple(matrices)), slots
+
+    def _epilog_input(self, name: str, array: Any, problem: MatmulProblem) -> tuple[Layout, Matrix]:
+        argument = f"epilog_inputs[{name!r}]"
+        package = package_of(array, argument)
+        if package is not self._package:
+            raise TypeError(f"{argument} is a {package.name} array; expected a {self._package.name} one, like a and b")
+        layout = package.layout(array, argument)
+        rows, cols = EXTENTS[name](problem.m, problem.n)
+        expected = [(rows, cols), (*problem.batch, rows, cols)]
+        if is_vector(name):
+            expected.insert(0, (rows,))
+        if layout.shape not in expected:
+            shapes = " or ".join(map(str, dict.fromkeys(expected)))
+            raise ValueError(f"{argument} has the shape {layout.shape}; expected {shapes}")
+        dtype = "uint8" if name == "relu_aux" else problem.d.dtype
+        if layout.dtype != dtype:
+            raise ValueError(f"{argument} has the dtype {layout.dtype}; expected {dtype}: convert it")
+        n_batch = max(len(layout.shape) - 2, 0)
+        row, col = (*layout.strides, 0)[:2] if len(layout.shape) == 1 else layout.strides[-2:]
+        if row != 1 and rows > 1 and not is_vector(name):
+            raise ValueError(
+                f"{argument} has the strides {layout.strides}; expected column-major ones, as the forward epilog returned it"
+            )
+        if row < 0:
+            raise ValueError(f"{argument} has the strides {layout.strides}; expected a positive one: copy it")
+        steps = layout.strides[:n_batch] if n_batch else (0,) * len(problem.batch)
+        return layout, Matrix(dtype, rows, cols, row, col if cols > 1 else rows, steps)
+
+    def _in_order(self, a: Any, b: Any, c: Any, inputs: dict[str, Any] | None) -> tuple[Any, ...]:
+        """Operands as the executor counts them; none at all where there is one that it does not know."""
+        names = EPILOGS[self._plan_made.problem.epilog].inputs if self._plan_made else ()
+        given = {} if inputs is None else inputs
+        if type(given) is not dict or any(name not in names for name in given):
+            return ()
+        if c is not None and self._problem.c is None:
+            return ()
+        return (a, b, *((c,) if self._problem.c is not None else ()), *(given.get(name) for name in names))
+
+    def _reset_carefully(
+        self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, inputs: dict[str, Any] | None
+    ) -> None:
+        self._require("reset", call)
+        reject_narrow_precision(self._options, scales)
+        arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
+        for name, array in as_epilog_inputs(inputs).items():
+            if self._plan_made is None:
+                raise ValueError(f"epilog_inputs was given to {call}() before plan(); give it to plan(), with an epilog")
+            check_epilog_input(name, self._plan_made.problem.epilog)
+            if array is not None:
+                arrays[name] = array
+        scalars = {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
+        if beta is not None and self._problem.c is None:
+            raise ValueError(f"beta was given to {call}(), but this Matmul was created without c")
+        checked = self._checked_scalars(scalars)
+        if arrays or not scalars:
+            self._reset(arrays, call)
+        self._set_scalars(checked)
+
+    def _checked_scalars(self, values: dict[str, Any]) -> dict[str, Any]:
+        checked = {}
+        for name, value in values.items():
+            dtype = self._scalars[name].dtype
+            try:
+                number = np.asarray(value)
+                if number.shape != () or not np.can_cast(number.dtype, dtype, casting="same_kind"):
+                    raise TypeError
+                checked[name] = number.astype(dtype)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}") from None
+        return checked
+
+    def _set_scalars(self, values: dict[str, Any]) -> None:
+        for name, number in self._checked_scalars(values).items():
+            self._scalars[name][...] = number
+        self._executor.invalidate()  # a packed operand is scaled already
+
+    def _execute_carefully(self, algorithm: Any, out: Any) -> Any:
+        self._require("execute")
+        if algorithm is None:
+            return self._execute(None, out)
+        if not isinstance(algorithm, Algorithm):
+            raise TypeError(f"algorithm is a {type(algorithm).__name__}; expected one of the object's algorithms")
+        plan = self._plan_made
+        assert plan is not None
+        if algorithm._algorithm not in plan.algorithms:
+            raise ValueError(f"{algorithm!r} is not one of this plan's algorithms; see the algorithms property")
+        if algorithm._algorithm == plan.chosen:
+            return self._execute(None, out)
+        if algorithm not in self._executor.programs:
+            self._add_program(algorithm, algorithm._algorithm)
+        return self._execute(algorithm, out)
+
+
+def matmul(
+    a: Any,
+    b: Any,
+    /,
+    c: Any = None,
+    *,
+    alpha: complex | None = None,
+    beta: complex | None = None,
+    epilog: MatmulEpilog | None = None,
+    epilog_inputs: dict[str, Any] | None = None,
+    qualifiers: np.ndarray | None = None,
+    quantization_scales: MatmulQuantizationScales | dict[str, Any] | None = None,
+    options: MatmulOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    preferences: MatmulPlanPreferences | dict[str, Any] | None = None,
+    algorithm: Algorithm | None = None,
+    stream: Any = None,
+) -> Any:
+    """Multiply matrices once: ``epilog(alpha * a @ b + beta * c)``.
+
+    Parameters
+    ----------
+    a, b, c, alpha, beta, qualifiers, quantization_scales, options, execution, stream
+        As for `Matmul`.
+    epilog, epilog_inputs, preferences
+        As for `Matmul.plan`.
+    algorithm : Algorithm, optional
+        The one to use.
+
+    Returns
+    -------
+    array, or tuple of array and dict
+        As for `Matmul.execute`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.linalg.advanced import matmul
+    >>> matmul(np.array([[1.0, 2], [3, 4]]), np.array([1.0, -1]), alpha=2)
+    array([-2., -2.])
+    """
+    key = None
+    if (
+        c is None and options is None and qualifiers is None and quantization_scales is None
+        and algorithm is None and preferences is None and not LOGGER.isEnabledFor(logging.INFO)
+    ):  # fmt: skip
+        key = _memory_key(a, b, alpha, epilog, epilog_inputs, execution)
+    planned: Any = None if key is None else remembered.take(key)
+    try:
+        if planned is None:
+            planned = Matmul(
+                a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers, quantization_scales=quantization_scales,
+                options=options, execution=execution, stream=stream,
+            )  # fmt: skip
+            planned.plan(
+                preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
+            )
+        else:
+            planned.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs)
+        result = planned.execute()
+    except BaseException:
+        if planned is not None:
+            planned.free()
+        raise
+    if key is None:
+        planned.free()
+    else:
+        planned._drop_operands()
+        remembered.put(key, planned)
+    return result
+
+
+def _memory_key(a: Any, b: Any, alpha: Any, epilog: Any, inputs: dict[str, Any] | None, execution: Any) -> Any:
+    """What a call has in common with the next one that can use its plan; None where that cannot be said cheaply."""
+    try:
+        arrays = (a, b, *(inputs or {}).values())
+        layouts = tuple(
+            (type(x), x.dtype, x.shape, x.strides if type(x) is np.ndarray else x.stride()) for x in arrays
+        )
+        steps = tuple(execution.items()) if isinstance(execution, dict) else execution
+        key = ("matmul", layouts, alpha, epilog, tuple(inputs or ()), steps)
+        hash(key)
+    except (AttributeError, TypeError):
+        return None
+    return key
+
+
+def specify(
+    layouts: dict[str, Layout], options: MatmulOptions, qualifiers: Any, execution: Execution, package: str
+) -> MatmulProblem:
+    """The problem that a user's arguments describe, without epilog.
+
+    Raises
+    ------
+    ValueError
+        If they do not describe one.
+    """
+    a_layout, b_layout, c_layout = layouts["a"], layouts["b"], layouts.get("c")
+    for name, layout in layouts.items():
+        check_extents(name, layout)
+    if a_layout.dtype != b_layout.dtype:
+        raise ValueError(f"a has the dtype {a_layout.dtype} and b {b_layout.dtype}; expected the same: convert one of them")
+    if a_layout.dtype not in WORK_DTYPE:
+        raise ValueError(f"a has the dtype {a_layout.dtype}; {nearest(a_layout.dtype, WORK_DTYPE)}")
+    conjugate = conjugations(qualifiers, a_layout.dtype)
+    a = _vector_or_matrix("a", a_layout, as_row=True, conjugate=conjugate[0])
+    b = _vector_or_matrix("b", b_layout, as_row=False, conjugate=conjugate[1])
+    if a.cols != b.rows:
+        raise ValueError(
+            f"a has the shape {a_layout.shape} and b {b_layout.shape}; the last extent of a ({a.cols}) must equal "
+            f"the first matrix extent of b ({b.rows})"
+        )
+    batch = batch_of(a_layout.shape[:-2], b_layout.shape[:-2])
+    none = (0,) * len(batch)
+    a, b = a._replace(batch=a.batch or none), b._replace(batch=b.batch or none)
+    compute = check_compute(a.dtype, options.compute_type, options.scale_type)
+    m, n = a.rows, b.cols
+    c = None
+    dtype = result_dtype(a.dtype, c_layout.dtype if c_layout else None, options.result_type)
+    if c_layout is not None:
+        c = _c_matrix(c_layout, batch, m, n, conjugate[2], options.inplace)
+    elif options.inplace:
+        raise ValueError("options.inplace is set, but c was not given; the result replaces c")
+    d = c if options.inplace and c is not None else dense_result(dtype, batch, m, n, result_order(a, c, MatmulEpilog.DEFAULT))
+    limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
+    return MatmulProblem(
+        m, n, a.cols, batch, a, b, c, d, compute, options.inplace, (execution.space, limit), package,
+        constant=tuple(sorted(options.constant)),
+    )  # fmt: skip
+
+
+def _vector_or_matrix(name: str, layout: Layout, *, as_row: bool, conjugate: bool) -> Matrix:
+    if len(layout.shape) == 1:
+        (extent,), (step,) = layout.shape, layout.strides
+        shape, strides = ((1, extent), (extent, step)) if as_row else ((extent, 1), (step, extent))
+        return matrix_of(name, layout, shape, strides, conjugate)
+    return matrix_of(name, layout, layout.shape[-2:], layout.strides[-2:], conjugate)  # type: ignore[arg-type]
+
+
+def _c_matrix(layout: Layout, batch: tuple[int, ...], m: int, n: int, conjugate: bool, inplace: bool) -> Matrix:
+    if len(layout.shape) < 2:
+        raise ValueError(
+            f"c has the shape {layout.shape}; expected at least two dimensions: make it {(m, 1)} or {(m, n)}, "
+            "so that it is clear along which axis it is repeated"
+        )
+    matrix = matrix_of("c", layout, layout.shape[-2:], layout.strides[-2:], conjugate)  # type: ignore[arg-type]
+    shapes = [(*batch, m, n)] if inplace else [(m, n), (m, 1), (*batch, m, n), (*batch, m, 1)]
+    if layout.shape not in shapes:
+        raise ValueError(f"c has the shape {layout.shape}; expected {' or '.join(map(str, dict.fromkeys(shapes)))}")
+    if inplace and overlaps_itself(layout.shape, layout.strides):
+        raise ValueError(
+            f"c has the shape {layout.shape} and the strides {layout.strides} (in elements), so that elements share memory "
+            "and cannot be replaced by the result; copy c, or leave options.inplace away"
+        )
+    if conjugate and inplace:
+        raise ValueError("c cannot be conjugated where the result replaces it; leave its qualifier or options.inplace away")
+    return matrix._replace(batch=matrix.batch or (0,) * len(batch))
+
+
+def conjugations(qualifiers: Any, dtype: str) -> tuple[bool, bool, bool]:
+    """Whether to conjugate a, b and c."""
+    if qualifiers is None:
+        return (False, False, False)
+    given = np.asarray(qualifiers)
+    if given.dtype != matrix_qualifiers_dtype or given.shape != (3,):
+        raise ValueError(
+            f"qualifiers has the dtype {given.dtype} and the shape {given.shape}; expected an array of "
+            "matrix_qualifiers_dtype with three elements, for a, b and c"
+        )
+    flags = [bool(flag) for flag in given["is_conjugate"]]
+    if any(flags) and not dtype.startswith("complex"):
+        raise ValueError(f"qualifiers conjugates an operand of {dtype}; only complex operands can be conjugated")
+    return (flags[0], flags[1], flags[2])
+
+
+def as_epilog(epilog: Any) -> MatmulEpilog:
+    """The epilog that a user's value stands for."""
+    if epilog is None:
+        return MatmulEpilog.DEFAULT
+    try:
+        return MatmulEpilog(epilog)
+    except ValueError:
+        raise ValueError(f"epilog is {epilog!r}; expected a MatmulEpilog: {nearest(epilog, MatmulEpilog.__members__)}") from None
+
+
+def as_epilog_inputs(inputs: Any) -> dict[str, Any]:
+    """The epilog's inputs as a dictionary of their own."""
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping):
+        raise TypeError(f"epilog_inputs is a {type(inputs).__name__}; expected a dict from the inputs' names to arrays")
+    return dict(inputs)
+
+
+def check_epilog_input(name: Any, epilog: MatmulEpilog) -> None:
+    """Raise where the epilog has no input of this name."""
+    known = EPILOGS[epilog].inputs
+    if name not in known:
+        raise ValueError(f"epilog_inputs has {name!r}; {epilog.name} takes {', '.join(known) or 'no inputs'}")
+
+
+def reject_narrow_precision(options: MatmulOptions, scales: Any) -> None:
+    """Raise where something is asked for that only narrow-precision products have, which need a CUDA device."""
+    for name, asked in (
+        ("quantization_scales", scales is not None),
+        ("options.result_amax", options.result_amax),
+        ("options.block_scaling", options.block_scaling),
+    ):
+        if asked:
+            raise ValueError(f"{name} is for FP8, MXFP8 and NVFP4 operands, which need a CUDA device; leave it away on the CPU")

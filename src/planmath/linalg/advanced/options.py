@@ -1,0 +1,151 @@
+"""Options, preferences and qualifiers of advanced matrix multiplication."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from planmath.core.datatypes import CudaDataType
+from planmath.core.options import check_choice, check_common
+from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImplFlags, MatmulReductionScheme
+
+#: Element type of the `qualifiers` array: one element for each of a, b and c.
+matrix_qualifiers_dtype = np.dtype([("structure", "O"), ("is_conjugate", "<i4")])
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulOptions:
+    """Options of `Matmul` and `matmul`.
+
+    Parameters
+    ----------
+    inplace : bool
+        Whether the result replaces c.
+    compute_type : MatmulComputeType or int, optional
+        How products are accumulated. Default: by the operands' dtype, with at least single precision.
+    scale_type : CudaDataType or int, optional
+        dtype of alpha and beta. Default: by the compute type, the only value accepted on the CPU.
+    result_type : CudaDataType or int, optional
+        dtype of the result. Default: that of c, else that of a (int32 for int8).
+    result_amax : bool
+        Whether to return the largest magnitude in the result (FP8 only, on CUDA).
+    block_scaling : bool
+        Whether operands are scaled by blocks (MXFP8 and NVFP4, on CUDA).
+    sm_count_target : int
+        How many multiprocessors to use; without effect on the CPU.
+    fast_accumulation : bool
+        Less accurate FP8 accumulation; without effect on the CPU.
+    device_id : int
+        CUDA device for host operands; without effect on the CPU.
+    handle : int, optional
+        A cuBLASLt handle; without effect on the CPU.
+    logger : logging.Logger, optional
+        Default: the logger 'planmath', which passes its records on to the root logger.
+    memory_limit : int or str
+        Most device memory to use, in bytes, with a unit, or in per cent; without effect on the CPU.
+    blocking : {'auto', True}
+        When executions on a CUDA device return. On the CPU they return when they are done.
+    allocator : object, optional
+        Draws temporary device memory. Not used on the CPU.
+    provider : str, optional
+        The library to use, such as 'mkl', 'blas' or 'torch'. Default: the best that can solve the problem.
+    tuning : bool
+        Whether to use, and to add to, the record of what autotuning measured.
+    constant : sequence of {'a', 'b'}
+        Operands whose values will not be changed in place, such as the weights of a layer: libraries may keep them in
+        a form of their own between executions, and see new values after `Matmul.reset_operands` only.
+    """
+
+    inplace: bool = False
+    compute_type: int | None = None
+    scale_type: int | None = None
+    result_type: int | None = None
+    result_amax: bool = False
+    block_scaling: bool = False
+    sm_count_target: int | None = 0
+    fast_accumulation: bool | None = False
+    device_id: int | None = 0
+    handle: int | None = None
+    logger: logging.Logger | None = None
+    memory_limit: int | str | None = "80%"
+    blocking: Literal["auto", True] = "auto"
+    allocator: Any = None
+    provider: str | None = None
+    tuning: bool = True
+    constant: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("MatmulOptions", "inplace", self.inplace, (False, True))
+        if isinstance(self.constant, str) or not set(self.constant) <= {"a", "b"}:
+            raise ValueError(f"MatmulOptions.constant is {self.constant!r}; expected a sequence of 'a' and 'b'")
+        for name, numbers in (
+            ("compute_type", MatmulComputeType), ("scale_type", CudaDataType), ("result_type", CudaDataType)
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value not in list(numbers):
+                names = ", ".join(numbers.__members__)
+                raise ValueError(f"MatmulOptions.{name} is {value!r}; expected a {numbers.__name__}: {names}")
+        check_common(self)
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulEpilogPreferences:
+    """Preferences for auxiliary results of epilogs.
+
+    Parameters
+    ----------
+    aux_type : CudaDataType or int, optional
+        dtype of the auxiliary result (narrow-precision epilogs on CUDA only).
+    aux_amax : bool
+        Whether to return the largest magnitude in the auxiliary result (narrow precision on CUDA only).
+    """
+
+    aux_type: int | None = None
+    aux_amax: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulPlanPreferences:
+    """Preferences for planning.
+
+    Parameters
+    ----------
+    reduction_scheme_mask : MatmulReductionScheme
+        Schemes that may sum parts of a split product; without effect on the CPU.
+    max_waves_count : float
+        Without effect on the CPU.
+    numerical_impl_mask : MatmulNumericalImplFlags
+        Without effect on the CPU.
+    limit : int
+        How many algorithms `Matmul.plan` returns at most.
+    epilog : MatmulEpilogPreferences or dict, optional
+    """
+
+    reduction_scheme_mask: MatmulReductionScheme = MatmulReductionScheme.MASK
+    max_waves_count: float = 0.0
+    numerical_impl_mask: MatmulNumericalImplFlags = MatmulNumericalImplFlags.ALL
+    limit: int = 8
+    epilog: MatmulEpilogPreferences | dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.limit, int) or self.limit < 1:
+            raise ValueError(f"MatmulPlanPreferences.limit is {self.limit!r}; expected a positive integer")
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulQuantizationScales:
+    """Scales of narrow-precision (FP8, MXFP8, NVFP4) operands and of the result.
+
+    Parameters
+    ----------
+    a, b, c, d : float or array, optional
+    """
+
+    a: Any = None
+    b: Any = None
+    c: Any = None
+    d: Any = None

@@ -1,0 +1,213 @@
+"""Products by the Fortran interface of BLAS: MKL, NVPL BLAS, and the library that SciPy was built with."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+from planmath.bindings import blas
+from planmath.bindings.blas import LETTER
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.linalg.advanced.epilog import EPILOGS
+from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix
+from planmath.linalg.advanced.providers.pipeline import Pipeline, Region, batch_loops, folded
+from planmath.native.call import Call
+
+#: Below this many multiplications the Python lock is kept: about 5 µs.
+SMALL_WORK = 200_000
+#: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.
+THREADED_WORK = 250_000
+#: MKL's products of narrow operands with results in single precision, by the operands' dtype; and the one with results,
+#: and sums, in half precision.
+NARROW = {"float16": "gemm_f16f16f32", "bfloat16": "gemm_bf16bf16f32"}
+HALF = "hgemm"
+
+
+class BLASProvider:
+    """One library's BLAS as a provider.
+
+    Parameters
+    ----------
+    name : str
+    library : bindings.blas.BLAS
+    spin : float
+        Seconds that the library's threads keep a CPU busy after a call.
+    """
+
+    def __init__(self, name: str, library: blas.BLAS, spin: float = 0.0):
+        self.name, self._library, self._spin = name, library, spin
+
+    def unavailable(self) -> str | None:
+        return self._library.missing()
+
+    def version(self) -> str:
+        return self._library.version()
+
+    def unsupported(self, problem: MatmulProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        extents = (problem.m, problem.n, problem.k, *(matrix.leading[1] for matrix in (problem.a, problem.b, problem.d)))
+        if max(extents) > 2**31 - 1:
+            return f"its integers have 32 bits, and {max(extents)} does not fit"
+        return None
+
+    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+        most = min(problem.threads, self._library.max_threads())
+        threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
+        routines = [WORK_DTYPE[problem.a.dtype]]
+        narrow = NARROW.get(problem.a.dtype)
+        if narrow and self._library.find(narrow):
+            routines.insert(0, narrow)
+        if problem.compute == "float16" and self._library.find(HALF):
+            routines.insert(0, HALF)
+        batched: list[bool] = [False]
+        if self._single_batch_axis(problem) and self._library.find(f"{LETTER.get(routines[0], '?')}gemm_batch_strided"):
+            batched.insert(0, True)
+        found = [
+            Algorithm(
+                self.name,
+                (("threads", n), *((("product", routine),) if narrow else ()), *((("batch", "library" if b else "loop"),) if len(batched) > 1 else ())),
+            )
+            for routine in routines
+            for b in batched
+            for n in threads
+        ]  # fmt: skip
+        packed = [
+            Algorithm(self.name, (("threads", n), ("packed", name)))
+            for name in problem.constant
+            for n in threads
+            if self._can_pack(problem, name)
+        ]
+        return packed + found
+
+    def _can_pack(self, problem: MatmulProblem, name: str) -> bool:
+        """Whether the library has a form of its own for this operand, the same for the whole batch."""
+        matrix = getattr(problem, name)
+        letter = LETTER.get(matrix.dtype, "?")
+        return self._library.find(f"{letter}gemm_pack") != 0 and not matrix.conjugate and not any(matrix.batch)
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return self._spin if algorithm.get("threads") > 1 else 0.0
+
+    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+        problem = folded(problem)
+        work = WORK_DTYPE[problem.a.dtype]
+        pipeline = Pipeline(problem, work)
+        routine = algorithm.get("product")
+        native = routine in (*NARROW.values(), HALF)
+        product = "float16" if routine == HALF else work
+        operands = []
+        for name in "ab":
+            matrix = getattr(problem, name)
+            region = pipeline.region(name, matrix)
+            # a product conjugates what it transposes; which operands that are depends on the result's order
+            transposes = matrix.leading[0] != problem.d.leading[0]
+            conjugate = matrix.conjugate and not transposes
+            operands.append(region if native else pipeline.staged(region, conjugate=conjugate))
+        d = pipeline.region("d", problem.d)
+        if problem.d.dtype != product:
+            d = pipeline.temporary(problem.d, product)
+        pipeline.load_c(d)
+        setter, before, after = self._library.threads_setter, algorithm.get("threads"), self._threads_after()
+        # others may change what the library does by itself, so what was planned for is said where it matters
+        limited = setter and problem.work >= THREADED_WORK and (self._library.sets_locally or before != after)
+        if limited:
+            pipeline.calls.append(Call(setter, [before], name="thread limit"))
+        self._product(pipeline, algorithm, operands[0], operands[1], d)
+        if limited:
+            pipeline.calls.append(Call(setter, [after], name="thread limit"))
+        if EPILOGS[problem.epilog] != EPILOGS[problem.epilog.DEFAULT]:
+            d = pipeline.staged(d)
+            pipeline.epilog(d)
+        if d.slot != pipeline.slot("d"):
+            pipeline.convert(d, pipeline.region("d", problem.d))
+        program = Program(pipeline.calls, release_gil=problem.work > SMALL_WORK)
+        prologue = Program(pipeline.prologue) if pipeline.prologue else None
+        watched = tuple(pipeline.slot(name).operand for name in "ab" if name == algorithm.get("packed"))
+        return Prepared({None: program}, pipeline.workspace_size, prologue, watched)
+
+    def _threads_after(self) -> int:
+        reset = self._library.reset_threads
+        return self._library.max_threads() if reset is None else reset
+
+    def _single_batch_axis(self, problem: MatmulProblem) -> bool:
+        problem = folded(problem)
+        matrices = (problem.a, problem.b, problem.d)
+        steps = [m.batch or (0,) * len(problem.batch) for m in matrices]
+        loops = batch_loops(problem.batch, steps)
+        # steps have 32 bits, and matrices may neither overlap nor interleave, though one may serve all
+        return len(loops) == 1 and all(
+            step == 0 or matrix.span <= step < 2**31 for matrix, step in zip(matrices, loops[0][1], strict=True)
+        )
+
+    def _product(self, pipeline: Pipeline, algorithm: Algorithm, a: Region, b: Region, d: Region) -> None:
+        """d = alpha a b + beta d, by the routine of the algorithm."""
+        problem = pipeline.problem
+        row_major, ldd = d.matrix.leading
+        first, second, (m, n) = (a, b, (problem.m, problem.n))
+        if row_major:  # BLAS writes columns: of the transposed result, which is the product of the transposed operands
+            first, second, (m, n) = (b, a, (problem.n, problem.m))
+        regions = [first, second, d]
+        letters, leading = [], []
+        for region in (first, second):
+            by_rows, ld = region.matrix.leading
+            transposes = by_rows != row_major
+            conjugate = region.matrix.conjugate and region.slot in (pipeline.slot("a"), pipeline.slot("b"))
+            letters.append(b"C" if transposes and conjugate else b"T" if transposes else b"N")
+            leading.append(ld)
+        values = [ctypes.c_int(x) for x in (m, n, problem.k, leading[0], leading[1], ldd)]
+        flags = [ctypes.c_char(x) for x in letters]
+        address = ctypes.addressof
+        pm, pn, pk, plda, pldb, pldd = map(address, values)
+        alpha, beta = pipeline.slot("alpha"), pipeline.slot("beta")
+        scalars = [Region(Matrix(pipeline.work, 1, 1, 1, 1), slot) for slot in (alpha, beta)]
+        routine = algorithm.get("product", pipeline.work)
+        name = f"{LETTER[routine]}gemm" if routine in LETTER else routine
+        if routine == HALF:
+            halves = [pipeline.temporary(scalar.matrix, "float16") for scalar in scalars]
+            for scalar, half in zip(scalars, halves, strict=True):
+                pipeline.convert(scalar, half)
+            scalars = halves
+            alpha, beta = scalars[0].slot, scalars[1].slot
+        keep = (values, flags)
+        if algorithm.get("batch") == "library":
+            ((count, steps),) = batch_loops(problem.batch, [r.matrix.batch or (0,) * len(problem.batch) for r in regions])
+            sizes = [ctypes.c_int(x) for x in (*steps, count)]
+            s1, s2, s3, size = map(address, sizes)
+            arguments = [
+                *map(address, flags), pm, pn, pk, alpha, first.slot, plda, s1, second.slot, pldb, s2, beta, d.slot, pldd, s3, size,
+            ]  # fmt: skip
+            call = Call(self._library.find(f"{name}_batch_strided"), arguments, name=f"{name}_batch_strided", keep=(keep, sizes))
+            pipeline.calls.append(call)
+            return
+        if algorithm.get("packed"):
+            which = (first, second).index(a if algorithm.get("packed") == "a" else b)
+            self._pack(pipeline, f"{name}_pack", which, flags[which], (first, second)[which], (pm, pn, pk), values)
+            arguments = [*map(address, flags), pm, pn, pk, first.slot, plda, second.slot, pldb, beta, d.slot, pldd]
+            flag = ctypes.c_char(b"P")
+            arguments[which] = address(flag)
+            arguments[5 + 2 * which] = pipeline.packed.slot
+            in_order = [first, second, scalars[1], d]
+            in_order[which] = pipeline.packed
+            pipeline.call(self._library.find(f"{name}_compute"), f"{name}_compute", arguments, in_order, keep=(keep, flag))
+            return
+        arguments = [*map(address, flags), pm, pn, pk, alpha, first.slot, plda, second.slot, pldb, beta, d.slot, pldd]
+        in_order = [scalars[0], first, second, scalars[1], d]
+        pipeline.call(self._library.find(name), name, arguments, in_order, keep=keep)
+
+
+    def _pack(
+        self, pipeline: Pipeline, name: str, which: int, flag: ctypes.c_char, operand: Region, sizes: tuple[int, int, int],
+        values: list[ctypes.c_int],
+    ) -> None:  # fmt: skip
+        """Let the library bring a constant operand, scaled by alpha, into its own form before the first product."""
+        identifier = ctypes.c_char(b"AB"[which : which + 1])
+        size = ctypes.CFUNCTYPE(ctypes.c_size_t, *[ctypes.c_void_p] * 4)(self._library.find(f"{name}_get_size"))
+        pipeline.reserve_packed(size(ctypes.addressof(identifier), *sizes), operand.matrix)
+        address = ctypes.addressof
+        arguments = [
+            address(identifier), address(flag), *sizes, pipeline.slot("alpha"), operand.slot, address(values[3 + which]),
+            pipeline.packed.slot,
+        ]  # fmt: skip
+        pipeline.prologue.append(Call(self._library.find(name), arguments, name=name, keep=(identifier, flag, values)))

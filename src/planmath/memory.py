@@ -1,0 +1,5 @@
+"""The protocol of allocators for temporary device memory."""
+
+from planmath.core.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
+
+__all__ = ["BaseCUDAMemoryManager", "BaseCUDAMemoryManagerAsync", "MemoryPointer"]

@@ -1,0 +1,50 @@
+"""What the tests of all operations share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from planmath.core import remembered, tuning
+from tests.arrays import PACKAGES
+
+COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
+#: The same examples in every run, so that a change of the result means a change of the code.
+hypothesis.settings.register_profile("repeatable", derandomize=True, max_examples=300, **COMMON)
+#: New examples in every run, to look for trouble: pytest --hypothesis-profile=explore
+hypothesis.settings.register_profile("explore", max_examples=5000, **COMMON)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tuning_record_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests away from the user's own tuning record, and the workers of a parallel run from each other's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLANMATH_CACHE_DIR", str(tmp_path_factory.mktemp("tuning")))
+        yield
+
+
+@pytest.fixture
+def tuning_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty tuning record of the test's own; the path of its file."""
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    tuning._forget()
+    yield tmp_path / "tuning.json"
+    tuning._forget()
+
+
+@pytest.fixture
+def nothing_remembered() -> Iterator[None]:
+    """No plans of earlier stateless calls, and none left behind."""
+    remembered.clear()
+    yield
+    remembered.clear()
+
+
+@pytest.fixture(params=PACKAGES)
+def package(request: pytest.FixtureRequest) -> str:
+    """The name of an array package."""
+    return request.param

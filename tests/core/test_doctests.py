@@ -1,0 +1,31 @@
+"""The examples in the docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import planmath
+
+MODULES = ["planmath"] + [
+    module.name
+    for module in pkgutil.walk_packages(planmath.__path__, "planmath.", onerror=lambda name: None)
+    if not module.name.endswith("__main__")
+]
+NEEDS_TORCH = "torch"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name, tuning_record, nothing_remembered):
+    if NEEDS_TORCH in name:
+        pytest.importorskip("torch", reason="torch is not installed")
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+
+
+def test_examples_are_found():
+    found = doctest.DocTestFinder(exclude_empty=True).find(planmath.fft.FFT)
+    assert sum(len(test.examples) for test in found) > 5

@@ -1,0 +1,34 @@
+"""What an import brings with it: little."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.processes import run_python
+
+HEAVY = ("torch", "scipy.fft", "scipy.linalg", "cupy", "hypothesis")
+
+
+def loaded_after(program: str) -> set[str]:
+    return set(run_python(f"{program}\nimport sys\nprint(*sys.modules)").split())
+
+
+@pytest.mark.parametrize("program", ["import planmath", "from planmath.fft import FFT, fft"])
+def test_import_is_light(program):
+    assert loaded_after(program).isdisjoint(HEAVY)
+
+
+def test_transform_of_numpys_arrays_needs_no_torch():
+    program = "import numpy, planmath; planmath.fft.fft(numpy.ones(8, complex))"
+    assert "torch" not in loaded_after(program)
+
+
+def test_libraries_are_loaded_on_first_use():
+    program = "import planmath; print(*(line.split('/')[-1] for line in open('/proc/self/maps')))"
+    assert not any(name.startswith(("libmkl", "libfftw3", "libnvpl")) for name in run_python(program).split())
+
+
+def test_tensors_are_known_whenever_torch_is_imported():
+    pytest.importorskip("torch", reason="torch is not installed")
+    program = "import planmath, torch; print(planmath.fft.fft(torch.ones(2, dtype=torch.complex64)).real.tolist())"
+    assert run_python(program) == "[2.0, 0.0]\n"

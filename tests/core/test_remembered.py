@@ -1,0 +1,134 @@
+"""Plans that stateless calls leave behind for the next call of their kind."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from planmath.core import remembered
+from planmath.core.operation import State
+from planmath.fft import ExecutionCPU, fft, ifft, irfft, operation, rfft
+
+pytestmark = pytest.mark.usefixtures("nothing_remembered")
+
+OPERAND = np.arange(12).reshape(3, 4) + 1j
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """Counts the plans that are made."""
+    made = []
+    plan = operation.FFT.plan
+    monkeypatch.setattr(operation.FFT, "plan", lambda self, **options: made.append(self) or plan(self, **options))
+    return made
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: fft(OPERAND),
+        lambda: ifft(OPERAND + 1),
+        lambda: fft(OPERAND, axes=[1]),
+        lambda: fft(OPERAND, axes=np.array([0, 1])),
+        lambda: fft(OPERAND, direction="inverse"),
+        lambda: fft(OPERAND, execution={"name": "cpu", "num_threads": 1}),
+        lambda: fft(OPERAND, execution=ExecutionCPU(num_threads=2)),
+        lambda: rfft(OPERAND.real.copy()),
+        lambda: irfft(OPERAND),
+        lambda: fft(OPERAND[::-1, ::2]),
+    ],
+)
+def test_second_call_of_a_kind_plans_nothing(planned, call):
+    first = call()
+    assert len(planned) == 1
+    np.testing.assert_array_equal(call(), first)
+    assert len(planned) == 1
+    assert list(remembered._idle.values()) == planned
+
+
+def test_calls_that_differ_have_plans_of_their_own(planned):
+    calls = [
+        lambda: fft(OPERAND), lambda: ifft(OPERAND), lambda: irfft(OPERAND), lambda: fft(OPERAND, axes=[0]),
+        lambda: fft(OPERAND, axes=[1]), lambda: fft(OPERAND, axes=[1, 0]), lambda: fft(OPERAND[:2]), lambda: fft(OPERAND[:, :2]),
+        lambda: fft(OPERAND.astype("c8")), lambda: fft(OPERAND, execution={"name": "cpu", "num_threads": 1}),
+        lambda: rfft(OPERAND.real.copy()), lambda: rfft(OPERAND.imag),
+    ]  # fmt: skip
+    for call in 2 * calls:
+        call()
+    assert len(planned) == len(calls) == len(remembered._idle)
+
+
+def test_options_are_not_remembered(planned):
+    for _ in range(2):
+        fft(OPERAND, options={"result_layout": "natural"})
+    assert len(planned) == 2
+    assert not remembered._idle
+    assert {transform.state for transform in planned} == {State.FREED}
+
+
+def test_operand_is_let_go():
+    class Memory(np.ndarray):
+        pass
+
+    base = OPERAND.copy().view(Memory)
+    alive = weakref.ref(base)
+    operand = base.view(np.ndarray)
+    fft(operand)
+    assert remembered._idle
+    del base, operand
+    gc.collect()
+    assert alive() is None
+
+
+def test_number_of_plans_is_bounded(planned):
+    for n in range(1, remembered.CAPACITY + 6):
+        fft(np.ones(n, complex))
+    assert len(remembered._idle) == remembered.CAPACITY
+    assert [transform.state is State.FREED for transform in planned] == [True] * 5 + [False] * remembered.CAPACITY
+    fft(np.ones(6, complex))
+    assert len(planned) == remembered.CAPACITY + 5, "the oldest that was kept is still there"
+    fft(np.ones(1, complex))
+    assert len(planned) == remembered.CAPACITY + 6, "the first was not"
+
+
+def test_least_recently_used_goes_first(planned):
+    fft(np.ones(1, complex))
+    for n in range(2, remembered.CAPACITY + 1):
+        fft(np.ones(n, complex))
+    fft(np.ones(1, complex))
+    fft(np.ones(remembered.CAPACITY + 1, complex))
+    assert [transform.state for transform in planned[:3]] == [State.RELEASED, State.FREED, State.RELEASED]
+
+
+def test_clear_frees(planned):
+    fft(OPERAND)
+    remembered.clear()
+    assert not remembered._idle
+    assert planned[0].state is State.FREED
+
+
+def test_call_within_a_call_of_the_same_kind(planned):
+    """While one has the plan, the other makes its own; one of the two stays."""
+    one = operation._single("fft", "complex", OPERAND, None, -1, None, None, None, None)
+    (key,) = remembered._idle
+    taken = remembered.take(key)
+    np.testing.assert_array_equal(fft(OPERAND), one)
+    remembered.put(key, taken)
+    assert [transform.state for transform in planned] == [State.FREED, State.RELEASED]
+    assert list(remembered._idle.values()) == [planned[1]]
+
+
+def test_failed_call_frees_its_plan(planned, monkeypatch):
+    fft(OPERAND)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(operation.FFT, "execute", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fft(OPERAND)
+    assert not remembered._idle
+    assert planned[0].state is State.FREED

@@ -1,0 +1,340 @@
+"""The record of what autotuning measured: written, found again, shown, moved, cleared, and never in the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import planmath
+from planmath.core import autotune, tuning
+from planmath.core.errors import UnavailableError
+from planmath.core.provider import Algorithm
+from planmath.fft import FFT, fft
+from planmath.fft.providers import PROVIDERS
+from planmath.tuning import TuningRecordWarning
+from tests.processes import run_python
+
+pytestmark = pytest.mark.usefixtures("tuning_record", "nothing_remembered")
+
+OPERAND = np.arange(24) * (1 + 1j)
+
+
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch):
+    monkeypatch.setattr(autotune, "FLUSH", 1 << 12)
+    monkeypatch.setattr(autotune, "SHORTEST", 1e-5)
+
+
+@pytest.fixture
+def pocketfft_wins(monkeypatch):
+    """Let the measurement prefer what no heuristic chooses, so that a choice shows where it came from."""
+    measure = autotune.measure
+
+    def partial(candidates, **arguments):
+        measured = measure(candidates, **arguments)
+        best = [m._replace(warm=1e-9) for m in measured if m.algorithm.provider == "pocketfft"]
+        return best + [m for m in measured if m.algorithm.provider != "pocketfft"]
+
+    monkeypatch.setattr(autotune, "measure", partial)
+
+
+def tune(operand=OPERAND, **options):
+    with FFT(operand, options=options) as transform:
+        transform.plan()
+        transform.autotune(iterations=1)
+        return transform.report()
+
+
+def plan(operand=OPERAND, direction=None, **options):
+    with FFT(operand, options=options) as transform:
+        transform.plan(direction=direction)
+        return transform.report()
+
+
+BY_HEURISTIC, BY_RECORD = "chosen by the heuristic", "chosen by the tuning record: pocketfft(threads=1)"
+
+
+def test_autotune_measures_every_algorithm():
+    with FFT(OPERAND) as transform:
+        transform.plan()
+        transform.autotune(iterations=2)
+        report = transform.report()
+        offered = [a for p in PROVIDERS if p.unavailable() is None for a in p.algorithms(transform.get_key())]
+        np.testing.assert_allclose(transform.execute(), np.fft.fft(OPERAND))
+    assert "chosen by autotuning" in report
+    for algorithm in offered:
+        assert f"\n{algorithm} " in report
+
+
+def test_measured_with_the_best_first():
+    """A candidate that is slower beyond doubt is measured once, pruned, and ends last."""
+    naps = {Algorithm("a"): 3e-3, Algorithm("b"): 1e-4, Algorithm("c"): 1e-3}
+    runs: dict[Algorithm, int] = dict.fromkeys(naps, 0)
+
+    def run(algorithm):
+        import time
+
+        runs[algorithm] += 1
+        time.sleep(naps[algorithm])
+
+    candidates = [(algorithm, lambda a=algorithm: run(a), 0.0) for algorithm in naps]
+    measured = autotune.measure(candidates, iterations=20, logger=logging.getLogger("planmath.silent"))
+    assert [m.algorithm.provider for m in measured] == ["b", "c", "a"]
+    assert runs[Algorithm("b")] > 2 * runs[Algorithm("a")]
+    assert all(m.warm >= naps[m.algorithm] for m in measured)
+    assert [m.cold is not None for m in measured] == [True, False, False]
+
+
+def test_prune_keeps_the_fastest():
+    with FFT(OPERAND) as transform:
+        transform.plan()
+        transform.autotune(iterations=1, prune=1)
+        assert len(transform._plan_made.algorithms) == 1
+
+
+def test_next_plan_uses_the_record(pocketfft_wins):
+    assert BY_HEURISTIC in plan()
+    tune()
+    assert BY_RECORD in plan()
+
+
+@pytest.mark.parametrize("direction", [None, "forward", "inverse"])
+def test_one_entry_serves_both_directions(pocketfft_wins, direction):
+    tune()
+    assert BY_RECORD in plan(direction=direction)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [OPERAND[:23], OPERAND.astype(np.complex64), OPERAND.real.copy(), OPERAND.reshape(4, 6), np.repeat(OPERAND, 2)[::2]],
+    ids=["shape", "dtype", "kind", "dimensions", "strides"],
+)
+def test_another_problem_has_its_own_entry(pocketfft_wins, other):
+    tune()
+    assert BY_HEURISTIC in plan(other)
+
+
+def test_stateless_call_uses_the_record(pocketfft_wins, caplog):
+    fft(OPERAND)
+    tune()
+    with caplog.at_level(logging.INFO, "planmath"):
+        fft(OPERAND)
+    assert "Chosen by the tuning record: pocketfft(threads=1)." in caplog.text
+
+
+def test_remembered_plan_of_a_stateless_call_gives_way_to_the_record(pocketfft_wins):
+    from planmath.core import remembered
+
+    fft(OPERAND)
+    assert remembered._idle
+    tune()
+    assert not remembered._idle
+
+
+def test_next_process_uses_the_record(pocketfft_wins):
+    tune()
+    program = f"""
+        import numpy as np, planmath
+        with planmath.fft.FFT(np.ones({OPERAND.size}, complex)) as transform:
+            transform.plan()
+            print(transform.report())
+    """
+    assert BY_RECORD in run_python(program)
+
+
+def test_tuning_switched_off_neither_writes_nor_reads(pocketfft_wins, tuning_record):
+    tune(tuning=False)
+    assert not tuning_record.exists()
+    tune()
+    assert BY_HEURISTIC in plan(tuning=False)
+
+
+def test_named_provider_is_not_overruled(pocketfft_wins, tuning_record):
+    tune()
+    before = tuning_record.read_text()
+    assert BY_RECORD in plan()
+    assert "pocketfft(threads=1)" in plan(provider="pocketfft")
+    tune(provider="pocketfft")
+    assert tuning_record.read_text() == before, "the measurement of one provider says nothing about the others"
+
+
+def test_entry_counts_only_for_the_versions_it_was_measured_with(pocketfft_wins, monkeypatch):
+    tune()
+    monkeypatch.setattr(PROVIDERS[-1], "version", lambda: "another")
+    assert BY_HEURISTIC in plan()
+    monkeypatch.undo()
+    assert "pocketfft" in plan()
+
+
+def test_entry_counts_only_while_its_libraries_are_there(pocketfft_wins, monkeypatch):
+    tune()
+    monkeypatch.setattr(PROVIDERS[-1], "unavailable", lambda: "taken away")
+    if all(p.unavailable() for p in PROVIDERS):
+        with pytest.raises(UnavailableError, match="taken away"):
+            plan()
+    else:
+        assert BY_HEURISTIC in plan()
+
+
+def test_entry_counts_only_on_its_machine(pocketfft_wins, monkeypatch):
+    tune()
+    monkeypatch.setattr(tuning, "machine", lambda: "another machine")
+    tuning._forget()
+    assert BY_HEURISTIC in plan()
+    assert "no entries for this machine (another machine)" in planmath.tuning.show()
+
+
+def test_entry_of_an_algorithm_that_is_gone(pocketfft_wins, tuning_record):
+    tune()
+    tuning_record.write_text(tuning_record.read_text().replace('"threads"', '"fibers"'))
+    assert BY_HEURISTIC in plan()
+
+
+def entry_text(**changes):
+    """A record of one entry for this machine, with some of its parts replaced."""
+    measurement = {"provider": "pocketfft", "knobs": [["threads", 1]], "warm": 1e-6, "cold": None}
+    entry = {"measurements": [measurement], "versions": {}, "date": "2000-01-01"} | changes
+    return json.dumps({"format": tuning.FORMAT, "machines": {tuning.machine(): {"a problem": entry}}})
+
+
+DAMAGE = {
+    "nothing": "",
+    "cut short": entry_text()[:-9],
+    "no JSON": "measured: fast\n",
+    "no text": b"\xff\xfe\x00",
+    "a list": "[]",
+    "a number": "3",
+    "another format": entry_text().replace(f'"format": {tuning.FORMAT}', '"format": 99'),
+    "no machines": json.dumps({"format": tuning.FORMAT}),
+    "machines as a list": json.dumps({"format": tuning.FORMAT, "machines": []}),
+    "problems as a list": json.dumps({"format": tuning.FORMAT, "machines": {"m": []}}),
+    "no measurements": entry_text(measurements=[]),
+    "a measurement that is none": entry_text(measurements=[3]),
+    "no time": entry_text(measurements=[{"provider": "mkl", "knobs": [], "warm": 0.0, "cold": None}]),
+    "time in words": entry_text(measurements=[{"provider": "mkl", "knobs": [], "warm": "long", "cold": None}]),
+    "knobs of one": entry_text(measurements=[{"provider": "mkl", "knobs": [1], "warm": 1.0, "cold": None}]),
+    "versions as a number": entry_text(versions=1),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damaged_record_is_ignored_with_a_warning_and_then_replaced(what, tuning_record):
+    content = DAMAGE[what]
+    tuning_record.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.warns(TuningRecordWarning, match=r"tuning.json cannot be read .* is ignored"):
+        assert BY_HEURISTIC in plan()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert BY_HEURISTIC in plan(), "one warning is enough"
+    with pytest.warns(TuningRecordWarning):
+        tune()
+    assert "chosen by the tuning record" in plan()
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damaged_file_is_not_imported(what, tmp_path, tuning_record):
+    file = tmp_path / "foreign.json"
+    content = DAMAGE[what]
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=r"foreign.json' is not a tuning record"):
+        planmath.tuning.import_(file)
+    assert not tuning_record.exists()
+
+
+def test_undamaged_record_is_what_the_damaged_ones_were_made_from(tuning_record):
+    tuning_record.write_text(entry_text())
+    assert "a problem" in planmath.tuning.show()
+
+
+def test_record_that_cannot_be_written_does_not_stop_autotuning(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path / "file" / "below"))
+    with pytest.warns(TuningRecordWarning, match="not kept for the next process: .*PLANMATH_CACHE_DIR"):
+        report = tune()
+    assert "chosen by autotuning" in report
+
+
+def test_show(pocketfft_wins, tuning_record):
+    assert str(tuning_record) in planmath.tuning.show()
+    assert "no entries" in planmath.tuning.show()
+    tune()
+    shown = planmath.tuning.show()
+    assert str(tuning_record) in shown
+    assert tuning.machine() in shown
+    (row,) = [line for line in shown.splitlines() if line.startswith("FFT ")]
+    assert "shape=(24,)" in row
+    assert "pocketfft(threads=1)" in row
+    assert "1 ns" in row
+
+
+def test_clear(pocketfft_wins, tuning_record):
+    planmath.tuning.clear()
+    tune()
+    planmath.tuning.clear()
+    assert not tuning_record.exists()
+    assert BY_HEURISTIC in plan()
+
+
+def test_export_and_import(pocketfft_wins, tmp_path):
+    tune()
+    planmath.tuning.export(tmp_path / "exported.json")
+    planmath.tuning.clear()
+    tune(OPERAND[:5])
+    assert BY_HEURISTIC in plan()
+    assert planmath.tuning.import_(tmp_path / "exported.json") == 1
+    assert BY_RECORD in plan()
+    assert BY_RECORD in plan(OPERAND[:5]), "what was there before stays"
+
+
+def test_imported_entries_win(tmp_path):
+    def store(provider):
+        measurement = tuning.Measurement(Algorithm(provider), 1.0, None)
+        tuning.store(tuning.Entry("a problem", (measurement,), {}, tuning.today()))
+
+    store("first")
+    planmath.tuning.export(tmp_path / "exported.json")
+    store("second")
+    assert tuning.lookup("a problem", {}).best == Algorithm("second")
+    planmath.tuning.import_(tmp_path / "exported.json")
+    assert tuning.lookup("a problem", {}).best == Algorithm("first")
+
+
+def test_where_the_record_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path / "own"))
+    assert tuning.path() == tmp_path / "own" / "tuning.json"
+    monkeypatch.delenv("PLANMATH_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert tuning.path() == tmp_path / "cache" / "planmath" / "tuning.json"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tuning.path() == tmp_path / ".cache" / "planmath" / "tuning.json"
+
+
+def test_processes_that_write_at_once_lose_nothing(tuning_record):
+    program = (
+        "import sys\n"
+        "from planmath.core import tuning\n"
+        "from planmath.core.provider import Algorithm\n"
+        "sys.stdin.readline()\n"
+        "for i in range(15):\n"
+        "    measurement = tuning.Measurement(Algorithm('pocketfft'), 1.0, None)\n"
+        "    tuning.store(tuning.Entry(f'{sys.argv[1]} {i}', (measurement,), {}, tuning.today()))\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(n)], stdin=subprocess.PIPE, env=os.environ, text=True)
+        for n in range(4)
+    ]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.close()
+    assert [process.wait(60) for process in processes] == [0] * 4
+    stored = json.loads(tuning_record.read_text())["machines"][tuning.machine()]
+    assert set(stored) == {f"{n} {i}" for n in range(4) for i in range(15)}
+    assert sorted(file.name for file in tuning_record.parent.iterdir()) == ["tuning.json", "tuning.lock"]

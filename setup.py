@@ -10,9 +10,13 @@ OPTIONS = {
     "include_dirs": [numpy.get_include(), "src/planmath/native"],
     "define_macros": [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     "depends": glob("src/planmath/**/*.h", recursive=True) + glob("src/planmath/**/*.pxd", recursive=True),
-    # threaded jumps turn what saturates (x < a ? a : x) into paths, and a division on each: 4 times slower when vectorized
+    # threaded jumps turn what saturates (x < a ? a : x) into paths with a division on each, vectorized 4 times slower
     "extra_compile_args": [
-        "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-thread-jumps", "-Wno-unused-function",
+        "-O3",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fno-thread-jumps",
+        "-Wno-unused-function",
     ],
 }
 MODULES = {

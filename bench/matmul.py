@@ -169,9 +169,7 @@ def planmath(work: Product, stack: ExitStack) -> Iterator[Contender]:
         yield autotuned("execute(out=)", work.operands, work.result(), {}, stack)
 
 
-def autotuned(
-    form: str, operands: Any, d: Any, options: dict[str, Any], stack: ExitStack, sums: str = ""
-) -> Contender:
+def autotuned(form: str, operands: Any, d: Any, options: dict[str, Any], stack: ExitStack, sums: str = "") -> Contender:
     from planmath.linalg.advanced import Matmul
 
     operation = stack.enter_context(Matmul(*operands, options=options))

@@ -25,9 +25,7 @@ print("mask:", mask.shape, mask.dtype, "for a result of", y.shape)
 # samples, which is the gradient of the bias.
 following = rng.normal(size=(6, outputs))
 arriving = rng.normal(size=(6, samples))
-gradient, auxiliary = matmul(
-    following.T, arriving, epilog=MatmulEpilog.DRELU_BGRAD, epilog_inputs={"relu_aux": mask}
-)
+gradient, auxiliary = matmul(following.T, arriving, epilog=MatmulEpilog.DRELU_BGRAD, epilog_inputs={"relu_aux": mask})
 expected = np.where(positive, following.T @ arriving, 0)
 assert np.allclose(gradient, expected)
 assert np.allclose(auxiliary["drelu_bgrad"], expected.sum(axis=1))

@@ -16,22 +16,23 @@ MOST_ARGUMENTS, MOST_SLOTS = 20, 8
 libc = ctypes.CDLL(None)
 
 
-def recorder(count: int, status: int = 0):
-    """A C function of `count` words that notes its arguments; its address, and the list."""
-    seen: list[tuple[int, ...]] = []
+class Recorder:
+    """A C function of `count` words that notes its arguments."""
 
-    def function(*arguments: int) -> int:
-        seen.append(arguments)
-        return status
+    def __init__(self, count: int, status: int = 0):
+        self.seen: list[tuple[int, ...]] = []
+        self.status = status
+        self.callback = ctypes.CFUNCTYPE(ctypes.c_ssize_t, *[ctypes.c_ssize_t] * count)(self.note)
+        self.address = ctypes.cast(self.callback, ctypes.c_void_p).value
 
-    callback = ctypes.CFUNCTYPE(ctypes.c_ssize_t, *[ctypes.c_ssize_t] * count)(function)
-    seen_by = type("Recorder", (), {"address": ctypes.cast(callback, ctypes.c_void_p).value, "seen": seen, "keep": callback})
-    return seen_by
+    def note(self, *arguments: int) -> int:
+        self.seen.append(arguments)
+        return self.status
 
 
 @pytest.mark.parametrize("count", range(MOST_ARGUMENTS + 1))
 def test_every_number_of_arguments(count):
-    c = recorder(count)
+    c = Recorder(count)
     arguments = [(-1) ** i * (1 << 40) + i for i in range(count)]
     Call(c.address, arguments, name="recorder")()
     assert c.seen == [tuple(arguments)]
@@ -44,7 +45,7 @@ def test_invoke_returns_the_result():
 
 
 def test_slots_take_addresses_and_offsets():
-    c = recorder(5)
+    c = Recorder(5)
     call = Call(c.address, [Slot(1), 7, Slot(0, 16), Slot(1, -8), 9], name="recorder")
     assert call.highest_slot == 1
     call(1000, 2000)
@@ -53,22 +54,21 @@ def test_slots_take_addresses_and_offsets():
 
 
 def test_loops_run_with_the_innermost_fastest():
-    c = recorder(3)
+    c = Recorder(3)
     Call(c.address, [Slot(0), 5, Slot(1)], loops=[(2, (100, 0)), (3, (1, -10))], name="recorder")(1000, 2000)
     assert c.seen == [(1000 + 100 * i + j, 5, 2000 - 10 * j) for i in range(2) for j in range(3)]
 
 
 def test_as_many_loops_as_nest():
-    c = recorder(1)
+    c = Recorder(1)
     Call(c.address, [Slot(0)], loops=[(1, (0,))] * (MAX_LOOPS - 1) + [(2, (8,))], name="recorder")(64)
     assert c.seen == [(64,), (72,)]
 
 
 def test_operands_at_unaligned_addresses_take_the_other_call():
-    aligned, unaligned = recorder(2), recorder(2)
-    call = Call(
-        aligned.address, [Slot(0), Slot(1)], unaligned=Call(unaligned.address, [Slot(0), Slot(1)]), alignment=16
-    )  # fmt: skip
+    aligned, unaligned = Recorder(2), Recorder(2)
+    other = Call(unaligned.address, [Slot(0), Slot(1)])
+    call = Call(aligned.address, [Slot(0), Slot(1)], unaligned=other, alignment=16)
     for addresses in [(32, 64), (40, 64), (32, 72), (33, 65)]:
         call(*addresses)
     assert aligned.seen == [(32, 64)]
@@ -78,7 +78,7 @@ def test_operands_at_unaligned_addresses_take_the_other_call():
 @pytest.mark.parametrize(("returns_status", "status", "calls"), [(True, 7, 1), (True, 0, 3), (False, 7, 3)])
 def test_status(returns_status, status, calls):
     """A failure ends the loop, where the function says that it failed."""
-    c = recorder(1, status)
+    c = Recorder(1, status)
     call = Call(c.address, [Slot(0)], loops=[(3, (1,))], returns_status=returns_status, name="recorder")
     assert call(0) == (status if returns_status else 0)
     assert len(c.seen) == calls
@@ -86,7 +86,7 @@ def test_status(returns_status, status, calls):
 
 def test_owner_of_the_arguments_stays_alive():
     kept = np.ones(3)
-    assert Call(recorder(1).address, [kept.ctypes.data], keep=kept).keep is kept
+    assert Call(1, [kept.ctypes.data], keep=kept).keep is kept
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,8 @@ def slot(values: np.ndarray) -> ArraySlot:
 @pytest.mark.parametrize("release_gil", [False, True])
 def test_failure_of_a_library_is_an_error(release_gil):
     values = np.ones(3)
-    failing = Call(recorder(1, 42).address, [Slot(0)], returns_status=True, name="library_function")
+    function = Recorder(1, 42)
+    failing = Call(function.address, [Slot(0)], returns_status=True, name="library_function")
     executor = Executor((slot(values),), (), {None: Program([failing], release_gil=release_gil)}, inplace=0)
     with pytest.raises(LibraryError, match="library_function failed with status 42") as caught:
         executor.execute(None, None)
@@ -146,7 +147,7 @@ def test_program_makes_its_calls_in_order():
 
 def test_workspace_is_aligned_and_kept():
     values = np.zeros(1)
-    c = recorder(2)
+    c = Recorder(2)
     program = Program([Call(c.address, [Slot(0), Slot(1)])])
     executor = Executor((slot(values),), (), {None: program}, inplace=0, workspace_size=1000)
     for _ in range(2):

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from planmath.core.executor import ArraySlot, Program
 
 from planmath.core.arrays import Layout, package_named
 from planmath.core.errors import UnavailableError, nearest
-from planmath.core.executor import ArraySlot, Program
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
@@ -134,7 +134,7 @@ MISFITS = [np.ones((4, 3)), np.ones(SHAPE, "f4"), np.asfortranarray(A), "no arra
 def test_one_that_does_not_fit_keeps_all(planned, package, misfit, order):
     fitting = to_package(7 * A, package)
     given = {"a": fitting, "b": to_package(misfit, package) if isinstance(misfit, np.ndarray) else misfit}
-    with pytest.raises((ValueError, TypeError), match="^b "):
+    with pytest.raises((ValueError, TypeError), match=r"^b "):
         planned.reset_operands(**{name: given[name] for name in order})
     check(planned.execute(), A, B)
 
@@ -150,7 +150,7 @@ def test_all_are_needed_after_a_release(planned, package):
 def test_operands_that_do_not_exist(planned, package):
     with pytest.raises(ValueError, match="no operand; pass at least one of a, b"):
         planned.reset_operands()
-    with pytest.raises(ValueError, match="c was given to reset_operands.*created without it"):
+    with pytest.raises(ValueError, match=r"c was given to reset_operands.*created without it"):
         planned.reset_operands(c=to_package(A, package))
 
 
@@ -171,7 +171,7 @@ def test_out_with_auxiliary_results(planned):
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        (lambda total, aux: total, TypeError, "expected a tuple of the result and a dict of the auxiliary results negative"),
+        (lambda total, aux: total, TypeError, "expected a tuple of .* the auxiliary results negative"),
         (lambda total, aux: (total, {}), ValueError, r"keys \[\]; expected \['negative'\]"),
         (lambda total, aux: (total, {"positive": total}), ValueError, r"keys \['positive'\]"),
         (lambda total, aux: (total[:2], aux), ValueError, r"out\[0\] has the shape .*empty_result"),
@@ -207,10 +207,9 @@ def test_provider_that_is_chosen_and_those_that_are_not(planned):
     assert "chosen by the heuristic: python" in planned.report()
     with Sum(A, B, provider="abacus") as operation, pytest.raises(UnavailableError, match="abacus: there is none here"):
         operation.plan()
-    with Sum(A, B, provider="slide rule") as operation, pytest.raises(
-        ValueError, match="'slide rule' does not exist: choose from 'abacus', 'python'; abacus is unavailable: there is none here"
-    ):  # fmt: skip
+    with Sum(A, B, provider="slide rule") as operation, pytest.raises(ValueError, match="'slide rule'") as caught:
         operation.plan()
+    assert str(caught.value).endswith("choose from 'abacus', 'python'; abacus is unavailable: there is none here")
 
 
 def test_no_provider_says_why_each_cannot():

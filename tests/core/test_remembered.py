@@ -52,8 +52,9 @@ def test_second_call_of_a_kind_plans_nothing(planned, call):
 def test_calls_that_differ_have_plans_of_their_own(planned):
     calls = [
         lambda: fft(OPERAND), lambda: ifft(OPERAND), lambda: irfft(OPERAND), lambda: fft(OPERAND, axes=[0]),
-        lambda: fft(OPERAND, axes=[1]), lambda: fft(OPERAND, axes=[1, 0]), lambda: fft(OPERAND[:2]), lambda: fft(OPERAND[:, :2]),
-        lambda: fft(OPERAND.astype("c8")), lambda: fft(OPERAND, execution={"name": "cpu", "num_threads": 1}),
+        lambda: fft(OPERAND, axes=[1]), lambda: fft(OPERAND, axes=[1, 0]), lambda: fft(OPERAND[:2]),
+        lambda: fft(OPERAND[:, :2]), lambda: fft(OPERAND.astype("c8")),
+        lambda: fft(OPERAND, execution={"name": "cpu", "num_threads": 1}),
         lambda: rfft(OPERAND.real.copy()), lambda: rfft(OPERAND.imag),
     ]  # fmt: skip
     for call in 2 * calls:

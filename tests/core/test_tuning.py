@@ -113,7 +113,7 @@ def test_one_entry_serves_both_directions(pocketfft_wins, direction):
 
 @pytest.mark.parametrize(
     "other",
-    [OPERAND[:23], OPERAND.astype(np.complex64), OPERAND.real.copy(), OPERAND.reshape(4, 6), np.repeat(OPERAND, 2)[::2]],
+    [OPERAND[:23], OPERAND.astype("c8"), OPERAND.real.copy(), OPERAND.reshape(4, 6), np.repeat(OPERAND, 2)[::2]],
     ids=["shape", "dtype", "kind", "dimensions", "strides"],
 )
 def test_another_problem_has_its_own_entry(pocketfft_wins, other):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import ctypes
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -82,7 +82,7 @@ INEXPRESSIBLE = {("torch", "backwards")}
 
 
 def strided(values: np.ndarray, order: Sequence[int], steps: Sequence[int]) -> np.ndarray:
-    """The values in memory whose axes lie in `order` from slowest to fastest, with a step, maybe negative, along each."""
+    """The values in memory whose axes lie in `order`, from slowest to fastest, with a step, of any sign, along each."""
     memory = np.full([values.shape[axis] * abs(steps[axis]) for axis in order], POISON, values.dtype)
     view = memory[tuple(slice(None, None, steps[axis]) for axis in order)]
     view = view.transpose([list(order).index(axis) for axis in range(values.ndim)])
@@ -101,10 +101,4 @@ def memory_of(array: np.ndarray) -> bytes:
     """All bytes between the array's first and last, gaps included."""
     low = array.ctypes.data + sum(min(0, step * (n - 1)) for n, step in zip(array.shape, array.strides, strict=True))
     span = array.itemsize + sum(abs(step) * (n - 1) for n, step in zip(array.shape, array.strides, strict=True))
-    import ctypes
-
     return ctypes.string_at(low, span)
-
-
-def elements(shape: Sequence[int]) -> int:
-    return math.prod(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from planmath.core.arrays import package_named
+from planmath.core.errors import UnavailableError
 from planmath.fft import FFT
 from planmath.fft.providers import PROVIDERS, fftw3_interface
 from tests.arrays import address_of, package_of, strides_of, to_numpy, to_package
@@ -68,7 +70,9 @@ SHAPES_AND_AXES = pytest.mark.parametrize(
 )
 
 
-def planned(operand: Any, axes: tuple[int, ...], *, direction: int | None = None, execution: Any = None, **options: Any) -> FFT:
+def planned(
+    operand: Any, axes: Sequence[int], *, direction: int | None = None, execution: Any = None, **options: Any
+) -> FFT:
     transform = FFT(operand, axes=axes, options=options, execution=execution)
     transform.plan(direction=direction)
     return transform
@@ -152,6 +156,8 @@ def test_order_of_the_results_axes(package, layout, result_layout, axes, strides
 def test_in_place(package, provider, precision, layout, axes):
     if (package, layout) in INEXPRESSIBLE:
         pytest.skip(f"{package} has no such arrays")
+    if provider == "fftw" and layout == "backwards":
+        pytest.skip("FFTW transforms no axis of negative stride in place; that it says so is tested below")
     values = random_operand("C2C", precision, (3, 4, 6), axes)
     for direction in (FORWARD, INVERSE):
         array = LAYOUTS[layout](values)
@@ -178,7 +184,8 @@ def test_operand_and_result_at_unaligned_addresses(package, provider, kind, pari
     """Plans for aligned memory run on memory that is not, and the other way round."""
     axes = (1, 0)
     values = random_operand(kind, "float32", (6, 16), axes, parity)
-    with planned(to_package(dense(values), package), axes, provider=provider, fft_type=kind, last_axis_parity=parity) as transform:
+    options = {"fft_type": kind, "last_axis_parity": parity, "provider": provider}
+    with planned(to_package(dense(values), package), axes, **options) as transform:
         for place_operand in (unaligned, dense):
             transform.reset_operand(to_package(place_operand(values), package))
             for place_result in (dense, unaligned):
@@ -222,7 +229,8 @@ def test_new_results_are_separate_arrays(package, provider):
 def test_another_operand(package, provider, kind, parity, directions):
     axes = (1,)
     first, second = (random_operand(kind, "float64", (4, 9), axes, parity, seed) for seed in (1, 2))
-    with planned(to_package(first.copy(), package), axes, provider=provider, fft_type=kind, last_axis_parity=parity) as transform:
+    options = {"fft_type": kind, "last_axis_parity": parity, "provider": provider}
+    with planned(to_package(first.copy(), package), axes, **options) as transform:
         for reset in (transform.reset_operand, transform.reset_operand_unchecked):
             for values in (second, first):
                 reset(to_package(values.copy(), package))
@@ -294,10 +302,41 @@ def test_more_batch_axes_than_loops_nest(package):
         assert_accurate(to_numpy(transform.execute()), "C2C", windows, (18,), FORWARD)
 
 
-def test_broadcast_along_a_transformed_axis_without_naming_a_provider(package):
-    values = LAYOUTS["broadcast"](random_operand("C2C", "float64", (4, 5), (0, 1)))
-    with planned(to_package(values, package), (0, 1)) as transform:
-        assert_accurate(to_numpy(transform.execute()), "C2C", values, (0, 1), FORWARD)
+#: Transforms that some libraries cannot compute: the libraries, and what they say.
+LIMITS = [
+    ("broadcast", False, ("mkl", "nvpl"), "it cannot transform an axis along which the operand is broadcast"),
+    ("backwards", True, ("fftw",), "it cannot transform in place along an axis of negative stride"),
+]
+
+
+@pytest.mark.parametrize(("layout", "inplace", "libraries", "reason"), LIMITS)
+def test_what_a_library_cannot_do_it_says(provider, layout, inplace, libraries, reason):
+    array = LAYOUTS[layout](random_operand("C2C", "float64", (4, 5), (0, 1)))
+    if provider in libraries:
+        with pytest.raises(UnavailableError, match=f"{provider}: {reason}"):
+            planned(array, (0, 1), provider=provider, inplace=inplace)
+    else:
+        planned(array, (0, 1), provider=provider, inplace=inplace).free()
+
+
+@pytest.mark.parametrize(("layout", "inplace", "libraries", "reason"), LIMITS)
+def test_what_a_library_cannot_do_another_one_does(layout, inplace, libraries, reason):
+    array = LAYOUTS[layout](random_operand("C2C", "float64", (4, 5), (0, 1)))
+    values = array.copy()
+    with planned(array, (0, 1), inplace=inplace) as transform:
+        assert_accurate(transform.execute(), "C2C", values, (0, 1), FORWARD)
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "broadcast"])
+@pytest.mark.parametrize("axes", [(0,), (1, 2)])
+def test_in_place_along_axes_whose_strides_are_positive(provider, layout, axes):
+    """Negative strides of the other axes are no obstacle."""
+    array = LAYOUTS[layout](random_operand("C2C", "float64", (3, 4, 6), axes))
+    forward = 1 if array.strides[0] > 0 else -1
+    array = array[tuple(slice(None, None, forward if axis in axes else -forward) for axis in range(3))]
+    values = array.copy()
+    with planned(array, axes, provider=provider, inplace=True) as transform:
+        assert_accurate(transform.execute(), "C2C", values, axes, FORWARD)
 
 
 def test_out_between_the_operands_elements(package, provider):

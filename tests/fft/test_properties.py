@@ -6,17 +6,24 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planmath.fft import FFT, fft, ifft, irfft, rfft
-from planmath.fft.providers import PROVIDERS
+from planmath.fft.providers import PROVIDERS, fftw3_interface
 from tests.arrays import PACKAGES, strides_of, to_numpy, to_package
 from tests.fft.operands import memory_of, random_operand, strided
 from tests.fft.reference import FORWARD, INVERSE, assert_accurate, error_bound
 from tests.providers import available
 
 INSTALLED = [parameter.values[0] for parameter in PACKAGES if not parameter.marks[0].args[0]]
+
+
+@pytest.fixture(autouse=True)
+def _threads_for_small_transforms_too(monkeypatch):
+    monkeypatch.setattr(fftw3_interface, "THREADED_WORK", 0)
+    monkeypatch.setattr(fftw3_interface, "SURELY_THREADED_WORK", 0)
 
 
 class Drawn(NamedTuple):
@@ -58,9 +65,12 @@ def transforms(draw: st.DrawFn, kinds: tuple[str, ...] = ("C2C", "R2C", "C2R")) 
         "last_axis_parity": parity,
         "fft_type": draw(st.sampled_from((kind, None))) if kind != "C2R" else kind,
     }
+    if options["provider"] == "fftw" and options["inplace"] and any(steps[axis] < 0 for axis in axes):
+        options["provider"] = None  # FFTW says that it cannot
     directions = {"C2C": (FORWARD, INVERSE), "R2C": (FORWARD,), "C2R": (INVERSE,)}[kind]
     threads = draw(st.integers(1, 2))
-    return Drawn(kind, precision, parity, directions, tuple(axes), package, strided(values, order, steps), options, threads)
+    array = strided(values, order, steps)
+    return Drawn(kind, precision, parity, directions, tuple(axes), package, array, options, threads)
 
 
 @given(transforms(), st.booleans())
@@ -84,6 +94,32 @@ def test_against_the_reference(drawn, give_out):
             assert tuple(result.shape) == shape
             assert all(n == 1 or a == b for n, a, b in zip(shape, strides_of(result), strides, strict=True))
             assert_accurate(to_numpy(result), drawn.kind, values, drawn.axes, direction, drawn.parity)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, ...]]:
+    """An array whose elements share memory, as sliding windows and broadcast arrays do, and axes of it."""
+    shape = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    steps = [draw(st.integers(-3, 5)) for _ in shape]
+    axes = draw(st.permutations(range(len(shape))))[: draw(st.integers(1, len(shape)))]
+    span = 1 + sum(abs(step) * (n - 1) for n, step in zip(shape, steps, strict=True))
+    start = sum(-step * (n - 1) for n, step in zip(shape, steps, strict=True) if step < 0)
+    kind = draw(st.sampled_from(("C2C", "R2C")))
+    precision = draw(st.sampled_from(("float32", "float64")))
+    memory = random_operand(kind, precision, (span,), (0,), seed=draw(st.integers(0, 99)))
+    view = np.lib.stride_tricks.as_strided(memory[start:], shape, [step * memory.itemsize for step in steps])
+    return view, tuple(axes)
+
+
+@given(windows(), st.sampled_from(available(PROVIDERS)))
+def test_operands_whose_elements_share_memory(drawn, provider):
+    array, axes = drawn
+    if any(array.strides[axis] == 0 and array.shape[axis] > 1 for axis in axes) and provider in ("mkl", "nvpl"):
+        provider = None  # these say that they cannot
+    kind = "C2C" if array.dtype.kind == "c" else "R2C"
+    with FFT(array, axes=axes, options={"provider": provider}) as transform:
+        transform.plan()
+        assert_accurate(transform.execute(), kind, array, axes, FORWARD)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

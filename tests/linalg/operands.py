@@ -71,7 +71,11 @@ def cases(*dtypes: str, wide_results: bool = False) -> list[Any]:
                 ):
                     continue
                 marks = [*provider.marks, *package.marks] if name != "torch" else package.marks
-                if provider.marks[0].args[0] and name != "torch" and any(p.values[0].provider == name for p in parameters):
+                if (
+                    provider.marks[0].args[0]
+                    and name != "torch"
+                    and any(p.values[0].provider == name for p in parameters)
+                ):
                     continue  # one that is skipped says it for all
                 parameters.append(pytest.param(Case(name, of, dtype), marks=marks, id=f"{name}-{of}-{dtype}"))
     return parameters

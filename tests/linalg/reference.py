@@ -88,9 +88,7 @@ def assert_near(result: Any, expected: Reference, what: object = "") -> None:
         )
 
 
-def assert_product(
-    result: Any, case: Case, a: Any, b: Any, c: Any = None, *, what: object = "", **scales: Any
-) -> None:
+def assert_product(result: Any, case: Case, a: Any, b: Any, c: Any = None, *, what: object = "", **scales: Any) -> None:
     """Check values, shape, package and dtype of a product."""
     expected = reference(case, a, b, c, **scales)
     expected = Reference(squeezed(expected.values, a, b), squeezed(expected.bound, a, b))
@@ -114,36 +112,51 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    """In long double; with the limits where the exponential is out of range."""
-    x = x.astype(np.longdouble)
-    return x / (1 + np.exp(np.minimum(-exponent(x), 11000)))
+    return x * _sigmoid(x)
 
 
 def gelu_derivative(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.longdouble)
-    e = np.exp(np.clip(-exponent(x), -5000, 5000))
-    return 1 / (1 + e) + x * e / (1 + e) ** 2 * SQRT_8_OVER_PI * (1 + 3 * np.longdouble("0.044715") * x**2)
+    return _sigmoid(x) + _bell(x)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-2u)), in long double."""
+    return 1 / (1 + np.exp(np.minimum(-exponent(x.astype(np.longdouble)), 11000)))
+
+
+def _bell(x: np.ndarray) -> np.ndarray:
+    """The derivative's second term: x times the derivative of the first."""
+    return (
+        x
+        * _sigmoid(x)
+        * _sigmoid(-x)
+        * SQRT_8_OVER_PI
+        * (1 + 3 * np.longdouble("0.044715") * x.astype(np.longdouble) ** 2)
+    )
 
 
 def gelu_bound(x: np.ndarray, dtype: str) -> np.ndarray:
     """How far GELU of x, computed in float32 or float64, may be off.
 
-    The exponent is off by a few roundings relative to itself, which is the exponential's relative error: that of the
-    result for negative x, where the exponential dominates the denominator; for positive x it hardly counts. What has
-    no normal number any more may be 0.
+    For positive x, two units in the last place. For negative x the exponential dominates the denominator; its relative
+    error is the absolute one of its argument 2u, which a few roundings make: 2 (2 + |2u|) units. Where x exp(2u) leaves
+    the range of normal numbers, the result may be 0.
     """
-    return (4 + 6 * np.abs(np.minimum(exponent(x), 0))) * ROUNDOFF[dtype] * np.abs(gelu(x)) + 10 * smallest_normal(dtype)
+    return _units(x) * ROUNDOFF[dtype] * np.abs(gelu(x)) + 40 * _smallest_normal(dtype)
 
 
 def gelu_derivative_bound(x: np.ndarray, dtype: str) -> np.ndarray:
-    """The same for the derivative: relative to the sum of its two terms' moduli, which cancel near -0.75."""
-    x = x.astype(np.longdouble)
-    e = np.exp(np.clip(-exponent(x), -5000, 5000))
-    terms = 1 / (1 + e) + np.abs(x) * e / (1 + e) ** 2 * SQRT_8_OVER_PI * (1 + 3 * np.longdouble("0.044715") * x**2)
-    return (8 + 6 * np.abs(exponent(x)) * (e / (1 + e) + 1 / (1 + e) * (x > 0) * e)) * ROUNDOFF[dtype] * terms + 10 * smallest_normal(
-        dtype
-    ) * (1 + x**2)
+    """The same for the derivative, relative to the sum of its terms' moduli, which cancel near -0.75.
+
+    The second term is larger than the exponential by up to the factor 2u x, which is below 4000 where that is in range.
+    """
+    size = _sigmoid(x) + np.abs(_bell(x))
+    return _units(x) * ROUNDOFF[dtype] * size + 4000 * _smallest_normal(dtype)
 
 
-def smallest_normal(dtype: str) -> float:
+def _units(x: np.ndarray) -> np.ndarray:
+    return np.where(x < 0, 4 * (2 + np.abs(exponent(x))), 4)
+
+
+def _smallest_normal(dtype: str) -> float:
     return float(np.finfo(dtype).smallest_normal)

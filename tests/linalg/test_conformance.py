@@ -9,12 +9,25 @@ import numpy as np
 import pytest
 
 from planmath.core.datatypes import CudaDataType
+from planmath.core.errors import UnavailableError
 from planmath.linalg.advanced import Algorithm, Matmul, MatmulComputeType, MatmulEpilog, matmul
 from planmath.linalg.advanced.providers import PROVIDERS, blas_interface
 from tests.arrays import address_of, package_of, strides_of
 from tests.linalg.operands import (
-    BATCH_LAYOUTS, COMPLEX, INEXPRESSIBLE, MATRIX_LAYOUTS, Case, cases, column_major, dtype_of, padded_columns, padded_rows, qualifiers, row_major, wide,
-)  # fmt: skip
+    BATCH_LAYOUTS,
+    COMPLEX,
+    INEXPRESSIBLE,
+    MATRIX_LAYOUTS,
+    Case,
+    cases,
+    column_major,
+    dtype_of,
+    padded_columns,
+    padded_rows,
+    qualifiers,
+    row_major,
+    wide,
+)
 from tests.linalg.reference import assert_near, assert_product, reference, squeezed
 
 #: Shapes of a and b. No extent but those of the powers of two is a multiple of what a kernel takes at a time.
@@ -33,7 +46,7 @@ SHAPES = {
         ((2, 3, 5, 4), (4,)), ((4,), (2, 3, 4, 6)), ((2, 3, 2, 5, 4), (2, 3, 2, 4, 3)),
     ],
 }  # fmt: skip
-#: Shapes for tests of all else: a matrix, a matrix of one column, batches of which a product can, or cannot, be made one.
+#: Shapes for tests of all else: matrices, also of one column or row; batches that can, or cannot, be made one matrix.
 A_AND_B = [
     ((13, 21), (21, 9)), ((7, 5), (5, 1)), ((1, 5), (5, 6)), ((3, 5, 4), (3, 4, 6)), ((3, 5, 4), (4, 6)),
     ((5, 4), (2, 3, 4, 6)),
@@ -104,7 +117,7 @@ def test_scaling_and_adding(case, shape_a, shape_b):
                 continue
             c = case.addend(shape, layout)
             before = wide(c)
-            for factor in (1, alpha):
+            for factor in (1, alpha) if layout is row_major else (alpha,):
                 result = matmul(a, b, c, alpha=factor, beta=beta, options=case.options)
                 expected = reference(case, a, b, c, alpha=factor, beta=beta)
                 assert dtype_of(result) == case.result_dtype
@@ -144,6 +157,8 @@ def test_numbers_that_change_nothing(case):
             np.testing.assert_array_equal(wide(mm.execute()), before)
             mm.reset_operands(beta=0)
             np.testing.assert_array_equal(wide(mm.execute()), wide(nothing))
+            mm.reset_operands(alpha=1)
+            assert_near(mm.execute(), reference(case, a, b))
 
 
 @pytest.mark.parametrize("case", cases(*COMPLEX))
@@ -222,7 +237,11 @@ def test_order_of_results(case, batch):
     """c's order where it has more than one column; else the epilog's; else a's."""
     rows, columns = (5 * 6 * 1, 6, 1), (5 * 6 * 1, 1, 5)
     b, bias = case.operand((*batch, 4, 6)), case.operand((5,))
-    for epilog, inputs in [*((e, None) for e in BY_ROWS), (MatmulEpilog.BIAS, {"bias": bias}), (MatmulEpilog.RELU_AUX, None)]:
+    for epilog, inputs in [
+        *((e, None) for e in BY_ROWS),
+        (MatmulEpilog.BIAS, {"bias": bias}),
+        (MatmulEpilog.RELU_AUX, None),
+    ]:
         for layout_a in (row_major, padded_columns):
             a = case.operand((*batch, 5, 4), layout_a)
             by_rows = epilog in BY_ROWS and layout_a is row_major
@@ -235,7 +254,13 @@ def test_order_of_results(case, batch):
 
 
 def check_strides(
-    case: Case, strides: tuple[int, ...], batch: tuple[int, ...], epilog: MatmulEpilog, inputs: Any, *operands: Any, **scales: Any
+    case: Case,
+    strides: tuple[int, ...],
+    batch: tuple[int, ...],
+    epilog: MatmulEpilog,
+    inputs: Any,
+    *operands: Any,
+    **scales: Any,
 ) -> None:
     """The result is dense: matrices in this order, one after the other in the batch's own order."""
     step, *matrix = strides
@@ -289,7 +314,13 @@ def test_compute_and_scale_types(case):
         scale = CudaDataType["CUDA_R_16F" if half else SCALE_TYPES[case.dtype]]
         for options in ({"compute_type": compute}, {"compute_type": int(compute), "scale_type": scale}):
             result = matmul(a, b, options=case.options | options)
-            assert_product(result, case, a, b, what=name, summed="float16" if half else None)
+            summed = "float16" if half else None
+            assert_product(result, case, a, b, what=name, summed=summed)
+            alpha, beta = scales(case)
+            for batch in ((), (3,)):
+                left, c = case.operand((*batch, 13, 21)), case.addend((*batch, 13, 9))
+                result = matmul(left, b, c, alpha=alpha, beta=beta, options=case.options | options)
+                assert_near(result, reference(case, left, b, c, alpha=alpha, beta=beta, summed=summed), (name, batch))
 
 
 @pytest.mark.parametrize("case", cases("int8"))
@@ -339,7 +370,7 @@ def test_nan_and_infinity_pass_through(case, value):
 
 @pytest.mark.parametrize("case", cases("float16", "bfloat16"))
 def test_every_number_is_converted(case):
-    """All 65536 numbers, through scaling by factors that put results on, just below and just above the halfway points."""
+    """All 65536 numbers, scaled by factors that put results on, just below and just above the halfway points."""
     numbers = np.arange(65536, dtype=np.uint16)
     one = case.like([[1.0]])
     if case.package == "numpy":
@@ -371,7 +402,7 @@ ALGORITHM_SHAPES = [((20, 11), (11, 13)), ((3, 20, 11), (3, 11, 13)), ((3, 20, 1
 
 @pytest.mark.parametrize("case", cases("float16", "float32", "float64", "complex64", "int8"))
 def test_every_algorithm(case, monkeypatch):
-    """All that `autotune` chooses from: with one thread and two, one call for the batch and one for each matrix, packed."""
+    """All that `autotune` chooses from: one thread and two, one call for the batch or one for each matrix, packed."""
     monkeypatch.setattr(blas_interface, "THREADED_WORK", 0)
     provider = next(p for p in PROVIDERS if p.name == case.provider)
     alpha, beta = scales(case)
@@ -382,7 +413,9 @@ def test_every_algorithm(case, monkeypatch):
             c = case.addend((*shape_a[:-1], shape_b[-1]), layout)
             for constant in ((), ("a", "b")):
                 options = case.options | {"constant": constant}
-                with Matmul(a, b, c, alpha=alpha, beta=beta, options=options, execution={"name": "cpu", "num_threads": 2}) as mm:
+                with Matmul(
+                    a, b, c, alpha=alpha, beta=beta, options=options, execution={"name": "cpu", "num_threads": 2}
+                ) as mm:
                     for algorithm in provider.algorithms(mm._problem):
                         seen.update(algorithm.knobs)
                         mm.plan(algorithms=Algorithm(algorithm))
@@ -445,10 +478,17 @@ def test_more_batch_axes_than_a_library_takes(case):
     assert_product(matmul(memory, b, options=case.options), case, memory, b)
 
 
+def test_more_batch_axes_than_loops_nest():
+    """Windows that overlap in all directions: no two of the 18 batch axes are one in memory."""
+    values = np.arange(60.0)
+    windows = np.lib.stride_tricks.as_strided(values, (2,) * 18 + (2, 3), (8,) * 18 + (24, 8))
+    with pytest.raises(UnavailableError, match=r"blas: it repeats a product over 16 batch axes .* these are 18"):
+        matmul(windows, values[:6].reshape(3, 2))
+
+
 @pytest.mark.parametrize("case", cases("float32", "float64"))
 def test_larger_products(case):
     """Threads and blocks come into play."""
     a, b = case.operand((131, 140), padded_rows), case.operand((140, 90), column_major, seed=1)
     for execution in ({"name": "cpu", "num_threads": 1}, {"name": "cpu", "num_threads": 2}, None):
         assert_product(matmul(a, b, options=case.options, execution=execution), case, a, b)
-

@@ -73,7 +73,9 @@ class Interface:
     needs_alignment: bool
 
     def missing(self) -> str | None:
-        return next((reason for pair in self.libraries.values() for library in pair if (reason := library.missing)), None)
+        return next(
+            (reason for pair in self.libraries.values() for library in pair if (reason := library.missing)), None
+        )
 
     @cache  # noqa: B019  (one object a library, alive as long as the process)
     def planner(self, precision: str, kind: str) -> Callable[..., Any]:
@@ -141,9 +143,9 @@ PAUSE_HARD = 2
 
 
 def _survive_forks(library: Library) -> None:
-    """Let GNU's OpenMP runtime give its threads back before each fork: a child that believes to have them waits forever.
+    """Let GNU's OpenMP runtime give its threads back before each fork.
 
-    Parent and child start new ones at their next parallel region.
+    A child that believes to have them waits forever; so parent and child start new ones at their next parallel region.
     """
     if library.has("omp_pause_resource_all") and hasattr(os, "register_at_fork"):
         pause = library.function("omp_pause_resource_all", ctypes.c_int, [ctypes.c_int])

@@ -86,7 +86,9 @@ def resolve_execution(execution: Any, memory_space: str) -> Execution:
         parameters = dict(execution)
         name = parameters.pop("name", None)
         if name is None:
-            raise ValueError(f"execution={execution!r} does not say which space; add a 'name', which is 'cpu' or 'cuda'")
+            raise ValueError(
+                f"execution={execution!r} does not say which space; add a 'name', which is 'cpu' or 'cuda'"
+            )
     else:
         raise TypeError(
             f"execution is a {type(execution).__name__}; expected 'cpu', 'cuda', a dict with a 'name', "

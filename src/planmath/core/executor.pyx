@@ -276,8 +276,8 @@ cdef class Executor:
         cdef word addresses[MAX_ARRAYS + 1]
         cdef PyObject *held[MAX_ARRAYS]
         cdef ArraySlot slot
-        cdef int i, status, failed = 0
-        cdef object result, first = None
+        cdef int i, status = 0, failed = 0
+        cdef object first = None
         cdef list others = None
         for i in range(self.n_operands):
             slot = <ArraySlot>self.slots[i]
@@ -311,27 +311,32 @@ cdef class Executor:
             if self.workspace is None:
                 self.workspace = allocate(self.workspace_size)
             addresses[self.n_operands + self.n_results] = <word>cnp.PyArray_DATA(self.workspace)
-        if self.stale:
-            status = self.prologue.run(addresses, &failed)
-            if status:
-                raise LibraryError((<Call>self.prologue.calls[failed]).name, status)
-            self.stale = False
         if program.function is not None:
             program.function(tuple([(<ArraySlot>self.slots[i]).held for i in range(self.n_operands)]),
                              tuple(others) if others is not None else (first,) if self.n_results else ())
-        elif program.release_gil:
-            workspace = self.workspace  # every array stays alive while other threads may reset this object
-            for i in range(self.n_operands):
-                held[i] = <PyObject *>(<ArraySlot>self.slots[i]).held
+        else:
+            workspace = self.workspace
+            for i in range(self.n_operands):  # every array stays alive while other threads may reset this object
+                slot = <ArraySlot>self.slots[i]
+                addresses[i] = slot.address
+                held[i] = <PyObject *>slot.held
                 Py_INCREF(<object>held[i])
-            with nogil:
-                status = program.run(addresses, &failed)
+                if slot.address == 0:
+                    failed = -1
+            if failed == 0 and self.stale:
+                status = self.prologue.run(addresses, &failed)
+                self.stale = status != 0
+                program = self.prologue if status else program
+            if failed == 0 and status == 0:
+                if program.release_gil:
+                    with nogil:
+                        status = program.run(addresses, &failed)
+                else:
+                    status = program.run(addresses, &failed)
             for i in range(self.n_operands):
                 Py_DECREF(<object>held[i])
-            if status:
-                raise LibraryError((<Call>program.calls[failed]).name, status)
-        else:
-            status = program.run(addresses, &failed)
+            if failed < 0:
+                return None
             if status:
                 raise LibraryError((<Call>program.calls[failed]).name, status)
         if self.auxiliary and (out is None or self.inplace >= 0):

@@ -332,8 +332,8 @@ class Operation:
             for name, slot in self._slots.items():
                 if name != replaced and self._package.share_memory(self._slots[replaced].array, slot.array):
                     raise ValueError(
-                        f"{replaced} shares memory with {name}, which is read while {replaced} is replaced by the result; "
-                        f"pass a copy of {name}, or leave options.inplace away"
+                        f"{replaced} shares memory with {name}, which is read while {replaced} is replaced by the "
+                        f"result; pass a copy of {name}, or leave options.inplace away"
                     )
 
     def _check_out(self, out: Any) -> Any:
@@ -351,11 +351,14 @@ class Operation:
             )
         main, auxiliary = out
         if name is not None and main is not None and main is not self._slots[name].array:
-            raise ValueError(f"out[0] was given, but the result replaces {name} (options.inplace); pass None or {name} for it")
+            raise ValueError(
+                f"out[0] was given, but the result replaces {name} (options.inplace); pass None or {name} for it"
+            )
         if set(auxiliary) != set(self._executor.auxiliary):
             raise ValueError(f"out[1] has the keys {sorted(auxiliary)}; expected {sorted(self._executor.auxiliary)}")
         views = {
-            name: self._check_result(f"out[1][{name!r}]", slots[name], auxiliary[name]) for name in self._executor.auxiliary
+            name: self._check_result(f"out[1][{name!r}]", slots[name], auxiliary[name])
+            for name in self._executor.auxiliary
         }
         if name is None:
             main = self._check_result("out[0]", next(iter(slots.values())), main)
@@ -414,7 +417,7 @@ class Operation:
                     self._logger.info("Passed over %s: %s.", algorithm, error)
                     continue
                 executor = self._make_executor(plan.problem, prepared[algorithm], slots)
-                run = (lambda executor=executor: executor.execute(None, out))  # noqa: E731
+                run = lambda executor=executor: executor.execute(None, out)  # noqa: E731
                 candidates.append((algorithm, run, provider.lingers(algorithm)))
             if not candidates:
                 raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
@@ -476,7 +479,8 @@ class Operation:
 
     def __del__(self) -> None:
         if getattr(self, "_plan_made", None) is not None:
-            warnings.warn(f"unfreed {self!r}; use it in a with statement or call free()", ResourceWarning, source=self)
+            message = f"unfreed {self!r}; use it in a with statement or call free()"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.free()
 
     # What it tells.
@@ -502,7 +506,12 @@ class Operation:
         if plan.measurements:
             best = plan.measurements[0].warm
             rows = [
-                [m.algorithm, format_seconds(m.warm), f"{m.warm / best:.2f}x", format_seconds(m.cold) if m.cold else "-"]
+                [
+                    m.algorithm,
+                    format_seconds(m.warm),
+                    f"{m.warm / best:.2f}x",
+                    format_seconds(m.cold) if m.cold else "-",
+                ]
                 for m in plan.measurements
             ]
             lines.append(table(["algorithm", "warm", "ratio", "cold"], rows))

@@ -7,14 +7,73 @@ two nobody else has it, so threads never share one. What is kept is bounded, and
 from __future__ import annotations
 
 import atexit
+import logging
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
+
+import numpy as np
+
+from planmath.core.log import LOGGER
 
 #: How many idle operations are kept, the most recently used.
 CAPACITY = 64
 
 _idle: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) -> Hashable | None:
+    """What a stateless call has in common with the next one that can use its plan.
+
+    None where that cannot be said cheaply, and where somebody reads the log, who wants to see the phases.
+    """
+    if LOGGER.isEnabledFor(logging.INFO):
+        return None
+    try:
+        layouts = tuple(
+            [(type(x), x.dtype, x.shape, x.strides if type(x) is np.ndarray else x.stride()) for x in arrays]
+        )
+        space = tuple(execution.items()) if isinstance(execution, dict) else execution
+        key = (name, layouts, space, *rest)
+        hash(key)
+    except (AttributeError, TypeError):
+        return None
+    return key
+
+
+def run_once(
+    key: Hashable | None, create: Callable[[], Any], plan: Callable[[Any], Any], reset: Callable[[Any], None]
+) -> Any:
+    """The result of an operation that is executed once.
+
+    Parameters
+    ----------
+    key : hashable or None
+        From `key_of`; None for an operation that is freed at once.
+    create, plan : callable
+        Make the operation, and plan it.
+    reset : callable
+        Gives an idle operation of the same key the operands of this call.
+    """
+    operation: Any = None if key is None else take(key)
+    fresh = operation is None
+    if fresh:
+        operation = create()
+    try:
+        if fresh:
+            plan(operation)
+        else:
+            reset(operation)
+        result = operation.execute()
+    except BaseException:
+        operation.free()
+        raise
+    if key is None:
+        operation.free()
+    else:
+        operation._drop_operands()
+        put(key, operation)
+    return result
 
 
 def take(key: Hashable) -> Any | None:

@@ -140,7 +140,9 @@ def import_(file: str | os.PathLike[str]) -> int:
     try:
         incoming = _parse(Path(file).read_text())
     except DAMAGE as error:
-        raise ValueError(f"{os.fspath(file)!r} is not a tuning record written by planmath.tuning.export: {error}") from None
+        raise ValueError(
+            f"{os.fspath(file)!r} is not a tuning record written by planmath.tuning.export: {error}"
+        ) from None
     with _locked():
         machines = _read(path())
         for name, entries in incoming.items():

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from planmath.core import remembered
 from planmath.core.arrays import ITEMSIZE, REAL_OF, Layout, contiguous_strides, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot
-from planmath.core.log import LOGGER
 from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.fft.callbacks import reject_callbacks
@@ -91,9 +87,7 @@ class FFT(Operation):
         self._add_operand("operand", operand, writeable=self._options.inplace)
         self._log_specification()
 
-    def plan(
-        self, *, prolog: Any = None, epilog: Any = None, stream: Any = None, direction: Any = None
-    ) -> None:
+    def plan(self, *, prolog: Any = None, epilog: Any = None, stream: Any = None, direction: Any = None) -> None:
         """Choose how to compute the transform, and prepare it.
 
         Parameters
@@ -322,7 +316,9 @@ class FFT(Operation):
     def _checked_direction(self, direction: Any, problem: FFTProblem) -> FFTDirection:
         chosen = as_direction(direction)
         if chosen not in DIRECTIONS_OF[problem.kind]:
-            raise ValueError(f"direction is {chosen.name}; {problem.kind} transforms are {DIRECTIONS_OF[problem.kind][0].name}")
+            raise ValueError(
+                f"direction is {chosen.name}; {problem.kind} transforms are {DIRECTIONS_OF[problem.kind][0].name}"
+            )
         return chosen
 
     def _execute_carefully(self, direction: Any, out: Any) -> Any:
@@ -485,46 +481,22 @@ def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", hand
 
 
 def _single(
-    name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any, prolog: Any, epilog: Any
+    name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any, prolog: Any,
+    epilog: Any,
 ) -> Any:  # fmt: skip
-    """Specify, plan and execute, or take over the plan that the last call of the same kind left behind."""
+    """The transform of a stateless call."""
     if prolog is not None or epilog is not None:
         reject_callbacks(prolog, epilog)
     key = None
-    if options is None and not LOGGER.isEnabledFor(logging.INFO):  # who reads the log wants to see the phases
-        key = _memory_key(name, domain, operand, axes, direction, execution)
-    planned: Any = None if key is None else remembered.take(key)
-    fresh = planned is None
-    if fresh:
-        planned = _specified(name, domain, operand, axes, options, execution)
-    try:
-        if fresh:
-            planned.plan(direction=direction)
-        else:
-            planned.reset_operand(operand)
-        result = planned.execute(direction)
-    except BaseException:
-        planned.free()
-        raise
-    if key is None:
-        planned.free()
-    else:
-        planned._drop_operands()
-        remembered.put(key, planned)
-    return result
-
-
-def _memory_key(name: str, domain: str, operand: Any, axes: Any, direction: Any, execution: Any) -> Any:
-    """What a call has in common with the next one that can use its plan; None where that cannot be said cheaply."""
-    try:
-        strides = operand.strides if type(operand) is np.ndarray else operand.stride()
-        steps = tuple(execution.items()) if isinstance(execution, dict) else execution
-        chosen = None if axes is None else tuple(axes)
-        key = (name, direction, type(operand), operand.dtype, operand.shape, strides, chosen, steps, domain)
-        hash(key)
-    except (AttributeError, TypeError):
-        return None
-    return key
+    if options is None:
+        chosen = None if axes is None else tuple(axes) if hasattr(axes, "__iter__") else axes
+        key = remembered.key_of(name, (operand,), execution, direction, domain, chosen)
+    return remembered.run_once(
+        key,
+        lambda: _specified(name, domain, operand, axes, options, execution),
+        lambda transform: transform.plan(direction=direction),
+        lambda transform: transform.reset_operand(operand),
+    )
 
 
 def _specified(name: str, domain: str, operand: Any, axes: Any, options: Any, execution: Any) -> FFT:
@@ -534,7 +506,9 @@ def _specified(name: str, domain: str, operand: Any, axes: Any, options: Any, ex
         raise ValueError(f"check_dtype is {domain!r}; expected 'complex' or 'real'")
     if (dtype in REAL_OF) != (domain == "complex"):
         other = {"fft": "rfft", "rfft": "fft", "irfft": "rfft", "ifft": "rfft"}[name]
-        raise ValueError(f"{name}() got an operand of dtype {dtype}; expected a {domain} one: use {other}() or convert it")
+        raise ValueError(
+            f"{name}() got an operand of dtype {dtype}; expected a {domain} one: use {other}() or convert it"
+        )
     if name == "irfft":
         chosen = replace(chosen, fft_type=chosen.fft_type or "C2R")
     return FFT(operand, axes=axes, options=chosen, execution=execution)

@@ -152,7 +152,7 @@ def _canonical(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, .
     canonical = list(strides)
     for axis in reversed(range(len(shape))):
         if shape[axis] == 1:
-            canonical[axis] = canonical[axis + 1] * shape[axis + 1] if axis + 1 < len(shape) else 1
+            canonical[axis] = abs(canonical[axis + 1]) * shape[axis + 1] if axis + 1 < len(shape) else 1
     return tuple(canonical)
 
 

@@ -116,7 +116,47 @@ def in_package(package: str, *patterns: str) -> list[str]:
 def in_environment(*names: str) -> list[str]:
     """Files of this name in the library folder of the Python environment, and of the one it was made from."""
     folders = dict.fromkeys([sys.prefix, sys.exec_prefix, sys.base_prefix])
-    return [path for f in folders for name in names for path in sorted(glob.glob(os.path.join(f, "lib", name)), reverse=True)]
+    return [
+        path
+        for f in folders
+        for name in names
+        for path in sorted(glob.glob(os.path.join(f, "lib", name)), reverse=True)
+    ]
+
+
+def nvidia_library(title: str, name: str, sonames: Iterable[str], requires: str) -> Library:
+    """One of the CUDA libraries: where cuda-pathfinder finds it, else under its usual file names.
+
+    Parameters
+    ----------
+    title : str
+        What messages call it.
+    name : str
+        What cuda-pathfinder calls it.
+    sonames : iterable of str
+        The newest first.
+    requires : str
+        A symbol that every version has.
+    """
+    return Library(
+        title,
+        lambda: [*_found_by_pathfinder(name), *sonames],
+        "install it with: pip install 'planmath[cu13]', or 'planmath[cu12]' where the driver is one for CUDA 12",
+        requires=(requires,) if requires else (),
+    )
+
+
+def _found_by_pathfinder(name: str) -> list[str]:
+    """Where a CUDA library is: loaded already, in the wheels of this environment, or in the CUDA toolkit."""
+    try:
+        from cuda import pathfinder
+    except ImportError:
+        return []
+    try:
+        found = pathfinder.load_nvidia_dynamic_lib(name).abs_path
+    except (RuntimeError, ValueError, OSError):  # not found, unknown to this version, or not to be loaded
+        return []
+    return [found] if found else []
 
 
 class _DlInfo(ctypes.Structure):

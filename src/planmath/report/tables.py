@@ -11,7 +11,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     cells = [[str(cell) for cell in row] for row in rows]
     columns = list(zip(header, *cells, strict=True)) if cells else [(name,) for name in header]
     widths = [max(map(len, column)) for column in columns]
-    right = [all(cell[:1].isdigit() or cell in ("", "-") for cell in column[1:]) and len(column) > 1 for column in columns]
+    right = [
+        all(cell[:1].isdigit() or cell in ("", "-") for cell in column[1:]) and len(column) > 1 for column in columns
+    ]
 
     def line(row: Sequence[str]) -> str:
         parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]

@@ -66,11 +66,15 @@ def package_of(array: Any, argument: str) -> Package:
     """
     if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
         name = "numpy"
-    elif "torch" in sys.modules and isinstance(array, sys.modules["torch"].Tensor):
+    elif isinstance(array, getattr(sys.modules.get("torch"), "Tensor", ())):  # only who imported torch has tensors
         name = "torch"
     else:
         given = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
-        hint = "fill the masked elements first" if isinstance(array, np.ma.MaskedArray) else "convert it, for example with numpy.asarray"
+        hint = (
+            "fill the masked elements first"
+            if isinstance(array, np.ma.MaskedArray)
+            else "convert it, for example with numpy.asarray"
+        )
         raise TypeError(f"{argument} is a {given}; expected a numpy.ndarray or a torch.Tensor: {hint}")
     return package_named(name)
 

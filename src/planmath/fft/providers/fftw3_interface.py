@@ -56,6 +56,8 @@ class FFTW3Provider:
             return f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
         if not self._is_fftw and any(s == 0 and n > 1 for n, s, _ in problem.transformed()):
             return "it cannot transform an axis along which the operand is broadcast (stride 0)"
+        if self._is_fftw and problem.inplace and any(s < 0 and n > 1 for n, s, _ in problem.transformed()):
+            return "it cannot transform in place along an axis of negative stride"  # FFTW 3.3.5's planner crashes
         return None
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
@@ -91,7 +93,9 @@ class FFTW3Provider:
         shape = [problem.shape[axis] for axis in problem.axes]
         dense = _dense([n for n, _, _ in batch] + shape)
         copy = [(n, s, d) for (n, s, _), d in zip(batch, dense, strict=False)]
-        copy += [(n, problem.strides[axis], d) for n, axis, d in zip(shape, problem.axes, dense[len(batch) :], strict=True)]
+        copy += [
+            (n, problem.strides[axis], d) for n, axis, d in zip(shape, problem.axes, dense[len(batch) :], strict=True)
+        ]
         copied = [(n, d, r) for (n, _, r), d in zip(batch, dense, strict=False)]
         steps = [(n, d, r) for (n, _, r), d in zip(transformed, dense[len(batch) :], strict=True)]
         bytes_needed = math.prod(n for n, _, _ in copy) * ITEMSIZE[problem.dtype]
@@ -112,7 +116,7 @@ class FFTW3Provider:
         itemsizes = (ITEMSIZE[problem.dtype], ITEMSIZE[problem.result_dtype])
         loops = [(n, (s * itemsizes[0], r * itemsizes[1])) for n, s, r in looped]
         if len(loops) > MAX_LOOPS:
-            raise UnavailableError(f"{interface.name} would need {len(loops)} loops around it; at most {MAX_LOOPS} nest")
+            raise UnavailableError(f"{interface.name} would need {len(loops)} loops around it; {MAX_LOOPS} can nest")
         execute = interface.execute_address(precision, kind)
         arguments: dict[str, object] = {"sign": direction, "threads": algorithm.get("threads")}
 

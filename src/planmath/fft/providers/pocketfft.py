@@ -22,7 +22,9 @@ class PocketFFTProvider:
     name = "pocketfft"
 
     def unavailable(self) -> str | None:
-        return None if _kernels() else f"SciPy {self.version()} has neither pocketfft nor ducc where planmath looks for it"
+        return (
+            None if _kernels() else f"SciPy {self.version()} has neither pocketfft nor ducc where planmath looks for it"
+        )
 
     def version(self) -> str:
         import scipy
@@ -32,7 +34,11 @@ class PocketFFTProvider:
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
-        return None if problem.precision in ("float32", "float64") else f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
+        return (
+            None
+            if problem.precision in ("float32", "float64")
+            else f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
+        )
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name, (("threads", n),)) for n in thread_counts(problem)]
@@ -51,7 +57,7 @@ class PocketFFTProvider:
 
 @cache
 def _kernels() -> Any:
-    """The compiled module under scipy.fft, whose functions write into a given array: pocketfft, or ducc, its successor."""
+    """The compiled module under scipy.fft: pocketfft, or ducc, its successor. Its functions write into given arrays."""
     for name in ("scipy.fft._pocketfft.pypocketfft", "scipy.fft._duccfft.pyduccfft"):
         try:
             return import_module(name)

@@ -1,4 +1,4 @@
-"""Dense matrix multiplication with all that a library can fuse into it: scaling, addition, bias, activation, gradients."""
+"""Dense matrix multiplication with what libraries fuse into it: scaling, addition, bias, activation, gradients."""
 
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.linalg.advanced.algorithm import Algorithm

@@ -22,8 +22,8 @@ class Algorithm:
 
     Notes
     -----
-    The properties that describe a cuBLASLt kernel (tile, stages, split_k, ...) are None on the CPU, where an algorithm is
-    a provider with its settings: see `provider` and `knobs`.
+    The properties that describe a cuBLASLt kernel (tile, stages, split_k, ...) are None on the CPU, where an algorithm
+    is a provider with its settings: see `provider` and `knobs`.
 
     Examples
     --------
@@ -38,7 +38,8 @@ class Algorithm:
     def __init__(self, algorithm: provider.Algorithm):
         if not isinstance(algorithm, provider.Algorithm):
             raise TypeError(
-                f"algorithm is a {type(algorithm).__name__}; take it from Matmul.plan() or make it with Algorithm.from_numpy"
+                f"algorithm is a {type(algorithm).__name__}; take it from Matmul.plan() or make it with "
+                "Algorithm.from_numpy"
             )
         self._algorithm = algorithm
 
@@ -71,8 +72,12 @@ class Algorithm:
         """The algorithm that `as_numpy` made the array of."""
         if not isinstance(array, np.ndarray) or array.dtype != ALGORITHM_DTYPE or array.size != 1:
             raise ValueError("array is not one that Algorithm.as_numpy made")
-        name, knobs = array.reshape(())[()]
-        return cls(provider.Algorithm(str(name), tuple((str(k), v) for k, v in json.loads(str(knobs)))))
+        name, text = array.reshape(())[()]
+        try:
+            knobs = tuple((str(knob), value) for knob, value in json.loads(str(text)))
+            return cls(provider.Algorithm(str(name), knobs))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"array is not one that Algorithm.as_numpy made: {error}") from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Algorithm) and other._algorithm == self._algorithm

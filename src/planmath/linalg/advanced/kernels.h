@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
 
 #define PM_INLINE static inline __attribute__((always_inline))
 #define PM_COLUMN static __attribute__((noinline)) void
@@ -45,16 +44,16 @@ enum {
 #pragma GCC pop_options
 
 /* The kernels for the best instruction set of this processor. */
-static void *const *pm_best_kernels(void) {
+static void **pm_best_kernels(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
-        return pm_kernels_avx512;
+        return (void **)pm_kernels_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-        return pm_kernels_avx2;
-    return pm_kernels_baseline;
+        return (void **)pm_kernels_avx2;
+    return (void **)pm_kernels_baseline;
 }
 #else
-static void *const *pm_best_kernels(void) { return pm_kernels_baseline; }
+static void **pm_best_kernels(void) { return (void **)pm_kernels_baseline; }
 #endif
 #endif

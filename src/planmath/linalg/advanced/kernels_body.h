@@ -9,29 +9,29 @@
 PM_INLINE float K(pm_from_f16)(uint16_t h) {
     uint32_t bits = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16, out;
     float magnitude, scale = 5.192296858534828e+33f; /* 2^112: the difference of the exponents' biases */
-    memcpy(&magnitude, &bits, 4);
+    __builtin_memcpy(&magnitude, &bits, 4);
     magnitude *= scale;
-    memcpy(&out, &magnitude, 4);
+    __builtin_memcpy(&out, &magnitude, 4);
     out = (h & 0x7fff) >= 0x7c00 ? (bits | 0x7f800000u) : out;
     out |= sign;
-    memcpy(&magnitude, &out, 4);
+    __builtin_memcpy(&magnitude, &out, 4);
     return magnitude;
 }
 
 PM_INLINE uint16_t K(pm_to_f16)(float value) {
     uint32_t bits, sign, out;
     float shifted;
-    memcpy(&bits, &value, 4);
+    __builtin_memcpy(&bits, &value, 4);
     sign = (bits >> 16) & 0x8000;
     bits &= 0x7fffffff;
     /* normal numbers: rebias, round to nearest even */
     uint32_t normal = (bits + 0xc8000fffu + ((bits >> 13) & 1)) >> 13;
     /* subnormal halves: let the addition of 0.5 round them */
     float magnitude;
-    memcpy(&magnitude, &bits, 4);
+    __builtin_memcpy(&magnitude, &bits, 4);
     shifted = magnitude + 0.5f;
     uint32_t subnormal;
-    memcpy(&subnormal, &shifted, 4);
+    __builtin_memcpy(&subnormal, &shifted, 4);
     subnormal -= 0x3f000000u;
     out = bits < 0x38800000u ? subnormal : normal;
     out = bits >= 0x47800000u ? (bits > 0x7f800000u ? 0x7e00u : 0x7c00u) : out;
@@ -41,13 +41,13 @@ PM_INLINE uint16_t K(pm_to_f16)(float value) {
 PM_INLINE float K(pm_from_bf16)(uint16_t h) {
     uint32_t bits = (uint32_t)h << 16;
     float value;
-    memcpy(&value, &bits, 4);
+    __builtin_memcpy(&value, &bits, 4);
     return value;
 }
 
 PM_INLINE uint16_t K(pm_to_bf16)(float value) {
     uint32_t bits;
-    memcpy(&bits, &value, 4);
+    __builtin_memcpy(&bits, &value, 4);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? ((bits >> 16) | 0x40u) : rounded);
 }
@@ -112,7 +112,7 @@ PM_INLINE float K(pm_exp_f32)(float x) {
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     int32_t bits = ((int32_t)n + 127) << 23;
-    memcpy(&scale, &bits, 4);
+    __builtin_memcpy(&scale, &bits, 4);
     return p * scale;
 }
 
@@ -136,9 +136,9 @@ PM_INLINE double K(pm_exp_f64)(double x) {
     p = p * r + 1.0;
     p = p * r + 1.0;
     int64_t bits; /* the integer n stands in the lowest bits of `shifted` */
-    memcpy(&bits, &shifted, 8);
+    __builtin_memcpy(&bits, &shifted, 8);
     bits = (bits + 1023) << 52;
-    memcpy(&scale, &bits, 8);
+    __builtin_memcpy(&scale, &bits, 8);
     return p * scale;
 }
 
@@ -219,8 +219,8 @@ PM_GELU(double, f64, 708.0)
                 break;                                                                                                 \
             case PM_GELU_KIND:                                                                                         \
                 if (aux) {                                                                                             \
-                    memcpy(z, x, (size_t)inner * sizeof(real));                                                        \
-                    memset(z + inner, 0, (size_t)(aux_ld - inner) * sizeof(real));                                     \
+                    __builtin_memcpy(z, x, (size_t)inner * sizeof(real));                                              \
+                    __builtin_memset(z + inner, 0, (size_t)(aux_ld - inner) * sizeof(real));                           \
                 }                                                                                                      \
                 K(column_gelu_##suffix)(inner, x);                                                                     \
                 break;                                                                                                 \

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from planmath.core import provider, remembered
-from planmath.core.arrays import ITEMSIZE, Layout, overlaps_itself, package_named, package_of
-from planmath.core.errors import InvalidStateError, nearest
-from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
+from planmath.core.arrays import ITEMSIZE, Layout, package_named, package_of
+from planmath.core.errors import InvalidStateError
+from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot
-from planmath.core.log import LOGGER
 from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.linalg.advanced.algorithm import Algorithm
@@ -24,21 +22,16 @@ from planmath.linalg.advanced.options import (
     MatmulOptions,
     MatmulPlanPreferences,
     MatmulQuantizationScales,
-    matrix_qualifiers_dtype,
 )
-from planmath.linalg.advanced.problem import (
-    WORK_DTYPE,
-    MatmulProblem,
-    Matrix,
-    batch_of,
-    check_compute,
-    check_extents,
-    dense_result,
-    matrix_of,
-    result_dtype,
-    result_order,
-)
+from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix, dense_result, result_order
 from planmath.linalg.advanced.providers import PROVIDERS, expected_order
+from planmath.linalg.advanced.specification import (
+    as_epilog,
+    as_epilog_inputs,
+    check_epilog_input,
+    reject_narrow_precision,
+    specify,
+)
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -126,6 +119,8 @@ class Matmul(Operation):
         self._squeeze = tuple(len(layouts[name].shape) == 1 for name in "ab")
         if c is not None and beta is None:
             raise ValueError("beta was not given, but c was; pass beta=1.0 to add c")
+        if c is None and beta is not None:
+            self._logger.warning("Matmul: beta = %s is ignored, because c was not given.", beta)
         for name, array in (("a", a), ("b", b), ("c", c)):
             if array is not None:
                 self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
@@ -155,7 +150,7 @@ class Matmul(Operation):
         algorithms : sequence of Algorithm, optional
             The only ones to consider, for example those of an earlier, autotuned plan.
         epilog : MatmulEpilog, optional
-            What to do to the product before it becomes the result. The epilogs differ from DEFAULT for real dtypes only.
+            What to do to the product before it becomes the result. Complex dtypes have DEFAULT only.
         epilog_inputs : dict, optional
             The arrays that the epilog needs: ``bias`` (m,), (m, 1) or (..., m, 1); ``relu_aux`` or ``gelu_aux`` as the
             forward epilog returned it.
@@ -239,7 +234,12 @@ class Matmul(Operation):
             self._executor.release_workspace()
 
     def execute(
-        self, *, algorithm: Algorithm | None = None, release_workspace: bool = False, stream: Any = None, out: Any = None
+        self,
+        *,
+        algorithm: Algorithm | None = None,
+        release_workspace: bool = False,
+        stream: Any = None,
+        out: Any = None,
     ) -> Any:
         """Compute the product.
 
@@ -332,6 +332,8 @@ class Matmul(Operation):
         The comparison that keeps a wrong operand from crashing the process costs some nanoseconds and is made here
         as well.
         """
+        if self._freed:
+            self._require("reset", "reset_operands_unchecked")
         self.reset_operands(
             a=a, b=b, c=c, alpha=alpha, beta=beta, quantization_scales=quantization_scales, epilog_inputs=epilog_inputs
         )
@@ -379,7 +381,9 @@ class Matmul(Operation):
 
     # Details.
 
-    def _with_epilog(self, epilog: MatmulEpilog, inputs: dict[str, Any] | None) -> tuple[MatmulProblem, dict[str, ArraySlot]]:
+    def _with_epilog(
+        self, epilog: MatmulEpilog, inputs: dict[str, Any] | None
+    ) -> tuple[MatmulProblem, dict[str, ArraySlot]]:
         """The problem with an epilog, and the operands with its inputs."""
         base = self._problem
         kind = EPILOGS[epilog]
@@ -397,7 +401,9 @@ class Matmul(Operation):
             raise ValueError(f"epilog {epilog.name} is not defined for {base.d.dtype}; only DEFAULT is")
         row_major = base.d.leading[0] if base.inplace else result_order(base.a, base.c, epilog)
         if (kind.auxiliary and row_major) or (kind.mask in kind.inputs and row_major):
-            raise ValueError(f"c is row-major, and {epilog.name} needs a column-major one: pass a column-major copy of c")
+            raise ValueError(
+                f"c is row-major, and {epilog.name} needs a column-major one: pass a column-major copy of c"
+            )
         d = base.d if base.inplace else dense_result(base.d.dtype, base.batch, base.m, base.n, row_major)
         matrices = []
         for name in kind.inputs:
@@ -427,7 +433,8 @@ class Matmul(Operation):
         row, col = (*layout.strides, 0)[:2] if len(layout.shape) == 1 else layout.strides[-2:]
         if row != 1 and rows > 1 and not is_vector(name):
             raise ValueError(
-                f"{argument} has the strides {layout.strides}; expected column-major ones, as the forward epilog returned it"
+                f"{argument} has the strides {layout.strides}; expected column-major ones, as the forward epilog "
+                "returned it"
             )
         if row < 0:
             raise ValueError(f"{argument} has the strides {layout.strides}; expected a positive one: copy it")
@@ -452,7 +459,9 @@ class Matmul(Operation):
         arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
         for name, array in as_epilog_inputs(inputs).items():
             if self._plan_made is None:
-                raise ValueError(f"epilog_inputs was given to {call}() before plan(); give it to plan(), with an epilog")
+                raise ValueError(
+                    f"epilog_inputs was given to {call}() before plan(); give it to plan(), with an epilog"
+                )
             check_epilog_input(name, self._plan_made.problem.epilog)
             if array is not None:
                 arrays[name] = array
@@ -541,171 +550,18 @@ def matmul(
     array([-2., -2.])
     """
     key = None
-    if (
-        c is None and options is None and qualifiers is None and quantization_scales is None
-        and algorithm is None and preferences is None and not LOGGER.isEnabledFor(logging.INFO)
-    ):  # fmt: skip
-        key = _memory_key(a, b, alpha, epilog, epilog_inputs, execution)
-    planned: Any = None if key is None else remembered.take(key)
-    try:
-        if planned is None:
-            planned = Matmul(
-                a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers, quantization_scales=quantization_scales,
-                options=options, execution=execution, stream=stream,
-            )  # fmt: skip
-            planned.plan(
-                preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
-            )
-        else:
-            planned.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs)
-        result = planned.execute()
-    except BaseException:
-        if planned is not None:
-            planned.free()
-        raise
-    if key is None:
-        planned.free()
-    else:
-        planned._drop_operands()
-        remembered.put(key, planned)
-    return result
-
-
-def _memory_key(a: Any, b: Any, alpha: Any, epilog: Any, inputs: dict[str, Any] | None, execution: Any) -> Any:
-    """What a call has in common with the next one that can use its plan; None where that cannot be said cheaply."""
-    try:
-        arrays = (a, b, *(inputs or {}).values())
-        layouts = tuple(
-            (type(x), x.dtype, x.shape, x.strides if type(x) is np.ndarray else x.stride()) for x in arrays
-        )
-        steps = tuple(execution.items()) if isinstance(execution, dict) else execution
-        key = ("matmul", layouts, alpha, epilog, tuple(inputs or ()), steps)
-        hash(key)
-    except (AttributeError, TypeError):
-        return None
-    return key
-
-
-def specify(
-    layouts: dict[str, Layout], options: MatmulOptions, qualifiers: Any, execution: Execution, package: str
-) -> MatmulProblem:
-    """The problem that a user's arguments describe, without epilog.
-
-    Raises
-    ------
-    ValueError
-        If they do not describe one.
-    """
-    a_layout, b_layout, c_layout = layouts["a"], layouts["b"], layouts.get("c")
-    for name, layout in layouts.items():
-        check_extents(name, layout)
-    if a_layout.dtype != b_layout.dtype:
-        raise ValueError(f"a has the dtype {a_layout.dtype} and b {b_layout.dtype}; expected the same: convert one of them")
-    if a_layout.dtype not in WORK_DTYPE:
-        raise ValueError(f"a has the dtype {a_layout.dtype}; {nearest(a_layout.dtype, WORK_DTYPE)}")
-    conjugate = conjugations(qualifiers, a_layout.dtype)
-    a = _vector_or_matrix("a", a_layout, as_row=True, conjugate=conjugate[0])
-    b = _vector_or_matrix("b", b_layout, as_row=False, conjugate=conjugate[1])
-    if a.cols != b.rows:
-        raise ValueError(
-            f"a has the shape {a_layout.shape} and b {b_layout.shape}; the last extent of a ({a.cols}) must equal "
-            f"the first matrix extent of b ({b.rows})"
-        )
-    batch = batch_of(a_layout.shape[:-2], b_layout.shape[:-2])
-    none = (0,) * len(batch)
-    a, b = a._replace(batch=a.batch or none), b._replace(batch=b.batch or none)
-    compute = check_compute(a.dtype, options.compute_type, options.scale_type)
-    m, n = a.rows, b.cols
-    c = None
-    dtype = result_dtype(a.dtype, c_layout.dtype if c_layout else None, options.result_type)
-    if c_layout is not None:
-        c = _c_matrix(c_layout, batch, m, n, conjugate[2], options.inplace)
-    elif options.inplace:
-        raise ValueError("options.inplace is set, but c was not given; the result replaces c")
-    d = c if options.inplace and c is not None else dense_result(dtype, batch, m, n, result_order(a, c, MatmulEpilog.DEFAULT))
-    limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
-    return MatmulProblem(
-        m, n, a.cols, batch, a, b, c, d, compute, options.inplace, (execution.space, limit), package,
-        constant=tuple(sorted(options.constant)),
+    if all(x is None for x in (c, options, qualifiers, quantization_scales, algorithm, preferences)):
+        inputs = epilog_inputs or {}
+        arrays = (a, b, *inputs.values()) if isinstance(inputs, dict) else (a, b, inputs)
+        key = remembered.key_of("matmul", arrays, execution, alpha, epilog, tuple(inputs))
+    return remembered.run_once(
+        key,
+        lambda: Matmul(
+            a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers, quantization_scales=quantization_scales,
+            options=options, execution=execution, stream=stream,
+        ),
+        lambda product: product.plan(
+            preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
+        ),
+        lambda product: product.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs),
     )  # fmt: skip
-
-
-def _vector_or_matrix(name: str, layout: Layout, *, as_row: bool, conjugate: bool) -> Matrix:
-    if len(layout.shape) == 1:
-        (extent,), (step,) = layout.shape, layout.strides
-        shape, strides = ((1, extent), (extent, step)) if as_row else ((extent, 1), (step, extent))
-        return matrix_of(name, layout, shape, strides, conjugate)
-    return matrix_of(name, layout, layout.shape[-2:], layout.strides[-2:], conjugate)  # type: ignore[arg-type]
-
-
-def _c_matrix(layout: Layout, batch: tuple[int, ...], m: int, n: int, conjugate: bool, inplace: bool) -> Matrix:
-    if len(layout.shape) < 2:
-        raise ValueError(
-            f"c has the shape {layout.shape}; expected at least two dimensions: make it {(m, 1)} or {(m, n)}, "
-            "so that it is clear along which axis it is repeated"
-        )
-    matrix = matrix_of("c", layout, layout.shape[-2:], layout.strides[-2:], conjugate)  # type: ignore[arg-type]
-    shapes = [(*batch, m, n)] if inplace else [(m, n), (m, 1), (*batch, m, n), (*batch, m, 1)]
-    if layout.shape not in shapes:
-        raise ValueError(f"c has the shape {layout.shape}; expected {' or '.join(map(str, dict.fromkeys(shapes)))}")
-    if inplace and overlaps_itself(layout.shape, layout.strides):
-        raise ValueError(
-            f"c has the shape {layout.shape} and the strides {layout.strides} (in elements), so that elements share memory "
-            "and cannot be replaced by the result; copy c, or leave options.inplace away"
-        )
-    if conjugate and inplace:
-        raise ValueError("c cannot be conjugated where the result replaces it; leave its qualifier or options.inplace away")
-    return matrix._replace(batch=matrix.batch or (0,) * len(batch))
-
-
-def conjugations(qualifiers: Any, dtype: str) -> tuple[bool, bool, bool]:
-    """Whether to conjugate a, b and c."""
-    if qualifiers is None:
-        return (False, False, False)
-    given = np.asarray(qualifiers)
-    if given.dtype != matrix_qualifiers_dtype or given.shape != (3,):
-        raise ValueError(
-            f"qualifiers has the dtype {given.dtype} and the shape {given.shape}; expected an array of "
-            "matrix_qualifiers_dtype with three elements, for a, b and c"
-        )
-    flags = [bool(flag) for flag in given["is_conjugate"]]
-    if any(flags) and not dtype.startswith("complex"):
-        raise ValueError(f"qualifiers conjugates an operand of {dtype}; only complex operands can be conjugated")
-    return (flags[0], flags[1], flags[2])
-
-
-def as_epilog(epilog: Any) -> MatmulEpilog:
-    """The epilog that a user's value stands for."""
-    if epilog is None:
-        return MatmulEpilog.DEFAULT
-    try:
-        return MatmulEpilog(epilog)
-    except ValueError:
-        raise ValueError(f"epilog is {epilog!r}; expected a MatmulEpilog: {nearest(epilog, MatmulEpilog.__members__)}") from None
-
-
-def as_epilog_inputs(inputs: Any) -> dict[str, Any]:
-    """The epilog's inputs as a dictionary of their own."""
-    if inputs is None:
-        return {}
-    if not isinstance(inputs, Mapping):
-        raise TypeError(f"epilog_inputs is a {type(inputs).__name__}; expected a dict from the inputs' names to arrays")
-    return dict(inputs)
-
-
-def check_epilog_input(name: Any, epilog: MatmulEpilog) -> None:
-    """Raise where the epilog has no input of this name."""
-    known = EPILOGS[epilog].inputs
-    if name not in known:
-        raise ValueError(f"epilog_inputs has {name!r}; {epilog.name} takes {', '.join(known) or 'no inputs'}")
-
-
-def reject_narrow_precision(options: MatmulOptions, scales: Any) -> None:
-    """Raise where something is asked for that only narrow-precision products have, which need a CUDA device."""
-    for name, asked in (
-        ("quantization_scales", scales is not None),
-        ("options.result_amax", options.result_amax),
-        ("options.block_scaling", options.block_scaling),
-    ):
-        if asked:
-            raise ValueError(f"{name} is for FP8, MXFP8 and NVFP4 operands, which need a CUDA device; leave it away on the CPU")

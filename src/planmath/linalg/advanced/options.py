@@ -80,7 +80,7 @@ class MatmulOptions:
 
     def __post_init__(self) -> None:
         check_choice("MatmulOptions", "inplace", self.inplace, (False, True))
-        if isinstance(self.constant, str) or not set(self.constant) <= {"a", "b"}:
+        if not isinstance(self.constant, list | tuple | set | frozenset) or not set(self.constant) <= {"a", "b"}:
             raise ValueError(f"MatmulOptions.constant is {self.constant!r}; expected a sequence of 'a' and 'b'")
         for name, numbers in (
             ("compute_type", MatmulComputeType), ("scale_type", CudaDataType), ("result_type", CudaDataType)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from planmath.bindings import blas
 from planmath.bindings.blas import LETTER
@@ -12,7 +14,7 @@ from planmath.core.provider import Algorithm, Prepared
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix
 from planmath.linalg.advanced.providers.pipeline import Pipeline, Region, batch_loops, folded
-from planmath.native.call import Call
+from planmath.native.call import MAX_LOOPS, Call
 
 #: Below this many multiplications the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
@@ -47,9 +49,20 @@ class BLASProvider:
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
-        extents = (problem.m, problem.n, problem.k, *(matrix.leading[1] for matrix in (problem.a, problem.b, problem.d)))
+        extents = (
+            problem.m,
+            problem.n,
+            problem.k,
+            *(matrix.leading[1] for matrix in (problem.a, problem.b, problem.d)),
+        )
         if max(extents) > 2**31 - 1:
             return f"its integers have 32 bits, and {max(extents)} does not fit"
+        matrices = [m for m in (problem.a, problem.b, problem.c, problem.d, *problem.inputs) if m is not None]
+        loops = batch_loops(problem.batch, [m.batch or (0,) * len(problem.batch) for m in matrices])
+        if len(loops) > MAX_LOOPS:
+            return (
+                f"it repeats a product over {MAX_LOOPS} batch axes that are not one in memory; these are {len(loops)}"
+            )
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
@@ -64,15 +77,14 @@ class BLASProvider:
         batched: list[bool] = [False]
         if self._single_batch_axis(problem) and self._library.find(f"{LETTER.get(routines[0], '?')}gemm_batch_strided"):
             batched.insert(0, True)
-        found = [
-            Algorithm(
-                self.name,
-                (("threads", n), *((("product", routine),) if narrow else ()), *((("batch", "library" if b else "loop"),) if len(batched) > 1 else ())),
-            )
-            for routine in routines
-            for b in batched
-            for n in threads
-        ]  # fmt: skip
+        found = []
+        for routine, in_library, n in itertools.product(routines, batched, threads):
+            knobs: list[tuple[str, Any]] = [("threads", n)]
+            if narrow:
+                knobs.append(("product", routine))
+            if len(batched) > 1:
+                knobs.append(("batch", "library" if in_library else "loop"))
+            found.append(Algorithm(self.name, tuple(knobs)))
         packed = [
             Algorithm(self.name, (("threads", n), ("packed", name)))
             for name in problem.constant
@@ -172,13 +184,18 @@ class BLASProvider:
             alpha, beta = scalars[0].slot, scalars[1].slot
         keep = (values, flags)
         if algorithm.get("batch") == "library":
-            ((count, steps),) = batch_loops(problem.batch, [r.matrix.batch or (0,) * len(problem.batch) for r in regions])
+            ((count, steps),) = batch_loops(
+                problem.batch, [r.matrix.batch or (0,) * len(problem.batch) for r in regions]
+            )
             sizes = [ctypes.c_int(x) for x in (*steps, count)]
             s1, s2, s3, size = map(address, sizes)
             arguments = [
-                *map(address, flags), pm, pn, pk, alpha, first.slot, plda, s1, second.slot, pldb, s2, beta, d.slot, pldd, s3, size,
+                *map(address, flags), pm, pn, pk, alpha, first.slot, plda, s1, second.slot, pldb, s2, beta, d.slot,
+                pldd, s3, size,
             ]  # fmt: skip
-            call = Call(self._library.find(f"{name}_batch_strided"), arguments, name=f"{name}_batch_strided", keep=(keep, sizes))
+            call = Call(
+                self._library.find(f"{name}_batch_strided"), arguments, name=f"{name}_batch_strided", keep=(keep, sizes)
+            )
             pipeline.calls.append(call)
             return
         if algorithm.get("packed"):
@@ -190,16 +207,17 @@ class BLASProvider:
             arguments[5 + 2 * which] = pipeline.packed.slot
             in_order = [first, second, scalars[1], d]
             in_order[which] = pipeline.packed
-            pipeline.call(self._library.find(f"{name}_compute"), f"{name}_compute", arguments, in_order, keep=(keep, flag))
+            pipeline.call(
+                self._library.find(f"{name}_compute"), f"{name}_compute", arguments, in_order, keep=(keep, flag)
+            )
             return
         arguments = [*map(address, flags), pm, pn, pk, alpha, first.slot, plda, second.slot, pldb, beta, d.slot, pldd]
         in_order = [scalars[0], first, second, scalars[1], d]
         pipeline.call(self._library.find(name), name, arguments, in_order, keep=keep)
 
-
     def _pack(
-        self, pipeline: Pipeline, name: str, which: int, flag: ctypes.c_char, operand: Region, sizes: tuple[int, int, int],
-        values: list[ctypes.c_int],
+        self, pipeline: Pipeline, name: str, which: int, flag: ctypes.c_char, operand: Region,
+        sizes: tuple[int, int, int], values: list[ctypes.c_int],
     ) -> None:  # fmt: skip
         """Let the library bring a constant operand, scaled by alpha, into its own form before the first product."""
         identifier = ctypes.c_char(b"AB"[which : which + 1])
@@ -207,7 +225,7 @@ class BLASProvider:
         pipeline.reserve_packed(size(ctypes.addressof(identifier), *sizes), operand.matrix)
         address = ctypes.addressof
         arguments = [
-            address(identifier), address(flag), *sizes, pipeline.slot("alpha"), operand.slot, address(values[3 + which]),
-            pipeline.packed.slot,
+            address(identifier), address(flag), *sizes, pipeline.slot("alpha"), operand.slot,
+            address(values[3 + which]), pipeline.packed.slot,
         ]  # fmt: skip
         pipeline.prologue.append(Call(self._library.find(name), arguments, name=name, keep=(identifier, flag, values)))

@@ -100,10 +100,13 @@ class Pipeline:
 
     # Calls.
 
-    def call(self, function: int, name: str, arguments: Sequence[Any], regions: Sequence[Region], **options: Any) -> None:
+    def call(
+        self, function: int, name: str, arguments: Sequence[Any], regions: Sequence[Region], **options: Any
+    ) -> None:
         """Add a call that is repeated over the batch; `regions` are those of the slots in the arguments, in order."""
         steps = [
-            tuple(s * ITEMSIZE[r.matrix.dtype] for s in (r.matrix.batch or (0,) * len(self.problem.batch))) for r in regions
+            tuple(s * ITEMSIZE[r.matrix.dtype] for s in (r.matrix.batch or (0,) * len(self.problem.batch)))
+            for r in regions
         ]
         self.calls.append(Call(function, arguments, name=name, loops=batch_loops(self.problem.batch, steps), **options))
 
@@ -148,14 +151,24 @@ class Pipeline:
             matrix = inputs[epilog.mask] if given else auxiliary[epilog.mask]
             mask = self.region(epilog.mask, matrix)
             if matrix.dtype not in ("uint8", self.work):
-                mask = self.staged(mask) if given else self.temporary(matrix)
+                by_columns = self.temporary(matrix._replace(row=1, col=matrix.rows))
+                if given:
+                    self.convert(mask, by_columns)
+                mask = by_columns
         total = self.region(epilog.sums, auxiliary[epilog.sums]) if epilog.sums else none
         sums = self.temporary(total.matrix) if epilog.sums and total.matrix.dtype != self.work else total
         row_major, ld = d.matrix.leading
         inner, outer = (problem.n, problem.m) if row_major else (problem.m, problem.n)
         step = bias.matrix.row
         used = [d, bias, mask, sums]
-        arguments = [ACTIVATIONS[epilog.activation], inner, outer, ld, mask.matrix.col, *((0, step) if row_major else (step, 0))]
+        arguments = [
+            ACTIVATIONS[epilog.activation],
+            inner,
+            outer,
+            ld,
+            mask.matrix.col,
+            *((0, step) if row_major else (step, 0)),
+        ]
         arguments += [region.slot if region is not none else 0 for region in used]
         self.call(kernels.EPILOG[self.work], "epilog", arguments, [region for region in used if region is not none])
         if epilog.mask and not given and mask.matrix.dtype != auxiliary[epilog.mask].dtype:
@@ -208,11 +221,19 @@ def folded(problem: MatmulProblem) -> MatmulProblem:
         loops = batch_loops(problem.batch, [matrix.batch or (0,) * len(problem.batch)])
         return len(loops) == 1 and loops[0][1] == (extent * step,)
 
-    if not any(problem.b.batch) and continues(problem.a, problem.m, problem.a.row) and continues(problem.d, problem.m, problem.d.row):
+    if (
+        not any(problem.b.batch)
+        and continues(problem.a, problem.m, problem.a.row)
+        and continues(problem.d, problem.m, problem.d.row)
+    ):
         m = problem.m * count
         parts = {name: matrix._replace(rows=m, batch=()) for name in "acd" if (matrix := getattr(problem, name))}
         candidate = problem._replace(m=m, batch=(), b=problem.b._replace(batch=()), **parts)
-    elif not any(problem.a.batch) and continues(problem.b, problem.n, problem.b.col) and continues(problem.d, problem.n, problem.d.col):
+    elif (
+        not any(problem.a.batch)
+        and continues(problem.b, problem.n, problem.b.col)
+        and continues(problem.d, problem.n, problem.d.col)
+    ):
         n = problem.n * count
         parts = {name: matrix._replace(cols=n, batch=()) for name in "bcd" if (matrix := getattr(problem, name))}
         candidate = problem._replace(n=n, batch=(), a=problem.a._replace(batch=()), **parts)
@@ -226,4 +247,3 @@ def _has_leading(matrix: Matrix) -> bool:
     row_major, ld = matrix.leading
     unit, other = (matrix.col, matrix.cols) if row_major else (matrix.row, matrix.rows)
     return (unit == 1 or other == 1) and ld >= other
-

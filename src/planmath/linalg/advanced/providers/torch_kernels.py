@@ -99,7 +99,7 @@ class _Product:
                     raise LibraryError(call.name, status)
 
     def _even_copy(self, name: str) -> Any:
-        """Memory for a copy of an operand of 16-bit numbers that PyTorch's kernels would read in pairs, beyond an odd end.
+        """Memory for a copy of an operand whose 16-bit numbers PyTorch's kernels would read in pairs, past an odd end.
 
         What stands there is multiplied by 0, which gives NaN for NaN and infinity. Behind the copy's rows it is 0.
         """
@@ -139,7 +139,7 @@ class _Product:
             fused = torch.addmm if d.dim() == 2 else torch.baddbmm
             fused(d if c is None else c, a, b, beta=0 if c is None else beta, alpha=alpha, out=d)
         else:
-            product = torch.matmul(a, b, out=None if problem.inplace else d).mul_(alpha)
+            product = torch.matmul(a, b, out=d if c is None or not problem.inplace else None).mul_(alpha)
             if c is not None:
                 torch.add(product, c, alpha=beta, out=d)
 

@@ -18,8 +18,11 @@ from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
 from planmath.core.tuning import Measurement
 
-#: A candidate this many times slower than the best in a first look is measured no further.
-PRUNE_FACTOR = 1.6
+#: A candidate this many times slower than the best in a first look, which may fall on a slow moment, is measured no
+#: further.
+PRUNE_FACTOR = 3.0
+#: How often each of the others has its turn.
+ROUNDS = 3
 #: One whose very first call takes longer than this many seconds and this many times the best is not called again.
 HOPELESS, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
@@ -57,13 +60,13 @@ def measure(
             counts[algorithm], warm[algorithm] = 1, first
         else:
             counts[algorithm] = _calls_per_repetition(run)
-            warm[algorithm] = min(_time(run, counts[algorithm]) for _ in range(2))
+            warm[algorithm] = min(_time(run, counts[algorithm]) for _ in range(3))
         pause.after(algorithm, lingers)
         logger.info("%s: %s at first sight.", algorithm, format_seconds(warm[algorithm]))
     limit = PRUNE_FACTOR * min(warm.values())
     racing = [candidate for candidate in candidates if warm[candidate[0]] <= limit]
     cold: dict[Algorithm, float] = {}
-    for _ in range(2):  # twice, so that a slow moment of the machine does not fall on one candidate alone
+    for _ in range(ROUNDS):  # so that a slow moment of the machine does not fall on one candidate alone
         for algorithm, run, lingers in racing:
             pause.before(algorithm)
             run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides, overlaps_itself
@@ -69,13 +69,18 @@ class FFTProblem(NamedTuple):
             for axis, (n, s, r) in enumerate(zip(self.shape, self.strides, self.result_strides, strict=True))
             if axis not in self.axes and n > 1
         ]
-        fused: list[tuple[int, int, int]] = []
-        for n, s, r in sorted(rest, key=lambda dim: (-dim[2], -abs(dim[1]))):
-            if fused and fused[-1][1] == n * s and fused[-1][2] == n * r:
-                fused[-1] = (fused[-1][0] * n, s, r)
-            else:
-                fused.append((n, s, r))
-        return fused
+        return fuse(rest)
+
+
+def fuse(dimensions: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The same elements by as few dimensions as possible, from the slowest in the result to the fastest."""
+    fused: list[tuple[int, int, int]] = []
+    for n, s, r in sorted(dimensions, key=lambda dim: (-dim[2], -abs(dim[1]))):
+        if fused and fused[-1][1] == n * s and fused[-1][2] == n * r:
+            fused[-1] = (fused[-1][0] * n, s, r)
+        else:
+            fused.append((n, s, r))
+    return fused
 
 
 def specify(layout: Layout, axes: Sequence[int] | None, options: FFTOptions, execution: Execution) -> FFTProblem:

@@ -13,7 +13,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
-from planmath.fft.problem import FFTProblem
+from planmath.fft.problem import FFTProblem, fuse
 from planmath.native.call import MAX_LOOPS, Call, Slot
 
 Dimensions = Sequence[tuple[int, int, int]]
@@ -45,6 +45,7 @@ class FFTW3Provider:
         self._interface, self._spin = interface, spin
         #: FFTW takes batches of any rank and measures; the other two have one batch axis and no use for measuring.
         self._is_fftw = interface.needs_alignment
+        self._is_mkl = interface is fftw3.MKL
 
     def unavailable(self) -> str | None:
         return self._interface.missing()
@@ -62,8 +63,6 @@ class FFTW3Provider:
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
         threads = thread_counts(problem)
-        if not self._is_fftw and not is_dense(problem):
-            threads = [1]  # MKL 2026.0 with more writes past its buffers for some such layouts, and the process crashes
         rigors = ("estimate", "measure") if self._is_fftw else (None,)
         return [
             Algorithm(self.name, (("threads", n), *((("rigor", rigor),) if rigor else ())))
@@ -88,6 +87,17 @@ class FFTW3Provider:
         """The native calls that compute the transform, and the bytes of workspace they need."""
         batch, transformed = problem.batch(), problem.transformed()
         result = 0 if problem.inplace else 1
+        if self._is_mkl and problem.kind == "C2C" and not problem.inplace and has_gaps(transformed):
+            # MKL 2026.2 gathers such an operand into a buffer of its own, and writes beyond it where few rows are long
+            # (Valgrind: mkl_dft_avx2_gather_z_z, called by xzdft2d_out). A transform of one axis does not, nor one in
+            # place.
+            first = min((dim for dim in transformed if dim[0] > 1), key=lambda dim: abs(dim[1]))
+            rest = [dim for dim in transformed if dim is not first]
+            following = [(n, r, r) for n, _, r in rest], fuse((n, r, r) for n, _, r in [*batch, first])
+            return [
+                self._transform(problem, algorithm, direction, [first], fuse([*batch, *rest]), Slot(0), Slot(1)),
+                self._transform(problem, algorithm, direction, *following, Slot(1), Slot(1), destroy=True),
+            ], 0
         if not (self._is_fftw and problem.kind == "C2R" and len(transformed) > 1):
             return [self._transform(problem, algorithm, direction, transformed, batch, Slot(0), Slot(result))], 0
         # FFTW destroys the operand of such a transform, so it gets a dense copy in the workspace. A transform of no
@@ -140,23 +150,17 @@ class FFTW3Provider:
         return call(rigor, unaligned=call(ESTIMATE | UNALIGNED), alignment=ALIGNMENT)
 
 
+def has_gaps(transformed: Dimensions) -> bool:
+    """Whether there are several axes, and the operand's elements are next to each other along none of them."""
+    steps = [abs(step) for n, step, _ in transformed if n > 1]
+    return len(steps) > 1 and min(steps) > 1
+
+
 def thread_counts(problem: FFTProblem) -> list[int]:
     """The numbers of threads worth trying, the one to expect most of first."""
     if problem.threads == 1 or problem.work < THREADED_WORK:
         return [1]
     return [problem.threads, 1] if problem.work >= SURELY_THREADED_WORK else [1, problem.threads]
-
-
-def is_dense(problem: FFTProblem) -> bool:
-    """Whether the transformed axes, if they are several, have no gaps and the same order in operand and result."""
-    order = sorted(problem.axes, key=lambda axis: problem.strides[axis])
-    for shape, strides in ((problem.shape, problem.strides), (problem.result_shape, problem.result_strides)):
-        step = 1
-        for axis in order:
-            if strides[axis] != step and len(order) > 1:
-                return False
-            step *= shape[axis]
-    return True
 
 
 def fftw3_name(direction: int) -> str:

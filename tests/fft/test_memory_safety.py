@@ -21,6 +21,8 @@ GATHERED = [
     ((132, 2, 12), (2, 528, 3168), (0, 2, 1)),
     ((48, 480, 3), (1440, 3, 1), (0, 1)),
     ((3, 228, 448), (896, 8064, 2), (2, 1, 0)),
+    ((91, 112, 6), (2016, -1, 336), (1, 0, 2)),
+    ((2, 8, 203), (203, 406, -1), (0, 2, 1)),
 ]
 
 
@@ -43,8 +45,10 @@ def test_buffers_of_the_library(provider, kind, threads):
         for shape, strides, axes in {GATHERED!r}:
             for layout in ("natural", "optimized"):
                 dtype = np.dtype(float if kind == "R2C" else complex)
-                memory = np.ones(1 + sum(s * (n - 1) for n, s in zip(shape, strides)), dtype)
-                operand = np.lib.stride_tricks.as_strided(memory, shape, [s * dtype.itemsize for s in strides])
+                memory = np.ones(1 + sum(abs(s) * (n - 1) for n, s in zip(shape, strides)), dtype)
+                start = sum(-s * (n - 1) for n, s in zip(shape, strides) if s < 0)
+                steps = [s * dtype.itemsize for s in strides]
+                operand = np.lib.stride_tricks.as_strided(memory[start:], shape, steps)
                 options = dict(provider=provider, fft_type=kind, result_layout=layout, tuning=False)
                 with FFT(operand, axes=axes, options=options, execution=dict(name="cpu", num_threads=threads)) as t:
                     t.plan()
@@ -64,8 +68,10 @@ def test_buffers_of_the_library(provider, kind, threads):
 def test_memory_around_the_arrays(provider, shape, strides, axes):
     margin = 512
     values = random_operand("C2C", "float64", shape, axes)
-    memory = np.full(2 * margin + 1 + sum(s * (n - 1) for n, s in zip(shape, strides, strict=True)), 7.0, complex)
-    operand = np.lib.stride_tricks.as_strided(memory[margin:], shape, [s * memory.itemsize for s in strides])
+    spans = [s * (n - 1) for n, s in zip(shape, strides, strict=True)]
+    memory = np.full(2 * margin + 1 + sum(map(abs, spans)), 7.0, complex)
+    start = margin - sum(span for span in spans if span < 0)
+    operand = np.lib.stride_tricks.as_strided(memory[start:], shape, [s * memory.itemsize for s in strides])
     operand[...] = values
     before = memory_of(memory)
     with FFT(operand, axes=axes, options={"provider": provider}) as transform:

@@ -24,7 +24,7 @@ MEASURE, DESTROY_INPUT, UNALIGNED, PRESERVE_INPUT, PATIENT, ESTIMATE = 0, 1 << 0
 ALIGNMENT = 16
 
 #: Seconds after which a planner that measures takes the best plan it has.
-PLANNING_SECONDS = 4.0
+PLANNING_SECONDS = 15.0
 
 #: The letter that a function's name carries for each precision.
 PREFIX = {"float32": "fftwf", "float64": "fftw"}

@@ -151,9 +151,9 @@ class FFTW3Provider:
 
 
 def has_gaps(transformed: Dimensions) -> bool:
-    """Whether there are several axes, and the operand's elements are next to each other along none of them."""
-    steps = [abs(step) for n, step, _ in transformed if n > 1]
-    return len(steps) > 1 and min(steps) > 1
+    """Whether there are several axes, and the operand's elements follow each other along none of them."""
+    steps = [step for n, step, _ in transformed if n > 1]
+    return len(steps) > 1 and 1 not in steps
 
 
 def thread_counts(problem: FFTProblem) -> list[int]:

@@ -122,6 +122,18 @@ def to_numpy(array: Any) -> np.ndarray:
     return np.ndarray(tuple(array.shape), dtype, memory, start + address_of(array) - low, strides)
 
 
+def as_complex(array: np.ndarray) -> np.ndarray:
+    """What stands in for complex32 as complex128; any other array as it is."""
+    return array["real"].astype(float) + 1j * array["imag"] if array.dtype == COMPLEX32 else array
+
+
+def as_complex32(values: np.ndarray) -> np.ndarray:
+    """Complex values as what stands in for complex32."""
+    array = np.empty(values.shape, COMPLEX32)
+    array["real"], array["imag"] = values.real, values.imag
+    return array
+
+
 def package_of(array: Any) -> str:
     """The name of the package that an array belongs to."""
     for name in ("numpy", "torch", "cupy"):

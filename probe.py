@@ -1,8 +1,14 @@
-import time, sys
-import numpy as np, cupy, torch
-from planmath.fft import FFT, fft, rfft
-from planmath.bindings import cufft, runtime
+import time
+
+import cupy
+import numpy as np
+import torch
 from planmath.native.call import Call
+
+from planmath.bindings import cufft, runtime
+from planmath.fft import FFT, fft
+
+
 def best(f, n=200, repeat=40):
     t = []
     for _ in range(repeat):

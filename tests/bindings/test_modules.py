@@ -46,7 +46,7 @@ def test_importing_them_loads_no_library() -> None:
 
 
 def test_modules_are_listed() -> None:
-    assert {*bindings.CUDA, *bindings.CPU} <= set(dir(bindings))
+    assert {*bindings.CUDA, *bindings.BY_HAND} <= set(dir(bindings))
     assert set(bindings.CUDA) == set(LIBRARIES)
     with pytest.raises(AttributeError, match="has no attribute 'cunothing'"):
         bindings.cunothing  # noqa: B018

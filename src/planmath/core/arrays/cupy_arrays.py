@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -13,6 +13,15 @@ from cupy.cuda import get_current_stream
 
 from planmath.core.arrays import Layout, contiguous_strides
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
+
+
+class _Stream(NamedTuple):
+    """A stream by the protocol that CuPy takes foreign ones by."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
 
 
 class CuPy:
@@ -53,6 +62,8 @@ class CuPy:
         return get_current_stream()
 
     def on_stream(self, stream: int, device_id: int) -> AbstractContextManager[Any]:
+        if hasattr(cupy.cuda.Stream, "from_external"):  # since CuPy 14
+            return cupy.cuda.Stream.from_external(_Stream(stream))
         return cupy.cuda.ExternalStream(stream, device_id)
 
     def allocate(self, size: int, device_id: int) -> tuple[Any, int]:

@@ -56,8 +56,12 @@ extern "C" __global__ void strided_copy(const parameters p) {
 """
 
 
+@cache
 def available(device_id: int) -> bool:
-    """Whether kernels can be compiled and loaded here: NVRTC is there, and a runtime of CUDA 12.9 or newer."""
+    """Whether kernels can be compiled and loaded here: NVRTC is there, and a runtime of CUDA 12.9 or newer.
+
+    Who copies where they cannot takes the driver's copies, of rows of elements, and more of them.
+    """
     try:
         return _kernel(devices.device(device_id).compute_capability, 8, "unsigned int") != 0
     except (MissingLibraryError, nvrtc.NVRTCError, runtime.CUDARuntimeError):

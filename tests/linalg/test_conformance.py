@@ -12,7 +12,7 @@ from planmath.core.datatypes import CudaDataType
 from planmath.core.errors import UnavailableError
 from planmath.linalg.advanced import Algorithm, Matmul, MatmulComputeType, MatmulEpilog, matmul
 from planmath.linalg.advanced.providers import PROVIDERS, blas_interface
-from tests.arrays import address_of, package_of, strides_of
+from tests.arrays import address_of, package_of, strides_of, to_package
 from tests.linalg.operands import (
     BATCH_LAYOUTS,
     COMPLEX,
@@ -147,7 +147,7 @@ def test_numbers_that_change_nothing(case):
             unset = case.like(np.full((*batch, 5, 6), np.nan), case.result_dtype)
             assert_product(matmul(a, b, unset, beta=0, options=case.options), case, a, b)
             a[..., 1, 2], b[..., 0, 0] = float("nan"), float("inf")
-            if case.provider != "blas":  # whose kernels for small matrices do read them
+            if case.provider not in ("blas", "cublaslt"):  # whose kernels for small matrices do read them
                 np.testing.assert_array_equal(wide(matmul(a, b, alpha=0, options=case.options)), wide(nothing))
             a, b = case.operand((*batch, 5, 4)), case.operand((*batch, 4, 6), seed=1)
         np.testing.assert_array_equal(wide(matmul(a, b, c, alpha=0, beta=1, options=case.options)), wide(c))
@@ -299,6 +299,10 @@ COMPUTE_TYPES = {
     "complex128": ["COMPUTE_64F", "COMPUTE_64F_PEDANTIC"],
     "int8": ["COMPUTE_32I", "COMPUTE_32I_PEDANTIC"],
 }
+#: What kernels of a device round operands to first, as a dtype with the same unit roundoff: TF32 has 11 bits.
+ROUNDED_FOR = {
+    "COMPUTE_32F_FAST_TF32": "float16", "COMPUTE_32F_FAST_16F": "float16", "COMPUTE_32F_FAST_16BF": "bfloat16",
+}  # fmt: skip
 SCALE_TYPES = {
     "float16": "CUDA_R_32F", "bfloat16": "CUDA_R_32F", "float32": "CUDA_R_32F", "float64": "CUDA_R_64F",
     "complex64": "CUDA_C_32F", "complex128": "CUDA_C_64F", "int8": "CUDA_R_32I",
@@ -311,10 +315,11 @@ def test_compute_and_scale_types(case):
     for name in COMPUTE_TYPES[case.dtype]:
         compute = MatmulComputeType[name]
         half = name.startswith("COMPUTE_16F")
+        rounded = ROUNDED_FOR.get(name) if case.on_device else None
         scale = CudaDataType["CUDA_R_16F" if half else SCALE_TYPES[case.dtype]]
         for options in ({"compute_type": compute}, {"compute_type": int(compute), "scale_type": scale}):
             result = matmul(a, b, options=case.options | options)
-            summed = "float16" if half else None
+            summed = "float16" if half else rounded
             assert_product(result, case, a, b, what=name, summed=summed)
             alpha, beta = scales(case)
             for batch in ((), (3,)):
@@ -373,12 +378,12 @@ def test_every_number_is_converted(case):
     """All 65536 numbers, scaled by factors that put results on, just below and just above the halfway points."""
     numbers = np.arange(65536, dtype=np.uint16)
     one = case.like([[1.0]])
-    if case.package == "numpy":
-        column = numbers.view(np.float16)[:, None]
+    if case.dtype == "float16":
+        column = to_package(numbers.view(np.float16)[:, None], case.package)
     else:
         import torch
 
-        column = torch.from_numpy(numbers.view(np.int16)).view(getattr(torch, case.dtype))[:, None]
+        column = to_package(numbers.view(np.int16)[:, None], case.package).view(torch.bfloat16)
     for alpha in (1.0, 1 + 2.0**-11, 1 + 2.0**-8, 1 / 3, -(2.0**-12), 3 * 2.0**-16, 3.0):
         result = matmul(column, one, alpha=alpha, options=case.options)
         with np.errstate(all="ignore"):
@@ -413,9 +418,8 @@ def test_every_algorithm(case, monkeypatch):
             c = case.addend((*shape_a[:-1], shape_b[-1]), layout)
             for constant in ((), ("a", "b")):
                 options = case.options | {"constant": constant}
-                with Matmul(
-                    a, b, c, alpha=alpha, beta=beta, options=options, execution={"name": "cpu", "num_threads": 2}
-                ) as mm:
+                execution = None if case.on_device else {"name": "cpu", "num_threads": 2}
+                with Matmul(a, b, c, alpha=alpha, beta=beta, options=options, execution=execution) as mm:
                     for algorithm in provider.algorithms(mm._problem):
                         seen.update(algorithm.knobs)
                         mm.plan(algorithms=Algorithm(algorithm))
@@ -424,10 +428,12 @@ def test_every_algorithm(case, monkeypatch):
                             mm.reset_operands(a=case.operand(shape_a, layout, seed=seed))
                             mm.reset_operands(alpha=alpha * (1 + seed))
                             new = case.operand(shape_a, layout, seed=seed)
-                            expected = reference(case, new, b, c, alpha=alpha * (1 + seed), beta=beta)
-                            assert_near(mm.execute(), expected, algorithm)
+                            # parts of a sum may be added in the result's dtype
+                            summed = case.result_dtype if algorithm.get("reduction_scheme") == 4 else None
+                            factors = {"alpha": alpha * (1 + seed), "beta": beta, "summed": summed}
+                            assert_near(mm.execute(), reference(case, new, b, c, **factors), algorithm)
                         mm.reset_operands(a=a, alpha=alpha)
-    assert ("threads", 2) in seen
+    assert ("threads", 2) in seen or case.on_device
     if case.provider == "mkl" and case.dtype in ("float32", "float64", "complex64"):
         assert seen >= {("batch", "library"), ("batch", "loop")}
     if case.provider == "mkl" and case.dtype in ("float32", "float64"):
@@ -490,5 +496,6 @@ def test_more_batch_axes_than_loops_nest():
 def test_larger_products(case):
     """Threads and blocks come into play."""
     a, b = case.operand((131, 140), padded_rows), case.operand((140, 90), column_major, seed=1)
-    for execution in ({"name": "cpu", "num_threads": 1}, {"name": "cpu", "num_threads": 2}, None):
+    threads = [] if case.on_device else [{"name": "cpu", "num_threads": n} for n in (1, 2)]
+    for execution in (*threads, None):
         assert_product(matmul(a, b, options=case.options, execution=execution), case, a, b)

@@ -10,27 +10,20 @@ import pytest
 
 from planmath.fft import FFT, fft, irfft, rfft
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
-from tests.arrays import address_of, package_of, strides_of, to_numpy, to_package
+from tests.arrays import HOST, PACKAGES, address_of, missing, package_of, strides_of, to_numpy, to_package
 from tests.cuda.work import noise
 
-#: The package of the operands, and where the work is done.
-CROSSINGS = [("numpy", "cuda"), ("torch", "cuda"), ("cupy", "cpu"), ("torch-cuda", "cpu")]
 
-
-@pytest.fixture(params=CROSSINGS, ids=lambda crossing: f"{crossing[0]} on {crossing[1]}")
-def crossing(request: pytest.FixtureRequest) -> tuple[str, str]:
-    pytest.importorskip(request.param[0].partition("-")[0])
+@pytest.fixture(params=PACKAGES)
+def package(request: pytest.FixtureRequest) -> str:
+    """The package of the operands."""
     return request.param
 
 
 @pytest.fixture
-def package(crossing: tuple[str, str]) -> str:
-    return crossing[0]
-
-
-@pytest.fixture
-def execution(crossing: tuple[str, str]) -> str:
-    return crossing[1]
+def execution(package: str) -> str:
+    """Where the work is done: on the other side."""
+    return "cuda" if package in HOST else "cpu"
 
 
 def drawn(shape: tuple[int, ...], dtype: str, seed: int = 1) -> np.ndarray:
@@ -187,7 +180,8 @@ def test_autotuning(package, execution, tuning_record):
 
 def misuses(package: str, execution: str) -> list[tuple[Callable[[Any], Any], str]]:
     other = {"numpy": "cupy", "torch": "torch-cuda", "cupy": "numpy", "torch-cuda": "torch"}[package]
-    pytest.importorskip(other.partition("-")[0])
+    if reason := missing(other):
+        pytest.skip(reason)
     return [
         (lambda operation: operation.reset_operands(a=to_package(drawn((20, 30), "float32"), other)), "a "),
         (lambda operation: operation.execute(out=to_package(drawn((20, 10), "float32"), other)), "out "),
@@ -206,7 +200,8 @@ def test_operands_stay_on_their_side(package, execution):
 
 
 def test_operands_on_both_sides():
-    pytest.importorskip("torch")
+    if reason := missing("torch-cuda"):
+        pytest.skip(reason)
     a, b = drawn((20, 30), "float32"), drawn((30, 10), "float32", seed=2)
     with pytest.raises(ValueError, match=r"b is on the CPU and a on CUDA device 0"):
         matmul(to_package(a, "torch-cuda"), to_package(b, "torch"))

@@ -37,13 +37,14 @@ def test_streams_in_turn(work, package, streams):
     """The second call takes over the plan of the first, whose stream is still at work: they share its workspace."""
     turns = [streams.new(), streams.new()]
     work.stateless(*work.arrays(0, package))
+    operands = [work.arrays(seed, package) for seed in range(1, 9)]
     results = []
-    for seed in range(1, 9):
-        with streams.use(turns[seed % 2]):
-            arrays = work.arrays(seed, package)
-            if seed == 1:
-                streams.delay()
+    with streams.use(turns[0]):
+        streams.delay()
+    for place, arrays in enumerate(operands):
+        with streams.use(turns[place % 2]):
             results.append(work.stateless(*arrays))
+    assert streams.busy(turns[0]), "the first stream must still be at work, or this shows nothing"
     for stream in turns:
         stream.synchronize()
     for seed, result in enumerate(results, start=1):

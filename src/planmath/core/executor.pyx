@@ -130,6 +130,12 @@ cdef class ArraySlot:
             return 0
         return array.data_ptr()
 
+    cdef word location(self, object array) except -1:
+        """Address of the first element of an array that `empty` made."""
+        if self.kind == NUMPY:
+            return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
+        return array.data.ptr if self.kind == CUPY else array.data_ptr()
+
     cpdef bint bind(self, object array) except -1:
         """Take the array if it has exactly the planned layout."""
         cdef word address = self.address_of(array)
@@ -352,7 +358,7 @@ cdef class Executor:
             slot = <ArraySlot>self.slots[self.n_operands]
             if out is None:
                 first = slot.empty()
-                addresses[self.n_operands] = slot.address_of(first)
+                addresses[self.n_operands] = slot.location(first)
             else:
                 first = out
                 addresses[self.n_operands] = slot.address_of(out)
@@ -420,10 +426,14 @@ cdef class Executor:
                     return None
         for i in range(self.n_results):
             slot = <ArraySlot>self.slots[self.n_operands + i]
-            array = slot.empty() if given is None else given[i]
-            addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
-            if addresses[self.n_operands + i] == 0:
-                return None
+            if given is None:
+                array = slot.empty()
+                addresses[self.n_operands + i] = slot.location(array)
+            else:
+                array = given[i]
+                addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
+                if addresses[self.n_operands + i] == 0:
+                    return None
             if given is not None and not disjoint:
                 if self.overlaps(slot, addresses[self.n_operands + i], -1):
                     return None

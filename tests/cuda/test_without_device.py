@@ -70,8 +70,8 @@ def test_no_visible_device():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("INSUFFICIENT_DRIVER", r"cudaErrorInsufficientDriver.*install a newer driver, or planmath\[cu12\]"),
-        ("NO_DEVICE", r"cudaErrorNoDevice.*nvidia-smi and CUDA_VISIBLE_DEVICES"),
+        ("INSUFFICIENT_DRIVER", r"driver is missing, or older.*install a newer driver, or planmath\[cu12\]"),
+        ("NO_DEVICE", r"no CUDA device.*nvidia-smi and CUDA_VISIBLE_DEVICES"),
         ("SYSTEM_DRIVER_MISMATCH", r"cudaErrorSystemDriverMismatch.*nvidia-smi"),
         ("COMPAT_NOT_SUPPORTED_ON_DEVICE", r"cudaErrorCompatNotSupportedOnDevice.*nvidia-smi"),
     ],

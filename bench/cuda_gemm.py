@@ -119,7 +119,9 @@ def candidates(name: str, work: Product, settings: Settings) -> Outcome:
     """The device's time of what autotuning chose, and of each candidate: in graphs, where launching takes no part."""
 
     def chosen(stack: ExitStack) -> Iterator[Contender]:
-        operation = work.tuned("planmath", stack)
+        operation, d = work.tuned("planmath", stack), work.result()
+        for algorithm in operation.algorithms:  # what a new one brings, such as a larger workspace, ends older graphs
+            operation.execute(algorithm=algorithm, out=d)
         shared.append(operation)
         yield in_graph(work, "planmath", "autotuned", operation, str(operation.algorithms[0]))
 

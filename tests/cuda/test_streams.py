@@ -6,6 +6,7 @@ reads what is not there yet.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -105,6 +106,23 @@ def test_operations_do_not_wait_for_each_other(work, package, streams):
         assert streams.busy(busy)
         work.check(result, 2)
         busy.synchronize()
+
+
+def test_a_stream_that_is_gone(work, package, streams):
+    """Nobody but its user holds a stream that was passed in: the next execution must not touch what is left of it."""
+    with work.planned(work.arrays(1, package)) as operation:
+        for seed in (2, 3):
+            stream = streams.new()
+            work.replace(operation, work.arrays(seed, package), stream=stream)
+            result = operation.execute(stream=stream)
+            work.check(work.stateless(*work.arrays(seed, package), stream=stream), seed)
+            stream.synchronize()
+            work.check(result, seed)
+            del stream
+            gc.collect()
+            work.replace(operation, work.arrays(seed + 2, package))
+            work.check(operation.execute(), seed + 2)
+            work.check(work.stateless(*work.arrays(seed + 2, package)), seed + 2)
 
 
 @pytest.mark.parametrize("method", ["create", "plan", "autotune"])

@@ -19,7 +19,7 @@ _NONE_THERE = "there is no CUDA device that this process may use: check nvidia-s
 #: What helps against the errors that looking for devices ends with.
 _REMEDIES = {
     "cudaErrorNoDevice": _NONE_THERE,
-    "cudaErrorInsufficientDriver": "the NVIDIA driver is missing, or older than the CUDA runtime: install a newer driver, "
+    "cudaErrorInsufficientDriver": "the NVIDIA driver is missing, or older than the CUDA runtime: install a newer one, "
     "or planmath[cu12] for a driver of CUDA 12",
 }
 #: Bytes of the units of a memory limit.

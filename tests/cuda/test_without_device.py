@@ -70,7 +70,7 @@ def test_no_visible_device():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("INSUFFICIENT_DRIVER", r"driver is missing, or older.*install a newer driver, or planmath\[cu12\]"),
+        ("INSUFFICIENT_DRIVER", r"driver is missing, or older.*install a newer.*planmath\[cu12\]"),
         ("NO_DEVICE", r"no CUDA device.*nvidia-smi and CUDA_VISIBLE_DEVICES"),
         ("SYSTEM_DRIVER_MISMATCH", r"cudaErrorSystemDriverMismatch.*nvidia-smi"),
         ("COMPAT_NOT_SUPPORTED_ON_DEVICE", r"cudaErrorCompatNotSupportedOnDevice.*nvidia-smi"),

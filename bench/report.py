@@ -128,13 +128,19 @@ def commit() -> str | None:
     """
     if named := os.environ.get("COMMIT"):
         return named
-    git = ("git", "-C", str(Path(__file__).parent))
+    root = Path(__file__).resolve().parent.parent
     try:
-        shown = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        top, head, changed = (
+            subprocess.run(
+                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "--show-toplevel"), ("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return shown.stdout.strip() + "+" * bool(changed.stdout)
+    if Path(top).resolve() != root:
+        return None  # a copy inside of another repository
+    return head + "+" * bool(changed)
 
 
 def save(path: Path, outcomes: Sequence[Outcome], facts: dict[str, Any]) -> None:

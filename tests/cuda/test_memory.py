@@ -76,7 +76,7 @@ def test_workspace_of_a_transform(package, allocator):
     with LARGE_FFT.create(*LARGE_FFT.arrays(1, package), options={"allocator": allocator}) as operation:
         assert not allocator.sizes
         operation.plan()
-        estimated = estimate_workspace_size(operation.get_key())
+        estimated = estimate_workspace_size(operation.get_key(), technique="refined")
         assert estimated > 0
         operation.execute()
         assert sum(allocator.sizes) == estimated
@@ -240,7 +240,7 @@ def test_the_packages_pool_is_the_default(package):
     pool, arrays = POOLS[package], LARGE_FFT.arrays(1, package)
     before = pool.used()
     with LARGE_FFT.planned(arrays) as operation:
-        size = estimate_workspace_size(operation.get_key())
+        size = estimate_workspace_size(operation.get_key(), technique="refined")
         assert size <= pool.used() - before <= size + 2 * MIB
         operation.execute(release_workspace=True)
         assert pool.used() == before

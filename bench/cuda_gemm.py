@@ -164,7 +164,7 @@ def rows(settings: Settings) -> dict[str, Row]:
             narrow = precision == "fp8"
             if (narrow and size not in NARROW_ONLY) or (settings.quick and not narrow and size not in QUICK):
                 continue
-            for kind, measure in (("", calls), ("/candidates", candidates)):
+            for kind, measure in (("", calls), *([] if settings.peers_only else [("/candidates", candidates)])):
                 name = f"cuda/matmul/{size}/{precision}{kind}"
                 rows[name] = partial(row, name, measure, extents, dtype)
     return rows

@@ -38,3 +38,22 @@ for kind, shape, axes, dt in (("C2C", (4096, 4096), (0, 1), "c8"), ("C2C", (256,
     out = t
     f = {"C2C": cupy.fft.fftn, "R2C": cupy.fft.rfftn, "C2R": cupy.fft.irfftn}[kind]
     f(a, axes=axes); runtime.device_synchronize(); t0 = time.perf_counter(); [f(a, axes=axes) for _ in range(10)]; runtime.device_synchronize(); print("   cupy us", round((time.perf_counter() - t0) * 1e5, 1), flush=True)
+print("JIT", flush=True)
+from planmath.bindings.library_types import CudaDataType as T
+a, b = runtime.malloc(1 << 30), runtime.malloc(1 << 30); w = runtime.malloc(1 << 30)
+e0, e1 = runtime.event_create(), runtime.event_create()
+for lengths, batch in (([1000], 10000), ([1024], 16384), ([1009], 8192), ([2187], 4096), ([4096], 4096), ([16807], 512), ([1 << 20], 16), ([100], 100000), ([13], 1 << 20), ([17 * 19], 40000), ([720], 16384), ([128, 128], 512), ([512, 512], 32), ([100, 100, 100], 8), ([1024], 1)):
+    row = []
+    for jit in (0, 1):
+        h = cufft.create(); cufft.set_auto_allocation(h, 0)
+        try:
+            if jit: cufft.set_plan_property_int64(h, 1, 1)
+            n = int(np.prod(lengths)); t0 = time.perf_counter()
+            ws = cufft.xt_make_plan_many(h, len(lengths), lengths, lengths, 1, n, T.CUDA_C_32F, lengths, 1, n, T.CUDA_C_32F, batch, T.CUDA_C_32F)
+            t1 = time.perf_counter(); cufft.set_work_area(h, w)
+            cufft.xt_exec(h, a, b, -1); times = []
+            for _ in range(7):
+                runtime.event_record(e0, 0); cufft.xt_exec(h, a, b, -1); runtime.event_record(e1, 0); runtime.event_synchronize(e1); times.append(runtime.event_elapsed_time(e0, e1) * 1e3)
+            row.append((round(min(times), 1), "plan ms", round((t1 - t0) * 1e3, 1), "ws", ws))
+        except Exception as e: row.append(str(e)[:120])
+    print(lengths, batch, row, flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise, permutations, product
 from typing import NamedTuple
 
@@ -108,11 +109,15 @@ def intermediate_elements(stages: Iterable[Stage]) -> dict[str, int]:
     return sizes
 
 
-def divisions(problem: FFTProblem) -> dict[str, list[Stage]]:
+@lru_cache
+def divisions(problem: FFTProblem) -> Mapping[str, Sequence[Stage]]:
     """The ways to divide the problem, where they differ, the one to expect most of first."""
+    several = sum(problem.real_shape[axis] > 1 for axis in problem.axes) > 1
+    ways = (TOGETHER,) if not several else (TOGETHER, ONE_BY_ONE) if problem.kind == "C2C" else WAYS
+    scattering = (False, True) if problem.inplace or problem.kind == "C2R" else (False,)
     found: dict[str, list[Stage]] = {}
-    for way in WAYS:
-        choices = product((False, True), (False, True), (OPERAND, RESULT))
+    for way in ways:
+        choices = product((False, True), scattering, (OPERAND, RESULT))
         candidates = [_divide(problem, way, *choice) for choice in choices]
         possible = [c for c in candidates if all(_possible(stage, problem) for stage in c)]
         best = min(possible, key=lambda stages: cost(stages, problem))

@@ -58,7 +58,7 @@ def gather() -> Facts:
     """Look for everything. Loads every library that is there, and imports PyTorch if it is installed."""
     if find_spec("torch"):
         import_module("torch")  # its kernels are there for a program that has its tensors
-    entries = tuning._entries_here()
+    entries = [entry for where in tuning.processors() for entry in tuning.entries(where).values()]
     return Facts(
         planmath=version("planmath"),
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -69,7 +69,7 @@ def gather() -> Facts:
         libraries=tuple(libraries()),
         record=str(tuning.path()),
         record_entries=len(entries),
-        record_date=max((entry.date for entry in entries.values()), default=None),
+        record_date=max((entry.date for entry in entries), default=None),
     )
 
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from planmath.core.arrays import Layout, Package, package_of
+from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of
 from planmath.core.datatypes import DTYPE_OF, CudaDataType
 from planmath.core.errors import UnsupportedLayoutError
 from planmath.core.options import as_options
-from planmath.linalg.advanced.epilog import EPILOGS, MatmulEpilog
+from planmath.linalg.advanced.enums import MatmulEpilog
+from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulEpilogPreferences, MatmulOptions, MatmulQuantizationScales
-from planmath.linalg.advanced.problem import NARROW, Matrix
+from planmath.linalg.advanced.problem import NARROW, MatmulProblem, Matrix
 
 _E4, _E5 = NARROW
 _WIDE = ("bfloat16", "float16", "float32")
@@ -25,13 +26,8 @@ ADDENDS = {
 }  # fmt: skip
 #: The bias, by what is added.
 BIASES = {"bfloat16": "bfloat16", "float16": "float16", "float32": "bfloat16"}
-#: Kernels load 16 bytes at a time, so extents are multiples of 16.
+#: Kernels load and store 16 bytes at a time.
 MULTIPLE = 16
-
-
-def slot_name(name: str) -> str:
-    """What messages and the operation call the scale of one of a, b, c and d."""
-    return f"quantization_scales.{name}"
 
 
 def check_pair(a: str, b: str) -> None:
@@ -58,12 +54,11 @@ def check_layouts(a: Matrix, b: Matrix, layouts: Mapping[str, Layout]) -> None:
                 f"{name} has the strides {layouts[name].strides} (in elements); products of {matrix.dtype} need rows "
                 f"or columns that are multiples of {MULTIPLE} apart: pass {mend}"
             )
-    for name, extent in (("m", a.rows), ("n", b.cols), ("k", a.cols)):
-        if extent % MULTIPLE:
-            raise ValueError(
-                f"a has the shape {layouts['a'].shape} and b {layouts['b'].shape}; products of {a.dtype} need extents "
-                f"that are multiples of {MULTIPLE}, and {name} is {extent}: pad with zeros"
-            )
+    if a.cols % MULTIPLE:
+        raise ValueError(
+            f"a has the shape {layouts['a'].shape} and b {layouts['b'].shape}; products of {a.dtype} need a common "
+            f"extent that is a multiple of {MULTIPLE}, and this is {a.cols}: pad with zeros"
+        )
 
 
 def scale_names(a: str, d: str) -> tuple[str, ...]:
@@ -138,40 +133,78 @@ def as_scale(name: str, value: Any, package: Package, device_id: int | None) -> 
     return given.with_strides(value, Layout((1,), (1,), *layout[2:]))
 
 
+def added_dtype(problem: MatmulProblem, bias: str | None) -> str:
+    """dtype of what is added to a narrow result: c's; without c, what the bias or the auxiliary result needs."""
+    if problem.c is not None:
+        return problem.c.dtype
+    return bias or ("float16" if problem.cuda and problem.cuda.auxiliary in ("float16", *NARROW) else "bfloat16")
+
+
+def input_dtypes(name: str, problem: MatmulProblem) -> tuple[str, ...]:
+    """The dtypes that an epilog's input can have, for a problem without epilog."""
+    if name == "relu_aux":
+        return ("uint8",)
+    if problem.a.dtype not in NARROW:
+        return (problem.d.dtype,)
+    addends = (problem.c.dtype,) if problem.c is not None else ADDENDS[problem.d.dtype]
+    return tuple(BIASES[addend] for addend in addends)
+
+
 def auxiliary_dtype(
-    epilog: MatmulEpilog, preferences: MatmulEpilogPreferences, a: str, d: str, addend: str
+    epilog: MatmulEpilog, preferences: MatmulEpilogPreferences, problem: MatmulProblem, bias: Any
 ) -> str:  # fmt: skip
     """dtype of the epilog's auxiliary result where it is not the result's, or ''.
+
+    Parameters
+    ----------
+    epilog : MatmulEpilog
+    preferences : MatmulEpilogPreferences
+    problem : MatmulProblem
+        Without epilog.
+    bias : array or None
 
     Raises
     ------
     ValueError
         If the user prefers one that it cannot have.
     """
-    name = EPILOGS[epilog].mask
-    forward = name in EPILOGS[epilog].auxiliary
-    wanted = preferences.aux_type
+    a, d, wanted = problem.a.dtype, problem.d.dtype, preferences.aux_type
+    has_state = "gelu_aux" in EPILOGS[epilog].auxiliary
     if wanted is None and not preferences.aux_amax:
-        return addend if forward and name == "gelu_aux" and d in NARROW else ""
-    if a not in NARROW or not forward or name != "gelu_aux":
+        if not has_state or d not in NARROW:
+            return ""
+        return added_dtype(problem, None if bias is None else package_of(bias, "bias").layout(bias, "bias").dtype)
+    if a not in NARROW or not has_state:
         raise ValueError(
-            "preferences.epilog sets the auxiliary result's type or amax, which only epilogs with GELU_AUX of FP8 "
+            "preferences.epilog sets the auxiliary result's type or amax, which only GELU_AUX and GELU_AUX_BIAS of FP8 "
             f"operands have, and this is {epilog.name} of {a}; leave it away"
         )
-    dtype = DTYPE_OF.get(CudaDataType(wanted)) if wanted is not None else None
     possible = (*NARROW, "bfloat16", "float16")
+    dtype = DTYPE_OF.get(CudaDataType(wanted)) if wanted is not None else None
     if wanted is not None and dtype not in possible:
         raise ValueError(
             f"preferences.epilog.aux_type is {CudaDataType(wanted).name}; expected one of {', '.join(possible)}"
         )
     if preferences.aux_amax and dtype not in NARROW:
         raise ValueError(
-            "preferences.epilog.aux_amax is set, but aux_type is not; only auxiliary results of "
-            f"{' or '.join(NARROW)} have a largest magnitude: set aux_type to one"
+            "preferences.epilog.aux_amax is set, and aux_type is not one of the dtypes whose largest magnitude is "
+            f"known, {' and '.join(NARROW)}: set aux_type to one of them, or leave aux_amax away"
         )
     return dtype or ""
 
 
-def check_amax(options: MatmulOptions, a: str) -> None:
-    if options.result_amax and a not in NARROW:
-        raise ValueError(f"options.result_amax is set, but a is {a}; only FP8 products return it: leave it away")
+def check_result(d: Matrix, options: MatmulOptions) -> None:
+    """Raise where kernels for FP8 cannot write the result, or cannot tell its largest magnitude."""
+    row_major, _ = d.leading
+    along = d.cols if row_major or d.rows == 1 else d.rows
+    if along * ITEMSIZE[d.dtype] % MULTIPLE:
+        raise ValueError(
+            f"the result has the shape {(d.rows, d.cols)} and is {'row' if row_major else 'column'}-major; products of "
+            f"FP8 need {'rows' if row_major or d.rows == 1 else 'columns'} that are multiples of {MULTIPLE} bytes, and "
+            f"{along} elements of {d.dtype} are {along * ITEMSIZE[d.dtype]}: pad with zeros"
+        )
+    if options.result_amax and d.dtype not in NARROW:
+        raise ValueError(
+            f"options.result_amax is set, but the result is {d.dtype}; only results of {' or '.join(NARROW)} are scaled "
+            "by what it is for: leave it away, or set options.result_type"
+        )

@@ -9,7 +9,6 @@ from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 
-
 #: No kernel needs addresses at multiples of more bytes.
 ALIGNED = 16
 
@@ -114,7 +113,7 @@ class MatmulProblem(NamedTuple):
     @property
     def operand_names(self) -> tuple[str, ...]:
         """The user's operands in their order."""
-        scales = [f"{name}_scale" for name in self.cuda.quantized] if self.cuda else []
+        scales = [scale_slot(name) for name in self.cuda.quantized] if self.cuda else []
         return ("a", "b", *(["c"] if self.c else []), *scales, *self.input_names)
 
     @property
@@ -162,6 +161,11 @@ WORK_DTYPE = {
     "float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64",
     "complex64": "complex64", "complex128": "complex128", "int8": "float64",
 }  # fmt: skip
+
+
+def scale_slot(name: str) -> str:
+    """What the quantization scale of one of a, b, c and d is called among the operands."""
+    return f"quantization_scales.{name}"
 
 
 def result_order(a: Matrix, c: Matrix | None, epilog: MatmulEpilog) -> bool:

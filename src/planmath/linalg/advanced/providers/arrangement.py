@@ -14,6 +14,7 @@ from typing import NamedTuple
 from planmath.core.arrays import ITEMSIZE, contiguous_strides
 from planmath.core.datatypes import DTYPE_OF
 from planmath.linalg.advanced.epilog import EPILOGS, round_up
+from planmath.linalg.advanced.narrow import added_dtype
 from planmath.linalg.advanced.problem import (
     ALIGNED,
     AUXILIARY_AMAX,
@@ -24,6 +25,7 @@ from planmath.linalg.advanced.problem import (
     MatmulProblem,
     Matrix,
     bytes_of,
+    scale_slot,
 )
 from planmath.linalg.advanced.providers.pipeline import Places, Region, batch_loops, folded
 from planmath.native.call import Slot
@@ -72,9 +74,7 @@ class Copy(NamedTuple):
     def forms(self) -> tuple[Form, Form]:
         """Layouts of source and target: alike, or one of them transposed."""
         pairs = [(s, t) for s in forms(self.source.matrix) for t in forms(self.target.matrix)]
-        return next(
-            (pair for pair in pairs if (pair[0].transposed != pair[1].transposed) == self.conjugate), pairs[0]
-        )
+        return next((pair for pair in pairs if (pair[0].transposed != pair[1].transposed) == self.conjugate), pairs[0])
 
     @property
     def operation(self) -> int:
@@ -163,7 +163,9 @@ class Arrangement(Places):
         """Whether one call can walk over the matrix's batch together with dense ones, where one call must do it all."""
         batch = self.problem.batch
         steps = matrix.batch or (0,) * len(batch)
-        return not self._one_call or (len(batch_loops(batch, [steps, contiguous_strides(batch)])) < 2 and min(steps, default=0) >= 0)
+        return not self._one_call or (
+            len(batch_loops(batch, [steps, contiguous_strides(batch)])) < 2 and min(steps, default=0) >= 0
+        )
 
     def _temporary_result(self, d: Region) -> Region:
         """Column-major memory in the result's place; with c's values where the result replaces c."""
@@ -232,7 +234,9 @@ class Arrangement(Places):
         across = m._replace(cols=k) if transpose else m._replace(rows=k)
         place = self._placed(Region(across, region.slot), transpose)
         if k > self.k:
-            self.before.append(Clear(place.slot, bytes_of(across, self.problem.batch if any(place.matrix.batch) else ())))
+            self.before.append(
+                Clear(place.slot, bytes_of(across, self.problem.batch if any(place.matrix.batch) else ()))
+            )
         self.before.append(Copy(region, place._replace(matrix=place.matrix._replace(rows=m.rows, cols=m.cols))))
         return self._factor(place, transpose)
 
@@ -243,7 +247,9 @@ class Arrangement(Places):
             if problem.d.dtype not in NARROW:
                 return d
             # what would be added has another dtype; with beta = 0 it is not read
-            return d._replace(region=d.region._replace(matrix=d.region.matrix._replace(dtype=addend_dtype(problem))))
+            inputs = dict(zip(problem.input_names, problem.inputs, strict=True))
+            dtype = added_dtype(problem, inputs["bias"].dtype if "bias" in inputs else None)
+            return d._replace(region=d.region._replace(matrix=d.region.matrix._replace(dtype=dtype)))
         region = self.region("c", problem.c)
         region = turned(region) if self.transposed else region
         if region.matrix.conjugate or forms(region.matrix)[0].transposed or not self._fuses(region.matrix):
@@ -269,7 +275,7 @@ class Arrangement(Places):
                 found["BIAS_POINTER"] = self._vector(region)
         letters = {"a": "B", "b": "A"} if self.transposed else {}
         for name in choices.quantized:
-            found[f"{letters.get(name, name.upper())}_SCALE_POINTER"] = self.region(f"{name}_scale", SINGLE)
+            found[f"{letters.get(name, name.upper())}_SCALE_POINTER"] = self.region(scale_slot(name), SINGLE)
         return found
 
     def _vector(self, region: Region) -> Region:
@@ -360,13 +366,3 @@ def walk(batch: tuple[int, ...], moving: Sequence[Region]) -> Walk:
         return Walk(1, (0,) * len(moving), loops)
     count, by = loops.pop(max(possible, key=lambda i: (loops[i][0], i)))
     return Walk(count, tuple([step // size for step, size in zip(by, sizes, strict=True)]), loops)
-
-
-def addend_dtype(problem: MatmulProblem) -> str:
-    """dtype of what is added to a product with a narrow result: the bias tells, and FP8 beside the result needs half."""
-    inputs = dict(zip(problem.input_names, problem.inputs, strict=True))
-    if problem.c is not None:
-        return problem.c.dtype
-    if "bias" in inputs:
-        return inputs["bias"].dtype
-    return "float16" if problem.cuda and problem.cuda.auxiliary in ("float16", *NARROW) else "bfloat16"

@@ -66,6 +66,11 @@ class Places:
     def slot(self, name: str) -> Slot:
         return Slot(self._index[name])
 
+    @property
+    def stream(self) -> Slot:
+        """The CUDA stream, where there are streams."""
+        return Slot(self._workspace + 1)
+
     def temporary(self, like: Matrix, dtype: str) -> Region:
         """Dense temporary memory for a matrix and its batch, in the same order of rows and columns."""
         rows, cols = like.rows, like.cols

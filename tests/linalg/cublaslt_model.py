@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from planmath.native.call import Slot
 
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.advanced import MatmulEpilog
 from planmath.linalg.advanced.providers.arrangement import POINTERS_OF_A_BATCH, Arrangement, Clear, Copy, Walk, walk
-from planmath.native.call import Slot
 
 E = MatmulEpilog
 
@@ -99,7 +99,9 @@ class Model:
         a = self.arrangement
         epilog, dtype, (m, n) = a.problem.epilog, a.result.dtype, values.shape
         name = epilog.name
-        vector = np.asarray(At(pointers.get("BIAS_POINTER", 0) or values.ctypes.data, dtype, (n if epilog is E.BGRADB else m,), (1,)))
+        vector = np.asarray(
+            At(pointers.get("BIAS_POINTER", 0) or values.ctypes.data, dtype, (n if epilog is E.BGRADB else m,), (1,))
+        )
         if "BIAS" in name:
             values = values + vector[:, None]
         if epilog is E.BGRADA:

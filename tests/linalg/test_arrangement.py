@@ -121,7 +121,13 @@ def test_what_is_added(dtype, inplace, shape_a, shape_b):
                 np.testing.assert_array_equal(result, values, str((shape, layout)))
 
 
-EPILOG_SHAPES = [((13, 21), (21, 9)), ((1, 4), (4, 1)), ((3, 13, 21), (3, 21, 9)), ((3, 5, 4), (4, 6)), ((5, 4), (2, 3, 4, 6))]
+EPILOG_SHAPES = [
+    ((13, 21), (21, 9)),
+    ((1, 4), (4, 1)),
+    ((3, 13, 21), (3, 21, 9)),
+    ((3, 5, 4), (4, 6)),
+    ((5, 4), (2, 3, 4, 6)),
+]
 
 
 @pytest.mark.parametrize("epilog", list(E), ids=lambda e: e.name)
@@ -131,7 +137,12 @@ def test_epilogs(epilog, c, shape_a, shape_b):
     """Bias in every layout, masks with other steps, operands whose batches are apart."""
     batch, m, n = extents(shape_a, shape_b)
     kind = EPILOGS[epilog]
-    layouts = {"column": ((m, 1), padded_rows), "batch": ((*batch, m, n), padded_columns), "row-major": ((*batch, m, n), padded_rows), "in place": ((*batch, m, n), padded_columns)}
+    layouts = {
+        "column": ((m, 1), padded_rows),
+        "batch": ((*batch, m, n), padded_columns),
+        "row-major": ((*batch, m, n), padded_rows),
+        "in place": ((*batch, m, n), padded_columns),
+    }
     if c == "row-major" and m > 1 and n > 1 and (kind.auxiliary or kind.mask):
         pytest.skip("epilogs with auxiliary arrays need a column-major c")
     rng = np.random.default_rng(4)
@@ -143,7 +154,9 @@ def test_epilogs(epilog, c, shape_a, shape_b):
         inputs: dict[str, np.ndarray] = {}
         for name in kind.inputs:
             if name == "bias":
-                shape, arrange = [((m,), row_major), ((m, 1), lambda x: spread(x, 3)), ((*batch, m, 1), padded_rows)][layout]
+                shape, arrange = [((m,), row_major), ((m, 1), lambda x: spread(x, 3)), ((*batch, m, 1), padded_rows)][
+                    layout
+                ]
                 inputs[name] = exact(shape, "float64", arrange, seed=3)
             else:
                 state = pack(z > 0).astype(np.uint8) if name == "relu_aux" else pad(z)
@@ -169,4 +182,6 @@ def test_epilogs(epilog, c, shape_a, shape_b):
                 np.testing.assert_array_equal(array[..., :m, :], before)
             else:
                 sums = {"bgrada": a.sum(-1), "bgradb": b.sum(-2)}.get(name, values.sum(-1))
-                np.testing.assert_array_equal(array.reshape(*batch, -1), np.broadcast_to(sums, (*batch, sums.shape[-1])))
+                np.testing.assert_array_equal(
+                    array.reshape(*batch, -1), np.broadcast_to(sums, (*batch, sums.shape[-1]))
+                )

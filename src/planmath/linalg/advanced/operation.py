@@ -154,7 +154,7 @@ class Matmul(Operation):
             slot = ArraySlot(package_named("numpy"), array.dtype, (), (), ITEMSIZE[work])
             slot.bind(array)
             self._constants[name] = slot
-        self._set_scalars({"alpha": 1.0 if alpha is None else alpha, "beta": beta if c is not None else 0.0})
+        self._set_scalars({"alpha": 1 if alpha is None else alpha, "beta": beta if c is not None else 0})
         self._log_specification()
 
     def plan(
@@ -547,6 +547,8 @@ class Matmul(Operation):
             dtype = self._scalars[name].dtype
             try:
                 number = np.asarray(value)
+                if dtype.kind == "i" and number.shape == () and number == int(number):
+                    number = np.asarray(int(number))
                 if number.shape != () or not np.can_cast(number.dtype, dtype, casting="same_kind"):
                     raise TypeError
                 checked[name] = number.astype(dtype)

@@ -309,7 +309,7 @@ class Arrangement(Places):
             found["EPILOGUE_AUX_LD"] = mask.matrix.col * bits
             if self.walk.count > 1:
                 found["EPILOGUE_AUX_BATCH_STRIDE"] = steps["EPILOGUE_AUX_POINTER"] * bits
-            if bits == 1 and mask.matrix.dtype != self.result.dtype:
+            if bits == 1 and (self.problem.a.dtype in NARROW or mask.matrix.dtype != self.result.dtype):
                 found["EPILOGUE_AUX_DATA_TYPE"] = CUDA_TYPE[mask.matrix.dtype]
         return found
 

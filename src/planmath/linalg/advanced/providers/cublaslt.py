@@ -116,7 +116,7 @@ class CublasLtProvider:
             others = description.heuristics(1, WORKSPACE, aligned=False)
             if len(others):
                 size = max(size, int(others[0]["workspace_size"]))
-                other = others[0]["algo"]
+                other = others[:1]["algo"].copy()
         workspace = arrangement.reserve(size) if size else 0
         calls = [self._around(arrangement, step) for step in arrangement.before]
         for name, region in arrangement.pointers.items():

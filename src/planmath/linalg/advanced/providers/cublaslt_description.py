@@ -15,7 +15,8 @@ from planmath.linalg.advanced.problem import ALIGNED, Choices, MatmulProblem
 from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Copy, Walk
 from planmath.native.call import STORE, Call, Slot
 
-#: Stands for an address that is known when the product is computed; only its alignment matters before.
+#: Stands for an address that is known when the product is computed; only its alignment matters before. Of a bias, it
+#: does not when it comes to computing.
 ANYWHERE = 1 << 30
 
 #: How elements are copied: as which dtype, and scaled by a 1 of which. Those of 8 bits are copied as they are.
@@ -81,9 +82,8 @@ class Description:
         self.address = cublasLt.matmul_desc_create(self.choices.compute_type, CUDA_TYPE[self.choices.scale])
         for name, value in arrangement.attributes.items():
             self._set(name, value)
-        for name, region in arrangement.pointers.items():
-            # a bias may be at any multiple of its elements' size, also a later one
-            self._set(name, ANYWHERE + (ITEMSIZE[region.matrix.dtype] if name == "BIAS_POINTER" else 0))
+        for name in arrangement.pointers:
+            self._set(name, ANYWHERE)
         walk = arrangement.walk
         self.layouts = [
             Layout(factor.dtype, factor.rows, factor.cols, factor.leading, walk.count, step)

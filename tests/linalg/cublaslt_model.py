@@ -132,7 +132,7 @@ class Model:
 def visits(over: Walk, sizes: list[int], addresses: list[int]) -> Iterator[list[int]]:
     """The participants' addresses for each matrix of the batch."""
     for position in itertools.product(*(range(count) for count, _ in over.loops)):
-        for i in range(over.count):
+        for i in range(over.matrices):
             yield [
                 address
                 + sum(n * by[p] for n, (_, by) in zip(position, over.loops, strict=True))

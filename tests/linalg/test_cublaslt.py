@@ -283,13 +283,14 @@ def test_unaligned_integers():
     aligned, b = memory[: 64 * 64].reshape(64, 64), memory[64 * 64 : 2 * 64 * 64].reshape(64, 64)
     with Matmul(aligned, b) as mm:
         mm.plan()
-        mm.reset_operands(a=memory[1 : 64 * 64 + 1].reshape(64, 64))
-        try:
-            assert_product(mm.execute(), case, memory[1 : 64 * 64 + 1].reshape(64, 64), b)
-        except cublasLt.cuBLASLtError as error:
-            assert "multiples of 16 bytes" in error.__notes__[0]  # noqa: PT017
+        shifted = memory[1 : 64 * 64 + 1].reshape(64, 64)
+        mm.reset_operands(a=shifted)
+        with pytest.raises(cublasLt.cuBLASLtError, match="cublasLtMatmul failed") as caught:
+            mm.execute()
+        assert "multiples of 16 bytes" in caught.value.__notes__[0]
         mm.reset_operands(a=aligned)
         assert_product(mm.execute(), case, aligned, b)
+        assert_product(matmul(shifted, b), case, shifted, b)
 
 
 # Two memory spaces.

@@ -1,4 +1,5 @@
 """Products of FP8 operands against dequantized ones in double precision."""
+# ruff: noqa: E501 - the tables read best with one mistake a line
 
 from __future__ import annotations
 

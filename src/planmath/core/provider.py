@@ -18,8 +18,8 @@ class Algorithm(NamedTuple):
     provider : str
         The provider's name.
     knobs : tuple of (str, int or str)
-        The settings in which the provider's ways differ, by name. Those whose names begin with an underscore are for the
-        provider alone.
+        The settings in which the provider's ways differ, by name. Those whose names begin with an underscore are for
+        the provider alone.
     """
 
     provider: str

@@ -85,8 +85,8 @@ def check_scales(given: Mapping[str, Any], needed: tuple[str, ...], dtypes: Mapp
     """Raise ValueError where scales are missing, or are given for what has none."""
     if given and not needed:
         raise ValueError(
-            f"quantization_scales were given, but a is {dtypes['a']}; only {' and '.join(NARROW)} operands have scales: "
-            "leave them away"
+            f"quantization_scales were given, but a is {dtypes['a']}; only operands of {' and '.join(NARROW)} have "
+            "scales: leave them away"
         )
     for name in given:
         if name not in needed:
@@ -205,6 +205,6 @@ def check_result(d: Matrix, options: MatmulOptions) -> None:
         )
     if options.result_amax and d.dtype not in NARROW:
         raise ValueError(
-            f"options.result_amax is set, but the result is {d.dtype}; only results of {' or '.join(NARROW)} are scaled "
-            "by what it is for: leave it away, or set options.result_type"
+            f"options.result_amax is set, but the result is {d.dtype}; only results of {' or '.join(NARROW)} have it, "
+            "to be scaled by: leave it away, or set options.result_type"
         )

@@ -11,6 +11,7 @@ Products of these formats need a device of compute capability 10.0; these functi
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 
-class BlockScalingFormat(str, enum.Enum):
+class BlockScalingFormat(enum.StrEnum):
     """A format in which a block of numbers has a scale."""
 
     NVFP4 = "NVFP4"
@@ -128,8 +129,8 @@ def to_block_scale(
     extents = _scales_shape(shape, chosen, axis)
     if tuple(scale_tensor.shape) != extents:
         raise ValueError(
-            f"scale_tensor has the shape {tuple(scale_tensor.shape)}; expected {extents}, for an operand of shape {shape} "
-            f"in {chosen.value} with axis={axis}"
+            f"scale_tensor has the shape {tuple(scale_tensor.shape)}; expected {extents}, for an operand of shape "
+            f"{shape} in {chosen.value} with axis={axis}"
         )
     by_rows = scale_tensor if axis == -1 else _permuted(scale_tensor, (*range(len(shape) - 2), -1, -2))
     rows, blocks = by_rows.shape[-2:]
@@ -187,8 +188,8 @@ def expand_block_scale(
     extents = _scales_shape(shape, chosen, axis)
     if tuple(scales_1d.shape) != (math.prod(extents),):
         raise ValueError(
-            f"scales_1d has the shape {tuple(scales_1d.shape)}; expected {(math.prod(extents),)}, for an operand of shape "
-            f"{shape} in {chosen.value}"
+            f"scales_1d has the shape {tuple(scales_1d.shape)}; expected {(math.prod(extents),)}, for an operand of "
+            f"shape {shape} in {chosen.value}"
         )
     own = SCALE_DTYPES[chosen][0]
     wanted = own if isinstance(output_dtype, str) and output_dtype == "smallest" else _dtype_name(output_dtype)
@@ -314,7 +315,7 @@ def quantize_to_fp4(x: Any, axis: int) -> Any:
         raise ValueError(f"x has the shape {tuple(x.shape)}; expected an even extent along axis {axis}")
     if x.isnan().any():
         raise ValueError("x has NaN, which FP4 does not have; replace it first, for example with torch.nan_to_num")
-    between = torch.tensor([(low + high) / 2 for low, high in zip(FP4, FP4[1:], strict=False)], device=x.device)
+    between = torch.tensor([(low + high) / 2 for low, high in itertools.pairwise(FP4)], device=x.device)
     size = x.abs()
     below = torch.bucketize(size, between)  # at a midpoint this is the lower code, which stays where it is even
     code = below + ((below % 2 == 1) & (size == between[below.clamp(max=len(between) - 1)]))
@@ -382,8 +383,8 @@ def _shape_and_axis(
     for which, multiple in ((axis, BLOCK[chosen] * TILE_BLOCKS), (-3 - axis, TILE_ROWS)):
         if shape[which] < 1 or shape[which] % multiple:
             raise ValueError(
-                f"the operand has the shape {shape}; {chosen.value} with axis={axis} needs a multiple of {multiple} along "
-                f"axis {which}"
+                f"the operand has the shape {shape}; {chosen.value} with axis={axis} needs a multiple of {multiple} "
+                f"along axis {which}"
             )
     return shape, axis
 

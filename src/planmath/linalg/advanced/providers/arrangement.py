@@ -2,8 +2,8 @@
 
 cuBLASLt writes columns: a row-major result is the transposed product of the transposed operands. It transposes factors,
 conjugates those that it transposes, repeats a single column of c, and walks over a batch by one step for each matrix.
-What else an operand needs, its copy in temporary memory has: here it is decided, without the library, what is copied and
-how the product is then described.
+What else an operand needs, its copy in temporary memory has: here it is decided, without the library, what is copied
+and how the product is then described.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Clear(NamedTuple):
 class Walk(NamedTuple):
     """How calls go over a batch."""
 
-    count: int
-    """Matrices that one call takes."""
+    matrices: int
+    """As many one call takes."""
     steps: tuple[int, ...]
     """Elements from one of these to the next, for each participant."""
     loops: list[tuple[int, tuple[int, ...]]]
@@ -224,8 +224,8 @@ class Arrangement(Places):
     def _in_words(self, region: Region) -> bool:
         """Whether kernels for int8 can load a factor from where it is."""
         m = region.matrix
-        steps = (self.k, forms(m)[0].leading, m.alignment, *m.batch)
-        return not any(step % WORD for step in steps) and self._fuses(m)
+        steps = (self.k, forms(m)[0].leading, *m.batch)
+        return m.alignment == ALIGNED and not any(step % WORD for step in steps) and self._fuses(m)
 
     def _padded(self, region: Region, *, transpose: bool) -> Factor:
         """A copy in which k is a multiple of the numbers that kernels load, with zeros at its end."""
@@ -300,18 +300,26 @@ class Arrangement(Places):
         names = [name for name in POINTERS_OF_A_BATCH if name in self.pointers]
         steps = dict(zip(names, self.walk.steps[len(self.factors) :], strict=True))
         if (bias := self.pointers.get("BIAS_POINTER")) is not None:
-            if self.walk.count > 1:
+            if self.walk.matrices > 1:
                 found["BIAS_BATCH_STRIDE"] = steps["BIAS_POINTER"]
             if bias.matrix.dtype != self.result.dtype:
                 found["BIAS_DATA_TYPE"] = CUDA_TYPE[bias.matrix.dtype]
         if (mask := self.pointers.get("EPILOGUE_AUX_POINTER")) is not None:
             bits = 8 if mask.matrix.dtype == "uint8" else 1  # of a mask, the library counts bits
             found["EPILOGUE_AUX_LD"] = mask.matrix.col * bits
-            if self.walk.count > 1:
+            if self.walk.matrices > 1:
                 found["EPILOGUE_AUX_BATCH_STRIDE"] = steps["EPILOGUE_AUX_POINTER"] * bits
             if bits == 1 and (self.problem.a.dtype in NARROW or mask.matrix.dtype != self.result.dtype):
                 found["EPILOGUE_AUX_DATA_TYPE"] = CUDA_TYPE[mask.matrix.dtype]
         return found
+
+    def alignments(self, *, aligned: bool) -> list[int]:
+        """Bytes by multiples of which the four matrices are placed: `aligned`, or where their elements can be."""
+        temporary = self._workspace
+        return [
+            ALIGNED if aligned or factor.region.slot.operand == temporary else min(ALIGNED, ITEMSIZE[factor.dtype])
+            for factor in self.factors
+        ]
 
     @property
     def aligned(self) -> bool:

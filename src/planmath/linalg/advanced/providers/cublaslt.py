@@ -176,8 +176,8 @@ def _failure(status: int, function: str) -> cublasLt.cuBLASLtError:
     error = cublasLt.cuBLASLtError(status, function)
     if status == cublasLt.Status.NOT_SUPPORTED:
         error.add_note(
-            f"Nothing was launched. Products of FP8 and int8 need operands, and out, at multiples of {ALIGNED} bytes in "
-            "memory, as those were that the plan was made for: copy what is not."
+            f"Nothing was launched. Products of FP8 and int8 need operands, and out, at multiples of {ALIGNED} bytes "
+            "in memory, as those were that the plan was made for: copy what is not."
         )
     return error
 
@@ -195,8 +195,8 @@ def _nothing_for(problem: MatmulProblem, arrangement: Arrangement) -> str:
     if problem.cuda != problem.cuda._replace(implementations=ALL_IMPLEMENTATIONS, reductions=ALL_REDUCTIONS, waves=0.0):
         reasons.append("preferences restrict the choice: leave them away")
     return (
-        f"cuBLASLt {cublasLt.get_version()} has no kernel for products of {what}, on {device.name} of compute capability "
-        f"{_dotted(device.compute_capability)}{'; ' * bool(reasons)}{'; '.join(reasons)}"
+        f"cuBLASLt {cublasLt.get_version()} has no kernel for products of {what}, on {device.name} of compute "
+        f"capability {_dotted(device.compute_capability)}{'; ' * bool(reasons)}{'; '.join(reasons)}"
     )
 
 

@@ -28,7 +28,7 @@ KNOBS: dict[str, tuple[_CONFIG, type[enum.IntEnum] | None]] = {
 }
 
 
-def algorithm_of(provider: str, result: np.void) -> Algorithm:
+def algorithm_of(provider: str, result: Any) -> Algorithm:
     """An algorithm that heuristics or a check returned."""
     struct = np.array([result["algo"]], cublasLt.matmul_algo_dtype)
     return _described(provider, struct, int(result["workspace_size"]))
@@ -62,7 +62,7 @@ def struct_of(algorithm: Algorithm) -> np.ndarray:
 def capabilities(algorithm: Algorithm) -> AlgorithmCapabilities:
     """What the algorithm's knobs can be set to."""
     struct = struct_of(algorithm)
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(AlgorithmCapabilities):
         if field.name == "cluster_shape_ids":  # the library does not tell; it checks when the algorithm is used
             values[field.name] = tuple(
@@ -97,16 +97,18 @@ def configured(algorithm: Algorithm, name: str, value: Any) -> Algorithm:
         given = tuple(value) if isinstance(value, list | tuple) else value
         if given not in possible:
             raise ValueError(f"{name} is {value!r}; this algorithm has {', '.join(map(str, possible))}")
-        number = next(n for n in names if extents(_short(names, n)) == given)
+        number = next(int(n) for n in names if extents(_short(names, n)) == given)
     else:
         if not isinstance(value, int):
             raise ValueError(f"{name} is {value!r}; expected an integer")
         fits, expected = {
-            "split_k": (value == 1 or (can.splitk_support and value > 0), "1, or more where capabilities.splitk_support is 1"),
+            "split_k": (value == 1 or (can.splitk_support and value > 0), _where("1, or more", "splitk_support")),
             "reduction_scheme": (value & ~can.reduction_scheme_mask == 0, f"a part of {can.reduction_scheme_mask:#x}"),
-            "cta_swizzling": (value == 0 or (can.cta_swizzling_support and value == 1), "0, or 1 where capabilities.cta_swizzling_support is 1"),
+            "cta_swizzling": (
+                value == 0 or (can.cta_swizzling_support and value == 1), _where("0, or 1", "cta_swizzling_support")
+            ),
             "custom_option": (0 <= value <= can.custom_option_max, f"0 to {can.custom_option_max}"),
-            "inner_shape": (value in list(cublasLt.MatmulInnerShape)[:-1], "a MatmulInnerShape"),
+            "inner_shape": (value in _proper(cublasLt.MatmulInnerShape), "a MatmulInnerShape"),
         }[name]  # fmt: skip
         if not fits:
             raise ValueError(f"{name} is {value!r}; expected {expected}")
@@ -117,9 +119,13 @@ def configured(algorithm: Algorithm, name: str, value: Any) -> Algorithm:
     return _described(algorithm.provider, struct, algorithm.get("_workspace"))
 
 
+def _where(values: str, support: str) -> str:
+    return f"{values} where capabilities.{support} is 1"
+
+
 def _proper(names: type[enum.IntEnum]) -> list[enum.IntEnum]:
     """The members that stand for something of their own."""
-    return [member for member in names if not member.name.endswith(("END", "UNDEFINED"))]
+    return [member for member in names if not member.name.endswith("END")]
 
 
 def _short(names: type[enum.IntEnum], value: int) -> str:

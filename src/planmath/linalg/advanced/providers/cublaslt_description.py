@@ -11,7 +11,7 @@ import numpy as np
 
 from planmath.bindings import cublasLt
 from planmath.core.arrays import ITEMSIZE
-from planmath.linalg.advanced.problem import ALIGNED, Choices, MatmulProblem
+from planmath.linalg.advanced.problem import Choices, MatmulProblem
 from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Copy, Walk
 from planmath.native.call import STORE, Call, Slot
 
@@ -86,7 +86,7 @@ class Description:
             self._set(name, ANYWHERE)
         walk = arrangement.walk
         self.layouts = [
-            Layout(factor.dtype, factor.rows, factor.cols, factor.leading, walk.count, step)
+            Layout(factor.dtype, factor.rows, factor.cols, factor.leading, walk.matrices, step)
             for factor, step in zip(arrangement.factors, walk.steps, strict=False)
         ]
 
@@ -114,7 +114,7 @@ class Description:
         ]  # fmt: skip
 
     def heuristics(self, count: int, workspace: int, *, aligned: bool) -> np.ndarray:
-        """At most `count` algorithms for matrices that are aligned, or anywhere; the one expected to be fastest first."""
+        """At most `count` algorithms for matrices that are aligned, or anywhere; the one expected to be best first."""
         choices, which = self.choices, cublasLt.MatmulPreferenceAttribute
         values: list[tuple[int, Any]] = [
             (which.MAX_WORKSPACE_BYTES, min(choices.memory, workspace)),
@@ -122,8 +122,7 @@ class Description:
             (which.MAX_WAVES_COUNT, choices.waves),
             (which.IMPL_MASK, choices.implementations),
         ]
-        for letter, factor in zip("ABCD", self.arrangement.factors, strict=True):
-            alignment = ALIGNED if aligned else min(ITEMSIZE[factor.dtype], factor.region.matrix.alignment)
+        for letter, alignment in zip("ABCD", self.arrangement.alignments(aligned=aligned), strict=True):
             values.append((which[f"MIN_ALIGNMENT_{letter}_BYTES"], alignment))
         preference = cublasLt.matmul_preference_create()
         found = np.zeros(count, cublasLt.matmul_heuristic_result_dtype)
@@ -145,7 +144,7 @@ class Description:
             cublasLt.matmul_preference_destroy(preference)
         return found[:n][found["state"][:n] == 0]
 
-    def check(self, algorithm: np.ndarray) -> np.ndarray:
+    def check(self, algorithm: np.ndarray) -> Any:
         """What the library says about an algorithm: the temporary memory that it needs.
 
         Raises
@@ -195,7 +194,7 @@ class Transform:
             self.address, cublasLt.MatrixTransformDescAttribute.TRANSA, copy.operation,
         )  # fmt: skip
         self.layouts = [
-            Layout(dtype, form.rows, form.cols, form.leading, walk.count, step)
+            Layout(dtype, form.rows, form.cols, form.leading, walk.matrices, step)
             for form, step in zip(copy.forms, walk.steps, strict=True)
         ]
 

@@ -19,8 +19,8 @@ _NONE_THERE = "there is no CUDA device that this process may use: check nvidia-s
 #: What helps against the errors that looking for devices ends with.
 _REMEDIES = {
     "cudaErrorNoDevice": _NONE_THERE,
-    "cudaErrorInsufficientDriver": "the driver is missing, or older than the CUDA runtime: install a newer driver, or "
-    "planmath[cu12] for a driver of CUDA 12",
+    "cudaErrorInsufficientDriver": "the NVIDIA driver is missing, or older than the CUDA runtime: install a newer one, "
+    "or planmath[cu12] for a driver of CUDA 12",
 }
 #: Bytes of the units of a memory limit.
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -38,6 +38,13 @@ class Device(NamedTuple):
     l2_size: int
     """In bytes."""
 
+    def __str__(self) -> str:
+        major, minor = self.compute_capability
+        return (
+            f"CUDA device {self.id}: {self.name}, compute capability {major}.{minor}, {self.multiprocessors} "
+            f"multiprocessors, {_bytes(self.total_memory)}"
+        )
+
 
 @cache
 def missing() -> str | None:
@@ -47,7 +54,7 @@ def missing() -> str | None:
     except MissingLibraryError as error:
         return str(error)
     except runtime.CUDARuntimeError as error:
-        return f"{error}; {_REMEDIES.get(error.name, 'check the driver with nvidia-smi')}"
+        return _REMEDIES.get(error.name, f"{error}; check the driver with nvidia-smi")
     return None if found else _NONE_THERE
 
 

@@ -4,6 +4,8 @@ Everything that can be known when planning is decided before an `Executor` exist
 compare an array with the layout that was planned for (`ArraySlot`), to patch addresses, and to call the library.
 """
 
+import math
+
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -129,6 +131,12 @@ cdef class ArraySlot:
         if (self.has_conjugate and array.is_conj()) or array.is_neg():
             return 0
         return array.data_ptr()
+
+    cdef word location(self, object array) except -1:
+        """Address of the first element of an array that `empty` made."""
+        if self.kind == NUMPY:
+            return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
+        return array.data.ptr if self.kind == CUPY else array.data_ptr()
 
     cpdef bint bind(self, object array) except -1:
         """Take the array if it has exactly the planned layout."""
@@ -267,6 +275,9 @@ cdef class Executor:
         if self.n_operands + self.n_results >= MAX_ARRAYS:
             raise ValueError(f"{self.n_operands} operands and {self.n_results} results; "
                              f"at most {MAX_ARRAYS - 1} arrays are supported")
+        for slot in results:
+            if slot.low != 0 or slot.high != math.prod(slot.shape) * slot.itemsize:
+                raise ValueError(f"a result of shape {slot.shape} has the strides {slot.strides}, which leave gaps")
         cdef int arrays = self.n_operands + self.n_results
         for i in range(arrays):
             self.slots[i] = <PyObject *>(operands[i] if i < self.n_operands else results[i - self.n_operands])
@@ -352,7 +363,7 @@ cdef class Executor:
             slot = <ArraySlot>self.slots[self.n_operands]
             if out is None:
                 first = slot.empty()
-                addresses[self.n_operands] = slot.address_of(first)
+                addresses[self.n_operands] = slot.location(first)
             else:
                 first = out
                 addresses[self.n_operands] = slot.address_of(out)
@@ -420,10 +431,14 @@ cdef class Executor:
                     return None
         for i in range(self.n_results):
             slot = <ArraySlot>self.slots[self.n_operands + i]
-            array = slot.empty() if given is None else given[i]
-            addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
-            if addresses[self.n_operands + i] == 0:
-                return None
+            if given is None:
+                array = slot.empty()
+                addresses[self.n_operands + i] = slot.location(array)
+            else:
+                array = given[i]
+                addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
+                if addresses[self.n_operands + i] == 0:
+                    return None
             if given is not None and not disjoint:
                 if self.overlaps(slot, addresses[self.n_operands + i], -1):
                     return None

@@ -53,7 +53,7 @@ def run_once(
     create: Callable[[], Any],
     plan: Callable[[Any], Any],
     reset: Callable[[Any], None],
-    stream: Any = None,
+    execute: Callable[[Any], Any],
 ) -> Any:
     """The result of an operation that is executed once.
 
@@ -65,8 +65,8 @@ def run_once(
         Make the operation, and plan it.
     reset : callable
         Gives an idle operation of the same key the operands of this call.
-    stream : object, optional
-        The CUDA stream to execute on.
+    execute : callable
+        Executes it.
     """
     operation: Any = None if key is None else take(key)
     fresh = operation is None
@@ -77,7 +77,7 @@ def run_once(
             plan(operation)
         else:
             reset(operation)
-        result = operation.execute(stream=stream)
+        result = execute(operation)
     except BaseException:
         operation.free()
         raise

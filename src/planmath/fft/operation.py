@@ -497,7 +497,7 @@ def _single(
         lambda: _specified(name, domain, operand, axes, options, execution),
         lambda transform: transform.plan(direction=direction, stream=stream),
         lambda transform: transform.reset_operand(operand),
-        stream,
+        lambda transform: transform.execute(stream=stream),
     )
 
 

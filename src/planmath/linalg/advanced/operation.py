@@ -656,5 +656,5 @@ def matmul(
             preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
         ),
         lambda product: product.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs),
-        stream,
+        lambda product: product.execute(stream=stream),
     )  # fmt: skip

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from planmath.core import devices
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of
 from planmath.core.datatypes import DTYPE_OF, CudaDataType
 from planmath.core.errors import UnsupportedLayoutError
@@ -114,9 +115,10 @@ def as_scale(name: str, value: Any, package: Package, device_id: int | None) -> 
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}; expected a finite number")
-        array = package.empty((1,), (1,), package.dtype("float32"), device_id)
-        array[...] = value
-        array.sum().item()  # so that it is in place before any stream reads it
+        with devices.on(device_id):
+            array = package.empty((1,), (1,), package.dtype("float32"), device_id)
+            array[...] = value
+            array.sum().item()  # so that it is in place before any stream reads it
         return array
     given = package_of(value, name)
     if given is not package:

@@ -61,10 +61,11 @@ class Matmul(Operation):
 
     Parameters
     ----------
-    a, b : numpy.ndarray or torch.Tensor
+    a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n) with equal batch
         shapes; a single matrix is used for the whole batch of the other. float16, float32, float64, complex64 or
-        complex128; for torch also bfloat16, and int8 with int32 results. Row- or column-major.
+        complex128; for torch also bfloat16, int8 with int32 results and, on CUDA devices, float8_e4m3fn and
+        float8_e5m2. Row- or column-major; FP8 needs a row-major a and a column-major b.
     c : array, optional
         (m, n) or (m, 1), with or without the batch; a single column is added to all.
     alpha, beta : number, optional
@@ -72,7 +73,7 @@ class Matmul(Operation):
     qualifiers : numpy.ndarray, optional
         Of `matrix_qualifiers_dtype`, three elements for a, b and c: whether to conjugate them.
     quantization_scales : MatmulQuantizationScales or dict, optional
-        For FP8 operands, which need CUDA.
+        For FP8 operands, which need them: of a and b, and of d where the result is FP8.
     options : MatmulOptions or dict, optional
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
@@ -131,7 +132,10 @@ class Matmul(Operation):
         layouts = {"a": package.layout(a, "a"), "b": package_of(b, "b").layout(b, "b")}
         if c is not None:
             layouts["c"] = package_of(c, "c").layout(c, "c")
-        self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
+        device_id = layouts["a"].device_id
+        if device_id is None and execution == "cuda":
+            device_id = chosen.device_id
+        self._execution = resolve_execution(execution, layouts["a"].memory_space, device_id)
         check_execution_space(chosen, quantization_scales, self._execution)
         self._problem = specify(
             layouts, chosen, qualifiers, self._execution, package.name,
@@ -172,12 +176,14 @@ class Matmul(Operation):
         ----------
         preferences : MatmulPlanPreferences or dict, optional
         algorithms : sequence of Algorithm, optional
-            The only ones to consider, for example those of an earlier, autotuned plan.
+            The only ones to consider, for example those of an earlier, autotuned plan, or of another process. On CUDA,
+            also changed ones (`Algorithm`), which are checked.
         epilog : MatmulEpilog, optional
             What to do to the product before it becomes the result. Complex dtypes have DEFAULT only.
         epilog_inputs : dict, optional
             The arrays that the epilog needs: ``bias`` (m,), (m, 1) or (..., m, 1); ``relu_aux`` or ``gelu_aux`` as the
-            forward epilog returned it.
+            forward epilog returned it; ``aux_quantization_scale``, a number or an array of one float32, where
+            ``preferences.epilog.aux_type`` is FP8.
         stream : object, optional
             CUDA stream; without effect on the CPU.
 
@@ -271,7 +277,7 @@ class Matmul(Operation):
         Parameters
         ----------
         algorithm : Algorithm, optional
-            One of `algorithms` to use this time. Default: the chosen one.
+            One of `algorithms` to use this time or, on CUDA, one of them with other settings. Default: the chosen one.
         release_workspace : bool
             Whether to give temporary memory back afterwards.
         stream : object, optional
@@ -283,8 +289,9 @@ class Matmul(Operation):
         Returns
         -------
         array, or tuple of array and dict
-            The result, in the same package as the operands (`out`, or for ``options.inplace`` c itself); with epilogs
-            that have auxiliary results, also these by name.
+            The result, in the same package as the operands (`out`, or for ``options.inplace`` c itself). Where there
+            are auxiliary results, also these by name: those of epilogs, ``result_amax`` with ``options.result_amax``,
+            ``gelu_aux_amax`` with ``preferences.epilog.aux_amax``.
 
         Raises
         ------
@@ -320,7 +327,7 @@ class Matmul(Operation):
         a, b, c : array, optional
         alpha, beta : number, optional
         quantization_scales : MatmulQuantizationScales or dict, optional
-            For FP8 operands, which need CUDA.
+            For FP8 operands, those to replace.
         epilog_inputs : dict, optional
             The epilog's inputs to replace, by name.
         stream : object, optional

@@ -10,13 +10,15 @@ import pytest
 
 from planmath.linalg.advanced import matrix_qualifiers_dtype
 from planmath.linalg.advanced.providers import PROVIDERS
-from tests.arrays import PACKAGES, to_package
+from tests.arrays import DEVICE, PACKAGES, dtype_of, to_numpy, to_package
 from tests.providers import provider_parameters
 
 REAL = ("float16", "bfloat16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
 INTEGER = ("int8",)
 DTYPES = {"numpy": ("float16", "float32", "float64", *COMPLEX), "torch": (*REAL, *COMPLEX, *INTEGER)}
+#: Libraries that compute on a CUDA device.
+ON_DEVICE = ("cublaslt",)
 DTYPES |= {"cupy": DTYPES["numpy"], "torch-cuda": DTYPES["torch"]}
 
 #: The result's dtype where it is not the operands'.
@@ -33,6 +35,10 @@ class Case(NamedTuple):
     @property
     def options(self) -> dict[str, Any]:
         return {"provider": self.provider}
+
+    @property
+    def on_device(self) -> bool:
+        return self.provider in ON_DEVICE
 
     @property
     def result_dtype(self) -> str:
@@ -61,22 +67,21 @@ def cases(*dtypes: str, wide_results: bool = False) -> list[Any]:
 
     With `wide_results`, without the provider that has only results of the operands' dtype.
     """
-    parameters = []
+    parameters: list[Any] = []
     for provider in provider_parameters(PROVIDERS):
         (name,) = provider.values
+        missing = provider.marks[0].args[0]
         for package in PACKAGES:
             (of,) = package.values
+            if (name in ON_DEVICE) != (of in DEVICE):
+                continue
             for dtype in DTYPES[of]:
                 if (dtypes and dtype not in dtypes) or (
                     name == "torch" and (of != "torch" or dtype in INTEGER or wide_results)
                 ):
                     continue
                 marks = [*provider.marks, *package.marks] if name != "torch" else package.marks
-                if (
-                    provider.marks[0].args[0]
-                    and name != "torch"
-                    and any(p.values[0].provider == name for p in parameters)
-                ):
+                if missing and name != "torch" and any(p.values[0].provider == name for p in parameters):
                     continue  # one that is skipped says it for all
                 parameters.append(pytest.param(Case(name, of, dtype), marks=marks, id=f"{name}-{of}-{dtype}"))
     return parameters
@@ -109,17 +114,23 @@ def place(values: np.ndarray, dtype: str, package: str, layout: Callable[..., An
 
 def wide(array: Any) -> np.ndarray:
     """The values in a higher precision: long double for double, otherwise double."""
-    if isinstance(array, np.ndarray):
-        of_double = {"float64": np.longdouble, "complex128": np.clongdouble}
-        return array.astype(of_double.get(array.dtype.name, np.complex128 if array.dtype.kind == "c" else np.float64))
-    import torch
+    name, values = dtype_of(array), to_numpy(array)
+    if name == "bfloat16":  # the upper half of a float32
+        values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    elif name.startswith("float8"):
+        import torch
 
-    tensor = array.detach()
-    return wide((tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy())
+        values = torch.from_numpy(np.array(values)).view(getattr(torch, name)).double().numpy()
+    of_double = {"float64": np.longdouble, "complex128": np.clongdouble}
+    return values.astype(of_double.get(name, np.complex128 if values.dtype.kind == "c" else np.float64))
 
 
-def dtype_of(array: Any) -> str:
-    return str(array.dtype).removeprefix("torch.")
+def repeated(array: Any, shape: tuple[int, ...]) -> Any:
+    """The array with steps of 0 along new axes, or those of one element."""
+    if hasattr(array, "expand"):
+        return array.expand(shape)
+    module = np if isinstance(array, np.ndarray) else __import__("cupy")
+    return module.broadcast_to(array, shape)
 
 
 def qualifiers(*conjugate: bool) -> np.ndarray:
@@ -189,7 +200,7 @@ def batch_backwards(values: np.ndarray) -> np.ndarray:
 MATRIX_LAYOUTS = (row_major, column_major, padded_rows, padded_columns)
 BATCH_LAYOUTS = (batch_spread, batch_inside, batch_backwards)
 #: Layouts that a package cannot express.
-INEXPRESSIBLE = {("torch", batch_backwards)}
+INEXPRESSIBLE = {("torch", batch_backwards), ("torch-cuda", batch_backwards)}
 
 
 def poison(dtype: np.dtype) -> Any:

@@ -12,7 +12,7 @@ from planmath.core.datatypes import CudaDataType
 from planmath.core.errors import UnavailableError
 from planmath.linalg.advanced import Algorithm, Matmul, MatmulComputeType, MatmulEpilog, matmul
 from planmath.linalg.advanced.providers import PROVIDERS, blas_interface
-from tests.arrays import address_of, package_of, strides_of
+from tests.arrays import address_of, package_of, strides_of, to_package
 from tests.linalg.operands import (
     BATCH_LAYOUTS,
     COMPLEX,
@@ -373,12 +373,12 @@ def test_every_number_is_converted(case):
     """All 65536 numbers, scaled by factors that put results on, just below and just above the halfway points."""
     numbers = np.arange(65536, dtype=np.uint16)
     one = case.like([[1.0]])
-    if case.package == "numpy":
-        column = numbers.view(np.float16)[:, None]
+    if case.dtype == "float16":
+        column = to_package(numbers.view(np.float16)[:, None], case.package)
     else:
         import torch
 
-        column = torch.from_numpy(numbers.view(np.int16)).view(getattr(torch, case.dtype))[:, None]
+        column = to_package(numbers.view(np.int16)[:, None], case.package).view(torch.bfloat16)
     for alpha in (1.0, 1 + 2.0**-11, 1 + 2.0**-8, 1 / 3, -(2.0**-12), 3 * 2.0**-16, 3.0):
         result = matmul(column, one, alpha=alpha, options=case.options)
         with np.errstate(all="ignore"):
@@ -413,9 +413,8 @@ def test_every_algorithm(case, monkeypatch):
             c = case.addend((*shape_a[:-1], shape_b[-1]), layout)
             for constant in ((), ("a", "b")):
                 options = case.options | {"constant": constant}
-                with Matmul(
-                    a, b, c, alpha=alpha, beta=beta, options=options, execution={"name": "cpu", "num_threads": 2}
-                ) as mm:
+                execution = None if case.on_device else {"name": "cpu", "num_threads": 2}
+                with Matmul(a, b, c, alpha=alpha, beta=beta, options=options, execution=execution) as mm:
                     for algorithm in provider.algorithms(mm._problem):
                         seen.update(algorithm.knobs)
                         mm.plan(algorithms=Algorithm(algorithm))
@@ -427,7 +426,7 @@ def test_every_algorithm(case, monkeypatch):
                             expected = reference(case, new, b, c, alpha=alpha * (1 + seed), beta=beta)
                             assert_near(mm.execute(), expected, algorithm)
                         mm.reset_operands(a=a, alpha=alpha)
-    assert ("threads", 2) in seen
+    assert ("threads", 2) in seen or case.on_device
     if case.provider == "mkl" and case.dtype in ("float32", "float64", "complex64"):
         assert seen >= {("batch", "library"), ("batch", "loop")}
     if case.provider == "mkl" and case.dtype in ("float32", "float64"):
@@ -490,5 +489,6 @@ def test_more_batch_axes_than_loops_nest():
 def test_larger_products(case):
     """Threads and blocks come into play."""
     a, b = case.operand((131, 140), padded_rows), case.operand((140, 90), column_major, seed=1)
-    for execution in ({"name": "cpu", "num_threads": 1}, {"name": "cpu", "num_threads": 2}, None):
+    threads = [] if case.on_device else [{"name": "cpu", "num_threads": n} for n in (1, 2)]
+    for execution in (*threads, None):
         assert_product(matmul(a, b, options=case.options, execution=execution), case, a, b)

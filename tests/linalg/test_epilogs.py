@@ -12,7 +12,7 @@ import pytest
 
 from planmath.linalg.advanced import Matmul, MatmulComputeType, MatmulEpilog, matmul
 from planmath.linalg.advanced.epilog import EPILOGS
-from tests.arrays import package_of, strides_of
+from tests.arrays import package_of, strides_of, to_numpy
 from tests.linalg.operands import (
     REAL,
     Case,
@@ -22,6 +22,7 @@ from tests.linalg.operands import (
     padded_columns,
     padded_rows,
     place,
+    repeated,
     row_major,
     spread,
     wide,
@@ -63,7 +64,7 @@ def pack(bits: np.ndarray) -> np.ndarray:
 
 def unpack(mask: Any, m: int) -> np.ndarray:
     """The first m rows' bits; all others must be 0."""
-    bits = np.unpackbits(np.asarray(mask), axis=-2, bitorder="little").astype(bool)
+    bits = np.unpackbits(to_numpy(mask), axis=-2, bitorder="little").astype(bool)
     assert not bits[..., m:, :].any()
     return bits[..., :m, :]
 
@@ -232,8 +233,7 @@ def test_shapes_and_strides_of_bias(case):
             expected = wide(a) @ wide(b) + (wide(bias)[:, None] if len(shape) == 1 else wide(bias))
             np.testing.assert_array_equal(wide(result), expected)
     bias = case.exact((1,), seed=2)
-    repeated = np.broadcast_to(bias, (5,)) if case.package == "numpy" else bias.expand(5)
-    result = matmul(a, b, epilog=E.BIAS, epilog_inputs={"bias": repeated}, options=case.options)
+    result = matmul(a, b, epilog=E.BIAS, epilog_inputs={"bias": repeated(bias, (5,))}, options=case.options)
     np.testing.assert_array_equal(wide(result), wide(a) @ wide(b) + wide(bias))
 
 
@@ -254,8 +254,7 @@ def test_layouts_of_masks(case):
         expected = plain * gelu_derivative(given)
         assert (abs(wide(result) - expected) <= 8 * ROUNDOFF[case.dtype] * abs(expected)).all()
     column = case.like(pad(z[0, :, :1]))
-    repeated = np.broadcast_to(column, (16, 6)) if case.package == "numpy" else column.expand(16, 6)
-    result = matmul(a, b, epilog=E.DGELU, epilog_inputs={"gelu_aux": repeated}, options=case.options)
+    result = matmul(a, b, epilog=E.DGELU, epilog_inputs={"gelu_aux": repeated(column, (16, 6))}, options=case.options)
     expected = plain * gelu_derivative(z[0, :, :1])
     assert (abs(wide(result) - expected) <= 8 * ROUNDOFF[case.dtype] * abs(expected)).all()
 
@@ -277,7 +276,7 @@ def test_mask_bit_by_bit(case):
         result, auxiliary = matmul(
             case.like(column[:, None]), case.like([[1.0]]), epilog=E.RELU_AUX, options=case.options
         )  # fmt: skip
-        mask = np.asarray(auxiliary["relu_aux"])
+        mask = to_numpy(auxiliary["relu_aux"])
         assert mask.shape == (16, 1)
         for i in range(128):
             assert (mask[i // 8, 0] >> (i % 8)) & 1 == (bits[i] if i < m else 0), (i, column[i] if i < m else None)

@@ -18,14 +18,15 @@ class Algorithm(NamedTuple):
     provider : str
         The provider's name.
     knobs : tuple of (str, int or str)
-        The settings in which the provider's ways differ, by name.
+        The settings in which the provider's ways differ, by name. Those whose names begin with an underscore are for
+        the provider alone.
     """
 
     provider: str
     knobs: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        settings = ", ".join(f"{name}={value}" for name, value in self.knobs)
+        settings = ", ".join(f"{name}={value}" for name, value in self.knobs if name[0] != "_")
         return f"{self.provider}({settings})" if settings else self.provider
 
     def get(self, knob: str, default: Any = None) -> Any:

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from planmath.core import provider
+from planmath.linalg.advanced.capabilities import AlgorithmCapabilities, extents
+from planmath.linalg.advanced.enums import MatmulInnerShape, MatmulReductionScheme
+from planmath.linalg.advanced.providers import PROVIDERS
 
 #: An algorithm as an array that can be saved with `numpy.save`.
-ALGORITHM_DTYPE = np.dtype([("provider", "U32"), ("knobs", "U480")])
+ALGORITHM_DTYPE = np.dtype([("provider", "U32"), ("knobs", "U720")])
 
 
 class Algorithm:
@@ -22,8 +25,9 @@ class Algorithm:
 
     Notes
     -----
-    The properties that describe a cuBLASLt kernel (tile, stages, split_k, ...) are None on the CPU, where an algorithm
-    is a provider with its settings: see `provider` and `knobs`.
+    The properties that describe a cuBLASLt kernel (tile, stages, split_k, ...) can be set within its `capabilities`;
+    the changed algorithm is another one, to be given to `Matmul.plan` or `Matmul.execute`. They are None on the CPU,
+    where an algorithm is a provider with its settings: see `provider` and `knobs`.
 
     Examples
     --------
@@ -51,17 +55,56 @@ class Algorithm:
     @property
     def knobs(self) -> dict[str, Any]:
         """The provider's settings."""
-        return dict(self._algorithm.knobs)
+        return {name: value for name, value in self._algorithm.knobs if not name.startswith("_")}
 
     @property
     def algorithm_id(self) -> int:
-        """A number that identifies the algorithm, the same in every process."""
+        """A number that identifies the algorithm, the same in every process: the library's own where it has one."""
+        if (number := self._algorithm.get("id")) is not None:
+            return int(number)
         return int.from_bytes(str(self._algorithm).encode(), "big") % (2**31 - 1)
 
-    capabilities = cluster_shape = cta_swizzling = custom_option = inner_shape = property(
-        lambda self: None, doc="None on the CPU."
+    @property
+    def capabilities(self) -> AlgorithmCapabilities | None:
+        """What the knobs can be set to; None on the CPU."""
+        provider = self._library()
+        return provider.capabilities(self._algorithm) if hasattr(provider, "capabilities") else None
+
+    def _library(self) -> Any:
+        """The provider as an object."""
+        return next((p for p in PROVIDERS if p.name == self.provider), None)
+
+    def _set(self, knob: str, value: Any) -> None:
+        provider = self._library()
+        if not hasattr(provider, "configured"):
+            raise AttributeError(f"algorithms of {self.provider} have no {knob}; only those of cublaslt do")
+        self._algorithm = provider.configured(self._algorithm, knob, value)
+
+    @staticmethod
+    def _knob(name: str, meaning: str, kind: Any = None) -> Any:
+        """A property that is a knob of a CUDA library's algorithms."""
+
+        def get(self: Algorithm) -> Any:
+            value = self._algorithm.get(name)
+            if isinstance(value, str):
+                return extents(value)
+            return value if kind is None or value is None else kind(value)
+
+        def put(self: Algorithm, value: Any) -> None:
+            self._set(name, value)
+
+        return property(get, put, doc=f"{meaning} None on the CPU.")
+
+    tile = _knob("tile", "Rows and columns of the result that a thread block computes; one of ``tile_ids``.")
+    stages = _knob("stages", "Depth and number of the buffers for operands; one of ``stages_ids``.")
+    cluster_shape = _knob("cluster_shape", "Thread blocks of a cluster; one of ``cluster_shape_ids``, or 'AUTO'.")
+    split_k = _knob("split_k", "Parts into which sums over k are split; more than 1 where ``splitk_support`` is 1.")
+    reduction_scheme = _knob(
+        "reduction_scheme", "How these are summed; within ``reduction_scheme_mask``.", MatmulReductionScheme
     )
-    reduction_scheme = split_k = stages = tile = property(lambda self: None, doc="None on the CPU.")
+    cta_swizzling = _knob("cta_swizzling", "Whether tiles are reordered; only where ``cta_swizzling_support`` is 1.")
+    custom_option = _knob("custom_option", "An option of the algorithm's own, up to ``custom_option_max``.")
+    inner_shape = _knob("inner_shape", "Shape of the matrix instruction, a `MatmulInnerShape`.", MatmulInnerShape)
 
     def as_numpy(self) -> np.ndarray:
         """The algorithm as an array of one element, to be saved."""

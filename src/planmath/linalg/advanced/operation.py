@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from planmath.core import provider, remembered
-from planmath.core.arrays import ITEMSIZE, Layout, package_named, package_of
+from planmath.core.arrays import ITEMSIZE, Layout, Package, package_named, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot
@@ -17,19 +17,37 @@ from planmath.core.options import as_options
 from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
+from planmath.linalg.advanced.narrow import (
+    as_scale,
+    auxiliary_dtype,
+    check_result,
+    check_scales,
+    given_scales,
+    input_dtypes,
+)
 from planmath.linalg.advanced.options import (
     MatmulEpilogPreferences,
     MatmulOptions,
     MatmulPlanPreferences,
     MatmulQuantizationScales,
 )
-from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix, dense_result, result_order
+from planmath.linalg.advanced.problem import (
+    ALIGNED,
+    AUXILIARY_SCALE,
+    NARROW,
+    SINGLE,
+    MatmulProblem,
+    Matrix,
+    dense_result,
+    result_order,
+    scale_slot,
+)
 from planmath.linalg.advanced.providers import PROVIDERS, expected_order
 from planmath.linalg.advanced.specification import (
     as_epilog,
     as_epilog_inputs,
     check_epilog_input,
-    reject_narrow_precision,
+    check_execution_space,
     specify,
 )
 
@@ -43,10 +61,11 @@ class Matmul(Operation):
 
     Parameters
     ----------
-    a, b : numpy.ndarray or torch.Tensor
+    a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n) with equal batch
         shapes; a single matrix is used for the whole batch of the other. float16, float32, float64, complex64 or
-        complex128; for torch also bfloat16, and int8 with int32 results. Row- or column-major.
+        complex128; for torch also bfloat16, int8 with int32 results and, on CUDA devices, float8_e4m3fn and
+        float8_e5m2. Row- or column-major; FP8 needs a row-major a and a column-major b.
     c : array, optional
         (m, n) or (m, 1), with or without the batch; a single column is added to all.
     alpha, beta : number, optional
@@ -54,7 +73,7 @@ class Matmul(Operation):
     qualifiers : numpy.ndarray, optional
         Of `matrix_qualifiers_dtype`, three elements for a, b and c: whether to conjugate them.
     quantization_scales : MatmulQuantizationScales or dict, optional
-        For FP8 operands, which need CUDA.
+        For FP8 operands, which need them: of a and b, and of d where the result is FP8.
     options : MatmulOptions or dict, optional
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
@@ -109,13 +128,20 @@ class Matmul(Operation):
     ):
         chosen = as_options(MatmulOptions, options)
         super().__init__(chosen)
-        reject_narrow_precision(chosen, quantization_scales)
         package = package_of(a, "a")
         layouts = {"a": package.layout(a, "a"), "b": package_of(b, "b").layout(b, "b")}
         if c is not None:
             layouts["c"] = package_of(c, "c").layout(c, "c")
-        self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
-        self._problem = specify(layouts, chosen, qualifiers, self._execution, package.name)
+        device_id = layouts["a"].device_id
+        if device_id is None and execution == "cuda":
+            device_id = chosen.device_id
+        self._execution = resolve_execution(execution, layouts["a"].memory_space, device_id)
+        check_execution_space(chosen, quantization_scales, self._execution)
+        self._problem = specify(
+            layouts, chosen, qualifiers, self._execution, package.name,
+            {name: self._alignment(package, array) for name, array in (("a", a), ("b", b), ("c", c))},
+        )  # fmt: skip
+        scales = self._checked_scales(quantization_scales, all_of=True)
         self._squeeze = tuple(len(layouts[name].shape) == 1 for name in "ab")
         if c is not None and beta is None:
             raise ValueError("beta was not given, but c was; pass beta=1.0 to add c")
@@ -124,13 +150,15 @@ class Matmul(Operation):
         for name, array in (("a", a), ("b", b), ("c", c)):
             if array is not None:
                 self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
-        work = WORK_DTYPE[self._problem.a.dtype]
+        for name, value in scales.items():
+            self._add_operand(scale_slot(name), as_scale(scale_slot(name), value, package, self._device_id))
+        work = self._problem.scale
         self._scalars = {name: np.zeros((), work) for name in ("alpha", "beta")}
         for name, array in self._scalars.items():
             slot = ArraySlot(package_named("numpy"), array.dtype, (), (), ITEMSIZE[work])
             slot.bind(array)
             self._constants[name] = slot
-        self._set_scalars({"alpha": 1.0 if alpha is None else alpha, "beta": beta if c is not None else 0.0})
+        self._set_scalars({"alpha": 1 if alpha is None else alpha, "beta": beta if c is not None else 0})
         self._log_specification()
 
     def plan(
@@ -148,12 +176,14 @@ class Matmul(Operation):
         ----------
         preferences : MatmulPlanPreferences or dict, optional
         algorithms : sequence of Algorithm, optional
-            The only ones to consider, for example those of an earlier, autotuned plan.
+            The only ones to consider, for example those of an earlier, autotuned plan, or of another process. On CUDA,
+            also changed ones (`Algorithm`), which are checked.
         epilog : MatmulEpilog, optional
             What to do to the product before it becomes the result. Complex dtypes have DEFAULT only.
         epilog_inputs : dict, optional
             The arrays that the epilog needs: ``bias`` (m,), (m, 1) or (..., m, 1); ``relu_aux`` or ``gelu_aux`` as the
-            forward epilog returned it.
+            forward epilog returned it; ``aux_quantization_scale``, a number or an array of one float32, where
+            ``preferences.epilog.aux_type`` is FP8.
         stream : object, optional
             CUDA stream; without effect on the CPU.
 
@@ -171,11 +201,7 @@ class Matmul(Operation):
         """
         self._require("plan")
         limits = as_options(MatmulPlanPreferences, preferences, "preferences")
-        extra = as_options(MatmulEpilogPreferences, limits.epilog, "preferences.epilog")
-        if extra.aux_type is not None or extra.aux_amax:
-            raise ValueError("preferences.epilog sets the auxiliary result's type or amax, which only FP8 on CUDA has")
-        chosen = as_epilog(epilog)
-        problem, slots = self._with_epilog(chosen, epilog_inputs)
+        problem, slots = self._with_epilog(as_epilog(epilog), epilog_inputs, limits)
         if isinstance(algorithms, Algorithm):
             algorithms = [algorithms]
         elif algorithms is not None and not isinstance(algorithms, list | tuple):
@@ -201,9 +227,14 @@ class Matmul(Operation):
         return [Algorithm(algorithm) for algorithm in self._plan_made.algorithms]
 
     def applicable_algorithm_ids(self, limit: int = 8) -> tuple[int, ...]:
-        """The ids of at most `limit` algorithms that can compute the product."""
+        """The ids of at most `limit` algorithms that can compute the product: on CUDA, the library's own numbers."""
         if not isinstance(limit, int) or limit < 1:
             raise ValueError(f"limit is {limit!r}; expected a positive integer")
+        if self._plan_made is not None:
+            chosen = self._provider_of(self._plan_made.chosen)
+            if hasattr(chosen, "algorithm_ids"):
+                with self._on_device():
+                    return chosen.algorithm_ids(self._plan_made.problem, limit)
         return tuple(algorithm.algorithm_id for algorithm in self.algorithms[:limit])
 
     def autotune(
@@ -246,7 +277,7 @@ class Matmul(Operation):
         Parameters
         ----------
         algorithm : Algorithm, optional
-            One of `algorithms` to use this time. Default: the chosen one.
+            One of `algorithms` to use this time or, on CUDA, one of them with other settings. Default: the chosen one.
         release_workspace : bool
             Whether to give temporary memory back afterwards.
         stream : object, optional
@@ -258,8 +289,9 @@ class Matmul(Operation):
         Returns
         -------
         array, or tuple of array and dict
-            The result, in the same package as the operands (`out`, or for ``options.inplace`` c itself); with epilogs
-            that have auxiliary results, also these by name.
+            The result, in the same package as the operands (`out`, or for ``options.inplace`` c itself). Where there
+            are auxiliary results, also these by name: those of epilogs, ``result_amax`` with ``options.result_amax``,
+            ``gelu_aux_amax`` with ``preferences.epilog.aux_amax``.
 
         Raises
         ------
@@ -268,7 +300,8 @@ class Matmul(Operation):
         ValueError
             If `out` does not fit, or the algorithm is not one of `algorithms`.
         """
-        result = self._executor.run(algorithm, out, stream)
+        key = None if algorithm is None else getattr(algorithm, "_algorithm", algorithm)
+        result = self._executor.run(key, out, stream)
         if result is None:
             result = self._execute_carefully(algorithm, out, stream)
         if release_workspace:
@@ -294,7 +327,7 @@ class Matmul(Operation):
         a, b, c : array, optional
         alpha, beta : number, optional
         quantization_scales : MatmulQuantizationScales or dict, optional
-            For FP8 operands, which need CUDA.
+            For FP8 operands, those to replace.
         epilog_inputs : dict, optional
             The epilog's inputs to replace, by name.
         stream : object, optional
@@ -381,22 +414,49 @@ class Matmul(Operation):
 
     # Details.
 
+    def _provider_of(self, algorithm: provider.Algorithm) -> Any:
+        return next(p for p in self._providers() if p.name == algorithm.provider)
+
+    def _alignment(self, package: Package, array: Any) -> int:
+        """A power of two that divides an operand's address, as far as that matters."""
+        if array is None or self._execution.space == "cpu" or package.layout(array, "").memory_space == "cpu":
+            return ALIGNED
+        address = package.address(array)
+        return min(ALIGNED, address & -address)
+
+    def _checked_scales(self, scales: Any, *, all_of: bool) -> dict[str, Any]:
+        """The quantization scales that a user gave, by name."""
+        problem = self._problem
+        dtypes = {name: matrix.dtype for name in "abcd" if (matrix := getattr(problem, name)) is not None}
+        given = given_scales(scales)
+        check_scales(given, problem.cuda.quantized if problem.cuda else (), dtypes, all_of=all_of)
+        return given
+
     def _with_epilog(
-        self, epilog: MatmulEpilog, inputs: dict[str, Any] | None
+        self, epilog: MatmulEpilog, inputs: dict[str, Any] | None, limits: MatmulPlanPreferences
     ) -> tuple[MatmulProblem, dict[str, ArraySlot]]:
-        """The problem with an epilog, and the operands with its inputs."""
+        """The problem with an epilog and the user's preferences, and the operands with the epilog's inputs."""
         base = self._problem
         kind = EPILOGS[epilog]
         given = as_epilog_inputs(inputs)
-        slots: dict[str, ArraySlot] = {name: self._slots[name] for name in ("a", "b", "c") if name in self._slots}
-        missing = [name for name in kind.inputs if given.get(name) is None]
+        extra = as_options(MatmulEpilogPreferences, limits.epilog, "preferences.epilog")
+        auxiliary = auxiliary_dtype(epilog, extra, base, given.get("bias"))
+        if base.cuda is not None:
+            choices = base.cuda._replace(
+                reductions=int(limits.reduction_scheme_mask), waves=float(limits.max_waves_count),
+                implementations=int(limits.numerical_impl_mask), auxiliary=auxiliary, auxiliary_amax=extra.aux_amax,
+            )  # fmt: skip
+            base = base._replace(cuda=choices)
+        needed = base._replace(epilog=epilog).input_names
+        slots = {name: self._slots[name] for name in base.operand_names}
+        missing = [name for name in needed if given.get(name) is None]
         if missing:
             raise ValueError(
-                f"epilog_inputs has {sorted(given) or 'nothing'}; {epilog.name} needs {', '.join(kind.inputs)}: "
-                f"pass epilog_inputs={{{', '.join(f'{name!r}: ...' for name in kind.inputs)}}}"
+                f"epilog_inputs has {sorted(given) or 'nothing'}; {epilog.name} needs {', '.join(needed)}: "
+                f"pass epilog_inputs={{{', '.join(f'{name!r}: ...' for name in needed)}}}"
             )
         for name in given:
-            check_epilog_input(name, epilog)
+            check_epilog_input(name, epilog, needed)
         if epilog != MatmulEpilog.DEFAULT and base.d.dtype.startswith("complex"):
             raise ValueError(f"epilog {epilog.name} is not defined for {base.d.dtype}; only DEFAULT is")
         row_major = base.d.leading[0] if base.inplace else result_order(base.a, base.c, epilog)
@@ -405,11 +465,16 @@ class Matmul(Operation):
                 f"c is row-major, and {epilog.name} needs a column-major one: pass a column-major copy of c"
             )
         d = base.d if base.inplace else dense_result(base.d.dtype, base.batch, base.m, base.n, row_major)
+        if base.a.dtype in NARROW:
+            check_result(d, self._options)
         matrices = []
-        for name in kind.inputs:
-            layout, matrix = self._epilog_input(name, given[name], base)
+        for name in needed:
+            array = given[name]
+            if name == AUXILIARY_SCALE:
+                array = as_scale(f"epilog_inputs[{name!r}]", array, self._package, self._device_id)
+            layout, matrix = self._epilog_input(name, array, base)
             slots[name] = self._make_slot(layout)
-            slots[name].bind_view(given[name], self._view_for(f"epilog_inputs[{name!r}]", slots[name], given[name]))
+            slots[name].bind_view(array, self._view_for(f"epilog_inputs[{name!r}]", slots[name], array))
             matrices.append(matrix)
         return base._replace(d=d, epilog=epilog, inputs=tuple(matrices)), slots
 
@@ -419,6 +484,8 @@ class Matmul(Operation):
         if package is not self._package:
             raise TypeError(f"{argument} is a {package.name} array; expected a {self._package.name} one, like a and b")
         layout = package.layout(array, argument)
+        if name == AUXILIARY_SCALE:
+            return layout, SINGLE
         rows, cols = EXTENTS[name](problem.m, problem.n)
         expected = [(rows, cols), (*problem.batch, rows, cols)]
         if is_vector(name):
@@ -426,9 +493,9 @@ class Matmul(Operation):
         if layout.shape not in expected:
             shapes = " or ".join(map(str, dict.fromkeys(expected)))
             raise ValueError(f"{argument} has the shape {layout.shape}; expected {shapes}")
-        dtype = "uint8" if name == "relu_aux" else problem.d.dtype
-        if layout.dtype != dtype:
-            raise ValueError(f"{argument} has the dtype {layout.dtype}; expected {dtype}: convert it")
+        possible = input_dtypes(name, problem)
+        if layout.dtype not in possible:
+            raise ValueError(f"{argument} has the dtype {layout.dtype}; expected {' or '.join(possible)}: convert it")
         n_batch = max(len(layout.shape) - 2, 0)
         row, col = (*layout.strides, 0)[:2] if len(layout.shape) == 1 else layout.strides[-2:]
         if row != 1 and rows > 1 and not is_vector(name):
@@ -439,30 +506,38 @@ class Matmul(Operation):
         if row < 0:
             raise ValueError(f"{argument} has the strides {layout.strides}; expected a positive one: copy it")
         steps = layout.strides[:n_batch] if n_batch else (0,) * len(problem.batch)
-        return layout, Matrix(dtype, rows, cols, row, col if cols > 1 else rows, steps)
+        alignment = self._alignment(package, array)
+        return layout, Matrix(layout.dtype, rows, cols, row, col if cols > 1 else rows, steps, alignment=alignment)
 
     def _in_order(self, a: Any, b: Any, c: Any, inputs: dict[str, Any] | None) -> tuple[Any, ...]:
         """Operands as the executor counts them; none at all where there is one that it does not know."""
-        names = EPILOGS[self._plan_made.problem.epilog].inputs if self._plan_made else ()
+        names = self._plan_made.problem.input_names if self._plan_made else ()
         given = {} if inputs is None else inputs
         if type(given) is not dict or any(name not in names for name in given):
             return ()
         if c is not None and self._problem.c is None:
             return ()
-        return (a, b, *((c,) if self._problem.c is not None else ()), *(given.get(name) for name in names))
+        addend = (c,) if self._problem.c is not None else ()
+        scales = (None,) * len(self._problem.cuda.quantized) if self._problem.cuda else ()
+        return (a, b, *addend, *scales, *(given.get(name) for name in names))
 
     def _reset_carefully(
         self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, inputs: dict[str, Any] | None
     ) -> None:
         self._require("reset", call)
-        reject_narrow_precision(self._options, scales)
+        check_execution_space(self._options, scales, self._execution)
         arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
+        for name, value in self._checked_scales(scales, all_of=False).items():
+            arrays[scale_slot(name)] = as_scale(scale_slot(name), value, self._package, self._device_id)
         for name, array in as_epilog_inputs(inputs).items():
             if self._plan_made is None:
                 raise ValueError(
                     f"epilog_inputs was given to {call}() before plan(); give it to plan(), with an epilog"
                 )
-            check_epilog_input(name, self._plan_made.problem.epilog)
+            problem = self._plan_made.problem
+            check_epilog_input(name, problem.epilog, problem.input_names)
+            if array is not None and name == AUXILIARY_SCALE:
+                array = as_scale(f"epilog_inputs[{name!r}]", array, self._package, self._device_id)
             if array is not None:
                 arrays[name] = array
         scalars = {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
@@ -479,6 +554,8 @@ class Matmul(Operation):
             dtype = self._scalars[name].dtype
             try:
                 number = np.asarray(value)
+                if dtype.kind == "i" and number.shape == () and number == int(number):
+                    number = np.asarray(int(number))
                 if number.shape != () or not np.can_cast(number.dtype, dtype, casting="same_kind"):
                     raise TypeError
                 checked[name] = number.astype(dtype)
@@ -499,13 +576,35 @@ class Matmul(Operation):
             raise TypeError(f"algorithm is a {type(algorithm).__name__}; expected one of the object's algorithms")
         plan = self._plan_made
         assert plan is not None
-        if algorithm._algorithm not in plan.algorithms:
-            raise ValueError(f"{algorithm!r} is not one of this plan's algorithms; see the algorithms property")
         if algorithm._algorithm == plan.chosen:
             return self._execute(None, out, stream)
-        if algorithm not in self._executor.programs:
-            self._add_program(algorithm, algorithm._algorithm)
-        return self._execute(algorithm, out, stream)
+        if algorithm._algorithm not in self._executor.programs:
+            self._add_program(algorithm._algorithm, self._checked_algorithm(plan.problem, algorithm._algorithm))
+        return self._execute(algorithm._algorithm, out, stream)
+
+    def _checked_algorithm(self, problem: MatmulProblem, algorithm: provider.Algorithm) -> provider.Algorithm:
+        """An algorithm that is one of the plan's, or that its library says can compute the product."""
+        plan = self._plan_made
+        if plan is not None and algorithm in plan.algorithms:
+            return algorithm
+        library = next((p for p in self._providers() if p.name == algorithm.provider), None)
+        if library is None or not hasattr(library, "checked") or library.unavailable() or library.unsupported(problem):
+            raise ValueError(f"{algorithm} is not one of this plan's algorithms; see the algorithms property")
+        with self._on_device():
+            return library.checked(problem, algorithm)
+
+    def _rank(
+        self, problem: MatmulProblem, providers: Mapping[str, Any], given: Sequence[provider.Algorithm]
+    ) -> tuple[list[provider.Algorithm], str]:
+        """As for every operation; of a library that can check algorithms, users may give any that it has."""
+        if given and all(hasattr(providers.get(algorithm.provider), "checked") for algorithm in given):
+            return [providers[algorithm.provider].checked(problem, algorithm) for algorithm in given], "the user"
+        return super()._rank(problem, providers, given)
+
+    def _tuning_key(self, problem: MatmulProblem) -> str:
+        if problem.cuda is not None:
+            problem = problem._replace(cuda=problem.cuda._replace(handle=0))
+        return super()._tuning_key(problem)
 
 
 def matmul(

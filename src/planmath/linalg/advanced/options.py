@@ -28,21 +28,22 @@ class MatmulOptions:
     compute_type : MatmulComputeType or int, optional
         How products are accumulated. Default: by the operands' dtype, with at least single precision.
     scale_type : CudaDataType or int, optional
-        dtype of alpha and beta. Default: by the compute type, the only value accepted on the CPU.
+        dtype of alpha and beta. Default: by the compute type, which has only one but for int8 on the CPU.
     result_type : CudaDataType or int, optional
-        dtype of the result. Default: that of c, else that of a (int32 for int8).
+        dtype of the result. Default: that of c, else that of a (int32 for int8). FP8 operands have results of FP8,
+        bfloat16, float16 and float32.
     result_amax : bool
-        Whether to return the largest magnitude in the result (FP8 only, on CUDA).
+        Whether to return the largest magnitude in an FP8 result, before scaling, as ``result_amax``.
     block_scaling : bool
-        Whether operands are scaled by blocks (MXFP8 and NVFP4, on CUDA).
+        Whether operands are scaled by blocks (MXFP8 and NVFP4), which needs compute capability 10.0.
     sm_count_target : int
-        How many multiprocessors to use; without effect on the CPU.
+        How many multiprocessors to plan for; 0 stands for all. Without effect on the CPU.
     fast_accumulation : bool
         Less accurate FP8 accumulation; without effect on the CPU.
     device_id : int
         CUDA device for host operands; without effect on the CPU.
     handle : int, optional
-        A cuBLASLt handle; without effect on the CPU.
+        A cuBLASLt handle of the user's own. Default: planmath's, one for each device. Without effect on the CPU.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     memory_limit : int or str
@@ -89,6 +90,13 @@ class MatmulOptions:
             if value is not None and value not in list(numbers):
                 names = ", ".join(numbers.__members__)
                 raise ValueError(f"MatmulOptions.{name} is {value!r}; expected a {numbers.__name__}: {names}")
+        for name in ("sm_count_target", "device_id", "handle"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+                raise ValueError(f"MatmulOptions.{name} is {value!r}; expected an integer from 0 on")
+        for name in ("result_amax", "block_scaling"):
+            check_choice("MatmulOptions", name, getattr(self, name), (False, True))
+        check_choice("MatmulOptions", "fast_accumulation", self.fast_accumulation, (False, True, None))
         check_common(self)
 
 
@@ -99,13 +107,20 @@ class MatmulEpilogPreferences:
     Parameters
     ----------
     aux_type : CudaDataType or int, optional
-        dtype of the auxiliary result (narrow-precision epilogs on CUDA only).
+        dtype of ``gelu_aux`` for FP8 operands; an FP8 one needs the epilog input ``aux_quantization_scale``. Default:
+        that of the result or, where that is FP8, of what can be added to it: c's or the bias's, else bfloat16.
     aux_amax : bool
-        Whether to return the largest magnitude in the auxiliary result (narrow precision on CUDA only).
+        Whether to return the largest magnitude in an FP8 auxiliary result, before scaling, as ``gelu_aux_amax``.
     """
 
     aux_type: int | None = None
     aux_amax: bool = False
+
+    def __post_init__(self) -> None:
+        if self.aux_type is not None and self.aux_type not in list(CudaDataType):
+            names = ", ".join(CudaDataType.__members__)
+            raise ValueError(f"MatmulEpilogPreferences.aux_type is {self.aux_type!r}; expected a CudaDataType: {names}")
+        check_choice("MatmulEpilogPreferences", "aux_amax", self.aux_amax, (False, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +132,10 @@ class MatmulPlanPreferences:
     reduction_scheme_mask : MatmulReductionScheme
         Schemes that may sum parts of a split product; without effect on the CPU.
     max_waves_count : float
-        Without effect on the CPU.
+        Leave out kernels that occupy the device for more rounds than this; 0 leaves out none. Without effect on the
+        CPU.
     numerical_impl_mask : MatmulNumericalImplFlags
-        Without effect on the CPU.
+        Arithmetic that kernels may use; without effect on the CPU.
     limit : int
         How many algorithms `Matmul.plan` returns at most.
     epilog : MatmulEpilogPreferences or dict, optional
@@ -134,15 +150,29 @@ class MatmulPlanPreferences:
     def __post_init__(self) -> None:
         if not isinstance(self.limit, int) or self.limit < 1:
             raise ValueError(f"MatmulPlanPreferences.limit is {self.limit!r}; expected a positive integer")
+        for name, every in (
+            ("reduction_scheme_mask", MatmulReductionScheme.MASK),
+            ("numerical_impl_mask", MatmulNumericalImplFlags.ALL),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= every:
+                raise ValueError(f"MatmulPlanPreferences.{name} is {value!r}; expected a {type(every).__name__}")
+        waves = self.max_waves_count
+        if not isinstance(waves, int | float) or isinstance(waves, bool) or not 0 <= waves < float("inf"):
+            raise ValueError(f"MatmulPlanPreferences.max_waves_count is {waves!r}; expected a number from 0 on")
 
 
 @dataclass(frozen=True, slots=True)
 class MatmulQuantizationScales:
     """Scales of narrow-precision (FP8, MXFP8, NVFP4) operands and of the result.
 
+    What is multiplied is the operands times their scales; what the result holds is its values times d's.
+
     Parameters
     ----------
     a, b, c, d : float or array, optional
+        A number or, beside the operands, an array of one float32, of shape () or (1,). An array is read at each
+        execution: what is written to it in place takes effect.
     """
 
     a: Any = None

@@ -9,6 +9,9 @@ from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 
+#: No kernel needs addresses at multiples of more bytes.
+ALIGNED = 16
+
 
 class Matrix(NamedTuple):
     """A matrix, or a batch of them, in memory. Strides are in elements; those of broadcast batch axes are 0."""
@@ -20,6 +23,8 @@ class Matrix(NamedTuple):
     col: int
     batch: tuple[int, ...] = ()
     conjugate: bool = False
+    alignment: int = ALIGNED
+    """A power of two of bytes, at most `ALIGNED`, that divides the address. Libraries for the CPU take any."""
 
     @property
     def leading(self) -> tuple[bool, int]:
@@ -40,6 +45,34 @@ class Matrix(NamedTuple):
     def T(self) -> Matrix:
         """The transposed matrix: the same memory with the roles of rows and columns exchanged."""
         return self._replace(rows=self.cols, cols=self.rows, row=self.col, col=self.row)
+
+
+class Choices(NamedTuple):
+    """What matters for planning on a CUDA device only."""
+
+    compute_type: int
+    """A `MatmulComputeType`."""
+    scale: str
+    """dtype of alpha and beta."""
+    memory: int
+    """Most bytes of temporary memory."""
+    multiprocessors: int = 0
+    """How many to plan for; 0 stands for all."""
+    fast_accumulation: bool = False
+    handle: int = 0
+    """The user's own, or 0."""
+    reductions: int = 0
+    waves: float = 0.0
+    implementations: int = 0
+    candidates: int = 0
+    """How many algorithms to look for, at least."""
+    quantized: tuple[str, ...] = ()
+    """Which of a, b, c and d have a quantization scale."""
+    amax: bool = False
+    """Whether the largest magnitude in the result is a result, too."""
+    auxiliary: str = ""
+    """dtype of GELU's auxiliary result, where it is not the result's."""
+    auxiliary_amax: bool = False
 
 
 class MatmulProblem(NamedTuple):
@@ -63,6 +96,25 @@ class MatmulProblem(NamedTuple):
     """The epilog's inputs in the order of its table."""
     constant: tuple[str, ...] = ()
     """Names of the operands whose values stay between executions."""
+    cuda: Choices | None = None
+    """None on the CPU."""
+
+    @property
+    def scale(self) -> str:
+        """dtype of alpha and beta."""
+        return self.cuda.scale if self.cuda else WORK_DTYPE[self.a.dtype]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The epilog's inputs."""
+        quantized = self.cuda is not None and self.cuda.auxiliary in NARROW
+        return EPILOGS[self.epilog].inputs + ((AUXILIARY_SCALE,) if quantized else ())
+
+    @property
+    def operand_names(self) -> tuple[str, ...]:
+        """The user's operands in their order."""
+        scales = [scale_slot(name) for name in self.cuda.quantized] if self.cuda else []
+        return ("a", "b", *(["c"] if self.c else []), *scales, *self.input_names)
 
     @property
     def threads(self) -> int:
@@ -79,23 +131,41 @@ class MatmulProblem(NamedTuple):
         for name in EPILOGS[self.epilog].auxiliary:
             rows, cols = EXTENTS[name](self.m, self.n)
             dtype = "uint8" if name == "relu_aux" else self.d.dtype
+            if name == "gelu_aux" and self.cuda and self.cuda.auxiliary:
+                dtype = self.cuda.auxiliary
             steps = tuple(step * rows * cols for step in contiguous_strides(self.batch))
             matrices[name] = Matrix(dtype, rows, cols, 1, rows, steps)
+        if self.cuda and self.cuda.amax:
+            matrices[RESULT_AMAX] = SINGLE
+        if self.cuda and self.cuda.auxiliary_amax:
+            matrices[AUXILIARY_AMAX] = SINGLE
         return matrices
 
     def array_layout(self, name: str, matrix: Matrix) -> Layout:
         """Shape and strides of the array that holds an auxiliary result."""
-        if is_vector(name) and not self.batch:
+        if matrix is SINGLE or (is_vector(name) and not self.batch):
             return Layout((matrix.rows,), (1,), matrix.dtype, "cpu", None)
         shape = (*self.batch, matrix.rows, matrix.cols)
         return Layout(shape, (*matrix.batch, matrix.row, matrix.col), matrix.dtype, "cpu", None)
 
+
+#: The dtypes of 8 bits that are scaled.
+NARROW = ("float8_e4m3fn", "float8_e5m2")
+#: Names of what they bring along: the scale of an epilog's auxiliary result, and largest magnitudes before scaling.
+AUXILIARY_SCALE, RESULT_AMAX, AUXILIARY_AMAX = "aux_quantization_scale", "result_amax", "gelu_aux_amax"
+#: A quantization scale, or a largest magnitude.
+SINGLE = Matrix("float32", 1, 1, 1, 1)
 
 #: The dtype in which the CPU computes; int8 products summed in double precision are exact for any k below 2^38.
 WORK_DTYPE = {
     "float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64",
     "complex64": "complex64", "complex128": "complex128", "int8": "float64",
 }  # fmt: skip
+
+
+def scale_slot(name: str) -> str:
+    """What the quantization scale of one of a, b, c and d is called among the operands."""
+    return f"quantization_scales.{name}"
 
 
 def result_order(a: Matrix, c: Matrix | None, epilog: MatmulEpilog) -> bool:

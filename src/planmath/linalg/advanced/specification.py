@@ -7,14 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from planmath.core import devices
 from planmath.core.arrays import Layout, overlaps_itself
 from planmath.core.datatypes import DTYPE_OF, CudaDataType
-from planmath.core.errors import UnsupportedLayoutError, nearest
-from planmath.core.execution import Execution, ExecutionCPU
+from planmath.core.errors import UnavailableError, UnsupportedLayoutError, nearest
+from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
+from planmath.linalg.advanced import narrow
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulEpilog
-from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulOptions, matrix_qualifiers_dtype
-from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix, dense_result, result_order
+from planmath.linalg.advanced.problem import (
+    NARROW,
+    WORK_DTYPE,
+    Choices,
+    MatmulProblem,
+    Matrix,
+    dense_result,
+    result_order,
+)
 
 #: Accumulation by dtype of the operands: the default first. The other compute types of the same precision allow faster,
 #: less accurate arithmetic, which the CPU's libraries do not need: they get the full one.
@@ -22,22 +31,17 @@ COMPUTE_OF: dict[str, tuple[MatmulComputeType, ...]] = {}
 _T = MatmulComputeType
 _SINGLE = (_T.COMPUTE_32F, _T.COMPUTE_32F_PEDANTIC)
 _FAST = (_T.COMPUTE_32F_FAST_16F, _T.COMPUTE_32F_FAST_16BF, _T.COMPUTE_32F_FAST_TF32, _T.COMPUTE_32F_EMULATED_16BFX9)
+_HALF = (_T.COMPUTE_16F, _T.COMPUTE_16F_PEDANTIC)
 _DOUBLE = (_T.COMPUTE_64F, _T.COMPUTE_64F_PEDANTIC, _T.COMPUTE_64F_EMULATED_FIXEDPOINT)
 COMPUTE_OF |= {
-    "float16": (*_SINGLE, _T.COMPUTE_16F, _T.COMPUTE_16F_PEDANTIC),
+    "float16": (*_SINGLE, *_HALF),
     "bfloat16": _SINGLE,
     "float32": _SINGLE + _FAST,
     "complex64": _SINGLE + _FAST,
     "float64": _DOUBLE,
     "complex128": _DOUBLE,
     "int8": (_T.COMPUTE_32I, _T.COMPUTE_32I_PEDANTIC),
-}
-
-#: dtypes of alpha and beta, by that of the operands or else of the computation.
-SCALES_OF: dict[str, tuple[str, ...]] = {
-    "int8": ("CUDA_R_32I", "CUDA_R_32F"), "float32": ("CUDA_R_32F",), "float64": ("CUDA_R_64F",),
-    "complex64": ("CUDA_C_32F",), "complex128": ("CUDA_C_64F",),
-}  # fmt: skip
+} | dict.fromkeys(NARROW, (_T.COMPUTE_32F,))
 
 #: Results that each operand dtype can have, the default first.
 RESULTS_OF = {
@@ -47,9 +51,23 @@ RESULTS_OF = {
 
 
 def specify(
-    layouts: dict[str, Layout], options: MatmulOptions, qualifiers: Any, execution: Execution, package: str
+    layouts: dict[str, Layout],
+    options: MatmulOptions,
+    qualifiers: Any,
+    execution: Execution,
+    package: str,
+    alignments: Mapping[str, int],
 ) -> MatmulProblem:
     """The problem that a user's arguments describe, without epilog.
+
+    Parameters
+    ----------
+    layouts, alignments : dict
+        Of a, b and, where it is given, c; the second one has powers of two of bytes that divide the addresses.
+    options : MatmulOptions
+    qualifiers : array or None
+    execution : ExecutionCPU or ExecutionCUDA
+    package : str
 
     Raises
     ------
@@ -59,12 +77,9 @@ def specify(
     a_layout, b_layout, c_layout = layouts["a"], layouts["b"], layouts.get("c")
     for name, layout in layouts.items():
         check_extents(name, layout)
-    if a_layout.dtype != b_layout.dtype:
-        raise ValueError(
-            f"a has the dtype {a_layout.dtype} and b {b_layout.dtype}; expected the same: convert one of them"
-        )
-    if a_layout.dtype not in WORK_DTYPE:
-        raise ValueError(f"a has the dtype {a_layout.dtype}; {nearest(a_layout.dtype, WORK_DTYPE)}")
+    on_device = execution.space == "cuda"
+    narrow.check_pair(a_layout.dtype, b_layout.dtype)
+    check_dtype(a_layout.dtype, on_device=on_device)
     conjugate = conjugations(qualifiers, a_layout.dtype)
     a = _vector_or_matrix("a", a_layout, as_row=True, conjugate=conjugate[0])
     b = _vector_or_matrix("b", b_layout, as_row=False, conjugate=conjugate[1])
@@ -75,13 +90,16 @@ def specify(
         )
     batch = batch_of(a_layout.shape[:-2], b_layout.shape[:-2])
     none = (0,) * len(batch)
-    a, b = a._replace(batch=a.batch or none), b._replace(batch=b.batch or none)
-    compute = check_compute(a.dtype, options.compute_type, options.scale_type)
+    a = a._replace(batch=a.batch or none, alignment=alignments["a"])
+    b = b._replace(batch=b.batch or none, alignment=alignments["b"])
+    if a.dtype in NARROW:
+        narrow.check_layouts(a, b, layouts)
     m, n = a.rows, b.cols
     c = None
-    dtype = result_dtype(a.dtype, c_layout.dtype if c_layout else None, options.result_type)
+    dtype = result_dtype(a.dtype, b.dtype, c_layout.dtype if c_layout else None, options.result_type)
+    compute_type, scale = check_compute(a.dtype, dtype, options.compute_type, options.scale_type, on_device=on_device)
     if c_layout is not None:
-        c = _c_matrix(c_layout, batch, m, n, conjugate[2], options.inplace)
+        c = _c_matrix(c_layout, batch, m, n, conjugate[2], options.inplace)._replace(alignment=alignments["c"])
     elif options.inplace:
         raise ValueError("options.inplace is set, but c was not given; the result replaces c")
     d = (
@@ -89,11 +107,49 @@ def specify(
         if options.inplace and c is not None
         else dense_result(dtype, batch, m, n, result_order(a, c, MatmulEpilog.DEFAULT))
     )
+    if a.dtype in NARROW:
+        narrow.check_result(d, options)
+    elif options.result_amax:
+        raise ValueError(f"options.result_amax is set, but a is {a.dtype}; only FP8 products return it: leave it away")
     limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
+    choices = None
+    if isinstance(execution, ExecutionCUDA):
+        choices = choices_of(options, execution.device_id, compute_type, scale, narrow.scale_names(a.dtype, d.dtype))
+    half = compute_type in _HALF
     return MatmulProblem(
-        m, n, a.cols, batch, a, b, c, d, compute, options.inplace, (execution.space, limit), package,
-        constant=tuple(sorted(options.constant)),
+        m, n, a.cols, batch, a, b, c, d, "float16" if half else WORK_DTYPE.get(a.dtype, "float32"), options.inplace,
+        (execution.space, limit), package, constant=tuple(sorted(options.constant)), cuda=choices,
     )  # fmt: skip
+
+
+def choices_of(
+    options: MatmulOptions, device_id: int, compute_type: MatmulComputeType, scale: str, quantized: tuple[str, ...]
+) -> Choices:
+    """What only a CUDA device needs to know, without what `Matmul.plan` adds."""
+    return Choices(
+        compute_type=int(compute_type),
+        scale=scale,
+        memory=devices.memory_limit(options.memory_limit, device_id),
+        multiprocessors=options.sm_count_target or 0,
+        fast_accumulation=bool(options.fast_accumulation),
+        handle=options.handle or 0,
+        quantized=quantized,
+        amax=options.result_amax,
+    )
+
+
+def check_dtype(dtype: str, *, on_device: bool) -> None:
+    """Raise where there are no products of a dtype in the execution space."""
+    known = (*WORK_DTYPE, *(NARROW if on_device else ()))
+    if dtype in NARROW and not on_device:
+        raise ValueError(
+            f"a has the dtype {dtype}, whose products need a CUDA device: move the operands there, or pass "
+            "execution='cuda'"
+        )
+    if dtype.startswith("float4"):
+        raise ValueError(f"a has the dtype {dtype}; products of NVFP4 need a device of compute capability 10.0")
+    if dtype not in known:
+        raise ValueError(f"a has the dtype {dtype}; {nearest(dtype, known)}")
 
 
 def matrix_of(name: str, layout: Layout, shape: tuple[int, int], strides: tuple[int, int], conjugate: bool) -> Matrix:
@@ -131,25 +187,32 @@ def batch_of(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return a or b
 
 
-def result_dtype(a_dtype: str, c_dtype: str | None, result_type: int | None) -> str:
+def result_dtype(a_dtype: str, b_dtype: str, c_dtype: str | None, result_type: int | None) -> str:
     """dtype of the result. Raises ValueError for combinations that do not exist."""
-    possible = RESULTS_OF[a_dtype]
+    possible = narrow.RESULTS.get((a_dtype, b_dtype)) or RESULTS_OF[a_dtype]
     wanted = DTYPE_OF.get(CudaDataType(result_type)) if result_type is not None else c_dtype
     if result_type is not None and wanted not in possible:
         raise ValueError(
             f"options.result_type is {CudaDataType(result_type).name}; operands of {a_dtype} have results of "
             f"{' or '.join(possible)}"
         )
-    if c_dtype is not None and c_dtype != (wanted or possible[0]):
-        raise ValueError(f"c has the dtype {c_dtype}; expected that of the result, {wanted or possible[0]}: convert it")
     if wanted is not None and wanted not in possible:
         results = " or ".join(possible)
         raise ValueError(f"c has the dtype {wanted}; operands of {a_dtype} have results of {results}: convert it")
-    return wanted or possible[0]
+    dtype = wanted or possible[0]
+    added = narrow.ADDENDS[dtype] if a_dtype in NARROW else (dtype,)
+    if c_dtype is not None and c_dtype not in added:
+        expected = (
+            f"{' or '.join(added)}, for a result of {dtype}" if dtype in NARROW else f"that of the result, {dtype}"
+        )
+        raise ValueError(f"c has the dtype {c_dtype}; expected {expected}: convert it")
+    return dtype
 
 
-def check_compute(dtype: str, compute_type: int | None, scale_type: int | None) -> str:
-    """The least accurate dtype in which products of this dtype may be accumulated.
+def check_compute(
+    dtype: str, result: str, compute_type: int | None, scale_type: int | None, *, on_device: bool
+) -> tuple[MatmulComputeType, str]:
+    """How products are accumulated, and the dtype of alpha and beta.
 
     Raises
     ------
@@ -157,19 +220,26 @@ def check_compute(dtype: str, compute_type: int | None, scale_type: int | None) 
         For types that do not fit.
     """
     possible = COMPUTE_OF[dtype]
+    if on_device and dtype == "int8":
+        # on a device, what is summed as integers is an integer
+        possible = _SINGLE if result == "float32" else possible
     if compute_type is not None and compute_type not in possible:
         names = ", ".join(t.name for t in possible)
         raise ValueError(f"options.compute_type is {MatmulComputeType(compute_type).name}; {dtype} has {names}")
     compute = possible[0] if compute_type is None else MatmulComputeType(compute_type)
-    work = WORK_DTYPE[dtype]
-    half = compute in (_T.COMPUTE_16F, _T.COMPUTE_16F_PEDANTIC)
-    scales = ("CUDA_R_16F",) if half else SCALES_OF.get(dtype, SCALES_OF[work])
-    if scale_type is not None and CudaDataType(scale_type).name not in scales:
+    if compute in _HALF:
+        scales: tuple[str, ...] = ("float16",)
+    elif dtype == "int8":
+        scales = ("int32", "float32") if not on_device else ("int32",) if compute not in _SINGLE else ("float32",)
+    else:
+        scales = (WORK_DTYPE.get(dtype, "float32"),)
+    if scale_type is not None and DTYPE_OF.get(CudaDataType(scale_type)) not in scales:
+        names = " or ".join(number.name for number, name in DTYPE_OF.items() if name in scales)
         raise ValueError(
             f"options.scale_type is {CudaDataType(scale_type).name}; products of {dtype} computed as {compute.name} "
-            f"have {' or '.join(scales)}"
+            f"have {names}"
         )
-    return "float16" if half else work
+    return compute, scales[0]
 
 
 def _vector_or_matrix(name: str, layout: Layout, *, as_row: bool, conjugate: bool) -> Matrix:
@@ -239,15 +309,23 @@ def as_epilog_inputs(inputs: Any) -> dict[str, Any]:
     return dict(inputs)
 
 
-def check_epilog_input(name: Any, epilog: MatmulEpilog) -> None:
+def check_epilog_input(name: Any, epilog: MatmulEpilog, known: tuple[str, ...]) -> None:
     """Raise where the epilog has no input of this name."""
-    known = EPILOGS[epilog].inputs
     if name not in known:
         raise ValueError(f"epilog_inputs has {name!r}; {epilog.name} takes {', '.join(known) or 'no inputs'}")
 
 
-def reject_narrow_precision(options: MatmulOptions, scales: Any) -> None:
-    """Raise where something is asked for that only narrow-precision products have, which need a CUDA device."""
+def check_execution_space(options: MatmulOptions, scales: Any, execution: Execution) -> None:
+    """Raise where something is asked for that the execution space, or the device, does not have."""
+    if isinstance(execution, ExecutionCUDA):
+        if options.block_scaling:
+            device = devices.device(execution.device_id)
+            raise UnavailableError(
+                "options.block_scaling: products of MXFP8 and NVFP4 need a device of compute capability 10.0, and "
+                f"{device.name} has {'.'.join(map(str, device.compute_capability))}; the scales' layouts are in "
+                "planmath.linalg.advanced.helpers.matmul"
+            )
+        return
     for name, asked in (
         ("quantization_scales", scales is not None),
         ("options.result_amax", options.result_amax),

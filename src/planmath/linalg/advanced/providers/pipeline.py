@@ -17,9 +17,6 @@ from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import MatmulProblem, Matrix, bytes_of
 from planmath.native.call import Call, Slot
 
-#: Addresses of temporary memory are multiples of this many bytes: a cache line.
-LINE = 64
-
 ACTIVATIONS = {
     "identity": kernels.IDENTITY, "relu": kernels.RELU, "gelu": kernels.GELU, "drelu": kernels.DRELU,
     "dgelu": kernels.DGELU,
@@ -35,10 +32,65 @@ class Region(NamedTuple):
 
 def operand_names(problem: MatmulProblem) -> list[str]:
     """The operands as programs see them: the user's, then the scale factors, which are arrays of one element."""
-    return ["a", "b", *(["c"] if problem.c else []), *EPILOGS[problem.epilog].inputs, "alpha", "beta"]
+    return [*problem.operand_names, "alpha", "beta"]
 
 
-class Pipeline:
+class Places:
+    """Where a problem's operands, results and temporary memory are, as programs number them.
+
+    Parameters
+    ----------
+    problem : MatmulProblem
+
+    Attributes
+    ----------
+    workspace_size : int
+    """
+
+    #: Addresses of temporary memory are multiples of this many bytes: a cache line.
+    LINE = 64
+
+    def __init__(self, problem: MatmulProblem):
+        self.problem = problem
+        self.workspace_size = 0
+        names = [*operand_names(problem), *([] if problem.inplace else ["d"]), *problem.auxiliary()]
+        self._index = {name: i for i, name in enumerate(names)}
+        if problem.inplace:
+            self._index["d"] = self._index["c"]
+        self._workspace = len(names)
+
+    def region(self, name: str, matrix: Matrix) -> Region:
+        """An operand's or a result's elements."""
+        return Region(matrix, self.slot(name))
+
+    def slot(self, name: str) -> Slot:
+        return Slot(self._index[name])
+
+    @property
+    def stream(self) -> Slot:
+        """The CUDA stream, where there are streams."""
+        return Slot(self._workspace + 1)
+
+    def temporary(self, like: Matrix, dtype: str) -> Region:
+        """Dense temporary memory for a matrix and its batch, in the same order of rows and columns."""
+        rows, cols = like.rows, like.cols
+        row_major, _ = like.leading
+        batch = tuple(step * rows * cols for step in contiguous_strides(self.problem.batch))
+        if like.batch and not any(like.batch):
+            batch = like.batch  # broadcast: one matrix serves the whole batch
+        elif not like.batch:
+            batch = ()
+        matrix = Matrix(dtype, rows, cols, cols if row_major else 1, 1 if row_major else rows, batch)
+        return Region(matrix, self.reserve(bytes_of(matrix, self.problem.batch if any(batch) else ())))
+
+    def reserve(self, size: int) -> Slot:
+        """Temporary memory of so many bytes."""
+        offset = self.workspace_size
+        self.workspace_size += -(-size // self.LINE) * self.LINE
+        return Slot(self._workspace, offset)
+
+
+class Pipeline(Places):
     """Collects the calls of a problem.
 
     Parameters
@@ -54,49 +106,22 @@ class Pipeline:
         What has to be done once for the values of a constant operand.
     packed : Region
         Where that puts the operand.
-    workspace_size : int
     """
 
     def __init__(self, problem: MatmulProblem, work: str):
-        self.problem, self.work = problem, work
+        super().__init__(problem)
+        self.work = work
         self.calls: list[Call] = []
         self.prologue: list[Call] = []
         self.packed: Region
-        self.workspace_size = 0
-        names = [*operand_names(problem), *([] if problem.inplace else ["d"]), *problem.auxiliary()]
-        self._index = {name: i for i, name in enumerate(names)}
-        if problem.inplace:
-            self._index["d"] = self._index["c"]
-        self._workspace = len(names)
-
-    # Places.
-
-    def region(self, name: str, matrix: Matrix) -> Region:
-        """An operand's or a result's elements."""
-        return Region(matrix, self.slot(name))
-
-    def slot(self, name: str) -> Slot:
-        return Slot(self._index[name])
 
     def temporary(self, like: Matrix, dtype: str | None = None) -> Region:
-        """Dense temporary memory for a matrix and its batch, in the same order of rows and columns."""
-        rows, cols = like.rows, like.cols
-        row_major, _ = like.leading
-        batch = tuple(step * rows * cols for step in contiguous_strides(self.problem.batch))
-        if like.batch and not any(like.batch):
-            batch = like.batch  # broadcast: one matrix serves the whole batch
-        elif not like.batch:
-            batch = ()
-        matrix = Matrix(dtype or self.work, rows, cols, cols if row_major else 1, 1 if row_major else rows, batch)
-        offset = self.workspace_size
-        size = bytes_of(matrix, self.problem.batch if any(batch) else ())
-        self.workspace_size += -(-size // LINE) * LINE
-        return Region(matrix, Slot(self._workspace, offset))
+        """As `Places.temporary`; in the dtype of the work where none is given."""
+        return super().temporary(like, dtype or self.work)
 
     def reserve_packed(self, size: int, matrix: Matrix) -> None:
         """Temporary memory for an operand in the library's own form."""
-        self.packed = Region(matrix._replace(batch=()), Slot(self._workspace, self.workspace_size))
-        self.workspace_size += -(-size // LINE) * LINE
+        self.packed = Region(matrix._replace(batch=()), self.reserve(size))
 
     # Calls.
 

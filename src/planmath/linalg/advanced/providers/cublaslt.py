@@ -1,0 +1,204 @@
+"""Products by cuBLASLt, on CUDA devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.bindings import cublasLt, runtime
+from planmath.core import devices
+from planmath.core.errors import UnavailableError
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.linalg.advanced.capabilities import AlgorithmCapabilities
+from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImplFlags, MatmulReductionScheme
+from planmath.linalg.advanced.epilog import EPILOGS
+from planmath.linalg.advanced.problem import ALIGNED, NARROW, MatmulProblem
+from planmath.linalg.advanced.providers import cublaslt_algorithm
+from planmath.linalg.advanced.providers.arrangement import Arrangement, Clear, Copy, walk
+from planmath.linalg.advanced.providers.cublaslt_description import Description, Transform
+from planmath.native.call import MAX_LOOPS, Call, Slot
+
+#: As many candidates as the library's heuristics ever return.
+CANDIDATES = 8
+#: Bytes of temporary memory that a kernel is offered: twice what cuBLAS takes by default on compute capability 9.0.
+WORKSPACE = 64 << 20
+ALL_IMPLEMENTATIONS, ALL_REDUCTIONS = int(MatmulNumericalImplFlags.ALL), int(MatmulReductionScheme.MASK)
+#: The compute capability that has products of these dtypes.
+NEEDS_CAPABILITY = dict.fromkeys(NARROW, (8, 9)) | {"bfloat16": (8, 0)}
+
+
+class CublasLtProvider:
+    """cuBLASLt as a provider."""
+
+    name = "cublaslt"
+
+    def unavailable(self) -> str | None:
+        return cublasLt.LIBRARY.missing or devices.missing()
+
+    def version(self) -> str:
+        return str(cublasLt.get_version())
+
+    def unsupported(self, problem: MatmulProblem) -> str | None:
+        if problem.execution[0] != "cuda" or problem.cuda is None:
+            return "it computes on CUDA devices only"
+        device = devices.device(problem.execution[1])
+        needed = max(NEEDS_CAPABILITY.get(m.dtype, (0, 0)) for m in (problem.a, problem.b, problem.d))
+        if device.compute_capability < needed:
+            return (
+                f"products of {problem.a.dtype} with results of {problem.d.dtype} need a device of compute capability "
+                f"{_dotted(needed)} or later, and {device.name} has {_dotted(device.compute_capability)}"
+            )
+        loops = len(Arrangement(problem).walk.loops)
+        if loops > MAX_LOOPS:
+            return f"it repeats a product over {MAX_LOOPS} batch axes that are not one in memory; these are {loops}"
+        return None
+
+    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+        """What the library's heuristics propose.
+
+        Raises
+        ------
+        UnavailableError
+            If that is nothing.
+        """
+        description = Description(problem, Arrangement(problem))
+        found = description.heuristics(CANDIDATES, WORKSPACE, aligned=description.arrangement.aligned)
+        if not len(found):
+            raise UnavailableError(_nothing_for(problem, description.arrangement))
+        return [cublaslt_algorithm.algorithm_of(self.name, result) for result in found]
+
+    def checked(self, problem: MatmulProblem, algorithm: Algorithm) -> Algorithm:
+        """An algorithm that this problem's heuristics did not propose, with the temporary memory that it needs.
+
+        Raises
+        ------
+        ValueError
+            If it cannot compute the product.
+        """
+        description = Description(problem, Arrangement(problem))
+        try:
+            result = description.check(cublaslt_algorithm.struct_of(algorithm))
+        except cublasLt.cuBLASLtError as error:
+            raise ValueError(f"the algorithm {algorithm} cannot compute this product: {error}") from None
+        assert problem.cuda is not None
+        if result["workspace_size"] > problem.cuda.memory:
+            raise ValueError(
+                f"the algorithm {algorithm} needs {result['workspace_size']} bytes of temporary memory, and "
+                f"options.memory_limit allows {problem.cuda.memory}"
+            )
+        return cublaslt_algorithm.algorithm_of(self.name, result)
+
+    def algorithm_ids(self, problem: MatmulProblem, limit: int) -> tuple[int, ...]:
+        """The library's numbers of at most `limit` algorithms for products of these dtypes."""
+        return Description(problem, Arrangement(problem)).algorithm_ids(limit)
+
+    def capabilities(self, algorithm: Algorithm) -> AlgorithmCapabilities:
+        """What the algorithm's knobs can be set to."""
+        return cublaslt_algorithm.capabilities(algorithm)
+
+    def configured(self, algorithm: Algorithm, knob: str, value: Any) -> Algorithm:
+        """The algorithm with another value of a knob. Raises ValueError where it cannot have it."""
+        return cublaslt_algorithm.configured(algorithm, knob, value)
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return 0.0
+
+    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+        arrangement = Arrangement(problem)
+        description = Description(problem, arrangement)
+        chosen = cublaslt_algorithm.struct_of(algorithm)
+        size = algorithm.get("_workspace")
+        other = None
+        if arrangement.aligned:  # later operands, and results that the user passes in, may be anywhere
+            others = description.heuristics(1, WORKSPACE, aligned=False)
+            if len(others):
+                size = max(size, int(others[0]["workspace_size"]))
+                other = others[:1]["algo"].copy()
+        workspace = arrangement.reserve(size) if size else 0
+        calls = [self._around(arrangement, step) for step in arrangement.before]
+        for name, region in arrangement.pointers.items():
+            calls += description.set_pointer(name, region.slot)
+        second = None if other is None else self._product(description, other, workspace, size)
+        calls.append(self._product(description, chosen, workspace, size, second))
+        calls += [self._around(arrangement, step) for step in arrangement.after]
+        return Prepared({None: Program(calls)}, arrangement.workspace_size)
+
+    def _product(
+        self, description: Description, struct: np.ndarray, workspace: Slot | int, size: int, other: Call | None = None
+    ) -> Call:
+        """The call of ``cublasLtMatmul``; `other` is made in its place where an address is not aligned."""
+        arrangement = description.arrangement
+        (first, a), (second, b), (addend, c), (result, d) = (
+            (factor.region.slot, layout.address)
+            for factor, layout in zip(arrangement.factors, description.layouts, strict=True)
+        )
+        arguments = [
+            description.handle, description.address, arrangement.slot("alpha"), first, a, second, b,
+            arrangement.slot("beta"), addend, c, result, d, struct.ctypes.data, workspace, size, arrangement.stream,
+        ]  # fmt: skip
+        walking = {3: 0, 5: 1, 8: 2, 10: 3}  # which participant of the walk is at which argument
+        slots = [place for place, argument in enumerate(arguments) if isinstance(argument, Slot)]
+        loops = [
+            (count, [by[walking[place]] if place in walking else 0 for place in slots])
+            for count, by in arrangement.walk.loops
+        ]
+        return Call(
+            cublasLt.LIBRARY.address("cublasLtMatmul"), arguments, name="cublasLtMatmul", returns_status=True,
+            error=_failure, loops=loops, keep=(description, struct), unaligned=other,
+            alignment=ALIGNED if other is not None else 1,
+        )  # fmt: skip
+
+    def _around(self, arrangement: Arrangement, step: Copy | Clear) -> Call:
+        """A call before or after the product."""
+        if isinstance(step, Clear):
+            return Call(
+                runtime.LIBRARY.address("cudaMemsetAsync"), [step.slot, 0, step.size, arrangement.stream],
+                name="cudaMemsetAsync", returns_status=True, error=runtime.CUDARuntimeError,
+            )  # fmt: skip
+        over = walk(arrangement.problem.batch, [step.source, step.target])
+        transform = Transform(arrangement.problem, step, over)
+        source, target = (layout.address for layout in transform.layouts)
+        arguments = [
+            transform.handle, transform.address, transform.one, step.source.slot, source, transform.zero, 0, 0,
+            step.target.slot, target, arrangement.stream,
+        ]  # fmt: skip
+        return Call(
+            cublasLt.LIBRARY.address("cublasLtMatrixTransform"), arguments, name="cublasLtMatrixTransform",
+            returns_status=True, error=cublasLt.cuBLASLtError, loops=[(count, [*by, 0]) for count, by in over.loops],
+            keep=transform,
+        )  # fmt: skip
+
+
+def _failure(status: int, function: str) -> cublasLt.cuBLASLtError:
+    error = cublasLt.cuBLASLtError(status, function)
+    if status == cublasLt.Status.NOT_SUPPORTED:
+        error.add_note(
+            f"Nothing was launched. Products of FP8 and int8 need operands, and out, at multiples of {ALIGNED} bytes "
+            "in memory, as those were that the plan was made for: copy what is not."
+        )
+    return error
+
+
+def _nothing_for(problem: MatmulProblem, arrangement: Arrangement) -> str:
+    """Why there is no kernel, as far as can be told."""
+    device = devices.device(problem.execution[1])
+    assert problem.cuda is not None
+    what = f"{problem.a.dtype} with results of {problem.d.dtype}, {MatmulComputeType(problem.cuda.compute_type).name}"
+    if EPILOGS[problem.epilog] != EPILOGS[problem.epilog.DEFAULT]:
+        what += f" and the epilog {problem.epilog.name}"
+    reasons = []
+    if not arrangement.aligned:
+        reasons.append(f"an operand is not at a multiple of {ALIGNED} bytes in memory: copy it")
+    if problem.cuda != problem.cuda._replace(implementations=ALL_IMPLEMENTATIONS, reductions=ALL_REDUCTIONS, waves=0.0):
+        reasons.append("preferences restrict the choice: leave them away")
+    return (
+        f"cuBLASLt {cublasLt.get_version()} has no kernel for products of {what}, on {device.name} of compute "
+        f"capability {_dotted(device.compute_capability)}{'; ' * bool(reasons)}{'; '.join(reasons)}"
+    )
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))

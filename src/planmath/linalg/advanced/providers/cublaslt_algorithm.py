@@ -1,0 +1,136 @@
+"""cuBLASLt's algorithms: 64 bytes that only the library reads, and what it tells about them."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from planmath.bindings import cublasLt
+from planmath.core.provider import Algorithm
+from planmath.linalg.advanced.capabilities import AlgorithmCapabilities, extents
+
+_CONFIG = cublasLt.MatmulAlgoConfigAttribute
+#: What an algorithm is made of: the library's name of each knob, and the enumeration that its values are from.
+KNOBS: dict[str, tuple[_CONFIG, type[enum.IntEnum] | None]] = {
+    "id": (_CONFIG.ID, None),
+    "tile": (_CONFIG.TILE_ID, cublasLt.MatmulTile),
+    "stages": (_CONFIG.STAGES_ID, cublasLt.MatmulStages),
+    "cluster_shape": (_CONFIG.CLUSTER_SHAPE_ID, cublasLt.ClusterShape),
+    "split_k": (_CONFIG.SPLITK_NUM, None),
+    "reduction_scheme": (_CONFIG.REDUCTION_SCHEME, None),
+    "cta_swizzling": (_CONFIG.CTA_SWIZZLING, None),
+    "custom_option": (_CONFIG.CUSTOM_OPTION, None),
+    "inner_shape": (_CONFIG.INNER_SHAPE_ID, None),
+}
+
+
+def algorithm_of(provider: str, result: Any) -> Algorithm:
+    """An algorithm that heuristics or a check returned."""
+    struct = np.array([result["algo"]], cublasLt.matmul_algo_dtype)
+    return _described(provider, struct, int(result["workspace_size"]))
+
+
+def _described(provider: str, struct: np.ndarray, workspace: int) -> Algorithm:
+    knobs: list[tuple[str, Any]] = []
+    for name, (attribute, names) in KNOBS.items():
+        memory = np.zeros(1, cublasLt.get_matmul_algo_config_attribute_dtype(attribute))
+        cublasLt.matmul_algo_config_get_attribute(struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes)
+        value = int(memory[0])
+        knobs.append((name, value if names is None else _short(names, value)))
+    return Algorithm(provider, (*knobs, ("_workspace", workspace), ("_algorithm", struct.tobytes().hex())))
+
+
+def struct_of(algorithm: Algorithm) -> np.ndarray:
+    """The library's 64 bytes of an algorithm.
+
+    Raises
+    ------
+    ValueError
+        If they are not there.
+    """
+    text = algorithm.get("_algorithm", "")
+    size = cublasLt.matmul_algo_dtype.itemsize
+    if not isinstance(text, str) or len(text) != 2 * size or not re.fullmatch("[0-9a-f]+", text):
+        raise ValueError(f"the algorithm {algorithm} lacks the {size} bytes by which cuBLASLt knows it")
+    return np.frombuffer(bytes.fromhex(text), cublasLt.matmul_algo_dtype).copy()
+
+
+def capabilities(algorithm: Algorithm) -> AlgorithmCapabilities:
+    """What the algorithm's knobs can be set to."""
+    struct = struct_of(algorithm)
+    values: dict[str, Any] = {}
+    for field in fields(AlgorithmCapabilities):
+        if field.name == "cluster_shape_ids":  # the library does not tell; it checks when the algorithm is used
+            values[field.name] = tuple(
+                extents(_short(cublasLt.ClusterShape, shape)) for shape in _proper(cublasLt.ClusterShape)
+            )
+            continue
+        attribute = cublasLt.MatmulAlgoCapAttribute[field.name.upper()]
+        names = {"tile_ids": cublasLt.MatmulTile, "stages_ids": cublasLt.MatmulStages}.get(field.name)
+        dtype = cublasLt.get_matmul_algo_cap_attribute_dtype(attribute)
+        memory = np.zeros(len(names) if names else 1, dtype)
+        written = cublasLt.matmul_algo_cap_get_attribute(
+            struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes
+        )
+        found = memory[: written // memory.itemsize].tolist()
+        values[field.name] = tuple(extents(_short(names, value)) for value in found) if names else found[0]
+    return AlgorithmCapabilities(**values)
+
+
+def configured(algorithm: Algorithm, name: str, value: Any) -> Algorithm:
+    """The algorithm with another value of a knob.
+
+    Raises
+    ------
+    ValueError
+        If it cannot have that value.
+    """
+    can = capabilities(algorithm)
+    attribute, names = KNOBS[name]
+    possible: Any
+    if names is not None:
+        possible = getattr(can, f"{name}_ids")
+        given = tuple(value) if isinstance(value, list | tuple) else value
+        if given not in possible:
+            raise ValueError(f"{name} is {value!r}; this algorithm has {', '.join(map(str, possible))}")
+        number = next(int(n) for n in names if extents(_short(names, n)) == given)
+    else:
+        if not isinstance(value, int):
+            raise ValueError(f"{name} is {value!r}; expected an integer")
+        fits, expected = {
+            "split_k": (value == 1 or (can.splitk_support and value > 0), _where("1, or more", "splitk_support")),
+            "reduction_scheme": (value & ~can.reduction_scheme_mask == 0, f"a part of {can.reduction_scheme_mask:#x}"),
+            "cta_swizzling": (
+                value == 0 or (can.cta_swizzling_support and value == 1), _where("0, or 1", "cta_swizzling_support")
+            ),
+            "custom_option": (0 <= value <= can.custom_option_max, f"0 to {can.custom_option_max}"),
+            "inner_shape": (value in _proper(cublasLt.MatmulInnerShape), "a MatmulInnerShape"),
+        }[name]  # fmt: skip
+        if not fits:
+            raise ValueError(f"{name} is {value!r}; expected {expected}")
+        number = int(value)
+    struct = struct_of(algorithm)
+    memory = np.array([number], cublasLt.get_matmul_algo_config_attribute_dtype(attribute))
+    cublasLt.matmul_algo_config_set_attribute(struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes)
+    return _described(algorithm.provider, struct, algorithm.get("_workspace"))
+
+
+def _where(values: str, support: str) -> str:
+    return f"{values} where capabilities.{support} is 1"
+
+
+def _proper(names: type[enum.IntEnum]) -> list[enum.IntEnum]:
+    """The members that stand for something of their own."""
+    return [member for member in names if not member.name.endswith("END")]
+
+
+def _short(names: type[enum.IntEnum], value: int) -> str:
+    """A member's name without what all of them begin with; its number where this version of the bindings lacks it."""
+    try:
+        return names(value).name.partition("_")[2]
+    except ValueError:
+        return str(value)

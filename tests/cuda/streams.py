@@ -25,6 +25,11 @@ class TorchStreams:
 
         return torch.cuda.Stream()
 
+    def default(self) -> Any:
+        import torch
+
+        return torch.cuda.default_stream()
+
     def use(self, stream: Any) -> AbstractContextManager[Any]:
         """Make a stream the current one for a while."""
         import torch
@@ -57,6 +62,11 @@ class CuPyStreams:
         import cupy
 
         return cupy.cuda.Stream(non_blocking=True)
+
+    def default(self) -> Any:
+        import cupy
+
+        return cupy.cuda.Stream.null
 
     def use(self, stream: Any) -> AbstractContextManager[Any]:
         return stream

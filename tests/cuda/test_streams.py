@@ -51,6 +51,22 @@ def test_work_goes_on_the_stream(work, package, streams, way):
         work.check(result, 2)
 
 
+@pytest.mark.parametrize("way", ["passed in", "by address"])
+def test_the_default_stream_passed_in(work, package, streams, way):
+    """Its address is 0, which is a stream like any other, and not "none given"."""
+    default = streams.default()
+    assert streams.address(default) == 0
+    with work.planned(work.arrays(1, package)) as operation:
+        arrays, _values = late(work, 2, package, default)
+        with streams.use(streams.new()):
+            passed = default if way == "passed in" else 0
+            work.replace(operation, arrays, stream=passed)
+            result = operation.execute(stream=passed)
+        assert streams.busy(default)
+        default.synchronize()
+        work.check(result, 2)
+
+
 @pytest.mark.parametrize("way", ["passed in", "current"])
 def test_another_stream_waits_for_the_last(work, package, streams, way):
     first, second = streams.new(), streams.new()

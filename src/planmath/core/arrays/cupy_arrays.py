@@ -53,11 +53,23 @@ class CuPy:
         return get_current_stream()
 
     def on_stream(self, stream: int, device_id: int) -> AbstractContextManager[Any]:
+        if hasattr(cupy.cuda.Stream, "from_external"):  # since CuPy 14, which warns of ExternalStream
+            return cupy.cuda.Stream.from_external(_Address(stream))
         return cupy.cuda.ExternalStream(stream, device_id)
 
     def allocate(self, size: int, device_id: int) -> tuple[Any, int]:
         memory = cupy.cuda.alloc(size)
         return memory, memory.ptr
+
+
+class _Address:
+    """A stream by its address, as the CUDA stream protocol has it."""
+
+    def __init__(self, address: int):
+        self.address = address
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
 
 
 PACKAGE = CuPy()

@@ -41,12 +41,15 @@ class Clock:
         The values of the names in both, beside ``now``, which reads the host's clock.
     most
         How many operations may lie between start and stop.
+    lead
+        Seconds for which a contender runs untimed at the start of its turn.
     """
 
     start: str = "start = now()"
     stop: str = "return now() - start"
     names: Mapping[str, Any] = field(default_factory=dict)
     most: int = maxsize
+    lead: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

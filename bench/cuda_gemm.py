@@ -12,7 +12,7 @@ from typing import Any
 from bench.comparison import Maker, Row, Settings, compare
 from bench.contender import Contender
 from bench.cuda_call import LIBRARIES
-from bench.cuda_device import captured, device_clock, importable
+from bench.cuda_device import SETTLING, captured, device_clock, importable
 from bench.verdict import Outcome, at_most_of_the_best
 from planmath.core import devices
 
@@ -25,7 +25,7 @@ QUICK = {"4096", "16x4096x4096"}
 #: "As fast as" allows what two measurements of one contender differ by.
 SAME = 1.02
 #: The operations of a graph, at least, and the device memory that they go round, in sizes of its L2 cache.
-LEAST_CAPTURED, CACHES = 4, 2
+LEAST_CAPTURED, CACHES = 12, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,12 @@ class Product:
     @property
     def narrow(self) -> bool:
         return self.dtype.startswith("float8")
+
+    @property
+    def long(self) -> bool:
+        """Whether a product takes so long that the gap between two graphs does not count."""
+        m, n, k = self.extents
+        return m * n * k > 1e10
 
     @cached_property
     def sets(self) -> list[tuple[Any, Any]]:
@@ -86,12 +92,14 @@ def planmath(work: Product, stack: ExitStack) -> Iterator[Contender]:
     operation, d = work.tuned("planmath", stack), work.result()
     names, plan = {"execute": operation.execute, "d": d}, repr(operation)
     for form, statement, into in (("execute()", "execute()", None), ("execute(out=)", "execute(out=d)", d)):
-        yield Contender("planmath", f"autotuned, {form}", statement, names, into=into, plan=plan, clock=device_clock())
+        yield Contender(
+            "planmath", f"autotuned, {form}", statement, names, into=into, plan=plan, clock=device_clock(SETTLING)
+        )
 
 
 def nvmath(work: Product, stack: ExitStack) -> Iterator[Contender]:
     names = {"execute": work.tuned("nvmath-python", stack).execute}
-    yield Contender("nvmath-python", "autotuned, execute()", "execute()", names, clock=device_clock())
+    yield Contender("nvmath-python", "autotuned, execute()", "execute()", names, clock=device_clock(SETTLING))
 
 
 def torch(work: Product, stack: ExitStack) -> Iterator[Contender]:
@@ -99,10 +107,10 @@ def torch(work: Product, stack: ExitStack) -> Iterator[Contender]:
     if work.narrow:
         one = module.ones((), device="cuda")
         names = {"mm": partial(module._scaled_mm, scale_a=one, scale_b=one, out_dtype=d.dtype), "a": a, "b": b}
-        yield Contender("torch", "_scaled_mm", "mm(a, b)", names, clock=device_clock())
+        yield Contender("torch", "_scaled_mm", "mm(a, b)", names, clock=device_clock(SETTLING))
     else:
         names = {"mm": module.mm, "a": a, "b": b, "d": d}
-        yield Contender("torch", "mm(out=)", "mm(a, b, out=d)", names, into=d, clock=device_clock())
+        yield Contender("torch", "mm(out=)", "mm(a, b, out=d)", names, into=d, clock=device_clock(SETTLING))
 
 
 def calls(name: str, work: Product, settings: Settings) -> Outcome:
@@ -142,10 +150,12 @@ def in_graph(work: Product, library: str, form: str, operation: Any, plan: str, 
         operation.reset_operands_unchecked(a=a, b=b)
         operation.execute(out=d, **algorithm)
 
-    rounds = -(-LEAST_CAPTURED // len(work.sets))
+    rounds = 1 if work.long else -(-LEAST_CAPTURED // len(work.sets))
     steps: Sequence[Callable[[], None]] = [partial(step, a, b) for a, b in reversed(work.sets)] * rounds
     names = {"replay": captured(steps)}  # whose last step is the product of the first set
-    return Contender(library, form, "replay()", names, into=d, operations=len(steps), plan=plan, clock=device_clock())
+    return Contender(
+        library, form, "replay()", names, into=d, operations=len(steps), plan=plan, clock=device_clock(SETTLING)
+    )
 
 
 # ---- the rows ----

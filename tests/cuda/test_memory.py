@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -203,6 +204,7 @@ class TorchPool:
         """Let the process have no more memory than it has."""
         import torch
 
+        gc.collect()  # what would be collected in between would be room
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
@@ -224,6 +226,7 @@ class CuPyPool:
         import cupy
 
         pool = cupy.get_default_memory_pool()
+        gc.collect()
         cupy.cuda.Device().synchronize()
         pool.free_all_blocks()
         pool.set_limit(size=pool.total_bytes() + MIB)
@@ -307,9 +310,9 @@ def test_memory_limit(package, limit):
     allocator = Manager()
     options = {"memory_limit": limit, "allocator": allocator}
     with MATMUL_WORK.planned(MATMUL_WORK.arrays(1, package), options=options) as operation:
-        operation.autotune(iterations=1)
-        MATMUL_WORK.check(operation.execute(), 1)
-        assert sum(allocator.sizes) == 0 or max(allocator.sizes) <= 64 * MIB
+        for algorithm in operation.algorithms:
+            MATMUL_WORK.check(operation.execute(algorithm=algorithm), 1)
+        assert max(allocator.sizes, default=0) <= 64 * MIB
 
 
 @pytest.mark.parametrize("limit", ["80%", "12.5 %", "0%", 0])

@@ -22,8 +22,8 @@ HOST = Clock(
 )
 
 
-#: After so many seconds of large products the device's clocks are what its power allows: the first contender of all would
-#: otherwise find a cooler device than the others.
+#: After so many seconds of large products the device's clocks are what its power allows: the first contender of all
+#: would otherwise find a cooler device than the others.
 SETTLING = 0.1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -13,6 +13,15 @@ from cupy.cuda import get_current_stream
 
 from planmath.core.arrays import Layout, contiguous_strides
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
+
+
+class _Stream(NamedTuple):
+    """A stream by the protocol that CuPy takes foreign ones by."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
 
 
 class CuPy:
@@ -53,23 +62,13 @@ class CuPy:
         return get_current_stream()
 
     def on_stream(self, stream: int, device_id: int) -> AbstractContextManager[Any]:
-        if hasattr(cupy.cuda.Stream, "from_external"):  # since CuPy 14, which warns of ExternalStream
-            return cupy.cuda.Stream.from_external(_Address(stream))
+        if hasattr(cupy.cuda.Stream, "from_external"):  # since CuPy 14
+            return cupy.cuda.Stream.from_external(_Stream(stream))
         return cupy.cuda.ExternalStream(stream, device_id)
 
     def allocate(self, size: int, device_id: int) -> tuple[Any, int]:
         memory = cupy.cuda.alloc(size)
         return memory, memory.ptr
-
-
-class _Address:
-    """A stream by its address, as the CUDA stream protocol has it."""
-
-    def __init__(self, address: int):
-        self.address = address
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.address
 
 
 PACKAGE = CuPy()

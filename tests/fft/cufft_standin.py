@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.bindings import cufft, library_types, runtime
+from planmath.core import devices, strided_copy
 from planmath.fft.providers import cufft as provider
 from tests.arrays import COMPLEX32, as_complex, as_complex32
 
@@ -120,6 +121,7 @@ class Standin:
                 ("cufftSetWorkArea", self.set_work_area, [integer, pointer]),
                 ("cufftXtExec", self.execute, [integer, pointer, pointer, integer]),
                 ("cudaMemcpy2DAsync", self.copy, [pointer, size, pointer, size, size, size, integer, pointer]),
+                ("cudaLaunchKernel", self.launch, [size, size, size, size, size, pointer, size, pointer]),
             )
         }
         self.LIBRARY = self
@@ -194,19 +196,50 @@ class Standin:
         )
         return 0
 
+    def launch(
+        self, kernel: int, grid: int, grid_z: int, block: int, block_z: int, arguments: int, shared: int | None,
+        stream: int,
+    ) -> int:  # fmt: skip
+        """The only kernel is `strided_copy`'s, which stands for itself by the size of its elements."""
+        assert (grid >> 32, grid_z, block >> 32, block_z, shared or 0, stream) == (1, 1, 1, 1, 0, STREAM)
+        assert 1 <= grid % 2**32 <= DEVICE.multiprocessors * strided_copy.BLOCKS
+        at = array_at(arguments, np.dtype(np.uintp), [1], [8])[0]
+        given = array_at(int(at), strided_copy.PARAMETERS, [1], [1])[0]
+        axes = int(given["axes"])
+        extents, read, written = ([int(n) for n in given[name][:axes]] for name in ("extents", "read", "written"))
+        assert given["count"] == np.prod(extents, dtype=np.int64)
+        for numbers in ([given["source"], *read], [given["target"], *written]):
+            assert all(int(number) % kernel == 0 for number in numbers), "elements at no multiple of their size"
+        element = np.dtype(f"V{kernel}")
+        array_at(int(given["target"]), element, extents, written)[...] = array_at(
+            int(given["source"]), element, extents, read
+        )
+        return 0
+
+
+DEVICE = devices.Device(0, "stand-in", (9, 0), 4, 1 << 30, 1 << 20)
+
 
 @contextmanager
-def in_place_of_cufft(monkeypatch: Any) -> Iterator[Standin]:
-    """The provider with the stand-in for a library, and without devices."""
+def in_place_of_cufft(monkeypatch: Any, *, kernels: bool = True) -> Iterator[Standin]:
+    """The provider with the stand-in for a library, and without devices; with kernels or only the driver's copies."""
     standin = Standin()
     with monkeypatch.context() as patch:
         patch.setattr(provider, "cufft", standin)
         patch.setattr(provider, "runtime", standin)
         patch.setattr(provider, "devices", _NoDevices)
+        patch.setattr(strided_copy, "devices", _NoDevices)
+        patch.setattr(strided_copy, "runtime", standin)
+        patch.setattr(strided_copy, "available", lambda device_id: kernels)
+        patch.setattr(strided_copy, "_kernel", lambda capability, size, index: size)
         yield standin
 
 
 class _NoDevices:
+    @staticmethod
+    def device(device_id: int) -> devices.Device:
+        return DEVICE
+
     @staticmethod
     @contextmanager
     def on(device_id: int) -> Iterator[None]:

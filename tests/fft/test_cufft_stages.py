@@ -23,9 +23,9 @@ from tests.fft.reference import assert_accurate
 DIRECTIONS = {"C2C": (-1, 1), "R2C": (-1,), "C2R": (1,)}
 
 
-@pytest.fixture
-def standin(monkeypatch):
-    with in_place_of_cufft(monkeypatch) as standin:
+@pytest.fixture(params=[True, False], ids=["kernels", "driver"])
+def standin(monkeypatch, request):
+    with in_place_of_cufft(monkeypatch, kernels=request.param) as standin:
         yield standin
         gc.collect()
         assert not standin.plans, "plans that were not destroyed"
@@ -124,8 +124,8 @@ def operands(draw: st.DrawFn) -> tuple[str, str, np.ndarray, tuple[int, ...], di
     return kind, parity, array, axes, {"inplace": inplace, "result_layout": layout}
 
 
-@given(operands())
-def test_any_layout(drawn):
+@given(operands(), st.booleans())
+def test_any_layout(drawn, kernels):
     kind, parity, array, axes, options = drawn
-    with pytest.MonkeyPatch.context() as patch, in_place_of_cufft(patch) as standin:
+    with pytest.MonkeyPatch.context() as patch, in_place_of_cufft(patch, kernels=kernels) as standin:
         run(standin, array, axes, parity, fft_type=kind, **options)

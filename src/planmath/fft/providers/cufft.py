@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from planmath.bindings import cufft, runtime
 from planmath.bindings.library_types import CudaDataType
-from planmath.core import devices
+from planmath.core import devices, strided_copy
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.core.executor import Program
@@ -39,6 +39,8 @@ TYPE = {
 HALF_SINCE = (5, 3)
 #: Addresses in the workspace are multiples of this many bytes, as those that cudaMalloc gives.
 ALIGNMENT = 256
+#: Rows of fewer bytes are copied faster one element after the other.
+NARROW = 64
 #: The largest distance of two rows that cudaMemcpy2D copies (``cudaDevAttrMaxPitch``).
 MAX_PITCH = 2**31 - 1
 NAMES = {-1: "forward", 1: "inverse"}
@@ -86,11 +88,13 @@ class CuFFTProvider:
         prepare = [call for plan in plans if plan for call in plan.preparing(slots["workspace"], slots["stream"])]
         programs: dict[object, Program] = {}
         for direction in problem.directions:
-            calls = [
-                _copy(stage, problem, slots) if plan is None else plan.executing(stage, problem, slots, direction)
-                for stage, plan in zip(stages, plans, strict=True)
-            ]
-            programs[direction] = programs[NAMES[direction]] = Program([*prepare, *calls])
+            calls = list(prepare)
+            for stage, plan in zip(stages, plans, strict=True):
+                if plan is None:
+                    calls += _copy(stage, problem, slots)
+                else:
+                    calls.append(plan.executing(stage, problem, slots, direction))
+            programs[direction] = programs[NAMES[direction]] = Program(calls)
         programs[None] = programs[problem.directions[0]]
         return Prepared(programs, size)
 
@@ -213,22 +217,32 @@ def _estimate(stage: Stage, problem: FFTProblem, technique: str, handle: int | N
             cufft.destroy(given)
 
 
-def _copy(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> Call:
-    """A copy of rows without gaps, or of single elements, along one axis; the others become loops."""
-    size = ITEMSIZE[_dtype(stage.source, problem)]
+def _copy(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> list[Call]:
+    """A copy: by the driver where it is one of rows without gaps, else by a kernel, else by many of the driver's."""
+    size, device_id = ITEMSIZE[_dtype(stage.source, problem)], problem.execution[1]
+    source, target, stream = slots[stage.source], slots[stage.target], slots["stream"]
     axes = [(n, s * size, d * size) for n, s, d in stage.batch]
     rows = next((axis for axis in axes if axis[1:] == (size, size)), (1, size, size))
     width = rows[0] * size
     rest = [axis for axis in axes if axis is not rows]
     fitting = [axis for axis in rest if all(width <= step <= MAX_PITCH for step in axis[1:])]
-    n, read, written = longest = max(fitting, key=lambda axis: axis[0], default=(1, width, width))
-    loops = [(n, (d, s, 0)) for n, s, d in rest if (n, s, d) != longest]
-    source, target = slots[stage.source], slots[stage.target]
-    return Call(
-        runtime.LIBRARY.address("cudaMemcpy2DAsync"),
-        [target, written, source, read, width, n, runtime.MemcpyKind.DEVICE_TO_DEVICE, slots["stream"]],
-        name="cudaMemcpy2DAsync", returns_status=True, error=runtime.CUDARuntimeError, loops=_checked(loops),
-    )  # fmt: skip
+    longest = max(fitting, key=lambda axis: axis[0], default=(1, width, width))
+    loops = [axis for axis in rest if axis is not longest]
+    if (loops or (longest[0] > 1 and width < NARROW)) and strided_copy.available(device_id):
+        if not problem.aligned and size > ITEMSIZE[problem.precision]:
+            size //= 2
+            axes.append((2, size, size))
+        if len(axes) <= strided_copy.MOST_AXES:
+            return strided_copy.calls(axes, size, source, target, stream, device_id)
+    n, read, written = longest
+    return [
+        Call(
+            runtime.LIBRARY.address("cudaMemcpy2DAsync"),
+            [target, written, source, read, width, n, runtime.MemcpyKind.DEVICE_TO_DEVICE, stream],
+            name="cudaMemcpy2DAsync", returns_status=True, error=runtime.CUDARuntimeError,
+            loops=_checked([(n, (d, s, 0)) for n, s, d in loops]),
+        )
+    ]  # fmt: skip
 
 
 def _checked(loops: list) -> list:

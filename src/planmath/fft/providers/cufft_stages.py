@@ -27,6 +27,8 @@ OPERAND, RESULT, COMPLEX, REAL = "operand", "result", "complex intermediate", "r
 #: The ways to divide the work: as few stages as possible; the last axis of R2C and C2R, along which one side is real,
 #: by itself; each axis by itself.
 TOGETHER, LAST_APART, ONE_BY_ONE = WAYS = ("together", "last apart", "one by one")
+#: The order of axes that suits any plan: the transformed ones fastest.
+FASTEST = "transformed axes fastest"
 #: Seconds that a launch and reading or writing a byte take, to compare ways that were not measured: measured for
 #: cufftXtExec on an H200, and the bandwidth of its memory.
 LAUNCH, BYTE = 3e-6, 1 / 3.5e12
@@ -81,7 +83,7 @@ class Stage(NamedTuple):
 
     @property
     def launches(self) -> int:
-        return math.prod(n for n, _, _ in (self.batch[1:] if self.kind == "copy" else self.loops))
+        return 1 if self.kind == "copy" else math.prod(n for n, _, _ in self.loops)
 
     def embedding(self, side: int) -> tuple[list[int], int]:
         """cuFFT's description of what is read (1) or written (2): extents of the larger array, and a factor."""
@@ -114,16 +116,25 @@ def divisions(problem: FFTProblem) -> Mapping[str, Sequence[Stage]]:
     """The ways to divide the problem, where they differ, the one to expect most of first."""
     several = sum(problem.real_shape[axis] > 1 for axis in problem.axes) > 1
     ways = (TOGETHER,) if not several else (TOGETHER, ONE_BY_ONE) if problem.kind == "C2C" else WAYS
-    scattering = (False, True) if problem.inplace or problem.kind == "C2R" else (False,)
     found: dict[str, list[Stage]] = {}
     for way in ways:
-        choices = product((False, True), scattering, (OPERAND, RESULT))
-        candidates = [_divide(problem, way, *choice) for choice in choices]
-        possible = [c for c in candidates if all(_possible(stage, problem) for stage in c)]
-        best = min(possible, key=lambda stages: cost(stages, problem))
+        best = _best(problem, way)
         if best not in found.values():
             found[way] = best
     return dict(sorted(found.items(), key=lambda item: cost(item[1], problem)))
+
+
+def _best(problem: FFTProblem, way: str) -> list[Stage]:
+    """The stages of a way, with the copies that make it fastest."""
+    possible: list[list[Stage]] = []
+    for gather, scatter in product((False, True), repeat=2):
+        for order in (OPERAND, RESULT, FASTEST):
+            stages = _divide(problem, way, gather, scatter, order)
+            if all(_possible(stage, problem) for stage in stages):
+                possible.append(stages)
+                if not (gather or scatter) and all(stage.launches == 1 for stage in stages):
+                    return stages
+    return min(possible, key=lambda stages: cost(stages, problem))
 
 
 def _possible(stage: Stage, problem: FFTProblem) -> bool:
@@ -157,7 +168,7 @@ def _divide(problem: FFTProblem, way: str, gather: bool, scatter: bool, order: s
     gather, scatter : bool
         Whether the operand is copied into an intermediate first, and the result from one at the end.
     order : str
-        Whose order of axes intermediates have: OPERAND or RESULT.
+        The order of the intermediates' axes: OPERAND's, RESULT's, or FASTEST.
     """
     kind = problem.kind
     axes = _axes_of(problem, order)
@@ -195,7 +206,9 @@ def _axes_of(problem: FFTProblem, order: str) -> list[_Axis]:
     """All axes. Intermediates are dense, but for a gap that keeps the rows of real ones at even elements."""
     spectrum = problem.shape if problem.kind == "C2R" else problem.result_shape
     steps = {OPERAND: problem.strides, RESULT: problem.result_strides}
-    slowest_first = sorted(range(len(spectrum)), key=lambda axis: -abs(steps[order][axis]))
+    slowest_first = sorted(range(len(spectrum)), key=lambda axis: -abs(steps.get(order, problem.strides)[axis]))
+    if order == FASTEST:
+        slowest_first = [*(axis for axis in slowest_first if axis not in problem.axes), *problem.axes]
     for place, shape in ((COMPLEX, spectrum), (REAL, problem.real_shape)):
         found, step = [0] * len(shape), 1
         for axis in reversed(slowest_first):

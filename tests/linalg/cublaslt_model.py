@@ -158,7 +158,7 @@ def check_limits(a: Arrangement) -> None:
     if a.problem.a.dtype == "int8":
         inner = a.first.cols if a.first.operation == 0 else a.first.rows
         for number in (inner, a.first.leading, a.second.leading, *a.walk.steps[:2]):
-            assert number % 4 == 0
+            assert number % 16 == 0
     if a.problem.a.dtype.startswith("float8"):
         assert (a.first.operation, a.second.operation) == (1, 0)
     if "EPILOGUE_AUX_LD" in a.attributes:

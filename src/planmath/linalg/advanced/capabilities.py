@@ -28,6 +28,8 @@ class AlgorithmCapabilities:
     numerical_impl_flags : int
         `MatmulNumericalImplFlags` of the algorithm.
     min_alignment_a_bytes, min_alignment_b_bytes, min_alignment_c_bytes, min_alignment_d_bytes : int
+    pointer_array_batch_support, floating_point_emulation_support : int or None
+        None where the library is older than they are.
     cluster_shape_ids : tuple of (int, int, int), or 'AUTO'
         All that exist: the library tells only when an algorithm is used whether it has the shape.
     """
@@ -50,6 +52,8 @@ class AlgorithmCapabilities:
     min_alignment_b_bytes: int
     min_alignment_c_bytes: int
     min_alignment_d_bytes: int
+    pointer_array_batch_support: int | None
+    floating_point_emulation_support: int | None
     cluster_shape_ids: tuple[Any, ...]
 
 

@@ -139,7 +139,7 @@ def added_dtype(problem: MatmulProblem, bias: str | None) -> str:
     """dtype of what is added to a narrow result: c's; without c, what the bias or the auxiliary result needs."""
     if problem.c is not None:
         return problem.c.dtype
-    return bias or ("float16" if problem.cuda and problem.cuda.auxiliary in ("float16", *NARROW) else "bfloat16")
+    return bias or "float16"
 
 
 def input_dtypes(name: str, problem: MatmulProblem) -> tuple[str, ...]:

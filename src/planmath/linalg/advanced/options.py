@@ -108,7 +108,7 @@ class MatmulEpilogPreferences:
     ----------
     aux_type : CudaDataType or int, optional
         dtype of ``gelu_aux`` for FP8 operands; an FP8 one needs the epilog input ``aux_quantization_scale``. Default:
-        that of the result or, where that is FP8, of what can be added to it: c's or the bias's, else bfloat16.
+        that of the result or, where that is FP8, of what can be added to it: c's or the bias's, else float16.
     aux_amax : bool
         Whether to return the largest magnitude in an FP8 auxiliary result, before scaling, as ``gelu_aux_amax``.
     """

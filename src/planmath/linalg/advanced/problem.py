@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides
-from planmath.linalg.advanced.enums import MatmulEpilog
+from planmath.linalg.advanced.enums import MatmulEpilog, MatmulNumericalImplFlags, MatmulReductionScheme
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 
 #: No kernel needs addresses at multiples of more bytes.
@@ -61,11 +61,9 @@ class Choices(NamedTuple):
     fast_accumulation: bool = False
     handle: int = 0
     """The user's own, or 0."""
-    reductions: int = 0
+    reductions: int = int(MatmulReductionScheme.MASK)
     waves: float = 0.0
-    implementations: int = 0
-    candidates: int = 0
-    """How many algorithms to look for, at least."""
+    implementations: int = int(MatmulNumericalImplFlags.ALL)
     quantized: tuple[str, ...] = ()
     """Which of a, b, c and d have a quantization scale."""
     amax: bool = False

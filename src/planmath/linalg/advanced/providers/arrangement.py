@@ -33,8 +33,8 @@ from planmath.native.call import Slot
 #: What is done to a factor (``cublasOperation_t``).
 NO_TRANSPOSE, TRANSPOSE, CONJUGATE_TRANSPOSE = 0, 1, 2
 
-#: Kernels for int8 load four numbers at a time, along k: of the transposed first factor, and of the second one.
-WORD = 4
+#: Kernels for int8 load so many numbers at a time, and take for granted that this is possible in all of a batch.
+WORD = 16
 
 #: Columns of auxiliary inputs are at multiples of this many elements (cuBLASLt, EPILOGUE_AUX_LD: 128 bits, 8 numbers).
 AUXILIARY_STEP = {"relu_aux": 16, "gelu_aux": 8}
@@ -150,7 +150,7 @@ class Arrangement(Places):
         self.pointers = self._pointers()
         moving = [factor.region for factor in self.factors]
         moving += [self.pointers[name] for name in POINTERS_OF_A_BATCH if name in self.pointers]
-        self.walk = walk(problem.batch, moving)
+        self.walk = walk(problem.batch, moving, unit=ALIGNED if problem.a.dtype == "int8" else 1)
         self.attributes = self._attributes()
 
     @property
@@ -281,7 +281,8 @@ class Arrangement(Places):
     def _vector(self, region: Region) -> Region:
         """A bias with its elements next to each other."""
         m = region.matrix
-        return region if (m.row == 1 or m.rows == 1) and self._fuses(m) else self._staged(region)
+        next_to_each_other = m.row == 1 or m.rows == 1
+        return region if next_to_each_other and m.alignment == ALIGNED and self._fuses(m) else self._staged(region)
 
     def _auxiliary(self, region: Region, step: int) -> Region:
         """An auxiliary matrix with columns, and matrices of the batch, at addresses that the library takes."""
@@ -315,9 +316,8 @@ class Arrangement(Places):
 
     def alignments(self, *, aligned: bool) -> list[int]:
         """Bytes by multiples of which the four matrices are placed: `aligned`, or where their elements can be."""
-        temporary = self._workspace
         return [
-            ALIGNED if aligned or factor.region.slot.operand == temporary else min(ALIGNED, ITEMSIZE[factor.dtype])
+            ALIGNED if aligned or self.is_temporary(factor.region) else min(ALIGNED, ITEMSIZE[factor.dtype])
             for factor in self.factors
         ]
 
@@ -361,15 +361,18 @@ def forms(matrix: Matrix) -> list[Form]:
     return found
 
 
-def walk(batch: tuple[int, ...], moving: Sequence[Region]) -> Walk:
-    """How calls go over the batches of regions: the longest walk is the library's own, which is faster than ours."""
+def walk(batch: tuple[int, ...], moving: Sequence[Region], unit: int = 1) -> Walk:
+    """How calls go over the batches of regions: the longest walk is the library's own, which is faster than ours.
+
+    It goes forward, as not all kernels walk backwards, by multiples of `unit` bytes.
+    """
     none = (0,) * len(batch)
     sizes = [ITEMSIZE[region.matrix.dtype] for region in moving]
     steps = [
         tuple([size * step for step in region.matrix.batch or none]) for region, size in zip(moving, sizes, strict=True)
     ]
     loops = batch_loops(batch, steps)
-    possible = [i for i, (_, by) in enumerate(loops) if min(by) >= 0]  # not all kernels walk backwards
+    possible = [i for i, (_, by) in enumerate(loops) if min(by) >= 0 and not any(step % unit for step in by)]
     if not possible:
         return Walk(1, (0,) * len(moving), loops)
     count, by = loops.pop(max(possible, key=lambda i: (loops[i][0], i)))

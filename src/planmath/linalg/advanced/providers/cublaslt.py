@@ -17,8 +17,16 @@ from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImp
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import ALIGNED, NARROW, MatmulProblem
 from planmath.linalg.advanced.providers import cublaslt_algorithm
-from planmath.linalg.advanced.providers.arrangement import Arrangement, Clear, Copy, walk
+from planmath.linalg.advanced.providers.arrangement import (
+    POINTERS_OF_A_BATCH,
+    Arrangement,
+    Clear,
+    Copy,
+    by_columns,
+    walk,
+)
 from planmath.linalg.advanced.providers.cublaslt_description import Description, Transform
+from planmath.linalg.advanced.providers.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call, Slot
 
 #: As many candidates as the library's heuristics ever return.
@@ -120,11 +128,28 @@ class CublasLtProvider:
         workspace = arrangement.reserve(size) if size else 0
         calls = [self._around(arrangement, step) for step in arrangement.before]
         for name, region in arrangement.pointers.items():
-            calls += description.set_pointer(name, region.slot)
+            calls += self._pointer(description, name, region)
         second = None if other is None else self._product(description, other, workspace, size)
         calls.append(self._product(description, chosen, workspace, size, second))
         calls += [self._around(arrangement, step) for step in arrangement.after]
         return Prepared({None: Program(calls)}, arrangement.workspace_size)
+
+    def _pointer(self, description: Description, name: str, region: Region) -> list[Call]:
+        """Calls that leave an address in the description.
+
+        Kernels load several numbers of a bias or an auxiliary matrix at a time, wherever these are: of a bias that is
+        not aligned they get a copy, and a matrix that is not is an error before they do harm.
+        """
+        arrangement = description.arrangement
+        if name not in POINTERS_OF_A_BATCH or arrangement.is_temporary(region):
+            return description.set_pointer(name, region.slot)
+        if "bias" not in arrangement.epilog.inputs or name != "BIAS_POINTER":
+            return description.set_pointer(name, region.slot, description.refusal())
+        copy = Copy(region, arrangement.temporary(by_columns(region.matrix), region.matrix.dtype))
+        return [
+            description.when_unaligned(region.slot, self._around(arrangement, copy)),
+            *description.set_pointer(name, region.slot, copy.target.slot),
+        ]
 
     def _product(
         self, description: Description, struct: np.ndarray, workspace: Slot | int, size: int, other: Call | None = None

@@ -27,6 +27,9 @@ KNOBS: dict[str, tuple[_CONFIG, type[enum.IntEnum] | None]] = {
     "inner_shape": (_CONFIG.INNER_SHAPE_ID, None),
 }
 
+#: Capabilities that older libraries do not know.
+_RECENT = ("pointer_array_batch_support", "floating_point_emulation_support")
+
 
 def algorithm_of(provider: str, result: Any) -> Algorithm:
     """An algorithm that heuristics or a check returned."""
@@ -73,9 +76,15 @@ def capabilities(algorithm: Algorithm) -> AlgorithmCapabilities:
         names = {"tile_ids": cublasLt.MatmulTile, "stages_ids": cublasLt.MatmulStages}.get(field.name)
         dtype = cublasLt.get_matmul_algo_cap_attribute_dtype(attribute)
         memory = np.zeros(len(names) if names else 1, dtype)
-        written = cublasLt.matmul_algo_cap_get_attribute(
-            struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes
-        )
+        try:
+            written = cublasLt.matmul_algo_cap_get_attribute(
+                struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes
+            )
+        except cublasLt.cuBLASLtError:
+            if field.name not in _RECENT:
+                raise
+            values[field.name] = None
+            continue
         found = memory[: written // memory.itemsize].tolist()
         values[field.name] = tuple(extents(_short(names, value)) for value in found) if names else found[0]
     return AlgorithmCapabilities(**values)

@@ -11,12 +11,11 @@ import numpy as np
 
 from planmath.bindings import cublasLt
 from planmath.core.arrays import ITEMSIZE
-from planmath.linalg.advanced.problem import Choices, MatmulProblem
+from planmath.linalg.advanced.problem import ALIGNED, Choices, MatmulProblem
 from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Copy, Walk
 from planmath.native.call import STORE, Call, Slot
 
-#: Stands for an address that is known when the product is computed; only its alignment matters before. Of a bias, it
-#: does not when it comes to computing.
+#: Stands for an address that is known when the product is computed; only its alignment matters before.
 ANYWHERE = 1 << 30
 
 #: How elements are copied: as which dtype, and scaled by a 1 of which. Those of 8 bits are copied as they are.
@@ -42,6 +41,13 @@ def _set(function: Callable[..., None], dtype: Callable[[int], Any], address: in
     """Set an attribute, through memory of the type that it has."""
     memory = np.array([value], dtype(attribute))
     function(address, attribute, memory.ctypes.data, memory.nbytes)
+
+
+def _not_aligned(status: int, name: str) -> ValueError:
+    return ValueError(
+        f"an auxiliary array is not at a multiple of {ALIGNED} bytes in memory, where kernels look for it: pass a copy "
+        "of it in epilog_inputs, or the array that empty_result() makes in out"
+    )
 
 
 class Layout:
@@ -100,13 +106,45 @@ class Description:
             cublasLt.MatmulDescAttribute[name], value,
         )  # fmt: skip
 
-    def set_pointer(self, name: str, slot: Slot) -> list[Call]:
-        """Calls that leave an operand's address in the description."""
+    @staticmethod
+    def when_unaligned(slot: Slot, call: Call) -> Call:
+        """The call, made only where an operand's address is not aligned; else nothing that anybody would see."""
+        memory = ctypes.c_void_p()
+        return Call(
+            STORE, [ctypes.addressof(memory), slot], name=call.name, error=call.error, keep=memory, unaligned=call,
+            alignment=ALIGNED,
+        )  # fmt: skip
+
+    def refusal(self) -> Call:
+        """A call that fails."""
+        function = "cublasLtMatmulDescSetAttribute"
+        no_attribute = -1
+        return Call(
+            cublasLt.LIBRARY.address(function), [self.address, no_attribute, 0, 0], name=function, returns_status=True,
+            keep=self,
+        )  # fmt: skip
+
+    def set_pointer(self, name: str, slot: Slot, unaligned: Slot | Call | None = None) -> list[Call]:
+        """Calls that leave an operand's address in the description.
+
+        Parameters
+        ----------
+        name : str
+            Of the attribute.
+        slot : Slot
+        unaligned : Slot or Call, optional
+            What is done where that address is not aligned: another one is left, or a call is made in place of that.
+        """
         memory = ctypes.c_void_p()
         where, attribute = ctypes.addressof(memory), cublasLt.MatmulDescAttribute[name]
+        if isinstance(unaligned, Slot):
+            unaligned = Call(STORE, [where, unaligned], name="store", keep=memory)
         function = "cublasLtMatmulDescSetAttribute"
         return [
-            Call(STORE, [where, slot], name="store", keep=memory),
+            Call(
+                STORE, [where, slot], name=name, error=_not_aligned, keep=memory, unaligned=unaligned,
+                alignment=1 if unaligned is None else ALIGNED,
+            ),
             Call(
                 cublasLt.LIBRARY.address(function), [self.address, attribute, where, ctypes.sizeof(memory)],
                 name=function, returns_status=True, error=cublasLt.cuBLASLtError, keep=(self, memory),

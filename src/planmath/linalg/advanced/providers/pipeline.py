@@ -66,6 +66,10 @@ class Places:
     def slot(self, name: str) -> Slot:
         return Slot(self._index[name])
 
+    def is_temporary(self, region: Region) -> bool:
+        """Whether a region is in temporary memory."""
+        return region.slot.operand == self._workspace
+
     @property
     def stream(self) -> Slot:
         """The CUDA stream, where there are streams."""

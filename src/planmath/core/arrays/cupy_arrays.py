@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 
 import cupy
@@ -38,11 +39,17 @@ class CuPy:
         return NumPy().dtype(name)
 
     def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
+        return self.maker(shape, strides, dtype, device_id)()
+
+    def maker(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
+    ) -> Callable[[], cupy.ndarray]:
         # the current device is the array's, as everywhere where planmath allocates
         if strides == contiguous_strides(shape):
-            return cupy.ndarray(shape, dtype)
-        memory = cupy.cuda.alloc(math.prod(shape) * dtype.itemsize)
-        return cupy.ndarray(shape, dtype, memory, tuple(step * dtype.itemsize for step in strides))
+            return partial(cupy.ndarray, shape, dtype)
+        array_type, alloc = cupy.ndarray, cupy.cuda.alloc
+        size, steps = math.prod(shape) * dtype.itemsize, tuple(step * dtype.itemsize for step in strides)
+        return lambda: array_type(shape, dtype, alloc(size), steps)
 
     def with_strides(self, array: cupy.ndarray, layout: Layout) -> cupy.ndarray:
         dtype = self._dtypes.get(layout.dtype, array.dtype)

@@ -91,10 +91,10 @@ def test_fork_leaves_the_plans_to_the_parent(package):
             plan = transform._plan_made.prepared.programs[None].calls[0].keep
             plan.__del__()
             os._exit(7)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), to_numpy(transform.execute())[0].real)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), round(to_numpy(transform.execute())[0].real))
         transform.free()
     """
-    assert run_python(program, package) == "7 1009.0\n"
+    assert run_python(program, package) == "7 1009\n"
 
 
 @pytest.mark.parametrize("n", [1 << 17, 1 << 20, 999_983])
@@ -260,7 +260,7 @@ def misuses(package: str) -> list[Misuse]:
                UnavailableError, ("cufft: it computes on CUDA devices only",)),
         Misuse("a device that is not there", lambda: fft(host, execution={"name": "cuda", "device_id": 99}),
                ValueError, ("device_id is 99", "CUDA devices")),
-        Misuse("integers", lambda: fft(to_package(np.arange(4), package)), ValueError, ("dtype int64", "float16")),
+        Misuse("integers", lambda: FFT(to_package(np.arange(4), package)), ValueError, ("dtype int64", "float16")),
         Misuse("an operand of the host", planned(operand, lambda t: t.reset_operand(host)), other_error, (other,)),
         Misuse("out of the host", planned(operand, lambda t: t.execute(out=host)), other_error, (other,)),
         Misuse("another dtype", planned(operand, lambda t: t.reset_operand(to_package(COMPLEX.astype("c8"), package))),

@@ -12,8 +12,8 @@ from planmath.core import devices
 from planmath.native.call import STORE, Call, Slot
 from planmath.native.library import MissingLibraryError
 
-#: The most axes that a copy may have.
-MOST_AXES = 16
+#: The most axes that a copy may have: as many as arrays of NumPy and of PyTorch.
+MOST_AXES = 64
 #: Threads of a block, and the most blocks for each multiprocessor.
 THREADS, BLOCKS = 256, 32
 #: Below this many elements, the kernel counts them in 32 bits, whose divisions are several times faster.

@@ -134,9 +134,9 @@ class NativePlan:
     """
 
     def __init__(self, stage: Stage, problem: FFTProblem):
-        self.device_id = problem.execution[1]
-        self.library, self.process = cufft, os.getpid()
+        self.device_id, self.library, self.process = problem.execution[1], cufft, 0
         self.handle = cufft.create()
+        self.process = os.getpid()
         try:
             cufft.set_auto_allocation(self.handle, 0)
             self.work_size = cufft.xt_make_plan_many(self.handle, *_arguments(stage, problem))
@@ -232,8 +232,7 @@ def _copy(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> list[Cal
         if not problem.aligned and size > ITEMSIZE[problem.precision]:
             size //= 2
             axes.append((2, size, size))
-        if len(axes) <= strided_copy.MOST_AXES:
-            return strided_copy.calls(axes, size, source, target, stream, device_id)
+        return strided_copy.calls(axes, size, source, target, stream, device_id)
     n, read, written = longest
     return [
         Call(

@@ -25,8 +25,10 @@ MOST_AXES = 3
 #: What stages read and write. Intermediates are dense arrays in the workspace.
 OPERAND, RESULT, COMPLEX, REAL = "operand", "result", "complex intermediate", "real intermediate"
 #: The ways to divide the work: as few stages as possible; the last axis of R2C and C2R, along which one side is real,
-#: by itself; each axis by itself.
+#: by itself; each axis by itself. Where the transformed axes are not the fastest in memory, also with a copy in which
+#: they are.
 TOGETHER, LAST_APART, ONE_BY_ONE = WAYS = ("together", "last apart", "one by one")
+COPIED = "together, copied"
 #: The order of axes that suits any plan: the transformed ones fastest.
 FASTEST = "transformed axes fastest"
 #: Seconds that a launch and reading or writing a byte take, to compare ways that were not measured: measured for
@@ -121,14 +123,18 @@ def divisions(problem: FFTProblem) -> Mapping[str, Sequence[Stage]]:
         best = _best(problem, way)
         if best not in found.values():
             found[way] = best
+    if any(stage.transformed[-1][1:] != (1, 1) for stage in found[TOGETHER] if stage.kind != "copy"):
+        copied = _best(problem, TOGETHER, copied=True)
+        if copied not in found.values():
+            found[COPIED] = copied
     return dict(sorted(found.items(), key=lambda item: cost(item[1], problem)))
 
 
-def _best(problem: FFTProblem, way: str) -> list[Stage]:
-    """The stages of a way, with the copies that make it fastest."""
+def _best(problem: FFTProblem, way: str, copied: bool = False) -> list[Stage]:
+    """The stages of a way, with the copies that make it fastest; with `copied`, the operand's is one."""
     possible: list[list[Stage]] = []
-    for gather, scatter in product((False, True), repeat=2):
-        for order in (OPERAND, RESULT, FASTEST):
+    for gather, scatter in product((True,) if copied else (False, True), (False, True)):
+        for order in (FASTEST,) if copied else (OPERAND, RESULT, FASTEST):
             stages = _divide(problem, way, gather, scatter, order)
             if all(_possible(stage, problem) for stage in stages):
                 possible.append(stages)

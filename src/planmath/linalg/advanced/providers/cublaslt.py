@@ -77,7 +77,7 @@ class CublasLtProvider:
         found = description.heuristics(CANDIDATES, WORKSPACE, aligned=description.arrangement.aligned)
         if not len(found):
             raise UnavailableError(_nothing_for(problem, description.arrangement))
-        return [cublaslt_algorithm.algorithm_of(self.name, result) for result in found]
+        return list(dict.fromkeys(cublaslt_algorithm.algorithm_of(self.name, result) for result in found))
 
     def checked(self, problem: MatmulProblem, algorithm: Algorithm) -> Algorithm:
         """An algorithm that this problem's heuristics did not propose, with the temporary memory that it needs.

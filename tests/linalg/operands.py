@@ -20,7 +20,6 @@ DTYPES = {"numpy": ("float16", "float32", "float64", *COMPLEX), "torch": (*REAL,
 DTYPES |= {"cupy": DTYPES["numpy"], "torch-cuda": DTYPES["torch"]}
 #: Libraries that compute on a CUDA device.
 ON_DEVICE = ("cublaslt",)
-DTYPES |= {"cupy": DTYPES["numpy"], "torch-cuda": DTYPES["torch"]}
 
 #: The result's dtype where it is not the operands'.
 RESULT = {"int8": "int32"}

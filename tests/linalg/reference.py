@@ -135,21 +135,31 @@ def _bell(x: np.ndarray) -> np.ndarray:
     )
 
 
-def gelu_bound(x: np.ndarray, dtype: str) -> np.ndarray:
+#: How near a device comes to GELU, relative to x, and to its derivative: it computes tanh with few instructions. No
+#: documentation says it; an H200 was measured at less than half of each.
+DEVICE_GELU = {"float32": 2.0**-17, "float64": 2.0**-31}
+DEVICE_GELU_DERIVATIVE = {"float32": 2.0**-15, "float64": 2.0**-30}
+
+
+def gelu_bound(x: np.ndarray, dtype: str, *, on_device: bool = False) -> np.ndarray:
     """How far GELU of x, computed in float32 or float64, may be off.
 
     For positive x, two units in the last place. For negative x the exponential dominates the denominator; its relative
     error is the absolute one of its argument 2u, which a few roundings make: 2 (2 + |2u|) units. Where x exp(2u) leaves
     the range of normal numbers, the result may be 0.
     """
+    if on_device:
+        return DEVICE_GELU[dtype] * np.abs(x)
     return _units(x) * ROUNDOFF[dtype] * np.abs(gelu(x)) + 40 * _smallest_normal(dtype)
 
 
-def gelu_derivative_bound(x: np.ndarray, dtype: str) -> np.ndarray:
+def gelu_derivative_bound(x: np.ndarray, dtype: str, *, on_device: bool = False) -> np.ndarray:
     """The same for the derivative, relative to the sum of its terms' moduli, which cancel near -0.75.
 
     The second term is larger than the exponential by up to the factor 2u x, which is below 4000 where that is in range.
     """
+    if on_device:
+        return np.full(x.shape, DEVICE_GELU_DERIVATIVE[dtype])
     size = _sigmoid(x) + np.abs(_bell(x))
     return _units(x) * ROUNDOFF[dtype] * size + 4000 * _smallest_normal(dtype)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from planmath.core.datatypes import CudaDataType
-from planmath.core.errors import UnavailableError
+from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
 from tests.arrays import missing
 from tests.linalg.operands import wide
@@ -294,8 +294,8 @@ def device_misuses() -> list[Misuse]:
         Misuse("scale of another dtype", scaled(a, b, {"a": number(1.0).double(), "b": 1, "d": 1}), ValueError, ("one element of float32",)),
         Misuse("two scales", scaled(a, b, {"a": torch.ones(2, device="cuda"), "b": 1, "d": 1}), ValueError, (r"shape \(2,\)",)),
         Misuse("text for a scale", scaled(a, b, {"a": "1", "b": 1, "d": 1}), TypeError, ("quantization_scales.a is a str",)),
-        Misuse("column-major a", scaled(a.mT.contiguous().mT, b), ValueError, ("need a row-major a", "a.contiguous")),
-        Misuse("row-major b", scaled(a, b.contiguous()), ValueError, ("need a column-major b",)),
+        Misuse("column-major a", scaled(a.mT.contiguous().mT, b), UnsupportedLayoutError, ("need a row-major a", "a.contiguous")),
+        Misuse("row-major b", scaled(a, b.contiguous()), UnsupportedLayoutError, ("need a column-major b",)),
         Misuse("k", scaled(a[:, :24].contiguous(), b[:24].mT.contiguous().mT), ValueError, ("multiple of 16, and this is 24",)),
         Misuse("n", scaled(a, b[:, :40].mT.contiguous().mT), ValueError, ("rows that are multiples of 16 bytes",)),
         Misuse("two of e5m2", scaled(a.to(E5), b.to(E5)), ValueError, ("one of the two must be float8_e4m3fn",)),
@@ -311,7 +311,10 @@ def device_misuses() -> list[Misuse]:
 @needs_device
 def test_messages():
     for misuse in device_misuses():
-        check(misuse)
+        try:
+            check(misuse)
+        except BaseException as error:
+            raise AssertionError(misuse.what) from error
 
 
 def test_messages_without_a_device():

@@ -19,15 +19,29 @@ class Algorithm(NamedTuple):
         The provider's name.
     knobs : tuple of (str, int or str)
         The settings in which the provider's ways differ, by name. Those whose names begin with an underscore are for
-        the provider alone.
+        the provider alone, and no part of what makes two algorithms the same.
     """
 
     provider: str
     knobs: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        settings = ", ".join(f"{name}={value}" for name, value in self.knobs if name[0] != "_")
+        settings = ", ".join(f"{name}={value}" for name, value in self._settings)
         return f"{self.provider}({settings})" if settings else self.provider
+
+    @property
+    def _settings(self) -> tuple[tuple[str, Any], ...]:
+        """The knobs that tell this algorithm from others."""
+        return tuple([knob for knob in self.knobs if not knob[0].startswith("_")])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Algorithm) and (self.provider, self._settings) == (other.provider, other._settings)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.provider, self._settings))
 
     def get(self, knob: str, default: Any = None) -> Any:
         return dict(self.knobs).get(knob, default)

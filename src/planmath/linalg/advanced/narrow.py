@@ -41,6 +41,11 @@ def check_pair(a: str, b: str) -> None:
 
 def check_layouts(a: Matrix, b: Matrix, layouts: Mapping[str, Layout]) -> None:
     """Raise where FP8 operands do not lie as their kernels read them: with k along the memory of both."""
+    if a.cols % MULTIPLE:
+        raise ValueError(
+            f"a has the shape {layouts['a'].shape} and b {layouts['b'].shape}; products of {a.dtype} need a common "
+            f"extent that is a multiple of {MULTIPLE}, and this is {a.cols}: pad with zeros"
+        )
     for name, matrix, order, mend in (
         ("a", a, "row-major", "a.contiguous()"), ("b", b.T, "column-major", "b.mT.contiguous().mT"),
     ):  # fmt: skip
@@ -55,11 +60,6 @@ def check_layouts(a: Matrix, b: Matrix, layouts: Mapping[str, Layout]) -> None:
                 f"{name} has the strides {layouts[name].strides} (in elements); products of {matrix.dtype} need rows "
                 f"or columns that are multiples of {MULTIPLE} apart: pass {mend}"
             )
-    if a.cols % MULTIPLE:
-        raise ValueError(
-            f"a has the shape {layouts['a'].shape} and b {layouts['b'].shape}; products of {a.dtype} need a common "
-            f"extent that is a multiple of {MULTIPLE}, and this is {a.cols}: pad with zeros"
-        )
 
 
 def scale_names(a: str, d: str) -> tuple[str, ...]:

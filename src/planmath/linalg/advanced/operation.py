@@ -448,7 +448,7 @@ class Matmul(Operation):
             )  # fmt: skip
             base = base._replace(cuda=choices)
         needed = base._replace(epilog=epilog).input_names
-        slots = {name: self._slots[name] for name in base.operand_names}
+        slots = {name: self._slots[name] for name in self._problem.operand_names}
         missing = [name for name in needed if given.get(name) is None]
         if missing:
             raise ValueError(

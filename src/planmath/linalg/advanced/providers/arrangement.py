@@ -246,10 +246,11 @@ class Arrangement(Places):
         if problem.c is None or problem.inplace:
             if problem.d.dtype not in NARROW:
                 return d
-            # what would be added has another dtype; with beta = 0 it is not read
+            # what would be added has another dtype than the result, so its address has to be another one; as beta is 0,
+            # nothing is read there
             inputs = dict(zip(problem.input_names, problem.inputs, strict=True))
             dtype = added_dtype(problem, inputs["bias"].dtype if "bias" in inputs else None)
-            return d._replace(region=d.region._replace(matrix=d.region.matrix._replace(dtype=dtype)))
+            return d._replace(region=Region(d.region.matrix._replace(dtype=dtype), self.first.region.slot))
         region = self.region("c", problem.c)
         region = turned(region) if self.transposed else region
         if region.matrix.conjugate or forms(region.matrix)[0].transposed or not self._fuses(region.matrix):

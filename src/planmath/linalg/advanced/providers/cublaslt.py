@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from planmath.bindings import cublasLt, runtime
+from planmath import bindings
+from planmath.bindings import runtime
 from planmath.core import devices
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
@@ -44,10 +45,10 @@ class CublasLtProvider:
     name = "cublaslt"
 
     def unavailable(self) -> str | None:
-        return cublasLt.LIBRARY.missing or devices.missing()
+        return bindings.cublasLt.LIBRARY.missing or devices.missing()
 
     def version(self) -> str:
-        return str(cublasLt.get_version())
+        return str(bindings.cublasLt.get_version())
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.execution[0] != "cuda" or problem.cuda is None:
@@ -76,7 +77,7 @@ class CublasLtProvider:
         found = description.heuristics(CANDIDATES, WORKSPACE, aligned=description.arrangement.aligned)
         if not len(found):
             raise UnavailableError(_nothing_for(problem, description.arrangement))
-        return [cublaslt_algorithm.algorithm_of(self.name, result) for result in found]
+        return list(dict.fromkeys(cublaslt_algorithm.algorithm_of(self.name, result) for result in found))
 
     def checked(self, problem: MatmulProblem, algorithm: Algorithm) -> Algorithm:
         """An algorithm that this problem's heuristics did not propose, with the temporary memory that it needs.
@@ -89,7 +90,7 @@ class CublasLtProvider:
         description = Description(problem, Arrangement(problem))
         try:
             result = description.check(cublaslt_algorithm.struct_of(algorithm))
-        except cublasLt.cuBLASLtError as error:
+        except bindings.cublasLt.cuBLASLtError as error:
             raise ValueError(f"the algorithm {algorithm} cannot compute this product: {error}") from None
         assert problem.cuda is not None
         if result["workspace_size"] > problem.cuda.memory:
@@ -171,7 +172,7 @@ class CublasLtProvider:
             for count, by in arrangement.walk.loops
         ]
         return Call(
-            cublasLt.LIBRARY.address("cublasLtMatmul"), arguments, name="cublasLtMatmul", returns_status=True,
+            bindings.cublasLt.LIBRARY.address("cublasLtMatmul"), arguments, name="cublasLtMatmul", returns_status=True,
             error=_failure, loops=loops, keep=(description, struct), unaligned=other,
             alignment=ALIGNED if other is not None else 1,
         )  # fmt: skip
@@ -190,16 +191,17 @@ class CublasLtProvider:
             transform.handle, transform.address, transform.one, step.source.slot, source, transform.zero, 0, 0,
             step.target.slot, target, arrangement.stream,
         ]  # fmt: skip
+        function = "cublasLtMatrixTransform"
+        loops = [(count, [*by, 0]) for count, by in over.loops]
         return Call(
-            cublasLt.LIBRARY.address("cublasLtMatrixTransform"), arguments, name="cublasLtMatrixTransform",
-            returns_status=True, error=cublasLt.cuBLASLtError, loops=[(count, [*by, 0]) for count, by in over.loops],
-            keep=transform,
+            bindings.cublasLt.LIBRARY.address(function), arguments, name=function, returns_status=True,
+            error=bindings.cublasLt.cuBLASLtError, loops=loops, keep=transform,
         )  # fmt: skip
 
 
-def _failure(status: int, function: str) -> cublasLt.cuBLASLtError:
-    error = cublasLt.cuBLASLtError(status, function)
-    if status == cublasLt.Status.NOT_SUPPORTED:
+def _failure(status: int, function: str) -> Exception:
+    error = bindings.cublasLt.cuBLASLtError(status, function)
+    if status == bindings.cublasLt.Status.NOT_SUPPORTED:
         error.add_note(
             f"Nothing was launched. Products of FP8 and int8 need operands, and out, at multiples of {ALIGNED} bytes "
             "in memory, as those were that the plan was made for: copy what is not."
@@ -220,7 +222,7 @@ def _nothing_for(problem: MatmulProblem, arrangement: Arrangement) -> str:
     if problem.cuda != problem.cuda._replace(implementations=ALL_IMPLEMENTATIONS, reductions=ALL_REDUCTIONS, waves=0.0):
         reasons.append("preferences restrict the choice: leave them away")
     return (
-        f"cuBLASLt {cublasLt.get_version()} has no kernel for products of {what}, on {device.name} of compute "
+        f"cuBLASLt {bindings.cublasLt.get_version()} has no kernel for products of {what}, on {device.name} of compute "
         f"capability {_dotted(device.compute_capability)}{'; ' * bool(reasons)}{'; '.join(reasons)}"
     )
 

@@ -9,39 +9,44 @@ from typing import Any
 
 import numpy as np
 
-from planmath.bindings import cublasLt
+from planmath import bindings
 from planmath.core.provider import Algorithm
 from planmath.linalg.advanced.capabilities import AlgorithmCapabilities, extents
 
-_CONFIG = cublasLt.MatmulAlgoConfigAttribute
-#: What an algorithm is made of: the library's name of each knob, and the enumeration that its values are from.
-KNOBS: dict[str, tuple[_CONFIG, type[enum.IntEnum] | None]] = {
-    "id": (_CONFIG.ID, None),
-    "tile": (_CONFIG.TILE_ID, cublasLt.MatmulTile),
-    "stages": (_CONFIG.STAGES_ID, cublasLt.MatmulStages),
-    "cluster_shape": (_CONFIG.CLUSTER_SHAPE_ID, cublasLt.ClusterShape),
-    "split_k": (_CONFIG.SPLITK_NUM, None),
-    "reduction_scheme": (_CONFIG.REDUCTION_SCHEME, None),
-    "cta_swizzling": (_CONFIG.CTA_SWIZZLING, None),
-    "custom_option": (_CONFIG.CUSTOM_OPTION, None),
-    "inner_shape": (_CONFIG.INNER_SHAPE_ID, None),
-}
-
+#: What an algorithm is made of: each knob's attribute in ``cublasLtMatmulAlgoConfigAttributes_t``, and the enumeration
+#: that its values are from.
+KNOBS: dict[str, tuple[str, str | None]] = {
+    "id": ("ID", None), "tile": ("TILE_ID", "MatmulTile"), "stages": ("STAGES_ID", "MatmulStages"),
+    "cluster_shape": ("CLUSTER_SHAPE_ID", "ClusterShape"), "split_k": ("SPLITK_NUM", None),
+    "reduction_scheme": ("REDUCTION_SCHEME", None), "cta_swizzling": ("CTA_SWIZZLING", None),
+    "custom_option": ("CUSTOM_OPTION", None), "inner_shape": ("INNER_SHAPE_ID", None),
+}  # fmt: skip
 #: Capabilities that older libraries do not know.
 _RECENT = ("pointer_array_batch_support", "floating_point_emulation_support")
 
 
+def _attribute_of(knob: str) -> tuple[int, Any, Any]:
+    """A knob's attribute, the type of its value, and the enumeration that this is from, if it is from one."""
+    attribute, names = KNOBS[knob]
+    number = bindings.cublasLt.MatmulAlgoConfigAttribute[attribute]
+    dtype = bindings.cublasLt.get_matmul_algo_config_attribute_dtype(number)
+    return number, dtype, None if names is None else getattr(bindings.cublasLt, names)
+
+
 def algorithm_of(provider: str, result: Any) -> Algorithm:
     """An algorithm that heuristics or a check returned."""
-    struct = np.array([result["algo"]], cublasLt.matmul_algo_dtype)
+    struct = np.array([result["algo"]], bindings.cublasLt.matmul_algo_dtype)
     return _described(provider, struct, int(result["workspace_size"]))
 
 
 def _described(provider: str, struct: np.ndarray, workspace: int) -> Algorithm:
     knobs: list[tuple[str, Any]] = []
-    for name, (attribute, names) in KNOBS.items():
-        memory = np.zeros(1, cublasLt.get_matmul_algo_config_attribute_dtype(attribute))
-        cublasLt.matmul_algo_config_get_attribute(struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes)
+    for name in KNOBS:
+        attribute, dtype, names = _attribute_of(name)
+        memory = np.zeros(1, dtype)
+        bindings.cublasLt.matmul_algo_config_get_attribute(
+            struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes
+        )
         value = int(memory[0])
         knobs.append((name, value if names is None else _short(names, value)))
     return Algorithm(provider, (*knobs, ("_workspace", workspace), ("_algorithm", struct.tobytes().hex())))
@@ -56,10 +61,10 @@ def struct_of(algorithm: Algorithm) -> np.ndarray:
         If they are not there.
     """
     text = algorithm.get("_algorithm", "")
-    size = cublasLt.matmul_algo_dtype.itemsize
+    size = bindings.cublasLt.matmul_algo_dtype.itemsize
     if not isinstance(text, str) or len(text) != 2 * size or not re.fullmatch("[0-9a-f]+", text):
         raise ValueError(f"the algorithm {algorithm} lacks the {size} bytes by which cuBLASLt knows it")
-    return np.frombuffer(bytes.fromhex(text), cublasLt.matmul_algo_dtype).copy()
+    return np.frombuffer(bytes.fromhex(text), bindings.cublasLt.matmul_algo_dtype).copy()
 
 
 def capabilities(algorithm: Algorithm) -> AlgorithmCapabilities:
@@ -69,18 +74,19 @@ def capabilities(algorithm: Algorithm) -> AlgorithmCapabilities:
     for field in fields(AlgorithmCapabilities):
         if field.name == "cluster_shape_ids":  # the library does not tell; it checks when the algorithm is used
             values[field.name] = tuple(
-                extents(_short(cublasLt.ClusterShape, shape)) for shape in _proper(cublasLt.ClusterShape)
+                extents(_short(bindings.cublasLt.ClusterShape, shape))
+                for shape in _proper(bindings.cublasLt.ClusterShape)
             )
             continue
-        attribute = cublasLt.MatmulAlgoCapAttribute[field.name.upper()]
-        names = {"tile_ids": cublasLt.MatmulTile, "stages_ids": cublasLt.MatmulStages}.get(field.name)
-        dtype = cublasLt.get_matmul_algo_cap_attribute_dtype(attribute)
+        attribute = bindings.cublasLt.MatmulAlgoCapAttribute[field.name.upper()]
+        names = {"tile_ids": bindings.cublasLt.MatmulTile, "stages_ids": bindings.cublasLt.MatmulStages}.get(field.name)
+        dtype = bindings.cublasLt.get_matmul_algo_cap_attribute_dtype(attribute)
         memory = np.zeros(len(names) if names else 1, dtype)
         try:
-            written = cublasLt.matmul_algo_cap_get_attribute(
+            written = bindings.cublasLt.matmul_algo_cap_get_attribute(
                 struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes
             )
-        except cublasLt.cuBLASLtError:
+        except bindings.cublasLt.cuBLASLtError:
             if field.name not in _RECENT:
                 raise
             values[field.name] = None
@@ -99,7 +105,7 @@ def configured(algorithm: Algorithm, name: str, value: Any) -> Algorithm:
         If it cannot have that value.
     """
     can = capabilities(algorithm)
-    attribute, names = KNOBS[name]
+    attribute, dtype, names = _attribute_of(name)
     possible: Any
     if names is not None:
         possible = getattr(can, f"{name}_ids")
@@ -117,14 +123,14 @@ def configured(algorithm: Algorithm, name: str, value: Any) -> Algorithm:
                 value == 0 or (can.cta_swizzling_support and value == 1), _where("0, or 1", "cta_swizzling_support")
             ),
             "custom_option": (0 <= value <= can.custom_option_max, f"0 to {can.custom_option_max}"),
-            "inner_shape": (value in _proper(cublasLt.MatmulInnerShape), "a MatmulInnerShape"),
+            "inner_shape": (value in _proper(bindings.cublasLt.MatmulInnerShape), "a MatmulInnerShape"),
         }[name]  # fmt: skip
         if not fits:
             raise ValueError(f"{name} is {value!r}; expected {expected}")
         number = int(value)
     struct = struct_of(algorithm)
-    memory = np.array([number], cublasLt.get_matmul_algo_config_attribute_dtype(attribute))
-    cublasLt.matmul_algo_config_set_attribute(struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes)
+    memory = np.array([number], dtype)
+    bindings.cublasLt.matmul_algo_config_set_attribute(struct.ctypes.data, attribute, memory.ctypes.data, memory.nbytes)
     return _described(algorithm.provider, struct, algorithm.get("_workspace"))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from planmath.bindings import cublasLt
+from planmath import bindings
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.advanced.problem import ALIGNED, Choices, MatmulProblem
 from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Copy, Walk
@@ -28,7 +27,7 @@ COPIED_AS = {
 
 @cache
 def _shared_handle(device_id: int) -> int:
-    return cublasLt.create()
+    return bindings.cublasLt.create()
 
 
 def handle_of(problem: MatmulProblem) -> int:
@@ -37,10 +36,13 @@ def handle_of(problem: MatmulProblem) -> int:
     return problem.cuda.handle or _shared_handle(problem.execution[1])
 
 
-def _set(function: Callable[..., None], dtype: Callable[[int], Any], address: int, attribute: int, value: Any) -> None:
-    """Set an attribute, through memory of the type that it has."""
-    memory = np.array([value], dtype(attribute))
-    function(address, attribute, memory.ctypes.data, memory.nbytes)
+def _set(what: str, address: int, attribute: str, value: Any) -> None:
+    """Set an attribute of a thing that the library calls `what`, through memory of the type that the value has."""
+    library = bindings.cublasLt
+    kind = "".join(word.title() for word in what.split("_"))
+    number = getattr(library, f"{kind}Attribute")[attribute]
+    memory = np.array([value], getattr(library, f"get_{what}_attribute_dtype")(number))
+    getattr(library, f"{what}_set_attribute")(address, number, memory.ctypes.data, memory.nbytes)
 
 
 def _not_aligned(status: int, name: str) -> ValueError:
@@ -55,18 +57,14 @@ class Layout:
 
     def __init__(self, dtype: str, rows: int, cols: int, leading: int, count: int, step: int):
         self.address = 0
-        self.address = cublasLt.matrix_layout_create(CUDA_TYPE[dtype], rows, cols, leading)
+        self.address = bindings.cublasLt.matrix_layout_create(CUDA_TYPE[dtype], rows, cols, leading)
         if count > 1:
-            which = cublasLt.MatrixLayoutAttribute
-            for attribute, value in ((which.BATCH_COUNT, count), (which.STRIDED_BATCH_OFFSET, step)):
-                _set(
-                    cublasLt.matrix_layout_set_attribute, cublasLt.get_matrix_layout_attribute_dtype, self.address,
-                    attribute, value,
-                )  # fmt: skip
+            _set("matrix_layout", self.address, "BATCH_COUNT", count)
+            _set("matrix_layout", self.address, "STRIDED_BATCH_OFFSET", step)
 
     def __del__(self) -> None:
         if self.address:
-            cublasLt.matrix_layout_destroy(self.address)
+            bindings.cublasLt.matrix_layout_destroy(self.address)
 
 
 class Description:
@@ -85,7 +83,7 @@ class Description:
         self.choices: Choices = problem.cuda
         self.arrangement = arrangement
         self.handle = handle_of(problem)
-        self.address = cublasLt.matmul_desc_create(self.choices.compute_type, CUDA_TYPE[self.choices.scale])
+        self.address = bindings.cublasLt.matmul_desc_create(self.choices.compute_type, CUDA_TYPE[self.choices.scale])
         for name, value in arrangement.attributes.items():
             self._set(name, value)
         for name in arrangement.pointers:
@@ -98,13 +96,10 @@ class Description:
 
     def __del__(self) -> None:
         if self.address:
-            cublasLt.matmul_desc_destroy(self.address)
+            bindings.cublasLt.matmul_desc_destroy(self.address)
 
     def _set(self, name: str, value: int) -> None:
-        _set(
-            cublasLt.matmul_desc_set_attribute, cublasLt.get_matmul_desc_attribute_dtype, self.address,
-            cublasLt.MatmulDescAttribute[name], value,
-        )  # fmt: skip
+        _set("matmul_desc", self.address, name, value)
 
     @staticmethod
     def when_unaligned(slot: Slot, call: Call) -> Call:
@@ -119,10 +114,8 @@ class Description:
         """A call that fails."""
         function = "cublasLtMatmulDescSetAttribute"
         no_attribute = -1
-        return Call(
-            cublasLt.LIBRARY.address(function), [self.address, no_attribute, 0, 0], name=function, returns_status=True,
-            keep=self,
-        )  # fmt: skip
+        address = bindings.cublasLt.LIBRARY.address(function)
+        return Call(address, [self.address, no_attribute, 0, 0], name=function, returns_status=True, keep=self)
 
     def set_pointer(self, name: str, slot: Slot, unaligned: Slot | Call | None = None) -> list[Call]:
         """Calls that leave an operand's address in the description.
@@ -136,7 +129,7 @@ class Description:
             What is done where that address is not aligned: another one is left, or a call is made in place of that.
         """
         memory = ctypes.c_void_p()
-        where, attribute = ctypes.addressof(memory), cublasLt.MatmulDescAttribute[name]
+        where, attribute = ctypes.addressof(memory), bindings.cublasLt.MatmulDescAttribute[name]
         if isinstance(unaligned, Slot):
             unaligned = Call(STORE, [where, unaligned], name="store", keep=memory)
         function = "cublasLtMatmulDescSetAttribute"
@@ -146,40 +139,35 @@ class Description:
                 alignment=1 if unaligned is None else ALIGNED,
             ),
             Call(
-                cublasLt.LIBRARY.address(function), [self.address, attribute, where, ctypes.sizeof(memory)],
-                name=function, returns_status=True, error=cublasLt.cuBLASLtError, keep=(self, memory),
+                bindings.cublasLt.LIBRARY.address(function), [self.address, attribute, where, ctypes.sizeof(memory)],
+                name=function, returns_status=True, error=bindings.cublasLt.cuBLASLtError, keep=(self, memory),
             ),
         ]  # fmt: skip
 
     def heuristics(self, count: int, workspace: int, *, aligned: bool) -> np.ndarray:
         """At most `count` algorithms for matrices that are aligned, or anywhere; the one expected to be best first."""
-        choices, which = self.choices, cublasLt.MatmulPreferenceAttribute
-        values: list[tuple[int, Any]] = [
-            (which.MAX_WORKSPACE_BYTES, min(choices.memory, workspace)),
-            (which.REDUCTION_SCHEME_MASK, choices.reductions),
-            (which.MAX_WAVES_COUNT, choices.waves),
-            (which.IMPL_MASK, choices.implementations),
-        ]
+        choices = self.choices
+        values: dict[str, Any] = {
+            "MAX_WORKSPACE_BYTES": min(choices.memory, workspace), "REDUCTION_SCHEME_MASK": choices.reductions,
+            "MAX_WAVES_COUNT": choices.waves, "IMPL_MASK": choices.implementations,
+        }  # fmt: skip
         for letter, alignment in zip("ABCD", self.arrangement.alignments(aligned=aligned), strict=True):
-            values.append((which[f"MIN_ALIGNMENT_{letter}_BYTES"], alignment))
-        preference = cublasLt.matmul_preference_create()
-        found = np.zeros(count, cublasLt.matmul_heuristic_result_dtype)
+            values[f"MIN_ALIGNMENT_{letter}_BYTES"] = alignment
+        preference = bindings.cublasLt.matmul_preference_create()
+        found = np.zeros(count, bindings.cublasLt.matmul_heuristic_result_dtype)
         try:
-            for attribute, value in values:
-                _set(
-                    cublasLt.matmul_preference_set_attribute, cublasLt.get_matmul_preference_attribute_dtype,
-                    preference, attribute, value,
-                )  # fmt: skip
-            n = cublasLt.matmul_algo_get_heuristic(
+            for attribute, value in values.items():
+                _set("matmul_preference", preference, attribute, value)
+            n = bindings.cublasLt.matmul_algo_get_heuristic(
                 self.handle, self.address, *(layout.address for layout in self.layouts), preference, count,
                 found.ctypes.data,
             )  # fmt: skip
-        except cublasLt.cuBLASLtError as error:
-            if error.status != cublasLt.Status.NOT_SUPPORTED:
+        except bindings.cublasLt.cuBLASLtError as error:
+            if error.status != bindings.cublasLt.Status.NOT_SUPPORTED:
                 raise
             n = 0
         finally:
-            cublasLt.matmul_preference_destroy(preference)
+            bindings.cublasLt.matmul_preference_destroy(preference)
         return found[:n][found["state"][:n] == 0]
 
     def check(self, algorithm: np.ndarray) -> Any:
@@ -190,19 +178,19 @@ class Description:
         cuBLASLtError
             If it cannot compute this product.
         """
-        result = np.zeros(1, cublasLt.matmul_heuristic_result_dtype)
-        cublasLt.matmul_algo_check(
+        result = np.zeros(1, bindings.cublasLt.matmul_heuristic_result_dtype)
+        bindings.cublasLt.matmul_algo_check(
             self.handle, self.address, *(layout.address for layout in self.layouts), algorithm.ctypes.data,
             result.ctypes.data,
         )  # fmt: skip
-        cublasLt.check_status(int(result["state"][0]))
+        bindings.cublasLt.check_status(int(result["state"][0]))
         result["algo"] = algorithm
         return result[0]
 
     def algorithm_ids(self, limit: int) -> tuple[int, ...]:
         """The library's numbers of at most `limit` algorithms for these dtypes."""
         ids = np.zeros(limit, np.int32)
-        n = cublasLt.matmul_algo_get_ids(
+        n = bindings.cublasLt.matmul_algo_get_ids(
             self.handle, self.choices.compute_type, CUDA_TYPE[self.choices.scale],
             *(CUDA_TYPE[factor.dtype] for factor in self.arrangement.factors), limit, ids.ctypes.data,
         )  # fmt: skip
@@ -226,11 +214,8 @@ class Transform:
         self.handle = handle_of(problem)
         self._scalars = np.array([1, 0], scale)
         self.one, self.zero = (int(scalar.ctypes.data) for scalar in (self._scalars, self._scalars[1:]))
-        self.address = cublasLt.matrix_transform_desc_create(CUDA_TYPE[scale])
-        _set(
-            cublasLt.matrix_transform_desc_set_attribute, cublasLt.get_matrix_transform_desc_attribute_dtype,
-            self.address, cublasLt.MatrixTransformDescAttribute.TRANSA, copy.operation,
-        )  # fmt: skip
+        self.address = bindings.cublasLt.matrix_transform_desc_create(CUDA_TYPE[scale])
+        _set("matrix_transform_desc", self.address, "TRANSA", copy.operation)
         self.layouts = [
             Layout(dtype, form.rows, form.cols, form.leading, walk.matrices, step)
             for form, step in zip(copy.forms, walk.steps, strict=True)
@@ -238,4 +223,4 @@ class Transform:
 
     def __del__(self) -> None:
         if self.address:
-            cublasLt.matrix_transform_desc_destroy(self.address)
+            bindings.cublasLt.matrix_transform_desc_destroy(self.address)

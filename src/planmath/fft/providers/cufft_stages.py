@@ -123,24 +123,29 @@ def divisions(problem: FFTProblem) -> Mapping[str, Sequence[Stage]]:
         best = _best(problem, way)
         if best not in found.values():
             found[way] = best
-    if any(stage.transformed[-1][1:] != (1, 1) for stage in found[TOGETHER] if stage.kind != "copy"):
+    if not _fastest(found[TOGETHER]):
         copied = _best(problem, TOGETHER, copied=True)
-        if copied not in found.values():
+        if copied and copied not in found.values():
             found[COPIED] = copied
     return dict(sorted(found.items(), key=lambda item: cost(item[1], problem)))
 
 
 def _best(problem: FFTProblem, way: str, copied: bool = False) -> list[Stage]:
-    """The stages of a way, with the copies that make it fastest; with `copied`, the operand's is one."""
+    """The stages of a way, with the copies it needs; with `copied`, those after which transformed axes are fastest."""
     possible: list[list[Stage]] = []
-    for gather, scatter in product((True,) if copied else (False, True), (False, True)):
+    for gather, scatter in product((False, True), repeat=2):
         for order in (FASTEST,) if copied else (OPERAND, RESULT, FASTEST):
             stages = _divide(problem, way, gather, scatter, order)
-            if all(_possible(stage, problem) for stage in stages):
+            if all(_possible(stage, problem) for stage in stages) and (_fastest(stages) or not copied):
                 possible.append(stages)
                 if not (gather or scatter) and all(stage.launches == 1 for stage in stages):
                     return stages
-    return min(possible, key=lambda stages: cost(stages, problem))
+    return min(possible, key=lambda stages: cost(stages, problem), default=[])
+
+
+def _fastest(stages: Sequence[Stage]) -> bool:
+    """Whether all transforms have their innermost axis without gaps in what they read and write."""
+    return all(stage.transformed[-1][1:] == (1, 1) for stage in stages if stage.kind != "copy")
 
 
 def _possible(stage: Stage, problem: FFTProblem) -> bool:

@@ -87,6 +87,7 @@ def to_package(array: np.ndarray, package: str) -> Any:
         copy = room.as_strided(array.shape, strides_of(array), start)
     runtime.device_synchronize()
     runtime.memcpy(extent(copy)[0], low, span, runtime.MemcpyKind.HOST_TO_DEVICE)
+    runtime.device_synchronize()  # a short copy returns before it has arrived, and other streams would not wait for it
     return copy
 
 

@@ -340,8 +340,12 @@ class Operation:
                 address = streams.address_of(stream, device_id)
                 stack.enter_context(self._package.on_stream(address, device_id))
             if self._queue is None:
-                self._queue = Queue(device_id, self._package, self._options.allocator)
-            yield
+                self._queue = Queue(device_id, self._package, self._options.allocator, stream)
+            self._queue.passed = stream
+            try:
+                yield
+            finally:
+                self._queue.passed = None
 
     def _adopt(self, plan: Plan, executor: Executor) -> None:
         executor.ready = True

@@ -5,7 +5,9 @@ cdef class Queue:
     cdef readonly int device_id
     cdef readonly object package, allocator
     cdef readonly word stream
-    cdef object current, held
+    cdef object current
+    cdef readonly object held
+    cdef public object passed
     cdef void *get_device
     cdef void *set_device
 

@@ -13,7 +13,7 @@ class Workspace:
     """Temporary memory on a device: when it is dropped, the stream that it came from first waits for its last use."""
 
     def __init__(self, queue, owner):
-        self.queue, self.owner, self.stream = queue, owner, queue.stream
+        self.queue, self.owner, self.stream, self.held = queue, owner, queue.stream, queue.held
 
     def __del__(self):
         if self.queue.stream != self.stream and not is_capturing(self.stream):
@@ -35,9 +35,12 @@ cdef class Queue:
         Whose current stream is used, and whose pool temporary memory comes from.
     allocator : BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync or None
         The user's, in place of the package's pool.
+    passed : object, optional
+        The stream that the user passed to the present call, which nobody else may hold any longer when the next one has
+        to wait for it.
     """
 
-    def __init__(self, int device_id, package, allocator=None):
+    def __init__(self, int device_id, package, allocator=None, passed=None):
         global GET_DEVICE, SET_DEVICE
         devices.device(device_id)  # explains why there is none
         if GET_DEVICE == 0:
@@ -47,7 +50,7 @@ cdef class Queue:
         self.current = package.current_stream(device_id)
         with devices.on(device_id):
             self.stream = self.current()
-            self.held = package.stream_object(device_id)
+            self.held = package.stream_object(device_id), passed
 
     cdef int enter(self) except -2:
         """Make the device current, note the package's stream, and return the device that was current before."""
@@ -83,7 +86,7 @@ cdef class Queue:
             event = Event()
             event.record(self.stream)
             event.delay(stream)
-        self.held = self.package.stream_object(self.device_id)
+        self.held = self.package.stream_object(self.device_id), self.passed
         self.stream = stream
 
     def allocate(self, size):

@@ -70,7 +70,9 @@ class Torch:
         return torch.cuda.current_stream(device_id)
 
     def on_stream(self, stream: int, device_id: int) -> AbstractContextManager[Any]:
-        return torch.cuda.stream(torch.cuda.ExternalStream(stream, device_id))
+        # ExternalStream(0) is not the default stream, but one of PyTorch's own
+        default = torch.cuda.default_stream(device_id)
+        return torch.cuda.stream(torch.cuda.ExternalStream(stream, device_id) if stream else default)
 
     def allocate(self, size: int, device_id: int) -> tuple[Any, int]:
         memory = torch.empty(size, dtype=torch.uint8, device=device_id)

@@ -42,8 +42,9 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
 
 
 def run_once(
-    key: Hashable | None, create: Callable[[], Any], plan: Callable[[Any], Any], reset: Callable[[Any], None]
-) -> Any:
+    key: Hashable | None, create: Callable[[], Any], plan: Callable[[Any], Any], reset: Callable[[Any], None],
+    execute: Callable[[Any], Any] | None = None,
+) -> Any:  # fmt: skip
     """The result of an operation that is executed once.
 
     Parameters
@@ -54,6 +55,8 @@ def run_once(
         Make the operation, and plan it.
     reset : callable
         Gives an idle operation of the same key the operands of this call.
+    execute : callable, optional
+        Executes it. Default: without arguments.
     """
     operation: Any = None if key is None else take(key)
     fresh = operation is None
@@ -64,7 +67,7 @@ def run_once(
             plan(operation)
         else:
             reset(operation)
-        result = operation.execute()
+        result = operation.execute() if execute is None else execute(operation)
     except BaseException:
         operation.free()
         raise

@@ -21,6 +21,7 @@ OPTIONS = {
 }
 MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
+    "planmath.core.queue": ["src/planmath/core/queue.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.advanced.kernels": ["src/planmath/linalg/advanced/kernels.pyx"],
     "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],

@@ -15,13 +15,15 @@ MODULES = ["planmath"] + [
     for module in pkgutil.walk_packages(planmath.__path__, "planmath.", onerror=lambda name: None)
     if not module.name.endswith("__main__")
 ]
-NEEDS_TORCH = "torch"
+#: Packages that are not there on every machine, and that modules of these names need.
+OPTIONAL = ("torch", "cupy")
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name, tuning_record, nothing_remembered):
-    if NEEDS_TORCH in name:
-        pytest.importorskip("torch", reason="torch is not installed")
+    for package in OPTIONAL:
+        if package in name:
+            pytest.importorskip(package, reason=f"{package} is not installed")
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
 

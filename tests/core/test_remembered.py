@@ -113,7 +113,7 @@ def test_clear_frees(planned):
 
 def test_call_within_a_call_of_the_same_kind(planned):
     """While one has the plan, the other makes its own; one of the two stays."""
-    one = operation._single("fft", "complex", OPERAND, None, -1, None, None, None, None)
+    one = operation._single("fft", "complex", OPERAND, None, -1, None, None, None, None, None)
     (key,) = remembered._idle
     taken = remembered.take(key)
     np.testing.assert_array_equal(fft(OPERAND), one)
@@ -125,7 +125,7 @@ def test_call_within_a_call_of_the_same_kind(planned):
 def test_failed_call_frees_its_plan(planned, monkeypatch):
     fft(OPERAND)
 
-    def fail(*_):
+    def fail(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(operation.FFT, "execute", fail)

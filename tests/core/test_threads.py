@@ -70,7 +70,7 @@ def test_plans_while_the_tuning_record_changes(tuning_record):
         for i, operand in enumerate(operands(number, 30)):
             if number == 0:
                 measurement = tuning.Measurement(Algorithm("pocketfft"), 1.0, None)
-                tuning.store(tuning.Entry(f"problem {i}", (measurement,), {}, tuning.today()))
+                tuning.store(tuning.Entry(f"problem {i}", (measurement,), {}, tuning.today()), tuning.machine())
             else:
                 np.testing.assert_allclose(fft(operand[:, : 20 + i]), np.fft.fftn(operand[:, : 20 + i]))
 

@@ -296,14 +296,14 @@ def test_export_and_import(pocketfft_wins, tmp_path):
 def test_imported_entries_win(tmp_path):
     def store(provider):
         measurement = tuning.Measurement(Algorithm(provider), 1.0, None)
-        tuning.store(tuning.Entry("a problem", (measurement,), {}, tuning.today()))
+        tuning.store(tuning.Entry("a problem", (measurement,), {}, tuning.today()), tuning.machine())
 
     store("first")
     planmath.tuning.export(tmp_path / "exported.json")
     store("second")
-    assert tuning.lookup("a problem", {}).best == Algorithm("second")
+    assert tuning.lookup("a problem", {}, tuning.machine()).best == Algorithm("second")
     planmath.tuning.import_(tmp_path / "exported.json")
-    assert tuning.lookup("a problem", {}).best == Algorithm("first")
+    assert tuning.lookup("a problem", {}, tuning.machine()).best == Algorithm("first")
 
 
 def test_where_the_record_is(monkeypatch, tmp_path):
@@ -325,7 +325,7 @@ def test_processes_that_write_at_once_lose_nothing(tuning_record):
         "sys.stdin.readline()\n"
         "for i in range(15):\n"
         "    measurement = tuning.Measurement(Algorithm('pocketfft'), 1.0, None)\n"
-        "    tuning.store(tuning.Entry(f'{sys.argv[1]} {i}', (measurement,), {}, tuning.today()))\n"
+        "    tuning.store(tuning.Entry(f'{sys.argv[1]} {i}', (measurement,), {}, tuning.today()), tuning.machine())\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", program, str(n)], stdin=subprocess.PIPE, env=os.environ, text=True)

@@ -69,7 +69,7 @@ def overlapping(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
 MEND = "copy {}, for example with numpy.ascontiguousarray or .contiguous"
 
 OPERANDS = [
-    Misuse("a list", lambda: matmul([[1.0]], B), TypeError, ("a is a list", "numpy.ndarray or a torch.Tensor", "numpy.asarray")),
+    Misuse("a list", lambda: matmul([[1.0]], B), TypeError, ("a is a list", "numpy.ndarray, cupy.ndarray or torch.Tensor", "numpy.asarray")),
     Misuse("nothing", lambda: matmul(A, None), TypeError, ("b is a NoneType", "numpy.ndarray")),
     Misuse("c is a number", lambda: matmul(A, B, 1.0, beta=1.0), TypeError, ("c is a float", "numpy.ndarray")),
     Misuse("a masked array", lambda: matmul(A, np.ma.masked_array(B)), TypeError, ("b is a numpy.ma.*MaskedArray", "fill the masked")),
@@ -218,7 +218,8 @@ OPTIONS = [
     Misuse("provider of another package", lambda: matmul(A, B, options={"provider": "torch"}), UnavailableError, ("torch: .*(tensors only|not imported)",)),
     Misuse("provider is no name", lambda: MatmulOptions(provider=1), TypeError, ("provider is 1", "'mkl'")),
     Misuse("unknown execution", lambda: matmul(A, B, execution="cpus"), ValueError, ("execution 'cpus' does not exist", "did you mean 'cpu'")),
-    Misuse("CUDA where there is no provider", lambda: matmul(A, B, execution="cuda"), UnavailableError, ("blas: it computes on the CPU only",)),
+    Misuse("a CPU library on CUDA", lambda: matmul(A, B, options={"provider": "blas"}, execution="cuda"),
+           UnavailableError, ("blas: it computes on the CPU only|not possible on this machine: .*driver",)),
 ]  # fmt: skip
 
 PLANNING = [

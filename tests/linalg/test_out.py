@@ -140,7 +140,7 @@ def test_new_workspace_after_it_was_released(case):
 
 
 OUT = {
-    "another dtype": lambda case, out: case.like(to_numpy(out), "complex64", column_major),
+    "another dtype": lambda case, out: case.like(np.zeros_like(to_numpy(out)), "complex64", column_major),
     "another shape": lambda case, out: out[1:],
     "other strides": lambda case, out: case.operand((13, 9), padded_rows),
     "no array": lambda case, out: [1.0],
@@ -150,8 +150,8 @@ SAYS = {
     "another dtype": (ValueError, "has the dtype complex64; expected float64.*empty_result"),
     "another shape": (ValueError, r"has the shape \(12, 9\); expected \(13, 9\).*empty_result"),
     "other strides": (ValueError, r"has the strides \(12, 1\).*; expected \(1, 13\).*copy it.*empty_result"),
-    "no array": (TypeError, "is a list; expected a numpy.ndarray or a torch.Tensor"),
-    "not given": (TypeError, "is a NoneType; expected a numpy.ndarray or a torch.Tensor"),
+    "no array": (TypeError, "is a list; expected a numpy.ndarray, cupy.ndarray or torch.Tensor"),
+    "not given": (TypeError, "is a NoneType; expected a numpy.ndarray, cupy.ndarray or torch.Tensor"),
 }
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
+from planmath.core import devices
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
+from planmath.core.streams import Event, fill
 from planmath.core.tuning import Measurement
 
 #: A candidate this many times slower than the best in a first look, which may fall on a slow moment, is measured no
@@ -40,6 +43,7 @@ def measure(
     *,
     iterations: int,
     logger: logging.Logger,
+    clock: Clock | None = None,
 ) -> list[Measurement]:
     """Measure the candidates and sort them, the best first.
 
@@ -49,18 +53,21 @@ def measure(
         What to call, and for how many seconds its library's threads keep a CPU busy afterwards.
     iterations : int
         Repetitions of those in the race; the fastest counts.
+    clock : Clock, optional
+        Default: the host's.
     """
+    clock = HostClock() if clock is None else clock
     pause = _Pause()
     counts: dict[Algorithm, int] = {}
     warm: dict[Algorithm, float] = {}
     for algorithm, run, lingers in candidates:
         pause.before(algorithm)
-        first = _time(run, 1)  # pays for pages and for threads that start
+        first = clock.time(run, 1)  # pays for pages and for threads that start
         if first > HOPELESS and first > HOPELESS_FACTOR * min(warm.values(), default=first):
             counts[algorithm], warm[algorithm] = 1, first
         else:
-            counts[algorithm] = _calls_per_repetition(run)
-            warm[algorithm] = min(_time(run, counts[algorithm]) for _ in range(3))
+            counts[algorithm] = _calls_per_repetition(clock, run)
+            warm[algorithm] = min(clock.time(run, counts[algorithm]) for _ in range(3))
         pause.after(algorithm, lingers)
         logger.info("%s: %s at first sight.", algorithm, format_seconds(warm[algorithm]))
     limit = PRUNE_FACTOR * min(warm.values())
@@ -72,21 +79,20 @@ def measure(
             run()
             start = time.perf_counter()
             for _ in range(max(1, iterations // 2)):
-                warm[algorithm] = min(warm[algorithm], _time(run, counts[algorithm]))
+                warm[algorithm] = min(warm[algorithm], clock.time(run, counts[algorithm]))
                 if time.perf_counter() - start > LONGEST:
                     break
             pause.after(algorithm, lingers)
     near = TIE * min(warm.values())
     close = [candidate for candidate in racing if warm[candidate[0]] <= near]
     if len(close) > 1:
-        flush = np.zeros(FLUSH, np.uint8)
         for algorithm, run, lingers in close:
             pause.before(algorithm)
-            cold[algorithm] = min(_time_cold(run, flush) for _ in range(3))
+            cold[algorithm] = min(clock.time_cold(run) for _ in range(3))
             pause.after(algorithm, lingers)
     elif racing:
         algorithm, run, _ = close[0]
-        cold[algorithm] = _time_cold(run, np.zeros(FLUSH, np.uint8))
+        cold[algorithm] = clock.time_cold(run)
     best_first = sorted(warm, key=lambda a: (warm[a] > near, cold.get(a, 0.0) if warm[a] <= near else warm[a]))
     return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
 
@@ -106,19 +112,68 @@ class _Pause:
         self.provider, self.until = algorithm.provider, time.perf_counter() + lingers
 
 
-def _calls_per_repetition(run: Callable[[], Any]) -> int:
-    start = time.perf_counter()
-    run()
-    return max(1, min(1000, int(SHORTEST / max(time.perf_counter() - start, 1e-9))))
+def _calls_per_repetition(clock: Clock, run: Callable[[], Any]) -> int:
+    return max(1, min(1000, int(SHORTEST / max(clock.time(run, 1), 1e-9))))
 
 
-def _time(run: Callable[[], Any], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        run()
-    return (time.perf_counter() - start) / calls
+class Clock(Protocol):
+    """What executions are timed by."""
+
+    def time(self, run: Callable[[], Any], calls: int) -> float:
+        """Seconds for each of `calls` executions that follow each other."""
+
+    def time_cold(self, run: Callable[[], Any]) -> float:
+        """Seconds for one execution after the caches were filled with other data."""
 
 
-def _time_cold(run: Callable[[], Any], flush: np.ndarray) -> float:
-    np.add(flush, 1, out=flush)
-    return _time(run, 1)
+class HostClock:
+    """The host's clock, for executions that are done when they return."""
+
+    @cached_property
+    def _flush(self) -> np.ndarray:
+        return np.zeros(FLUSH, np.uint8)
+
+    def time(self, run: Callable[[], Any], calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            run()
+        return (time.perf_counter() - start) / calls
+
+    def time_cold(self, run: Callable[[], Any]) -> float:
+        np.add(self._flush, 1, out=self._flush)
+        return self.time(run, 1)
+
+
+class DeviceClock:
+    """A CUDA device's clock, for executions that return when the work is on the stream.
+
+    Parameters
+    ----------
+    queue : core.queue.Queue
+    """
+
+    def __init__(self, queue: Any):
+        self._queue = queue
+        self._start, self._end = Event(timed=True), Event(timed=True)
+
+    @cached_property
+    def _flush(self) -> tuple[Any, int]:
+        return self._queue.allocate(2 * self._flush_size)
+
+    @property
+    def _flush_size(self) -> int:
+        return devices.device(self._queue.device_id).l2_size
+
+    def time(self, run: Callable[[], Any], calls: int) -> float:
+        return self._measure(run, calls) / calls
+
+    def time_cold(self, run: Callable[[], Any]) -> float:
+        fill(self._flush[1], 2 * self._flush_size, self._queue.stream)
+        return self._measure(run, 1)
+
+    def _measure(self, run: Callable[[], Any], calls: int) -> float:
+        self._start.record(self._queue.stream)
+        for _ in range(calls):
+            run()
+        self._end.record(self._queue.stream)
+        return self._end.seconds_since(self._start)

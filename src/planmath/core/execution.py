@@ -73,8 +73,25 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def resolve_execution(execution: Any, memory_space: str) -> Execution:
-    """The execution space that a user's argument stands for; None follows the operands' memory space."""
+def resolve_execution(execution: Any, memory_space: str, device_id: int | None = None) -> Execution:
+    """The execution space that a user's argument stands for.
+
+    Parameters
+    ----------
+    execution : object
+        What the user passed; None follows the operands' memory space.
+    memory_space : {'cpu', 'cuda'}
+        Where the operands are.
+    device_id : int, optional
+        The device that they are on, which is then the one that executes.
+    """
+    chosen = _as_execution(execution, memory_space)
+    if isinstance(chosen, ExecutionCUDA) and device_id is not None:
+        return ExecutionCUDA(device_id=device_id)
+    return chosen
+
+
+def _as_execution(execution: Any, memory_space: str) -> Execution:
     if isinstance(execution, ExecutionCPU | ExecutionCUDA):
         return execution
     parameters: dict[str, Any] = {}

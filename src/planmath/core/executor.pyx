@@ -4,10 +4,13 @@ Everything that can be known when planning is decided before an `Executor` exist
 compare an array with the layout that was planned for (`ArraySlot`), to patch addresses, and to call the library.
 """
 
+import math
+
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
+from planmath.core.queue cimport Queue
 from planmath.native.call cimport Call, pm_call, pm_run, word
 
 from planmath.core.errors import LibraryError
@@ -37,8 +40,13 @@ cdef extern from "numpy/arrayobject.h":
 cdef enum:
     MAX_DIMS = 64
     MAX_ARRAYS = 16
-    MAX_CALLS = 16
+    MAX_CALLS = 40
     INFO = 20  # logging.INFO
+    NUMPY = 0
+    TORCH = 1
+    CUPY = 2
+
+KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
 
 
 cdef class ArraySlot:
@@ -53,32 +61,36 @@ cdef class ArraySlot:
         Strides count elements.
     itemsize : int
         Bytes of an element.
-    device : object, optional
-        The device the array must be on, as the package names it; None on the CPU.
+    device_id : int, optional
+        Number of the CUDA device that the array must be on; None on the CPU.
     writeable : bool
         Whether the array will be written to.
     """
 
-    cdef readonly object package, dtype, device
+    cdef readonly object package, dtype, device_id
     cdef readonly tuple shape, strides
     cdef readonly int itemsize
     cdef readonly bint writeable
     cdef readonly object array      # as the user gave it
     cdef object held                # the same memory, with exactly the planned strides
     cdef word address
-    cdef word low, high             # bytes spanned, from the address
-    cdef bint numpy, has_conjugate
-    cdef int ndim
+    cdef readonly word low, high    # bytes spanned, from the address
+    cdef bint has_conjugate
+    cdef int ndim, kind, device
+    cdef tuple steps                # strides in bytes
+    cdef object prototype           # what new tensors on a device are made like
     cdef cnp.npy_intp dims[MAX_DIMS]
     cdef cnp.npy_intp byte_strides[MAX_DIMS]
 
-    def __init__(self, package, dtype, tuple shape, tuple strides, int itemsize, *, device=None, bint writeable=False):
+    def __init__(self, package, dtype, tuple shape, tuple strides, int itemsize, *, device_id=None, bint writeable=False):
         cdef int i
         if len(shape) > MAX_DIMS:
             raise ValueError(f"an array of {len(shape)} dimensions; at most {MAX_DIMS} are supported")
-        self.package, self.dtype, self.device = package, dtype, device
+        self.package, self.dtype, self.device_id = package, dtype, device_id
+        self.device = -1 if device_id is None else device_id
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
-        self.numpy = package.name == "numpy"
+        self.kind = KINDS[package.name]
+        self.steps = tuple([step * itemsize for step in strides])
         self.has_conjugate = "complex" in str(dtype)
         self.ndim = len(shape)
         self.high = itemsize
@@ -94,7 +106,7 @@ cdef class ArraySlot:
         """Address of the array's first element if it has exactly the planned layout, else 0."""
         cdef int i
         cdef cnp.ndarray a
-        if self.numpy:
+        if self.kind == NUMPY:
             if not PyArray_CheckExact(array):
                 return 0
             a = <cnp.ndarray>array
@@ -107,18 +119,24 @@ cdef class ArraySlot:
             if not PyArray_ISALIGNED(a) or (self.writeable and not PyArray_ISWRITEABLE(a)):
                 return 0
             return <word>cnp.PyArray_DATA(a)
-        if type(array) is not self.package.array_type or array.dtype is not self.dtype:
+        if type(array) is not self.package.array_type or array.dtype is not self.dtype or array.shape != self.shape:
             return 0
-        if array.shape != self.shape or array.stride() != self.strides:
+        if self.kind == CUPY:
+            memory = array.data
+            return memory.ptr if array.strides == self.steps and memory.device_id == self.device else 0
+        if array.stride() != self.strides:
             return 0
-        if self.device is None:
-            if not array.is_cpu:
-                return 0
-        elif array.device != self.device:
+        if not array.is_cpu if self.device < 0 else array.get_device() != self.device:
             return 0
         if (self.has_conjugate and array.is_conj()) or array.is_neg():
             return 0
         return array.data_ptr()
+
+    cdef word location(self, object array) except -1:
+        """Address of the first element of an array that `empty` made."""
+        if self.kind == NUMPY:
+            return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
+        return array.data.ptr if self.kind == CUPY else array.data_ptr()
 
     cpdef bint bind(self, object array) except -1:
         """Take the array if it has exactly the planned layout."""
@@ -142,9 +160,14 @@ cdef class ArraySlot:
 
     cpdef object empty(self):
         """A new array with the planned layout, its memory not initialized."""
-        if self.numpy:
+        if self.kind == NUMPY:
             return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
-        return self.package.empty(self.shape, self.strides, self.dtype, self.device)
+        if self.prototype is not None:
+            return self.package.empty_like(self.prototype)
+        array = self.package.empty(self.shape, self.strides, self.dtype, self.device_id)
+        if self.kind == TORCH and self.device >= 0:
+            self.prototype = self.package.prototype(array)
+        return array
 
     def snapshot(self):
         """What is bound, to be put back by `restore`."""
@@ -210,6 +233,10 @@ cdef class Executor:
         Names of the results after the first.
     workspace_size : int
         Bytes of temporary memory, allocated at the first execution and kept.
+    queue : Queue, optional
+        Where a CUDA device takes part: the programs then find its stream behind the workspace.
+    host_workspace : bool
+        Whether temporary memory is the host's all the same.
     prologue : Program, optional
         Runs before the first execution after a `watched` operand was bound, such as a conversion of an operand that
         does not change between executions.
@@ -228,52 +255,95 @@ cdef class Executor:
     cdef Program prologue
     cdef tuple watched
     cdef dict log_levels
-    cdef cnp.ndarray workspace
+    cdef readonly Queue queue
+    cdef object workspace
+    cdef word workspace_address
+    cdef bint host_workspace
     cdef int n_operands, n_results
     cdef PyObject *slots[MAX_ARRAYS]
 
     def __init__(self, tuple operands, tuple results, dict programs, *, int inplace=-1, tuple auxiliary=(),
-                 Py_ssize_t workspace_size=0, Program prologue=None, tuple watched=(), dict log_levels=None):
+                 Py_ssize_t workspace_size=0, Program prologue=None, tuple watched=(), dict log_levels=None,
+                 Queue queue=None, bint host_workspace=False):
         cdef int i
         self.operands, self.results, self.programs = operands, results, programs
         self.inplace, self.auxiliary, self.workspace_size = inplace, auxiliary, workspace_size
         self.prologue, self.watched, self.stale = prologue, watched, prologue is not None
+        self.queue, self.host_workspace = queue, queue is None or host_workspace
         self.log_levels = {INFO: False} if log_levels is None else log_levels
         self.n_operands, self.n_results = len(operands), len(results)
         if self.n_operands + self.n_results >= MAX_ARRAYS:
             raise ValueError(f"{self.n_operands} operands and {self.n_results} results; "
                              f"at most {MAX_ARRAYS - 1} arrays are supported")
+        for slot in results:
+            if slot.low != 0 or slot.high != math.prod(slot.shape) * slot.itemsize:
+                raise ValueError(f"a result of shape {slot.shape} has the strides {slot.strides}, which leave gaps")
         cdef int arrays = self.n_operands + self.n_results
         for i in range(arrays):
             self.slots[i] = <PyObject *>(operands[i] if i < self.n_operands else results[i - self.n_operands])
         for program in programs.values():
             for call in (<Program?>program).calls:
-                if call.highest_slot > arrays - (workspace_size == 0):
+                if call.highest_slot > (arrays + 1 if queue is not None else arrays - (workspace_size == 0)):
                     raise ValueError(f"{call.name} refers to array {call.highest_slot} of {arrays}")
 
-    def run(self, key, out):
+    def run(self, key, out, stream=None):
         """Run a program, or return None where something is not ordinary: then the caller finds out what it is.
 
-        Ordinary means: the operands are in place, nobody listens to the log, and `out` is None or exactly as planned.
+        Ordinary means: the operands are in place, nobody listens to the log, `out` is None or exactly as planned, and the
+        stream, where there are streams, is the package's current one.
         """
-        if not self.ready or self.log_levels.get(INFO) is not False:
+        if not self.ready or self.log_levels.get(INFO) is not False or stream is not None:
             return None
-        return self.perform(key, out, False)
+        if self.queue is None:
+            return self.perform(key, out, False, 0)
+        return self.enqueue(key, out, False)
 
     def execute(self, key, out, bint disjoint=False):
         """Run a program without looking at the log; None where `out` or the key is not as planned.
 
         `disjoint` says that `out` is known to share no element with an operand; otherwise they must not even interleave.
         """
-        return self.perform(key, out, disjoint)
+        if self.queue is None:
+            return self.perform(key, out, disjoint, 0)
+        return self.enqueue(key, out, disjoint)
 
-    cdef object perform(self, key, out, bint disjoint):
+    cdef object enqueue(self, key, out, bint disjoint):
+        """Run a program on the package's current stream."""
+        cdef int before = self.queue.enter()
+        try:
+            return self.perform(key, out, disjoint, self.queue.stream)
+        except Exception as error:
+            self.queue.explain(error)
+            raise
+        finally:
+            self.queue.leave(before)
+
+    def allocate_workspace(self):
+        """Allocate the temporary memory now, not at the first execution, which may be captured into a graph."""
+        cdef int before
+        if self.queue is None or self.workspace is not None or self.workspace_size == 0:
+            return
+        before = self.queue.enter()
+        try:
+            self.prepare_workspace()
+        finally:
+            self.queue.leave(before)
+
+    cdef int prepare_workspace(self) except -1:
+        if self.host_workspace:
+            self.workspace = allocate(self.workspace_size)
+            self.workspace_address = <word>cnp.PyArray_DATA(<cnp.ndarray>self.workspace)
+        else:
+            self.workspace, self.workspace_address = self.queue.allocate(self.workspace_size)
+        return 0
+
+    cdef object perform(self, key, out, bint disjoint, word stream):
         cdef PyObject *found = PyDict_GetItemWithError(self.programs, key)
         if found == NULL:
             PyErr_Clear()  # of a key that cannot be hashed
             return None
         cdef Program program = <Program>found
-        cdef word addresses[MAX_ARRAYS + 1]
+        cdef word addresses[MAX_ARRAYS + 2]
         cdef PyObject *held[MAX_ARRAYS]
         cdef ArraySlot slot
         cdef int i, status = 0, failed = 0
@@ -293,7 +363,7 @@ cdef class Executor:
             slot = <ArraySlot>self.slots[self.n_operands]
             if out is None:
                 first = slot.empty()
-                addresses[self.n_operands] = slot.address_of(first)
+                addresses[self.n_operands] = slot.location(first)
             else:
                 first = out
                 addresses[self.n_operands] = slot.address_of(out)
@@ -309,8 +379,9 @@ cdef class Executor:
                 first = others[0]
         if self.workspace_size:
             if self.workspace is None:
-                self.workspace = allocate(self.workspace_size)
-            addresses[self.n_operands + self.n_results] = <word>cnp.PyArray_DATA(self.workspace)
+                self.prepare_workspace()
+            addresses[self.n_operands + self.n_results] = self.workspace_address
+        addresses[self.n_operands + self.n_results + 1] = stream
         if program.function is not None:
             program.function(tuple([(<ArraySlot>self.slots[i]).held for i in range(self.n_operands)]),
                              tuple(others) if others is not None else (first,) if self.n_results else ())
@@ -338,7 +409,8 @@ cdef class Executor:
             if failed < 0:
                 return None
             if status:
-                raise LibraryError((<Call>program.calls[failed]).name, status)
+                call = <Call>program.calls[failed]
+                raise LibraryError(call.name, status) if call.error is None else call.error(status, call.name)
         if self.auxiliary and (out is None or self.inplace >= 0):
             return first, dict(zip(self.auxiliary, others if self.inplace >= 0 else others[1:]))
         return first if out is None else out
@@ -359,10 +431,14 @@ cdef class Executor:
                     return None
         for i in range(self.n_results):
             slot = <ArraySlot>self.slots[self.n_operands + i]
-            array = slot.empty() if given is None else given[i]
-            addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
-            if addresses[self.n_operands + i] == 0:
-                return None
+            if given is None:
+                array = slot.empty()
+                addresses[self.n_operands + i] = slot.location(array)
+            else:
+                array = given[i]
+                addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
+                if addresses[self.n_operands + i] == 0:
+                    return None
             if given is not None and not disjoint:
                 if self.overlaps(slot, addresses[self.n_operands + i], -1):
                     return None

@@ -8,6 +8,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+from planmath.core import devices
+
 
 class MemoryPointer:
     """Device memory that is given back when the object is freed or dropped.
@@ -76,3 +78,53 @@ class BaseCUDAMemoryManagerAsync(Protocol):
     @abstractmethod
     def memalloc_async(self, size: int, stream: Any) -> MemoryPointer:
         """Allocate `size` bytes, usable by work that is put on `stream` afterwards."""
+
+
+def check_allocator(owner: str, allocator: Any) -> None:
+    """Raise TypeError where a user's allocator has neither of the two protocols."""
+    if allocator is not None and not (hasattr(allocator, "memalloc") or hasattr(allocator, "memalloc_async")):
+        raise TypeError(
+            f"{owner}.allocator is a {type(allocator).__name__}; expected an object with memalloc(size) or "
+            "memalloc_async(size, stream), as in planmath.BaseCUDAMemoryManager"
+        )
+
+
+def allocate(size: int, package: Any, allocator: Any, device_id: int, stream: int) -> tuple[Any, int]:
+    """Temporary memory on the current device for work on a stream: what owns it, and its address.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    package : core.arrays.Package
+        Whose pool provides it where `allocator` is None.
+    allocator : BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync or None
+    device_id, stream : int
+
+    Raises
+    ------
+    OutOfDeviceMemoryError
+    ValueError
+        If a user's allocator returns what is not memory of the device.
+    """
+    if allocator is None:
+        return package.allocate(size, device_id)
+    if isinstance(allocator, type):
+        raise TypeError(f"allocator is the class {allocator.__name__}; pass an object of it")
+    if hasattr(allocator, "memalloc_async"):
+        pointer = allocator.memalloc_async(size, stream)
+    else:
+        pointer = allocator.memalloc(size)
+    address = getattr(pointer, "device_ptr", None)
+    if not isinstance(address, int):
+        raise TypeError(
+            f"the allocator returned a {type(pointer).__name__}; expected a MemoryPointer, with a device_ptr"
+        )
+    where = devices.place_of(address)
+    if where != device_id:
+        owner = "the host" if where is None else f"device {where}"
+        raise ValueError(
+            f"the allocator returned {address:#x}, which is memory of {owner}; expected {size} bytes on device "
+            f"{device_id}"
+        )
+    return pointer, address

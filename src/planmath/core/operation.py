@@ -6,16 +6,19 @@ import enum
 import logging
 import time
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from planmath.core import autotune, tuning
-from planmath.core.arrays import Layout, Package, package_of, same_strides
+from planmath.core import autotune, crossing, devices, streams, tuning
+from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of, same_strides, share_memory
 from planmath.core.errors import InvalidStateError, UnavailableError
+from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import ArraySlot, Executor
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Prepared, Provider, choose_providers
+from planmath.core.queue import Queue
 from planmath.report.tables import table
 
 
@@ -67,9 +70,9 @@ _NOTHING_TO_RUN = Executor((), (), {})
 class Operation:
     """What all stateful operations share; each one adds its signature, its problem and its providers.
 
-    A subclass fills ``_slots`` (name of each operand -> `ArraySlot`, in the order in which programs see them) and
-    ``_constants`` (arrays of the object's own, such as scale factors, which programs see after the operands), and
-    defines what the abstract methods below say.
+    A subclass fills ``_execution`` (where to compute), ``_slots`` (name of each operand -> `ArraySlot`, in the order in
+    which programs see them) and ``_constants`` (arrays of the object's own on the host, such as scale factors, which
+    programs see after the operands), and defines what the abstract methods below say.
     """
 
     noun: ClassVar[str]
@@ -80,6 +83,7 @@ class Operation:
 
     _executor: Executor
     _plan_made: Plan | None
+    _execution: Execution = ExecutionCPU()
 
     def __init__(self, options: Any):
         self._options = options
@@ -88,6 +92,7 @@ class Operation:
         self._slots: dict[str, ArraySlot] = {}
         self._constants: dict[str, ArraySlot] = {}
         self._package: Package
+        self._queue: Queue | None = None
         self._executor = _NOTHING_TO_RUN
         self._plan_made = None
         self._freed = False
@@ -144,19 +149,24 @@ class Operation:
             )
         layout = package.layout(array, name)
         for other_name, other in self._slots.items():
-            other_space = "cpu" if other.device is None else "cuda"
-            if layout.memory_space != other_space:
+            if layout.device_id != other.device_id:
                 raise ValueError(
-                    f"{name} is in the memory space {layout.memory_space!r} and {other_name} in {other_space!r}; "
-                    "move all operands to the same one"
+                    f"{name} is on {_place(layout.device_id)} and {other_name} on {_place(other.device_id)}; "
+                    "move all operands to the same place"
                 )
         self._package = package
-        self._slots[name] = self._make_slot(layout, writeable=writeable)
+        self._slots[name] = make_slot(package, layout, writeable=writeable)
         self._bind_carefully(name, array)
         return layout
 
+    @property
+    def _device_id(self) -> int | None:
+        """Number of the device that the operands are on; None for the host."""
+        return next(iter(self._slots.values())).device_id
+
     def _make_slot(self, layout: Layout, *, writeable: bool = False) -> ArraySlot:
-        return make_slot(self._package, layout, writeable=writeable)
+        """A slot for an array beside the operands, of their package and in their place."""
+        return make_slot(self._package, layout._replace(device_id=self._device_id), writeable=writeable)
 
     def _reset(self, arrays: Mapping[str, Any], call: str) -> None:
         """Replace operands; either all of them or, where one does not fit, none."""
@@ -198,12 +208,12 @@ class Operation:
         if package is not slot.package:
             raise TypeError(f"{name} is a {package.name} array; expected a {slot.package.name} one, as planned")
         layout = package.layout(array, name)
-        expected = Layout(slot.shape, slot.strides, str(slot.dtype).removeprefix("torch."), *_place(slot))
+        expected = layout_of(slot)
         for what, given, planned, mend in (
             ("dtype", layout.dtype, expected.dtype, f"convert it to {expected.dtype}"),
             ("shape", layout.shape, expected.shape, f"create a new {self.noun} for another shape"),
             ("memory space", layout.memory_space, expected.memory_space, "move it there"),
-            ("device", layout.device_id, expected.device_id, "move it there"),
+            ("device_id", layout.device_id, expected.device_id, "move it there"),
         ):
             if given != planned:
                 raise ValueError(f"{name} has the {what} {given}; expected {planned}, as planned: {mend}")
@@ -224,13 +234,15 @@ class Operation:
             self._logger.info("%s", self._describe())
             self._logger.info("%s specification took %s.", self.noun, format_seconds(time.perf_counter() - self._began))
 
-    def _make_plan(self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = ()) -> Plan:
+    def _make_plan(
+        self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = (), stream: Any = None
+    ) -> Plan:
         """Plan the problem for the operands in `slots`, and only then put plan and operands in place of the old ones.
 
         With algorithms `given`, only these are candidates.
         """
         self._require("plan")
-        with phase(self._logger, self.noun, "PLANNING"):
+        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
             providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, problem)}
             ranked, origin = self._rank(problem, providers, given)
             passed_over: list[str] = []
@@ -247,6 +259,7 @@ class Operation:
                 raise UnavailableError("no provider can solve this problem. " + "; ".join(passed_over))
             plan = Plan(problem, tuple(ranked), prepared, origin, tuple(passed_over))
             executor = self._make_executor(plan.problem, prepared, slots)
+            executor.allocate_workspace()
             self._slots = dict(slots)
             self._adopt(plan, executor)
             self._logger.info("Chosen by %s: %s.", plan.origin, plan.chosen)
@@ -266,32 +279,69 @@ class Operation:
             return list(given), "the user"
         ranked = self._preferred(problem, ranked)
         if self._options.tuning:
-            entry = tuning.lookup(self._tuning_key(problem), self._versions(providers))
+            entry = tuning.lookup(self._tuning_key(problem), self._versions(providers), self._machine())
             if entry is not None and entry.best in ranked:
                 ranked.insert(0, ranked.pop(ranked.index(entry.best)))
                 return ranked, "the tuning record"
         return ranked, "the heuristic"
 
     def _tuning_key(self, problem: Any) -> str:
+        """The problem in the tuning record, where one device is like another of its kind."""
+        if problem.execution[0] == "cuda":
+            problem = problem._replace(execution=("cuda", 0))
         return f"{self.noun} {problem}"
+
+    def _machine(self) -> str:
+        """What the tuning record calls the processor or the device that computes."""
+        if isinstance(self._execution, ExecutionCUDA):
+            return devices.device(self._execution.device_id).name
+        return tuning.machine()
 
     def _versions(self, providers: Mapping[str, Provider]) -> dict[str, str]:
         return {name: provider.version() for name, provider in providers.items()}
 
     def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Executor:
-        results = self._result_slots(problem)
-        inplace = self._inplace_operand()
+        results = tuple(self._result_slots(problem).values())
+        operands, constants = tuple(slots.values()), tuple(self._constants.values())
+        name = self._inplace_operand()
+        inplace = None if name is None else list(slots).index(name)
+        computes_on_host = not isinstance(self._execution, ExecutionCUDA)
+        if computes_on_host != (self._device_id is None):
+            prepared = crossing.across(prepared, operands, constants, results, inplace, self._queue)
+        elif self._queue is not None and self._options.blocking is True:
+            stream = len(operands) + len(constants) + len(results) + 1
+            prepared = replace(prepared, programs=crossing.synchronized(prepared.programs, stream))
         return Executor(
-            (*slots.values(), *self._constants.values()),
-            tuple(results.values()),
+            operands + constants,
+            results,
             prepared.programs,
-            inplace=-1 if inplace is None else list(slots).index(inplace),
-            auxiliary=tuple(results)[0 if inplace is not None else 1 :],
+            inplace=-1 if inplace is None else inplace,
+            auxiliary=tuple(self._result_slots(problem))[0 if inplace is not None else 1 :],
             workspace_size=prepared.workspace_size,
             prologue=prepared.prologue,
             watched=prepared.watched,
             log_levels=levels_of(self._logger),
+            queue=self._queue,
+            host_workspace=computes_on_host,
         )
+
+    @contextmanager
+    def _on_device(self, stream: Any = None) -> Iterator[None]:
+        """Let the device that takes part, if one does, be current, and a user's stream the package's current one."""
+        device_id = self._device_id
+        if device_id is None and isinstance(self._execution, ExecutionCUDA):
+            device_id = self._execution.device_id
+        if device_id is None:
+            yield
+            return
+        devices.device(device_id)
+        with devices.on(device_id), ExitStack() as stack:
+            if stream is not None:
+                address = streams.address_of(stream, device_id)
+                stack.enter_context(self._package.on_stream(address, device_id))
+            if self._queue is None:
+                self._queue = Queue(device_id, self._package, self._options.allocator)
+            yield
 
     def _adopt(self, plan: Plan, executor: Executor) -> None:
         executor.ready = True
@@ -311,26 +361,29 @@ class Operation:
         extended = Prepared({**plan.prepared.programs, key: prepared.programs[None]}, size)
         self._adopt(replace(plan, prepared=extended), self._make_executor(plan.problem, extended, self._slots))
 
-    def _execute(self, key: Hashable, out: Any) -> Any:
-        """An execution that is not ordinary: it is logged, or `out` needs a closer look, or it is an error."""
+    def _execute(self, key: Hashable, out: Any, stream: Any = None) -> Any:
+        """An execution that is not ordinary: it is logged, or out or stream needs a closer look, or it is an error."""
         self._require("execute")
         self._check_inplace_operand()
         target = None if out is None else self._check_out(out)
-        if self._logger.isEnabledFor(logging.INFO):
-            with phase(self._logger, self.noun, "EXECUTION"):
-                self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
-                result = self._executor.execute(key, target, True)
-        else:
-            result = self._executor.execute(key, target, True)
+        with self._on_device(stream):
+            result = self._execute_logged(key, target)
         if out is None:
             return result
         return out if self._inplace_operand() is None else (result[0], out[1])
+
+    def _execute_logged(self, key: Hashable, target: Any) -> Any:
+        if self._logger.isEnabledFor(logging.INFO):
+            with phase(self._logger, self.noun, "EXECUTION"):
+                self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
+                return self._executor.execute(key, target, True)
+        return self._executor.execute(key, target, True)
 
     def _check_inplace_operand(self) -> None:
         """Raise where the operand that the result replaces has elements in common with another operand."""
         if (replaced := self._inplace_operand()) is not None:
             for name, slot in self._slots.items():
-                if name != replaced and self._package.share_memory(self._slots[replaced].array, slot.array):
+                if name != replaced and share_memory(self._package, self._slots[replaced].array, slot.array):
                     raise ValueError(
                         f"{replaced} shares memory with {name}, which is read while {replaced} is replaced by the "
                         f"result; pass a copy of {name}, or leave options.inplace away"
@@ -363,7 +416,7 @@ class Operation:
         if name is None:
             main = self._check_result("out[0]", next(iter(slots.values())), main)
             for other, view in views.items():
-                if self._package.share_memory(main, view):
+                if share_memory(self._package, main, view):
                     raise ValueError(f"out[0] shares memory with out[1][{other!r}]; pass separate arrays")
         return main, views
 
@@ -373,7 +426,7 @@ class Operation:
         except ValueError as error:
             raise ValueError(f"{error}. {self.noun}.empty_result() makes an array that fits") from None
         for operand_name, operand in self._slots.items():
-            if self._package.share_memory(array, operand.array):
+            if share_memory(self._package, array, operand.array):
                 raise ValueError(
                     f"{name} shares memory with {operand_name}, which is read while {name} is written; "
                     "pass other memory, or plan with options.inplace"
@@ -384,7 +437,8 @@ class Operation:
         """An uninitialized array, or tuple of array and dictionary, that fits ``execute(out=...)``."""
         self._require("execute", "empty_result")
         assert self._plan_made is not None
-        arrays = {name: slot.empty() for name, slot in self._result_slots(self._plan_made.problem).items()}
+        with self._on_device():
+            arrays = {name: slot.empty() for name, slot in self._result_slots(self._plan_made.problem).items()}
         if not self._executor.auxiliary:
             if not arrays:
                 raise self.invalid_state("empty_result() has nothing to make: the result replaces an operand")
@@ -392,7 +446,7 @@ class Operation:
         main = next(iter(arrays.values())) if self._inplace_operand() is None else None
         return main, {name: arrays[name] for name in self._executor.auxiliary}
 
-    def _autotune(self, iterations: int, prune: int | None) -> None:
+    def _autotune(self, iterations: int, prune: int | None, stream: Any = None) -> None:
         """Measure all candidates on the present operands, adopt the best, and record what was measured."""
         self._require("autotune")
         for name, value in (("iterations", iterations), ("prune", prune)):
@@ -400,7 +454,7 @@ class Operation:
                 raise ValueError(f"{name} is {value!r}; expected a positive integer")
         plan = self._plan_made
         assert plan is not None
-        with phase(self._logger, self.noun, "AUTOTUNING"):
+        with self._on_device(stream), phase(self._logger, self.noun, "AUTOTUNING"):
             providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
             slots, out = self._scratch(plan)
             if (used := providers.get(plan.chosen.provider)) is not None:
@@ -421,16 +475,26 @@ class Operation:
                 candidates.append((algorithm, run, provider.lingers(algorithm)))
             if not candidates:
                 raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
-            measured = tuple(autotune.measure(candidates, iterations=iterations, logger=self._logger))
+            measured = tuple(
+                autotune.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
+            )
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
             new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)
             executor = self._make_executor(new.problem, new.prepared, self._slots)
+            executor.allocate_workspace()
             if self._options.tuning and self._options.provider is None and plan.origin != "the user":
                 versions = self._versions(providers)
-                tuning.store(tuning.Entry(self._tuning_key(plan.problem), measured, versions, tuning.today()))
+                entry = tuning.Entry(self._tuning_key(plan.problem), measured, versions, tuning.today())
+                tuning.store(entry, self._machine())
             self._adopt(new, executor)
             self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))
+
+    def _clock(self) -> autotune.Clock:
+        """What times an execution: the host's clock, or the device's where it returns before the work is done."""
+        if self._queue is not None and self._device_id is not None and self._options.blocking is not True:
+            return autotune.DeviceClock(self._queue)
+        return autotune.HostClock()
 
     def _scratch(self, plan: Plan) -> tuple[dict[str, ArraySlot], Any]:
         """Operands and results for measuring, so that the user's own memory is only read."""
@@ -438,11 +502,8 @@ class Operation:
         name = self._inplace_operand()
         if name is not None:
             slot = slots[name]
-            slots[name] = ArraySlot(
-                slot.package, slot.dtype, slot.shape, slot.strides, slot.itemsize, device=slot.device, writeable=True
-            )
-            layout = Layout(slot.shape, slot.strides, str(slot.dtype).removeprefix("torch."), *_place(slot))
-            slots[name].bind(scratch_like(self._package, slot.array, layout))
+            slots[name] = make_slot(slot.package, layout_of(slot), writeable=True)
+            slots[name].bind(scratch_like(self._package, slot.array, layout_of(slot)))
         if name is not None and not self._executor.results:
             return slots, None
         out = self.empty_result()
@@ -467,7 +528,7 @@ class Operation:
         with phase(self._logger, self.noun, "RESOURCE RELEASE"):
             self._freed = True
             self._executor, self._plan_made = _NOTHING_TO_RUN, None
-            self._slots, self._constants = {}, {}
+            self._slots, self._constants, self._queue = {}, {}, None
 
     def __enter__(self) -> Self:
         if self._freed:
@@ -523,24 +584,29 @@ class Operation:
 
 def make_slot(package: Package, layout: Layout, *, writeable: bool = False) -> ArraySlot:
     """A slot for arrays of the package with this layout."""
-    from planmath.core.arrays import ITEMSIZE
-
     if layout.dtype not in ITEMSIZE:
         raise ValueError(f"the dtype {layout.dtype} is not supported; choose from {', '.join(ITEMSIZE)}")
     return ArraySlot(
-        package, package.dtype(layout.dtype), layout.shape, layout.strides, ITEMSIZE[layout.dtype], writeable=writeable
-    )
+        package, package.dtype(layout.dtype), layout.shape, layout.strides, ITEMSIZE[layout.dtype],
+        device_id=layout.device_id, writeable=writeable,
+    )  # fmt: skip
+
+
+def layout_of(slot: ArraySlot) -> Layout:
+    """The layout that a slot's arrays have."""
+    space = "cpu" if slot.device_id is None else "cuda"
+    return Layout(slot.shape, slot.strides, str(slot.dtype).removeprefix("torch."), space, slot.device_id)
 
 
 def scratch_like(package: Package, array: Any, layout: Layout) -> Any:
     """Memory of its own with the array's values and layout."""
     span = 1 + sum((n - 1) * abs(step) for n, step in zip(layout.shape, layout.strides, strict=True))
     start = -sum((n - 1) * step for n, step in zip(layout.shape, layout.strides, strict=True) if step < 0)
-    memory = package.empty((span,), (1,), package.dtype(layout.dtype), None)
+    memory = package.empty((span,), (1,), package.dtype(layout.dtype), layout.device_id)
     copy = package.with_strides(memory[start:], layout)
     copy[...] = array
     return copy
 
 
-def _place(slot: ArraySlot) -> tuple[str, int | None]:
-    return ("cpu", None) if slot.device is None else ("cuda", slot.device.index)
+def _place(device_id: int | None) -> str:
+    return "the CPU" if device_id is None else f"CUDA device {device_id}"

@@ -30,9 +30,7 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
     if LOGGER.isEnabledFor(logging.INFO):
         return None
     try:
-        layouts = tuple(
-            [(type(x), x.dtype, x.shape, x.strides if type(x) is np.ndarray else x.stride()) for x in arrays]
-        )
+        layouts = tuple([_outline(x) for x in arrays])
         space = tuple(execution.items()) if isinstance(execution, dict) else execution
         key = (name, layouts, space, *rest)
         hash(key)
@@ -41,10 +39,22 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
     return key
 
 
+def _outline(array: Any) -> Hashable:
+    """What of an array a plan depends on, as cheaply as its package tells it."""
+    if type(array) is np.ndarray:
+        return np.ndarray, array.dtype, array.shape, array.strides
+    if hasattr(array, "stride"):
+        return type(array), array.dtype, array.shape, array.stride(), array.get_device()
+    return type(array), array.dtype, array.shape, array.strides, array.data.device_id
+
+
 def run_once(
-    key: Hashable | None, create: Callable[[], Any], plan: Callable[[Any], Any], reset: Callable[[Any], None],
-    execute: Callable[[Any], Any] | None = None,
-) -> Any:  # fmt: skip
+    key: Hashable | None,
+    create: Callable[[], Any],
+    plan: Callable[[Any], Any],
+    reset: Callable[[Any], None],
+    execute: Callable[[Any], Any],
+) -> Any:
     """The result of an operation that is executed once.
 
     Parameters
@@ -55,8 +65,8 @@ def run_once(
         Make the operation, and plan it.
     reset : callable
         Gives an idle operation of the same key the operands of this call.
-    execute : callable, optional
-        Executes it. Default: without arguments.
+    execute : callable
+        Executes it.
     """
     operation: Any = None if key is None else take(key)
     fresh = operation is None
@@ -67,7 +77,7 @@ def run_once(
             plan(operation)
         else:
             reset(operation)
-        result = operation.execute() if execute is None else execute(operation)
+        result = execute(operation)
     except BaseException:
         operation.free()
         raise

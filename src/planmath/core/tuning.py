@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planmath.core import remembered
+from planmath.core import devices, remembered
 from planmath.core.execution import available_cpus
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
@@ -79,20 +79,20 @@ def machine() -> str:
     return f"{model}, {available_cpus()} CPUs"
 
 
-def lookup(problem: str, versions: Mapping[str, str]) -> Entry | None:
-    """The entry for a problem on this machine, if every library it compared still has the version it had."""
-    entry = _entries_here().get(problem)
+def lookup(problem: str, versions: Mapping[str, str], where: str) -> Entry | None:
+    """The entry for a problem on a processor or device, if every library it compared still has the version it had."""
+    entry = entries(where).get(problem)
     if entry is None or any(versions.get(name) != version for name, version in entry.versions.items()):
         return None
     return entry
 
 
-def store(entry: Entry) -> None:
-    """Add or replace an entry. Where the record cannot be written, a warning says so."""
+def store(entry: Entry, where: str) -> None:
+    """Add or replace an entry for a processor or device. Where the record cannot be written, a warning says so."""
     try:
         with _locked():
             machines = _read(path())
-            machines.setdefault(machine(), {})[entry.problem] = entry
+            machines.setdefault(where, {})[entry.problem] = entry
             _write(machines, path())
     except OSError as error:
         warnings.warn(
@@ -104,24 +104,28 @@ def store(entry: Entry) -> None:
 
 
 def show() -> str:
-    """The record for this machine as a table.
+    """The record for this machine's processor and devices as tables.
 
     Examples
     --------
     >>> import planmath
     >>> print(planmath.tuning.show())  # doctest: +SKIP
     """
-    rows = []
-    for problem, entry in sorted(_entries_here().items()):
-        best = entry.measurements[0]
-        worst = max(m.warm for m in entry.measurements)
-        rows.append(
-            [problem, str(best.algorithm), format_seconds(best.warm), f"{worst / best.warm:.1f}x",
-             len(entry.measurements), entry.date]
-        )  # fmt: skip
-    if not rows:
-        return f"The tuning record {path()} has no entries for this machine ({machine()})."
-    return f"{path()}\n{machine()}\n" + table(["problem", "best", "warm", "slowest", "measured", "date"], rows)
+    tables = []
+    for where in processors():
+        rows = []
+        for problem, entry in sorted(entries(where).items()):
+            best = entry.measurements[0]
+            worst = max(m.warm for m in entry.measurements)
+            rows.append(
+                [problem, str(best.algorithm), format_seconds(best.warm), f"{worst / best.warm:.1f}x",
+                 len(entry.measurements), entry.date]
+            )  # fmt: skip
+        if rows:
+            tables.append(f"{where}\n" + table(["problem", "best", "warm", "slowest", "measured", "date"], rows))
+    if not tables:
+        return f"The tuning record {path()} has no entries for this machine ({', '.join(processors())})."
+    return "\n".join([str(path()), *tables])
 
 
 def export(file: str | os.PathLike[str]) -> None:
@@ -158,11 +162,19 @@ def clear() -> None:
     _forget()
 
 
-_loaded: tuple[Any, dict[str, Entry]] | None = None
+def processors() -> list[str]:
+    """What the record calls this machine's processor and CUDA devices."""
+    found = [machine()]
+    if devices.missing() is None:
+        found += [devices.device(number).name for number in range(devices.count())]
+    return list(dict.fromkeys(found))
 
 
-def _entries_here() -> dict[str, Entry]:
-    """This machine's entries, read again when the file has changed."""
+_loaded: tuple[Any, dict[str, dict[str, Entry]]] | None = None
+
+
+def entries(where: str) -> dict[str, Entry]:
+    """The entries of a processor or device by their problems, read again when the file has changed."""
     global _loaded
     file = path()
     try:
@@ -172,8 +184,8 @@ def _entries_here() -> dict[str, Entry]:
     stamp = (file, stat.st_mtime_ns, stat.st_size, stat.st_ino)
     loaded = _loaded  # another thread may forget it at any time
     if loaded is None or loaded[0] != stamp:
-        loaded = _loaded = (stamp, _read(file).get(machine(), {}))
-    return loaded[1]
+        loaded = _loaded = (stamp, _read(file))
+    return loaded[1].get(where, {})
 
 
 def _forget() -> None:

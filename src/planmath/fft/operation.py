@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from planmath.core import remembered
-from planmath.core.arrays import ITEMSIZE, REAL_OF, Layout, contiguous_strides, package_of
+from planmath.core.arrays import REAL_OF, Layout, contiguous_strides, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot
@@ -82,7 +82,7 @@ class FFT(Operation):
     ):
         super().__init__(as_options(FFTOptions, options))
         layout = package_of(operand, "operand").layout(operand, "operand")
-        self._execution = resolve_execution(execution, layout.memory_space)
+        self._execution = resolve_execution(execution, layout.memory_space, layout.device_id)
         self._problem = specify(layout, axes, self._options, self._execution)
         self._add_operand("operand", operand, writeable=self._options.inplace)
         self._log_specification()
@@ -110,7 +110,7 @@ class FFT(Operation):
         problem = self._problem
         if direction is not None:
             problem = problem._replace(directions=(int(self._checked_direction(direction, problem)),))
-        self._make_plan(problem, self._slots)
+        self._make_plan(problem, self._slots, stream=stream)
 
     def autotune(self, iterations: int = 10, prune: int | None = None, *, stream: Any = None) -> None:
         """Measure every way of every provider to compute the transform, and adopt the fastest.
@@ -131,7 +131,7 @@ class FFT(Operation):
         InvalidFFTState
             Before `plan`, after `release_operand` or `free`.
         """
-        self._autotune(iterations, prune)
+        self._autotune(iterations, prune, stream)
 
     def execute(
         self, direction: Any = None, stream: Any = None, release_workspace: bool = False, *, out: Any = None
@@ -162,9 +162,9 @@ class FFT(Operation):
         ValueError
             If the direction was not planned, or `out` does not fit.
         """
-        result = self._executor.run(direction, out)
+        result = self._executor.run(direction, out, stream)
         if result is None:
-            result = self._execute_carefully(direction, out)
+            result = self._execute_carefully(direction, out, stream)
         if release_workspace:
             self._executor.release_workspace()
         return result
@@ -230,7 +230,8 @@ class FFT(Operation):
         """
         reject_callbacks(prolog, epilog)
         layout = package_of(operand, "operand").layout(operand, "operand")
-        return specify(layout, axes, as_options(FFTOptions, options), resolve_execution(execution, layout.memory_space))
+        space = resolve_execution(execution, layout.memory_space, layout.device_id)
+        return specify(layout, axes, as_options(FFTOptions, options), space)
 
     @staticmethod
     def create_key_from_metadata(
@@ -294,12 +295,8 @@ class FFT(Operation):
     def _result_slots(self, problem: FFTProblem) -> dict[str, ArraySlot]:
         if problem.inplace:
             return {}
-        dtype = problem.result_dtype
-        slot = ArraySlot(
-            self._package, self._package.dtype(dtype), problem.result_shape, problem.result_strides, ITEMSIZE[dtype],
-            writeable=True,
-        )  # fmt: skip
-        return {"result": slot}
+        layout = Layout(problem.result_shape, problem.result_strides, problem.result_dtype, "", None)
+        return {"result": self._make_slot(layout, writeable=True)}
 
     def _inplace_operand(self) -> str | None:
         return "operand" if self._options.inplace else None
@@ -321,7 +318,7 @@ class FFT(Operation):
             )
         return chosen
 
-    def _execute_carefully(self, direction: Any, out: Any) -> Any:
+    def _execute_carefully(self, direction: Any, out: Any, stream: Any) -> Any:
         self._require("execute")
         if direction is not None:
             assert self._plan_made is not None
@@ -330,7 +327,7 @@ class FFT(Operation):
             if direction not in problem.directions:
                 planned = FFTDirection(problem.directions[0]).name
                 raise ValueError(f"direction is {direction.name}, but plan() was asked for {planned} only; plan again")
-        return self._execute(direction, out)
+        return self._execute(direction, out, stream)
 
 
 def fft(
@@ -373,7 +370,9 @@ def fft(
     array([ 1.+0.j,  0.-1.j, -1.+0.j,  0.+1.j])
     """
     direction = -1 if direction is None else direction
-    return _single("fft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog)
+    return _single(
+        "fft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog, stream
+    )
 
 
 def ifft(
@@ -401,7 +400,9 @@ def ifft(
     True
     """
     direction = 1 if direction is None else direction
-    return _single("ifft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog)
+    return _single(
+        "ifft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog, stream
+    )
 
 
 def rfft(
@@ -430,7 +431,7 @@ def rfft(
     >>> planmath.fft.rfft(np.array([1.0, 2, 3, 4]))
     array([10.+0.j, -2.+2.j, -2.+0.j])
     """
-    return _single("rfft", "real", operand, axes, None, options, execution, prolog, epilog)
+    return _single("rfft", "real", operand, axes, None, options, execution, prolog, epilog, stream)
 
 
 def irfft(
@@ -455,7 +456,7 @@ def irfft(
     >>> planmath.fft.irfft(planmath.fft.rfft(np.array([1.0, 2, 3, 4]))) / 4
     array([1., 2., 3., 4.])
     """
-    return _single("irfft", "complex", operand, axes, None, options, execution, prolog, epilog)
+    return _single("irfft", "complex", operand, axes, None, options, execution, prolog, epilog, stream)
 
 
 def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", handle: int | None = None) -> int:
@@ -482,7 +483,7 @@ def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", hand
 
 def _single(
     name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any, prolog: Any,
-    epilog: Any,
+    epilog: Any, stream: Any,
 ) -> Any:  # fmt: skip
     """The transform of a stateless call."""
     if prolog is not None or epilog is not None:
@@ -494,8 +495,9 @@ def _single(
     return remembered.run_once(
         key,
         lambda: _specified(name, domain, operand, axes, options, execution),
-        lambda transform: transform.plan(direction=direction),
+        lambda transform: transform.plan(direction=direction, stream=stream),
         lambda transform: transform.reset_operand(operand),
+        lambda transform: transform.execute(stream=stream),
     )
 
 

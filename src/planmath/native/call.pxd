@@ -18,10 +18,11 @@ cdef extern from "prepared.h":
     enum: PM_LOOPS
     word pm_invoke(void *function, int n, const word *words) nogil
     int pm_run(const pm_call *call, const word *addresses) nogil
+    void pm_store(word *where, word value) nogil
 
 
 cdef class Call:
     cdef pm_call native
     cdef readonly str name
-    cdef readonly object keep
+    cdef readonly object keep, error
     cdef Call unaligned

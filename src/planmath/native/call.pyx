@@ -34,6 +34,8 @@ cdef extern from "Python.h":
 
 #: How many loops can be nested around a call.
 MAX_LOOPS = PM_LOOPS
+#: Address of ``void store(word *where, word value)``, for calls that leave an operand's address where a library reads it.
+STORE = <word>&pm_store
 
 
 class Slot(NamedTuple):
@@ -64,6 +66,8 @@ cdef class Call:
         The function's name, for messages.
     returns_status : bool
         Whether the function returns 0 for success; otherwise what it returns is ignored.
+    error : callable, optional
+        Makes the exception for a failure, from the status and the function's name.
     loops : sequence of (count, steps)
         Nested repetitions, outermost first; ``steps`` has, for each `Slot` in order, the bytes it moves by.
     keep : object
@@ -74,8 +78,8 @@ cdef class Call:
         A power of two.
     """
 
-    def __init__(self, function, arguments, *, str name="", bint returns_status=False, loops=(), keep=None,
-                 Call unaligned=None, alignment=1):
+    def __init__(self, function, arguments, *, str name="", bint returns_status=False, error=None, loops=(),
+                 keep=None, Call unaligned=None, alignment=1):
         if not function:
             raise ValueError(f"{name or 'the function'} has no address")
         if len(arguments) > PM_WORDS or len(loops) > PM_LOOPS:
@@ -108,8 +112,29 @@ cdef class Call:
             call.alignment_mask = alignment - 1
             call.unaligned = &unaligned.native
         self.unaligned = unaligned
-        self.name = name
-        self.keep = keep
+        self.name, self.keep, self.error = name, keep, error
+
+    def redirected(self, places):
+        """The same call on operands that are elsewhere.
+
+        Parameters
+        ----------
+        places : dict
+            From an operand's index to the `Slot` that stands for its first element now.
+        """
+        cdef Call call = Call.__new__(Call)
+        cdef int i
+        call.native = self.native
+        for i in range(self.native.n_slots):
+            place = places.get(self.native.slot_operand[i])
+            if place is not None:
+                call.native.slot_operand[i] = place.operand
+                call.native.slot_offset[i] += place.offset
+        call.name, call.keep, call.error = self.name, self.keep, self.error
+        if self.unaligned is not None:
+            call.unaligned = self.unaligned.redirected(places)
+            call.native.unaligned = &call.unaligned.native
+        return call
 
     def __call__(self, *addresses):
         """Make the call now, on operands at these addresses; returns the status."""

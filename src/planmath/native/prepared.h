@@ -85,4 +85,7 @@ static int pm_run(const pm_call *call, const word *addresses) {
         if (d < 0) return 0;
     }
 }
+
+/* For prepared calls: leaves an operand's address where a later call reads it. */
+static void pm_store(word *where, word value) { *where = value; }
 #endif

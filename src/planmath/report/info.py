@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from planmath.bindings import blas, fftw3, mkl
-from planmath.core import tuning
+from planmath.core import devices, tuning
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
 from planmath.report.tables import table
@@ -19,8 +20,10 @@ from planmath.report.tables import table
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
 OPERATIONS = ("fft", "linalg.advanced")
 
-#: Distributions whose arrays can be operands, and those that planmath needs itself.
-PACKAGES = ("numpy", "scipy", "torch")
+#: Packages whose arrays can be operands, and those that planmath needs itself: the distributions that hold them.
+PACKAGES = {
+    "numpy": ("numpy",), "scipy": ("scipy",), "torch": ("torch",), "cupy": ("cupy", "cupy-cuda13x", "cupy-cuda12x"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class Facts:
     system: str
     machine: str
     cpus: int
+    devices: tuple[str, ...]
+    """CUDA devices, each in a line."""
+    no_device: str | None
+    """Why there is none that can be used."""
     packages: dict[str, str | None]
     libraries: tuple[LibraryFacts, ...]
     record: str
@@ -58,18 +65,20 @@ def gather() -> Facts:
     """Look for everything. Loads every library that is there, and imports PyTorch if it is installed."""
     if find_spec("torch"):
         import_module("torch")  # its kernels are there for a program that has its tensors
-    entries = tuning._entries_here()
+    entries = [entry for where in tuning.processors() for entry in tuning.entries(where).values()]
     return Facts(
         planmath=version("planmath"),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.machine()}",
         machine=tuning.machine(),
         cpus=available_cpus(),
-        packages={name: _version_of(name) for name in PACKAGES},
+        devices=tuple(str(devices.device(number)) for number in range(devices.count())),
+        no_device=devices.missing(),
+        packages={name: _version_of(*distributions) for name, distributions in PACKAGES.items()},
         libraries=tuple(libraries()),
         record=str(tuning.path()),
         record_entries=len(entries),
-        record_date=max((entry.date for entry in entries.values()), default=None),
+        record_date=max((entry.date for entry in entries), default=None),
     )
 
 
@@ -103,6 +112,7 @@ def render(facts: Facts) -> str:
     return "\n".join([
         f"planmath {facts.planmath}, {facts.python}, {facts.system}",
         facts.machine,
+        *(facts.devices or [f"no CUDA: {facts.no_device}"]),
         packages,
         "",
         table(["operation", "provider", "version", "threads", "library, or why it is missing"], rows),
@@ -117,11 +127,12 @@ def _short(version: str | None) -> str:
     return " ".join(version.split()[:2]) if version else "-"
 
 
-def _version_of(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+def _version_of(*distributions: str) -> str | None:
+    """The version of the first that is installed."""
+    for distribution in distributions:
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return None
 
 
 def _nothing() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -11,8 +12,8 @@ import numpy as np
 
 #: Bytes of an element, for every dtype an operand may have. The names are NumPy's, and PyTorch's where NumPy has none.
 ITEMSIZE = {
-    "int8": 1, "uint8": 1, "float16": 2, "bfloat16": 2, "int32": 4, "float32": 4, "float64": 8,
-    "complex32": 4, "complex64": 8, "complex128": 16,
+    "int8": 1, "uint8": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "float16": 2, "bfloat16": 2, "int32": 4,
+    "float32": 4, "float64": 8, "complex32": 4, "complex64": 8, "complex128": 16,
 }  # fmt: skip
 
 #: The real dtype of a complex one's parts, and back.
@@ -36,24 +37,39 @@ class Package(Protocol):
 
     name: str
     array_type: type
+    host: str
+    """Name of the package whose arrays take the place of its own on the CPU."""
+    out_of_memory: tuple[type[Exception], ...]
+    """What its allocations on a device raise."""
 
     def layout(self, array: Any, argument: str) -> Layout: ...
 
     def dtype(self, name: str) -> Any: ...
 
-    def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device: Any) -> Any: ...
+    def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
+        """A new array, on the current device where `device_id` is its number, its memory not initialized."""
 
     def with_strides(self, array: Any, layout: Layout) -> Any:
         """The same memory as an array with exactly the layout's strides and dtype object."""
 
-    def to_numpy(self, array: Any) -> np.ndarray:
-        """A NumPy array over the same memory (bytes for dtypes that NumPy lacks)."""
+    def address(self, array: Any) -> int:
+        """Where the first element is."""
 
     def is_writeable(self, array: Any) -> bool: ...
 
-    def share_memory(self, a: Any, b: Any) -> bool: ...
+    # Asked only where a CUDA device takes part. Streams are given by their addresses.
 
-    def copy(self, array: Any) -> Any: ...
+    def current_stream(self, device_id: int) -> Callable[[], int]:
+        """What tells the stream that the package's own work goes on, quickly."""
+
+    def stream_object(self, device_id: int) -> Any:
+        """What keeps the current stream alive."""
+
+    def on_stream(self, stream: int, device_id: int) -> AbstractContextManager[Any]:
+        """Make a stream the current one for a while."""
+
+    def allocate(self, size: int, device_id: int) -> tuple[Any, int]:
+        """Memory of the package's own pool on the current device and stream: what owns it, and its address."""
 
 
 def package_of(array: Any, argument: str) -> Package:
@@ -68,6 +84,8 @@ def package_of(array: Any, argument: str) -> Package:
         name = "numpy"
     elif isinstance(array, getattr(sys.modules.get("torch"), "Tensor", ())):  # only who imported torch has tensors
         name = "torch"
+    elif isinstance(array, getattr(sys.modules.get("cupy"), "ndarray", ())):
+        name = "cupy"
     else:
         given = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
         hint = (
@@ -75,7 +93,7 @@ def package_of(array: Any, argument: str) -> Package:
             if isinstance(array, np.ma.MaskedArray)
             else "convert it, for example with numpy.asarray"
         )
-        raise TypeError(f"{argument} is a {given}; expected a numpy.ndarray or a torch.Tensor: {hint}")
+        raise TypeError(f"{argument} is a {given}; expected a numpy.ndarray, cupy.ndarray or torch.Tensor: {hint}")
     return package_named(name)
 
 
@@ -114,3 +132,31 @@ def overlaps_itself(shape: Iterable[int], strides: Iterable[int]) -> bool:
             return True
         reach = step * (n - 1) + reach
     return False
+
+
+#: Steps after which `numpy.shares_memory` gives up.
+MOST_WORK = 100_000
+
+
+def share_memory(package: Package, a: Any, b: Any) -> bool:
+    """Whether two arrays of a package have an element in common; True where that is too hard to tell."""
+    first, second = (np.asarray(_Outline(package, array)) for array in (a, b))
+    if not np.may_share_memory(first, second):
+        return False
+    try:
+        return np.shares_memory(first, second, max_work=MOST_WORK)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+class _Outline:
+    """Where an array lies, as an array of NumPy's that nobody reads: its memory may be a device's."""
+
+    def __init__(self, package: Package, array: Any):
+        layout = package.layout(array, "the array")
+        size = ITEMSIZE[layout.dtype]
+        self.array = array
+        self.__array_interface__ = {
+            "version": 3, "typestr": f"|V{size}", "data": (package.address(array), True), "shape": layout.shape,
+            "strides": tuple(step * size for step in layout.strides),
+        }  # fmt: skip

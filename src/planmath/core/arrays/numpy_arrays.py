@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,26 +13,37 @@ import numpy as np
 from planmath.core.arrays import ITEMSIZE, Layout
 from planmath.core.errors import UnsupportedLayoutError
 
+_streams = threading.local()
+
+
+def layout_of(array: Any, argument: str, memory_space: str, device_id: int | None) -> Layout:
+    """The layout of an array of NumPy or of a package that has its dtypes and counts strides in bytes."""
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"{argument} has the byte order of another machine ({array.dtype.str!r}); "
+            f"convert it with array.astype(array.dtype.newbyteorder('='))"
+        )
+    size = max(array.itemsize, 1)  # structured dtypes without a field have elements of no bytes
+    if any(step % size for step in array.strides) or not getattr(array.flags, "aligned", True):
+        raise UnsupportedLayoutError(
+            f"{argument} has elements of {size} bytes that are not at multiples of their size in memory "
+            f"(strides of {array.strides} bytes); copy it with numpy.array(array)"
+        )
+    strides = tuple([step // size for step in array.strides])
+    return Layout(array.shape, strides, array.dtype.name, memory_space, device_id)
+
 
 class NumPy:
     name = "numpy"
     array_type = np.ndarray
-    _dtypes = {name: np.dtype(name) for name in ITEMSIZE if name not in ("bfloat16", "complex32")}  # noqa: RUF012
+    host = "numpy"
+    out_of_memory = ()
+    _dtypes = {  # noqa: RUF012
+        name: np.dtype(name) for name in ITEMSIZE if not name.startswith(("bfloat", "float8")) and name != "complex32"
+    }
 
     def layout(self, array: np.ndarray, argument: str) -> Layout:
-        if not array.dtype.isnative:
-            raise TypeError(
-                f"{argument} has the byte order of another machine ({array.dtype.str!r}); "
-                f"convert it with array.astype(array.dtype.newbyteorder('='))"
-            )
-        size = max(array.itemsize, 1)  # structured dtypes without a field have elements of no bytes
-        if not array.flags.aligned or any(step % size for step in array.strides):
-            raise UnsupportedLayoutError(
-                f"{argument} has elements of {size} bytes that are not at multiples of their size in memory "
-                f"(strides of {array.strides} bytes); copy it with numpy.array(array)"
-            )
-        strides = tuple(step // size for step in array.strides)
-        return Layout(array.shape, strides, array.dtype.name, "cpu", None)
+        return layout_of(array, argument, "cpu", None)
 
     def dtype(self, name: str) -> np.dtype:
         try:
@@ -37,7 +51,9 @@ class NumPy:
         except KeyError:
             raise TypeError(f"NumPy has no dtype {name}; use torch tensors for it") from None
 
-    def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device: Any = None) -> np.ndarray:
+    def empty(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None
+    ) -> np.ndarray:
         return self.with_strides(np.empty(math.prod(shape), dtype), Layout(shape, strides, "", "cpu", None))
 
     def with_strides(self, array: np.ndarray, layout: Layout) -> np.ndarray:
@@ -45,33 +61,34 @@ class NumPy:
         strides = tuple(step * array.itemsize for step in layout.strides)
         return np.lib.stride_tricks.as_strided(np.asarray(array).view(dtype), layout.shape, strides)
 
-    def to_numpy(self, array: np.ndarray) -> np.ndarray:
-        return array
+    def address(self, array: np.ndarray) -> int:
+        return array.ctypes.data
 
     def is_writeable(self, array: np.ndarray) -> bool:
         return array.flags.writeable
 
-    def share_memory(self, a: np.ndarray, b: np.ndarray) -> bool:
-        return share_memory(a, b)
+    # NumPy has no streams: those that work on its arrays is put on are kept here.
 
-    def copy(self, array: np.ndarray) -> np.ndarray:
-        copy = self.empty(array.shape, tuple(s // array.itemsize for s in np.empty_like(array).strides), array.dtype)
-        np.copyto(copy, array)
-        return copy
+    def current_stream(self, device_id: int) -> Callable[[], int]:
+        return lambda: getattr(_streams, "current", 0)
 
+    def stream_object(self, device_id: int) -> None:
+        return None
 
-#: Steps after which `numpy.shares_memory` gives up.
-MOST_WORK = 100_000
+    @contextmanager
+    def on_stream(self, stream: int, device_id: int) -> Iterator[None]:
+        before = getattr(_streams, "current", 0)
+        _streams.current = stream
+        try:
+            yield
+        finally:
+            _streams.current = before
 
+    def allocate(self, size: int, device_id: int) -> tuple[Any, int]:
+        from planmath.core.devices import DeviceMemory
 
-def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays have an element in common; True where that is too hard to tell."""
-    if not np.may_share_memory(a, b):
-        return False
-    try:
-        return np.shares_memory(a, b, max_work=MOST_WORK)  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:
-        return True
+        memory = DeviceMemory(size, device_id, self.current_stream(device_id)())
+        return memory, memory.address
 
 
 PACKAGE = NumPy()

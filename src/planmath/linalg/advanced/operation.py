@@ -114,7 +114,7 @@ class Matmul(Operation):
         layouts = {"a": package.layout(a, "a"), "b": package_of(b, "b").layout(b, "b")}
         if c is not None:
             layouts["c"] = package_of(c, "c").layout(c, "c")
-        self._execution = resolve_execution(execution, layouts["a"].memory_space)
+        self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         self._problem = specify(layouts, chosen, qualifiers, self._execution, package.name)
         self._squeeze = tuple(len(layouts[name].shape) == 1 for name in "ab")
         if c is not None and beta is None:
@@ -184,7 +184,7 @@ class Matmul(Operation):
         for algorithm in given:
             if not isinstance(algorithm, Algorithm):
                 raise TypeError(f"algorithms has a {type(algorithm).__name__}; expected Algorithm objects")
-        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given])
+        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given], stream)
         return self.algorithms[: limits.limit]
 
     @property
@@ -229,7 +229,7 @@ class Matmul(Operation):
         InvalidMatmulState
             Before `plan`, after `release_operands` or `free`.
         """
-        self._autotune(iterations, prune)
+        self._autotune(iterations, prune, stream)
         if release_workspace:
             self._executor.release_workspace()
 
@@ -268,9 +268,9 @@ class Matmul(Operation):
         ValueError
             If `out` does not fit, or the algorithm is not one of `algorithms`.
         """
-        result = self._executor.run(algorithm, out)
+        result = self._executor.run(algorithm, out, stream)
         if result is None:
-            result = self._execute_carefully(algorithm, out)
+            result = self._execute_carefully(algorithm, out, stream)
         if release_workspace:
             self._executor.release_workspace()
         return result
@@ -491,10 +491,10 @@ class Matmul(Operation):
             self._scalars[name][...] = number
         self._executor.invalidate()  # a packed operand is scaled already
 
-    def _execute_carefully(self, algorithm: Any, out: Any) -> Any:
+    def _execute_carefully(self, algorithm: Any, out: Any, stream: Any) -> Any:
         self._require("execute")
         if algorithm is None:
-            return self._execute(None, out)
+            return self._execute(None, out, stream)
         if not isinstance(algorithm, Algorithm):
             raise TypeError(f"algorithm is a {type(algorithm).__name__}; expected one of the object's algorithms")
         plan = self._plan_made
@@ -502,10 +502,10 @@ class Matmul(Operation):
         if algorithm._algorithm not in plan.algorithms:
             raise ValueError(f"{algorithm!r} is not one of this plan's algorithms; see the algorithms property")
         if algorithm._algorithm == plan.chosen:
-            return self._execute(None, out)
+            return self._execute(None, out, stream)
         if algorithm not in self._executor.programs:
             self._add_program(algorithm, algorithm._algorithm)
-        return self._execute(algorithm, out)
+        return self._execute(algorithm, out, stream)
 
 
 def matmul(
@@ -564,4 +564,5 @@ def matmul(
             preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
         ),
         lambda product: product.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs),
+        lambda product: product.execute(stream=stream),
     )  # fmt: skip

@@ -1,0 +1,142 @@
+"""Work in another memory space than the operands': copies of the operands go there, and the results come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+from planmath.bindings import runtime
+from planmath.core.arrays import package_named
+from planmath.core.executor import ArraySlot, Program
+from planmath.core.provider import Prepared
+from planmath.core.queue import Queue
+from planmath.native.call import Call, Slot
+
+#: Addresses in temporary memory are multiples of this many bytes, like those that `cudaMalloc` gives.
+ALIGNMENT = 256
+
+_TO_DEVICE, _TO_HOST = runtime.MemcpyKind.HOST_TO_DEVICE, runtime.MemcpyKind.DEVICE_TO_HOST
+
+
+def synchronized(programs: Mapping[Hashable, Program], stream: int) -> dict[Hashable, Program]:
+    """The programs, each followed by waiting until the device has finished.
+
+    Parameters
+    ----------
+    programs : dict
+    stream : int
+        The stream's number among a program's arrays.
+    """
+    return {key: Program([*program.calls, _wait(stream)]) for key, program in programs.items()}
+
+
+def across(
+    prepared: Prepared, operands: Sequence[ArraySlot], constants: Sequence[ArraySlot], results: Sequence[ArraySlot],
+    written: int | None, queue: Queue,
+) -> Prepared:  # fmt: skip
+    """The same work for operands that are not where it is done.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Made for operands in the other memory space.
+    operands, constants, results : sequence of ArraySlot
+        Where they are. The constants are on the host always.
+    written : int or None
+        Index of the operand that the result replaces.
+    queue : Queue
+        The device's.
+    """
+    first_result = len(operands) + len(constants)
+    crossing = dict(enumerate(operands)) | dict(enumerate(results, first_result))
+    workspace = first_result + len(results)
+    to_device = all(slot.device_id is None for slot in crossing.values())
+    out = [*range(first_result, workspace), *([] if written is None else [written])]
+    if not to_device and any(program.function for program in prepared.programs.values()):
+        if prepared.prologue is not None:
+            raise AssertionError("a program in Python with a prologue")
+        programs = {
+            key: Program(function=_around(program.function, operands, results, written, queue))
+            for key, program in prepared.programs.items()
+        }
+        return Prepared(programs, prepared.workspace_size)
+    size = prepared.workspace_size
+    copies: dict[int, Slot] = {}
+    for index, slot in crossing.items():
+        start = -(-size // ALIGNMENT) * ALIGNMENT
+        copies[index] = Slot(workspace, start - slot.low)
+        size = start + slot.high - slot.low
+
+    def copy(index: int, kind: int) -> Call:
+        slot = crossing[index]
+        here, there = Slot(index, slot.low), Slot(workspace, copies[index].offset + slot.low)
+        target, source = (there, here) if (kind == _TO_DEVICE) == to_device else (here, there)
+        return _memcpy(target, source, slot.high - slot.low, kind, Slot(workspace + 1))
+
+    inward, outward = (_TO_DEVICE, _TO_HOST) if to_device else (_TO_HOST, _TO_DEVICE)
+    wait = [_wait(workspace + 1)]
+
+    def moved(program: Program, indices: Sequence[int]) -> list[Call]:
+        arriving = [copy(index, inward) for index in indices]
+        return [*arriving, *([] if to_device else wait), *(call.redirected(copies) for call in program.calls)]
+
+    programs = {
+        key: Program(
+            [
+                *moved(program, range(len(operands))),
+                *(copy(index, outward) for index in out),
+                *(wait if to_device else []),
+            ]
+        )
+        for key, program in prepared.programs.items()
+    }
+    prologue = None if prepared.prologue is None else Program(moved(prepared.prologue, prepared.watched))
+    return Prepared(programs, size, prologue, prepared.watched)
+
+
+def _memcpy(target: Slot, source: Slot, size: int, kind: int, stream: Slot) -> Call:
+    address = runtime.LIBRARY.address("cudaMemcpyAsync")
+    return Call(
+        address, [target, source, size, kind, stream], name="cudaMemcpyAsync", returns_status=True,
+        error=runtime.CUDARuntimeError,
+    )  # fmt: skip
+
+
+def _wait(stream: int) -> Call:
+    address = runtime.LIBRARY.address("cudaStreamSynchronize")
+    return Call(
+        address, [Slot(stream)], name="cudaStreamSynchronize", returns_status=True, error=runtime.CUDARuntimeError
+    )
+
+
+def _around(
+    function: Callable[..., None], operands: Sequence[ArraySlot], results: Sequence[ArraySlot], written: int | None,
+    queue: Queue,
+) -> Callable[[tuple, tuple], None]:  # fmt: skip
+    """A program in Python for the host, on arrays of a device."""
+
+    def host_like(slot: ArraySlot) -> Any:
+        package = package_named(slot.package.host)
+        dtype = package.dtype(str(slot.dtype).removeprefix("torch."))
+        return package.empty(slot.shape, slot.strides, dtype, None)
+
+    def copy(slot: ArraySlot, here: Any, there: Any, kind: int) -> None:
+        device = slot.package.address(here) + slot.low
+        host = package_named(slot.package.host).address(there) + slot.low
+        pair = (host, device) if kind == _TO_HOST else (device, host)
+        runtime.memcpy_async(*pair, slot.high - slot.low, kind, queue.stream)
+
+    def run(given: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:
+        inputs = [host_like(slot) for slot in operands]
+        for slot, array, host in zip(operands, given, inputs, strict=False):
+            copy(slot, array, host, _TO_HOST)
+        runtime.stream_synchronize(queue.stream)
+        outputs = [host_like(slot) for slot in results]
+        function((*inputs, *given[len(operands) :]), tuple(outputs))
+        for slot, array, host in zip(results, wanted, outputs, strict=True):
+            copy(slot, array, host, _TO_DEVICE)
+        if written is not None:
+            copy(operands[written], given[written], inputs[written], _TO_DEVICE)
+        runtime.stream_synchronize(queue.stream)  # the host's copies are dropped now
+
+    return run

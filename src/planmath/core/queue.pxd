@@ -1,0 +1,13 @@
+from planmath.native.call cimport word
+
+
+cdef class Queue:
+    cdef readonly int device_id
+    cdef readonly object package, allocator
+    cdef readonly word stream
+    cdef object current, held
+    cdef void *get_device
+    cdef void *set_device
+
+    cdef int enter(self) except -2
+    cdef int leave(self, int before) except -1

@@ -1,4 +1,4 @@
-"""Tensor contractions in einsum notation: of two and three operands, planned once and executed many times."""
+"""Tensor contractions in einsum notation: of two and three operands, and of any number."""
 
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.tensor.enums import (
@@ -9,6 +9,7 @@ from planmath.tensor.enums import (
     ContractionJitMode,
     Operator,
 )
+from planmath.tensor.network import Contraction, contract
 from planmath.tensor.operation import (
     BinaryContraction,
     InvalidContractionState,
@@ -21,6 +22,7 @@ from planmath.tensor.options import ContractionOptions, ContractionPlanPreferenc
 __all__ = [
     "BinaryContraction",
     "ComputeDesc",
+    "Contraction",
     "ContractionAlgo",
     "ContractionAutotuneMode",
     "ContractionCacheMode",
@@ -33,6 +35,7 @@ __all__ = [
     "Operator",
     "TernaryContraction",
     "binary_contraction",
+    "contract",
     "tensor_qualifiers_dtype",
     "ternary_contraction",
 ]

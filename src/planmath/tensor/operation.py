@@ -20,7 +20,6 @@ from planmath.tensor.problem import (
     WORK_DTYPE,
     ContractionProblem,
     addend_name,
-    check_compute,
     check_dtypes,
     operators_of,
     specify,
@@ -48,7 +47,6 @@ class _Contraction(Operation):
             if name not in arrays:
                 raise TypeError(f"{name} is None; a {self.noun} needs all of {', '.join('abc'[: self._factors])}")
         layouts = {name: package_of(array, name).layout(array, name) for name, array in arrays.items()}
-        self._check_dtypes(layouts)
         self._addend = addend_name(self._factors) if len(arrays) > self._factors else None
         self._expr = expr
         expression = read(expr, "abc"[: self._factors], [layouts[n].shape for n in "abc"[: self._factors]])
@@ -56,27 +54,27 @@ class _Contraction(Operation):
         inplace = out is not None and out is arrays.get(self._addend or "")
         for name, array in arrays.items():
             self._add_operand(name, array, writeable=inplace and name == self._addend)
-        given = None
-        if out is not None:
+        given: Layout | None = out if isinstance(out, Layout) else None
+        if out is not None and given is None:
             package = package_of(out, "out")
             if package is not self._package:
                 raise TypeError(f"out is a {package.name} array and a a {self._package.name} one; they must be alike")
             given = package.layout(out, "out")
             if given[3:] != layouts["a"][3:]:
                 raise ValueError(f"out is in the memory space {given.memory_space!r}; expected that of a: move it there")
+        self._check_dtypes(layouts, given)
         every = [*"abc"[: self._factors], addend_name(self._factors)]
         operators = operators_of(qualifiers, every, layouts["a"].dtype)
         self._problem, self._result = specify(
             expression, layouts, given, self._options, operators, self._execution, self._package.name, inplace=inplace
         )
         self._make_scalars(self._problem)
-        self._out = self._bound_out(out) if out is not None and not inplace else None
+        self._out = None if out is None or inplace or isinstance(out, Layout) else self._bound_out(out)
         self._preference = ContractionPlanPreference(self)
         self._log_specification()
 
-    def _check_dtypes(self, layouts: Mapping[str, Layout]) -> None:
-        check_dtypes(layouts)
-        check_compute(layouts["a"].dtype, None)
+    def _check_dtypes(self, layouts: Mapping[str, Layout], out: Layout | None) -> None:
+        check_dtypes(layouts, out)
 
     def _make_scalars(self, problem: ContractionProblem) -> None:
         work = WORK_DTYPE[problem.d.dtype]

@@ -133,10 +133,14 @@ def specify(
         raise ValueError(f"{names[factors]} has the shape {addend.shape}; expected that of the result, {shape}")
     numbers = {mode: i for i, mode in enumerate(expression.extents)}
     tensors = [_without_repetition(t, tensors[:i] + tensors[i + 1 :]) for i, t in enumerate(tensors)]
-    strides = out.strides if out is not None else _result_strides(expression, tensors, addend, options.result_layout)
+    if out is None:
+        layout = "C" if options.result_layout == "auto" and addend is not None else options.result_layout
+        strides = result_strides(expression, [tensor.steps for tensor in tensors], layout)
+    else:
+        strides = out.strides
     result = Layout(shape, strides, out.dtype if out is not None else dtype, *layouts[names[0]][3:])
     if out is not None:
-        _check_out(out, shape, dtype)
+        _check_out(out, shape)
     space = execution.space
     limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
     problem = ContractionProblem(
@@ -201,16 +205,13 @@ def _renumbered(problem: ContractionProblem) -> ContractionProblem:
     )
 
 
-def _result_strides(
-    expression: Expression, tensors: Sequence[_Named], addend: Layout | None, layout: str
-) -> tuple[int, ...]:
-    """Strides of a new result."""
+def result_strides(expression: Expression, steps: Sequence[Mapping[Any, int]], layout: str) -> tuple[int, ...]:
+    """Strides of a new result of operands with these steps, for one of `options.RESULT_LAYOUTS`."""
     shape = expression.shape
-    if layout == "F":
-        return contiguous_strides(shape, tuple(reversed(range(len(shape)))))
-    if layout == "C" or (layout == "auto" and addend is not None):
-        return contiguous_strides(shape)
-    order = best_order(expression.output, [tensor.steps for tensor in tensors])
+    order = {
+        "C": lambda: list(expression.output),
+        "F": lambda: list(reversed(expression.output)),
+    }.get(layout, lambda: best_order(expression.output, steps))()
     return contiguous_strides(shape, tuple(expression.output.index(mode) for mode in order))
 
 
@@ -247,19 +248,20 @@ def check_compute(dtype: str, compute_type: int | None) -> str:
     return (possible[0] if compute_type is None else ComputeDescriptor(compute_type)).name
 
 
-def check_dtypes(layouts: Mapping[str, Layout]) -> None:
-    """Raise where the operands differ in dtype."""
+def check_dtypes(layouts: Mapping[str, Layout], out: Layout | None = None) -> None:
+    """Raise where operands, or the array for the result, differ in dtype, or have one that cannot be contracted."""
     (first, layout), *others = layouts.items()
     for name, other in others:
         if other.dtype != layout.dtype:
             raise ValueError(f"{name} has the dtype {other.dtype} and {first} {layout.dtype}; convert one of them")
+    check_compute(layout.dtype, None)
+    if out is not None and out.dtype != layout.dtype:
+        raise ValueError(f"out has the dtype {out.dtype}; expected that of the operands, {layout.dtype}")
 
 
-def _check_out(out: Layout, shape: tuple[int, ...], dtype: str) -> None:
+def _check_out(out: Layout, shape: tuple[int, ...]) -> None:
     if out.shape != shape:
         raise ValueError(f"out has the shape {out.shape}; expected that of the result, {shape}")
-    if out.dtype != dtype:
-        raise ValueError(f"out has the dtype {out.dtype}; expected that of the operands, {dtype}")
     if overlaps_itself(out.shape, out.strides):
         raise ValueError(
             f"out has the shape {out.shape} and the strides {out.strides} (in elements), so that elements share memory; "

@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BENCH_VENV := .venv-bench
 
+# On a machine with a GPU: its own Python, with the CuPy and PyTorch that are in it. Only planmath is installed there.
+CUDA_PYTHON ?= python3
+CUDA_STAMP = build/.stamp-cuda-$(notdir $(CUDA_PYTHON))
+
 # What an installation depends on: the metadata, and the sources that are compiled.
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 PIP := -m pip --quiet --quiet --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test bench lint clean test-cuda bench-cuda verify-cuda
 
 help:
 	@echo "make demo    filter a photograph, classify digits, time the ways to call planmath"
@@ -16,7 +20,9 @@ help:
 	@echo "make bench   measure planmath against other libraries (long; ARGS=--quick for two minutes)"
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make clean   remove the environments and everything that was built"
-	@echo "A Python other than python3: make PYTHON=python3.12 demo"
+	@echo "make test-cuda, bench-cuda    the same on CUDA devices, in the Python that has CuPy and PyTorch"
+	@echo "make verify-cuda              both, and what came out into docs/verification"
+	@echo "A Python other than python3: make PYTHON=python3.12 demo, make CUDA_PYTHON=python3.12 test-cuda"
 
 demo: $(VENV)/.stamp-demo
 	@$(VENV)/bin/python -m planmath demo $(ARGS)
@@ -32,11 +38,31 @@ lint: $(VENV)/.stamp-lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+test-cuda: $(CUDA_STAMP)
+	$(CUDA_PYTHON) -m pytest -m cuda -p no:benchmark $(CUDA_WORKERS) $(ARGS)
+
+bench-cuda: $(CUDA_STAMP)
+	$(CUDA_PYTHON) -m bench --cuda $(ARGS)
+
+verify-cuda: $(CUDA_STAMP)
+	$(CUDA_PYTHON) -m tools.verify_cuda $(ARGS)
+
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build dist demo-output bench/results src/planmath.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src -name '*.so' -o -name '*.pyx' | sed 's/\.pyx$$/.c/' | xargs rm -f
 	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} +
+
+# pytest-xdist where it is there; more workers than this get in each other's way on one device.
+CUDA_WORKERS = $(shell $(CUDA_PYTHON) -c 'import xdist; print("-n 8")' 2>/dev/null)
+
+$(CUDA_STAMP): $(SOURCES)
+	@$(CUDA_PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "planmath needs Python 3.11 or newer")'
+	@$(CUDA_PYTHON) -c 'import Cython, hypothesis, numpy, pytest, scipy, setuptools' || (echo "install these into the \
+	environment of $(CUDA_PYTHON), beside CuPy and PyTorch: cython hypothesis numpy pytest scipy setuptools" && false)
+	@echo "Building planmath in the environment of $(CUDA_PYTHON)"
+	@$(CUDA_PYTHON) $(PIP) --no-build-isolation --no-deps --no-index --editable .
+	@mkdir -p build && touch $@
 
 %/.stamp-python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "planmath needs Python 3.11 or newer, \

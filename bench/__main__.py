@@ -8,14 +8,21 @@ import tempfile
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from bench import fft_call, fft_sweep, imports, matmul, memory, report
+from bench import report
 from bench.comparison import Row, Settings, reason
 from bench.native import load_in_order
 from bench.verdict import Outcome
 
-RESULTS = Path(__file__).parent / "results" / "cpu.json"
+RESULTS = Path(__file__).parent / "results"
+# The modules with the rows, imported when they are asked for: those about CUDA need its bindings.
+SUITES = {
+    "cpu": ("imports", "memory", "fft_call", "matmul", "fft_sweep"),
+    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm"),
+}
 PEERS = "peers"
 FULL_ROUNDS, QUICK_ROUNDS = 6, 3
 
@@ -24,8 +31,10 @@ def main() -> None:
     arguments = parsed()
     rounds = QUICK_ROUNDS if arguments.quick else FULL_ROUNDS
     settings = Settings(rounds, quick=arguments.quick, peers_only=PEERS in arguments.only)
-    rows = selected(settings, [pattern for pattern in arguments.only if pattern != PEERS])
-    for missing in load_in_order():
+    space = "cuda" if arguments.cuda else "cpu"
+    rows = selected(space, settings, [pattern for pattern in arguments.only if pattern != PEERS])
+    device = device_facts() if arguments.cuda else {}
+    for missing in [] if arguments.cuda else load_in_order():
         print(f"not measured: {missing}")
     outcomes: list[Outcome] = []
     started = time.monotonic()
@@ -41,8 +50,10 @@ def main() -> None:
             print("interrupted: what follows is what was measured until then")
     print("\n" + report.table(outcomes))
     print("\n" + report.summary(outcomes))
-    report.save(arguments.json, outcomes, {"quick": arguments.quick, "only": arguments.only})
-    print(f"{time.monotonic() - started:.0f} s; all figures are in {arguments.json}")
+    path = arguments.json or RESULTS / f"{space}.json"
+    facts = {"commit": report.commit(), "options": {"quick": arguments.quick, "only": arguments.only}, **device}
+    report.save(path, outcomes, facts)
+    print(f"{time.monotonic() - started:.0f} s; all figures are in {path}")
 
 
 def measured(name: str, row: Row, settings: Settings) -> Outcome:
@@ -53,21 +64,31 @@ def measured(name: str, row: Row, settings: Settings) -> Outcome:
         return Outcome(name, "s", notes=[f"not measured, {reason(error)}"], unjudged=1)
 
 
+def device_facts() -> dict[str, Any]:
+    """What the rows about CUDA run on. Ends the program where there is no device."""
+    from planmath.core import devices
+
+    if reason := devices.missing():
+        raise SystemExit(reason)
+    from bench import cuda_device
+
+    return {"cuda": cuda_device.facts()}
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure planmath against its peers.")
     only = f"rows whose name begins with this pattern (fft, 'fft/*/c64'); the word {PEERS} leaves planmath out"
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=only)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, under two minutes")
-    parser.add_argument(
-        "--json", type=Path, default=RESULTS, metavar="PATH", help=f"default: bench/results/{RESULTS.name}"
-    )
+    parser.add_argument("--cuda", action="store_true", help="the rows about CUDA, which need a device")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="default: bench/results/cpu.json, or cuda.json")
     return parser.parse_args()
 
 
-def selected(settings: Settings, patterns: Sequence[str]) -> dict[str, Row]:
+def selected(space: str, settings: Settings, patterns: Sequence[str]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
-    for suite in (imports, memory, fft_call, matmul, fft_sweep):
-        rows |= suite.rows(settings)
+    for suite in SUITES[space]:
+        rows |= import_module(f"bench.{suite}").rows(settings)
     chosen = {
         name: row
         for name, row in rows.items()

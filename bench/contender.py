@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
+from sys import maxsize
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,10 +16,10 @@ PLANMATH = "planmath"
 
 LOOP = """
 def loop(number, {names}):
-    start = clock()
+    {start}
     for _ in repeat(None, number):
         {statement}
-    return clock() - start
+    {stop}
 """
 
 ONCE = """
@@ -26,6 +27,26 @@ def once({names}):
     {before}
     return {last}
 """
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """How a loop is timed, as source text before and after it.
+
+    Parameters
+    ----------
+    start, stop
+        The statements around the loop; the last one returns nanoseconds.
+    names
+        The values of the names in both, beside ``now``, which reads the host's clock.
+    most
+        How many operations may lie between start and stop.
+    """
+
+    start: str = "start = now()"
+    stop: str = "return now() - start"
+    names: Mapping[str, Any] = field(default_factory=dict)
+    most: int = maxsize
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +79,8 @@ class Contender:
         The dtype in which it accumulates, where that is less than single precision.
     plan
         What the library chose to do, in its own words.
+    clock
+        How it is timed. Default: from before the first run to after the last.
     """
 
     library: str
@@ -70,6 +93,7 @@ class Contender:
     operations: int = 1
     sums: str = ""
     plan: str = ""
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def label(self) -> str:
@@ -86,11 +110,11 @@ class Contender:
 
     def loop(self) -> Callable[[int], int]:
         """A function that runs the statement a number of times and returns the nanoseconds it took."""
-        function = self._compile(LOOP, "loop", statement=self.statement)
+        function = self._compile(LOOP, "loop", statement=self.statement, start=self.clock.start, stop=self.clock.stop)
         values = tuple(self.names.values())
         return lambda number: function(number, *values)
 
-    def value(self) -> np.ndarray:
+    def value(self) -> Any:
         """Run the statement once; what it computed, in double precision."""
         if self.into is not None:
             self.into[...] = float("nan")  # so that a result left by another contender cannot pass for this one's
@@ -101,17 +125,17 @@ class Contender:
         return in_double(result if self.into is None else self.into)
 
     def _compile(self, template: str, name: str, **parts: str) -> Any:
-        namespace: dict[str, Any] = {"clock": perf_counter_ns, "repeat": repeat}
+        namespace: dict[str, Any] = {"now": perf_counter_ns, "repeat": repeat, **self.clock.names}
         source = template.format(names=", ".join(self.names), **parts)
         exec(compile(source, f"<{self.label}>", "exec"), namespace)
         return namespace[name]
 
 
-def in_double(array: Any) -> np.ndarray:
-    """A NumPy array or torch tensor of any precision as a NumPy array in double precision."""
-    if not isinstance(array, np.ndarray):
+def in_double(array: Any) -> Any:
+    """An array of any package and precision in double precision: on the CPU a NumPy one, on a device one of its own."""
+    if not isinstance(array, np.ndarray) and type(array).__module__.startswith("torch"):
         import torch
 
-        array = array.detach().to(torch.complex128 if array.is_complex() else torch.float64).numpy()
-    double: np.ndarray = array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
-    return double
+        array = array.detach().to(torch.complex128 if array.is_complex() else torch.float64)
+        return array if array.is_cuda else array.numpy()
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)

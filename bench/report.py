@@ -6,10 +6,12 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench.comparison import CORES
 from bench.verdict import Outcome, Verdict
@@ -86,14 +88,14 @@ def quantity(value: float, unit: str) -> str:
     return f"{scaled:.{digits}f} {name}"
 
 
-def document(outcomes: Sequence[Outcome], options: dict[str, object]) -> dict[str, object]:
+def document(outcomes: Sequence[Outcome], facts: dict[str, Any]) -> dict[str, Any]:
     """Everything measured, and on what, ready for JSON."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
-        "options": options,
+        **facts,
         "rows": [asdict(outcome) for outcome in outcomes],
     }
 
@@ -119,6 +121,22 @@ def version(package: str) -> str | None:
         return None
 
 
-def save(path: Path, outcomes: Sequence[Outcome], options: dict[str, object]) -> None:
+def commit() -> str | None:
+    """The commit of this checkout, with a plus where its files were changed; or what the variable COMMIT says.
+
+    The variable is for a copy without git's folder.
+    """
+    if named := os.environ.get("COMMIT"):
+        return named
+    git = ("git", "-C", str(Path(__file__).parent))
+    try:
+        shown = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return shown.stdout.strip() + "+" * bool(changed.stdout)
+
+
+def save(path: Path, outcomes: Sequence[Outcome], facts: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(outcomes, options), indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(document(outcomes, facts), indent=1, ensure_ascii=False) + "\n")

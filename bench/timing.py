@@ -55,16 +55,17 @@ class Timing:
         """Find how many calls make a repeat, and about how long an operation takes."""
         with self.contender.within():
             self._loop(1)  # the first call of all pays for lazy initialisation
-            while (elapsed := self._loop(self.number)) < REPEAT_NS:
+            most = max(1, self.contender.clock.most // self.contender.operations)
+            while (elapsed := self._loop(self.number)) < REPEAT_NS and self.number < most:
                 enough = self.number * REPEAT_NS // max(elapsed, 1) + 1
-                self.number = max(2 * self.number, min(10 * self.number, enough))
+                self.number = min(most, max(2 * self.number, min(10 * self.number, enough)))
         self.first = self._seconds(elapsed)
         self._settle()
 
     def turn(self) -> None:
         with self.contender.within():
             elapsed = self._loop(self.number)
-            repeats = min(MOST_REPEATS, max(1, TURN_NS // elapsed))
+            repeats = min(MOST_REPEATS, max(1, TURN_NS // max(elapsed, 1)))
             self.rounds.append([self._seconds(self._loop(self.number)) for _ in range(repeats)])
         self._settle()
 

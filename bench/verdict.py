@@ -66,6 +66,18 @@ def at_most(factor: float, ours: str, of: str) -> Target:
     return judge
 
 
+def at_most_more(seconds: float, ours: str, than: str) -> Target:
+    """`ours` is to take at most so many seconds more than `than`."""
+
+    def judge(figures: Mapping[str, float], contenders: Mapping[str, Contender]) -> Verdict | None:
+        if ours not in figures or than not in figures:
+            return None
+        more = figures[ours] - figures[than]
+        return Verdict(ours, than, f"{more * 1e6:+.2f} µs", f"at most {seconds * 1e6:g} µs more", more <= seconds)
+
+    return judge
+
+
 def at_most_of_the_best(factor: float) -> Target:
     """Planmath is to take at most `factor` times what the best of the others takes.
 

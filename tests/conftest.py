@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,19 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, max_example
 #: New examples in every run, to look for trouble: pytest --hypothesis-profile=explore
 hypothesis.settings.register_profile("explore", max_examples=5000, **COMMON)
 hypothesis.settings.load_profile("repeatable")
+
+
+#: Packages and providers that only a CUDA device has, as they stand in the parameters of tests.
+CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublaslt"}
+CUDA_TESTS = ("tests/cuda/", "tests/bindings/test_on_device.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-cuda` runs: a folder, and of the other tests what has a device's parameter."""
+    for item in items:
+        words = re.split(r"[^a-z0-9]+", item.name.partition("[")[2].replace("torch-cuda", "cupy"))
+        if CUDA_PARAMETERS.intersection(words) or any(part in item.path.as_posix() for part in CUDA_TESTS):
+            item.add_marker("cuda")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ REAL = ("float16", "bfloat16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
 INTEGER = ("int8",)
 DTYPES = {"numpy": ("float16", "float32", "float64", *COMPLEX), "torch": (*REAL, *COMPLEX, *INTEGER)}
+DTYPES |= {"cupy": DTYPES["numpy"], "torch-cuda": DTYPES["torch"]}
 
 #: The result's dtype where it is not the operands'.
 RESULT = {"int8": "int32"}

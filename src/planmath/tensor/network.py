@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from planmath.core import remembered
+from planmath.core import devices, remembered
 from planmath.core.arrays import ITEMSIZE, Layout, Package, contiguous_strides, package_of
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot, Executor, Program
@@ -18,12 +18,13 @@ from planmath.report.tables import table
 from planmath.tensor import path as paths
 from planmath.tensor.expression import Expression, read
 from planmath.tensor.operation import BinaryContraction, InvalidContractionState
-from planmath.tensor.options import ContractionOptions, bytes_of_limit, host_memory
+from planmath.tensor.options import ContractionOptions, bytes_of_limit, memory_of
 from planmath.tensor.problem import (
     WORK_DTYPE,
     ContractionProblem,
     check_compute,
     check_dtypes,
+    place_of,
     result_strides,
     specify,
 )
@@ -90,26 +91,28 @@ class _Network:
         self.adds = any(mode not in path.expression.output for mode in path.parts)
         places, elements = path.places()
         work = WORK_DTYPE[problem.result.dtype]
-        workspace = package.empty((max(elements, 1),), (1,), package.dtype(work), None)
+        workspace = self._empty((max(elements, 1),), (1,), work)
         self.workspace_size = elements * ITEMSIZE[work]
         layouts = tensor_layouts(path, problem)
         self.between = [
             package.with_strides(workspace[place:], layouts[self.count + i]) for i, place in enumerate(places)
         ]
         self.steps: list[_Step] = []
-        limited = replace(options, memory_limit=problem.memory_limit - self.workspace_size, result_layout="auto")
+        limited = replace(
+            options, memory_limit=problem.memory_limit - self.workspace_size, result_layout="auto", blocking="auto"
+        )
         first = next(path.positions())
         for i, step in enumerate(path.steps):
             a, b = (self._tensor(factor, first) for factor in step.factors)
             last = i == len(path.steps) - 1
             target = layouts[-1] if last else self.between[i]
             if last and self.adds:
-                slot = problem.result
-                target = self._part(package.empty(slot.shape, slot.strides, package.dtype(slot.dtype), None), first)
+                target = self._part(self._empty(*problem.result[:3]), first)
             self.steps.append(
                 _Step(
                     [*step.modes_of_factors(path.expression), step.result], a, b, c=target if last and self.adds else None,
-                    out=target, options=limited, execution=execution,
+                    out=target, options=replace(limited, blocking=options.blocking) if last else limited,
+                    execution=execution,
                 )
             )  # fmt: skip
             self.steps[-1].plan()
@@ -152,10 +155,8 @@ class _Network:
         """Tune each step, on what it worked on last."""
         for step in self.steps:
             if step is self.steps[-1] and self.adds:
-                slot = self.problem.result
-                scratch = self.package.empty(slot.shape, slot.strides, self.package.dtype(slot.dtype), None)
                 first = next(self.path.positions())
-                self._bind(len(self.steps) - 1, first, self._part(scratch, first))
+                self._bind(len(self.steps) - 1, first, self._part(self._empty(*self.problem.result[:3]), first))
             step.autotune(iterations)
         self._let_go_of_result()
 
@@ -201,6 +202,10 @@ class _Network:
         return "\n".join(lines)
 
     # Details.
+
+    def _empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Any:
+        """A new array where the operands are."""
+        return self.package.empty(shape, strides, self.package.dtype(dtype), self.problem.result.device_id)
 
     def _tensor(self, index: int, position: Mapping[Hashable, int]) -> Any:
         """An operand or an intermediate result, in one slice."""
@@ -254,7 +259,7 @@ class Contraction(Operation):
     ----------
     expr : str, or sequence of sequences of hashable
         As for `BinaryContraction`, with a term for each operand.
-    *operands : numpy.ndarray or torch.Tensor
+    *operands : numpy.ndarray, cupy.ndarray or torch.Tensor
         At least one, of the dtypes and strides that `BinaryContraction` takes.
     optimize : str or sequence of tuple of int
         The order: the name of one of opt_einsum's optimizers, or a path as `opt_einsum.contract_path` returns it.
@@ -310,23 +315,24 @@ class Contraction(Operation):
         check_compute(first.dtype, self._options.compute_type)
         expression = read(expr, names, [layout.shape for layout in layouts.values()])
         self._expr = expr
-        self._execution = resolve_execution(execution, first.memory_space)
+        self._execution = resolve_execution(execution, first.memory_space, first.device_id)
         for name, array in zip(names, operands, strict=True):
             self._add_operand(name, array)
         self._optimize = optimize
         self._extra: list[Any] = []
         if len(operands) == 1:  # a product with the number 1
-            one = self._package.empty((), (), self._package.dtype(first.dtype), None)
-            one[...] = 1
+            with devices.on(first.device_id):
+                one = self._package.empty((), (), self._package.dtype(first.dtype), first.device_id)
+                one[...] = 1
             self._extra = [one]
             layouts["1"] = first._replace(shape=(), strides=())
             expression = expression._replace(inputs=(*expression.inputs, ()))
-        limit = bytes_of_limit(self._options.memory_limit, host_memory())
+        limit = bytes_of_limit(self._options.memory_limit, memory_of(self._execution))
         steps = [steps_of(of, modes) for of, modes in zip(layouts.values(), expression.inputs, strict=True)]
         wanted = self._options.result_layout
         layout = "C" if wanted == "auto" and len(steps) > 2 else wanted
         result = Layout(expression.shape, result_strides(expression, steps, layout), *first[2:])
-        space = (self._execution.space, getattr(self._execution, "threads", 0))
+        space = place_of(self._execution)
         self._problem = NetworkProblem(expression, tuple(layouts.values()), result, space, self._package.name, limit)
         self._network: _Network | None = None
         self._log_specification()
@@ -348,16 +354,16 @@ class Contraction(Operation):
             stays then.
         """
         self._require("plan")
-        with phase(self._logger, self.noun, "PLANNING"):
+        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
             path = self._path()
             network = _Network(path, self._problem, self._package, self._arrays(), self._options, self._execution)
             program = Program(function=network)
             knobs = (("steps", len(network.steps)), ("slices", path.slices))
             executor = Executor(
                 (), (self._make_slot(self._problem.result, writeable=True),), {None: program},
-                log_levels=levels_of(self._logger),
+                log_levels=levels_of(self._logger), queue=self._queue,
             )  # fmt: skip
-            plan = Plan(self._problem, (Algorithm("gemm", knobs),), Prepared({None: program}), "opt_einsum")
+            plan = Plan(self._problem, (Algorithm(network.steps[-1].algorithm.provider, knobs),), Prepared({None: program}), "opt_einsum")
             old, self._network = self._network, network
             self._adopt(plan, executor)
             if old is not None:
@@ -376,8 +382,9 @@ class Contraction(Operation):
         """
         self._require("autotune")
         assert self._network is not None
-        self.execute()  # every step has operands then
-        self._network.autotune(iterations)
+        self.execute(stream=stream)  # every step has operands then
+        with self._on_device(stream):
+            self._network.autotune(iterations)
 
     def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
         """Compute the contraction.
@@ -402,9 +409,9 @@ class Contraction(Operation):
         ValueError
             If `out` does not fit.
         """
-        result = self._executor.run(None, None) if out is None else None
+        result = self._executor.run(None, None, stream) if out is None else None
         if result is None:
-            result = self._execute(None, out)
+            result = self._execute(None, out, stream)
         if release_workspace and self._network is not None:
             self._network.release_workspace()
         return result

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from planmath.core import remembered
-from planmath.core.arrays import ITEMSIZE, Layout, package_named, package_of
+from planmath.core.arrays import ITEMSIZE, Layout, package_named, package_of, share_memory
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot
@@ -50,7 +50,7 @@ class _Contraction(Operation):
         self._addend = addend_name(self._factors) if len(arrays) > self._factors else None
         self._expr = expr
         expression = read(expr, "abc"[: self._factors], [layouts[n].shape for n in "abc"[: self._factors]])
-        self._execution = resolve_execution(execution, layouts["a"].memory_space)
+        self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         inplace = out is not None and out is arrays.get(self._addend or "")
         for name, array in arrays.items():
             self._add_operand(name, array, writeable=inplace and name == self._addend)
@@ -109,7 +109,8 @@ class _Contraction(Operation):
             An earlier plan stays then.
         """
         self._require("plan")
-        self._make_plan(self._problem._replace(preference=self._preference.chosen(self._execution.space)), self._slots)
+        problem = self._problem._replace(preference=self._preference.chosen(self._execution.space))
+        self._make_plan(problem, self._slots, stream=stream)
 
     def autotune(self, iterations: int = 10, prune: int | None = None, *, stream: Any = None) -> None:
         """Measure every way of every provider to compute the contraction, and adopt the fastest.
@@ -130,7 +131,7 @@ class _Contraction(Operation):
         InvalidContractionState
             Before `plan`, after `release_operands` or `free`.
         """
-        self._autotune(iterations, prune)
+        self._autotune(iterations, prune, stream)
 
     def execute(
         self, *, alpha: complex = 1.0, beta: complex | None = None, release_workspace: bool = False, stream: Any = None,
@@ -166,9 +167,9 @@ class _Contraction(Operation):
         if alpha is not self._alpha or beta is not self._beta or (beta is None and self._addend is not None):
             self._set_scalars(alpha, beta)
         target = self._out if out is None else out
-        result = self._executor.run(None, target)
+        result = self._executor.run(None, target, stream)
         if result is None:
-            result = self._execute(None, target)
+            result = self._execute(None, target, stream)
         if release_workspace:
             self._executor.release_workspace()
         return result
@@ -193,6 +194,9 @@ class _Contraction(Operation):
 
     def _inplace_operand(self) -> str | None:
         return self._addend if self._problem.inplace else None
+
+    def _tuning_key(self, problem: ContractionProblem) -> str:
+        return super()._tuning_key(problem._replace(handle=0))  # an address, which is another in each process
 
     def _describe(self) -> str:
         shapes = ", ".join(str(slot.shape) for name, slot in self._slots.items() if name != self._addend)
@@ -232,7 +236,7 @@ class _Contraction(Operation):
         slot = make_slot(self._package, self._result, writeable=True)
         view = self._view_for("out", slot, out)
         for name, operand in self._slots.items():
-            if operand.array is not None and self._package.share_memory(view, operand.array):
+            if operand.array is not None and share_memory(self._package, view, operand.array):
                 raise ValueError(
                     f"out shares memory with {name}, which is read while out is written; pass other memory"
                     + (f", or {name} itself, to be replaced" if name == self._addend else "")
@@ -286,7 +290,7 @@ class BinaryContraction(_Contraction):
         Which modes are multiplied and summed, in einsum notation: ``'ijk,jkl->il'``, or without the result, whose modes
         are then those that occur once, sorted; or the modes as sequences, for the operands and the result:
         ``[('i', 'j'), ('j', 'k'), ('i', 'k')]``. ``...`` stands for any number of modes.
-    a, b : numpy.ndarray or torch.Tensor
+    a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         Of float16, float32, float64, complex64 or complex128 (for torch also bfloat16), of any strides. An extent of 1
         is repeated where the other operand has more.
     c : array, optional

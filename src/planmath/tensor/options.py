@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from planmath.core import devices
+from planmath.core.execution import Execution, ExecutionCUDA
 from planmath.core.options import check_choice, check_common
 from planmath.tensor.enums import (
     ComputeDescriptor,
@@ -42,7 +44,8 @@ class ContractionOptions:
     blocking : {'auto', True}
         When executions on a CUDA device return. On the CPU they return when they are done.
     handle : int, optional
-        A cuTENSOR handle; without effect on the CPU.
+        A cuTENSOR handle, made on the device of the operands. Default: one that planmath makes for each device.
+        Without effect on the CPU.
     allocator : object, optional
         Draws temporary device memory. Not used on the CPU.
     memory_limit : int or str, optional
@@ -121,8 +124,10 @@ def bytes_of_limit(limit: int | str | None, available: int) -> int:
     )
 
 
-def host_memory() -> int:
-    """Bytes of memory that this machine has."""
+def memory_of(execution: Execution) -> int:
+    """Bytes of memory that the space has in which the work is done."""
+    if isinstance(execution, ExecutionCUDA):
+        return devices.device(execution.device_id).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 63
 
 

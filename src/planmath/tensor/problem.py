@@ -12,7 +12,7 @@ from planmath.core.arrays import Layout, contiguous_strides, overlaps_itself
 from planmath.core.execution import Execution, ExecutionCPU
 from planmath.tensor.enums import NOT_UNARY, REAL_ONLY, ComputeDescriptor, Operator
 from planmath.tensor.expression import Expression
-from planmath.tensor.options import ContractionOptions, bytes_of_limit, host_memory, tensor_qualifiers_dtype
+from planmath.tensor.options import ContractionOptions, bytes_of_limit, memory_of, tensor_qualifiers_dtype
 
 _C = ComputeDescriptor
 _SINGLE = (_C.COMPUTE_32F, _C.COMPUTE_TF32, _C.COMPUTE_3XTF32, _C.COMPUTE_16F, _C.COMPUTE_16BF, _C.COMPUTE_4X16F,
@@ -71,6 +71,8 @@ class ContractionProblem(NamedTuple):
     """Most bytes of temporary memory."""
     preference: tuple[tuple[str, int], ...] = ()
     """What `ContractionPlanPreference` has other than the defaults, as far as the execution space heeds it."""
+    handle: int = 0
+    """The user's own handle of the library, if there is one."""
 
     @property
     def threads(self) -> int:
@@ -141,8 +143,6 @@ def specify(
     result = Layout(shape, strides, out.dtype if out is not None else dtype, *layouts[names[0]][3:])
     if out is not None:
         _check_out(out, shape)
-    space = execution.space
-    limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
     problem = ContractionProblem(
         tuple(expression.extents.values()),
         tuple(_numbered(tensor, numbers) for tensor in tensors),
@@ -150,11 +150,17 @@ def specify(
         _numbered(_tensor(result, expression.output), numbers),
         inplace,
         check_compute(dtype, options.compute_type),
-        (space, limit),
+        place_of(execution),
         package,
-        bytes_of_limit(options.memory_limit, host_memory()) if space == "cpu" else -1,
+        bytes_of_limit(options.memory_limit, memory_of(execution)),
+        handle=(options.handle or 0) if execution.space == "cuda" else 0,
     )
     return Specified(_renumbered(problem), result)
+
+
+def place_of(execution: Execution) -> tuple[str, int]:
+    """The execution space with its number of threads or device."""
+    return execution.space, execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
 
 
 class _Named(NamedTuple):

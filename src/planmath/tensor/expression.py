@@ -117,16 +117,22 @@ def _extents(
     for name, shape, term, modes in zip(names, shapes, terms, inputs, strict=True):
         if 0 in shape:
             raise ValueError(f"{name} has the shape {shape}; expected no extent of 0")
+        within: dict[Mode, int] = {}
         for mode, extent in zip(modes, shape, strict=True):
+            if within.setdefault(mode, extent) != extent:
+                raise _error(
+                    expr, term.begin, f"has the mode {_shown(mode)} twice in {name}, with the extents {within[mode]} and "
+                    f"{extent}, which have no diagonal"
+                )
             known = extents.setdefault(mode, extent)
             owner.setdefault(mode, name)
             if known == 1 != extent:
                 extents[mode], owner[mode] = extent, name
             elif extent not in (1, known):
                 place = term.places[term.modes.index(mode)] if mode in term.modes else term.begin
-                other = f"in {owner[mode]}" if owner[mode] != name else "in another place"
                 raise _error(
-                    expr, place, f"has the mode {_shown(mode)} with the extent {extent} in {name} and {known} {other}"
+                    expr, place,
+                    f"has the mode {_shown(mode)} with the extent {extent} in {name} and {known} in {owner[mode]}",
                 )
     return extents
 

@@ -319,6 +319,14 @@ class Contraction(Operation):
         for name, array in zip(names, operands, strict=True):
             self._add_operand(name, array)
         self._optimize = optimize
+        # an axis along which an operand is repeated is no mode of it
+        self._index = [
+            tuple(0 if n == 1 != expression.extents[m] else slice(None) for m, n in zip(modes, of.shape, strict=True))
+            for modes, of in zip(expression.inputs, layouts.values(), strict=True)
+        ]
+        layouts = {n: _without(of, index) for (n, of), index in zip(layouts.items(), self._index, strict=True)}
+        inputs = [_kept(modes, index) for modes, index in zip(expression.inputs, self._index, strict=True)]
+        expression = expression._replace(inputs=tuple(inputs))
         self._extra: list[Any] = []
         if len(operands) == 1:  # a product with the number 1
             with devices.on(first.device_id):
@@ -495,7 +503,8 @@ class Contraction(Operation):
     # Details.
 
     def _arrays(self) -> list[Any]:
-        return [slot.array for slot in self._slots.values()] + self._extra
+        arrays = [slot.array[(*index, ...)] for slot, index in zip(self._slots.values(), self._index, strict=True)]
+        return arrays + self._extra
 
     def _path(self) -> paths.Path:
         """The steps, cut into as many slices as the limit of memory asks for."""
@@ -544,6 +553,15 @@ def steps_of(layout: Layout, modes: Sequence[Hashable]) -> dict[Hashable, int]:
     for mode, stride in zip(modes, layout.strides, strict=True):
         steps[mode] = steps.get(mode, 0) + stride
     return steps
+
+
+def _kept(values: Sequence[Any], index: Sequence[Any]) -> tuple[Any, ...]:
+    """Those of the axes that an index does not take a single element of."""
+    return tuple(value for value, position in zip(values, index, strict=True) if position != 0)
+
+
+def _without(layout: Layout, index: Sequence[Any]) -> Layout:
+    return layout._replace(shape=_kept(layout.shape, index), strides=_kept(layout.strides, index))
 
 
 def contract(

@@ -114,8 +114,6 @@ def order_of_steps(problem: ContractionProblem, first: tuple[int, int] | None) -
 @lru_cache(256)
 def ways(problem: ContractionProblem) -> tuple[Algorithm, ...]:
     """The algorithms for a problem, the one expected to be fastest first."""
-    if len(problem.operands) == 1:
-        return (Algorithm(GemmProvider.name, (("threads", problem.threads),)),)
     found = []
     for first in PAIRS[len(problem.operands)]:
         choices = [_strategies(step, problem) for step in order_of_steps(problem, first)]
@@ -216,8 +214,6 @@ def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS
 
 def workspace_of(problem: ContractionProblem, algorithm: Algorithm) -> int:
     """Bytes of temporary memory that an algorithm takes."""
-    if len(problem.operands) == 1:
-        return 0
     size = ITEMSIZE[WORK_DTYPE[problem.d.dtype]]
     total = 0
     picked = _picked(problem, algorithm)
@@ -243,9 +239,6 @@ def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
     operands = [Region(tensor, places[names[i]]) for i, tensor in enumerate(problem.operands)]
     d = Region(problem.d, result)
     c = Region(problem.c, places[addend]) if problem.c is not None and addend else None
-    if len(operands) == 1:
-        builder.copy(operands[0], d)
-        return builder
     sharing = Sharing(
         LIBRARIES[algorithm.get("product", "blas")][0],
         algorithm.get("threads", 1),
@@ -253,10 +246,11 @@ def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
         algorithm.get("share") == "batch",
     )
     between: Region | None = None
-    for step, strategy in _picked(problem, algorithm):
+    steps = _picked(problem, algorithm)
+    for position, (step, strategy) in enumerate(steps):
         a, b = (between if i < 0 else operands[i] for i in step.factors)
         assert a is not None and b is not None
-        last = step.d == problem.d
+        last = position == len(steps) - 1
         if not last:
             between = builder.temporary(step.d.modes)
         alpha, beta = (places["alpha"], places["beta"]) if last else (builder.one, builder.zero)

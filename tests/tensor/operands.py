@@ -1,0 +1,92 @@
+"""Operands of contractions: every dtype of every package, in every memory layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from planmath.tensor.providers import PROVIDERS
+from tests.arrays import PACKAGES
+from tests.linalg.operands import place, poison, random_values
+from tests.providers import provider_parameters
+
+DTYPES = {
+    "numpy": ("float16", "float32", "float64", "complex64", "complex128"),
+    "torch": ("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+}
+
+
+class Case(NamedTuple):
+    """Who contracts what: a provider, arrays of a package, a dtype."""
+
+    provider: str
+    package: str
+    dtype: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"provider": self.provider}
+
+    def operand(self, shape: Sequence[int], layout: Callable[..., Any] | None = None, *, seed: int = 0) -> Any:
+        return place(random_values(shape, self.dtype, seed), self.dtype, self.package, layout or np.array)
+
+    def like(self, values: Any) -> Any:
+        return place(np.asarray(values), self.dtype, self.package, np.array)
+
+
+def cases(*dtypes: str) -> list[Any]:
+    """All combinations of provider, package and dtype, as parameters of a test."""
+    return [
+        pytest.param(
+            Case(provider.values[0], package.values[0], dtype),
+            marks=[*provider.marks, *package.marks],
+            id=f"{provider.values[0]}-{package.values[0]}-{dtype}",
+        )
+        for provider in provider_parameters(PROVIDERS)
+        for package in PACKAGES
+        for dtype in DTYPES[package.values[0]]
+        if not dtypes or dtype in dtypes
+    ]
+
+
+# Memory layouts: functions from an array to one with the same values.
+
+
+def reversed_axes(values: np.ndarray) -> np.ndarray:
+    return np.array(values, order="F")
+
+
+def gaps(values: np.ndarray) -> np.ndarray:
+    """Every other element along each axis."""
+    memory = np.full([2 * n for n in values.shape], poison(values.dtype), values.dtype)
+    view = memory[tuple(slice(0, None, 2) for _ in values.shape)]
+    view[...] = values
+    return view
+
+
+def padded(values: np.ndarray) -> np.ndarray:
+    """With more memory along the last axis than it uses."""
+    if values.ndim == 0:
+        return np.array(values)
+    memory = np.full((*values.shape[:-1], values.shape[-1] + 3), poison(values.dtype), values.dtype)
+    view = memory[..., 1:-2]
+    view[...] = values
+    return view
+
+
+def rolled(values: np.ndarray) -> np.ndarray:
+    """The first axis the fastest in memory, the others in their order."""
+    return np.moveaxis(np.array(np.moveaxis(values, 0, -1), order="C"), -1, 0) if values.ndim else np.array(values)
+
+
+def backwards(values: np.ndarray) -> np.ndarray:
+    """Negative strides; only NumPy has such."""
+    flip = (slice(None, None, -1),) * values.ndim
+    return np.array(values[flip])[flip]
+
+
+LAYOUTS = (np.array, reversed_axes, gaps, padded, rolled, backwards)
+INEXPRESSIBLE = {("torch", backwards)}

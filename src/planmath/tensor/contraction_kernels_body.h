@@ -8,6 +8,7 @@
 
 #define PM_SAME(x) (x)
 
+/* (__builtin_memcpy has no wrapper that, where the C library checks bounds, is not for every instruction set.) */
 /* Copies that keep the elements as they are. Where source and destination are contiguous along different loops, squares
  * of elements go through the cache together, each line of it read and written once. */
 #define PM_COPY(name, T, SIDE)                                                                                         \
@@ -30,11 +31,11 @@
                         char *t = d + i0 * (i64)sizeof(T) + r0 * row_to;                                               \
                         if (height == SIDE && width == SIDE) {                                                         \
                             T square[SIDE][SIDE];                                                                      \
-                            for (i64 i = 0; i < SIDE; i++) memcpy(square[i], s + i * from, sizeof square[i]);          \
+                            for (i64 i = 0; i < SIDE; i++) __builtin_memcpy(square[i], s + i * from, sizeof square[i]);\
                             for (i64 r = 0; r < SIDE; r++) {                                                           \
                                 T row[SIDE];                                                                           \
                                 for (i64 i = 0; i < SIDE; i++) row[i] = square[i][r];                                  \
-                                memcpy(t + r * row_to, row, sizeof row);                                               \
+                                __builtin_memcpy(t + r * row_to, row, sizeof row);                                     \
                             }                                                                                          \
                         } else                                                                                         \
                             for (i64 r = 0; r < height; r++)                                                           \
@@ -43,7 +44,7 @@
                     }                                                                                                  \
                 }                                                                                                      \
             } else if (from == sizeof(T) && to == sizeof(T) && n >= 16)                                                \
-                memcpy(d, a, (size_t)n * sizeof(T));                                                                   \
+                __builtin_memcpy(d, a, (size_t)n * sizeof(T));                                                         \
             else if (from == sizeof(T) && to == sizeof(T))                                                             \
                 for (i64 i = 0; i < n; i++) ((T *)d)[i] = ((const T *)a)[i];                                           \
             else                                                                                                       \

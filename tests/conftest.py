@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 #: Packages and providers that only a CUDA device has, as they stand in the parameters of tests.
-CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublaslt"}
+CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublaslt", "cutensor"}
 CUDA_TESTS = ("tests/cuda/", "tests/bindings/test_on_device.py")
 
 

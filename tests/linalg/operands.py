@@ -10,7 +10,7 @@ import pytest
 
 from planmath.linalg.advanced import matrix_qualifiers_dtype
 from planmath.linalg.advanced.providers import PROVIDERS
-from tests.arrays import PACKAGES, to_package
+from tests.arrays import PACKAGES, dtype_of, to_numpy, to_package
 from tests.providers import provider_parameters
 
 REAL = ("float16", "bfloat16", "float32", "float64")
@@ -109,17 +109,15 @@ def place(values: np.ndarray, dtype: str, package: str, layout: Callable[..., An
 
 def wide(array: Any) -> np.ndarray:
     """The values in a higher precision: long double for double, otherwise double."""
-    if isinstance(array, np.ndarray):
-        of_double = {"float64": np.longdouble, "complex128": np.clongdouble}
-        return array.astype(of_double.get(array.dtype.name, np.complex128 if array.dtype.kind == "c" else np.float64))
-    import torch
+    name, values = dtype_of(array), to_numpy(array)
+    if name == "bfloat16":  # the upper half of a float32
+        values = (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    elif name.startswith("float8"):
+        import torch
 
-    tensor = array.detach()
-    return wide((tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy())
-
-
-def dtype_of(array: Any) -> str:
-    return str(array.dtype).removeprefix("torch.")
+        values = torch.from_numpy(np.array(values)).view(getattr(torch, name)).double().numpy()
+    of_double = {"float64": np.longdouble, "complex128": np.clongdouble}
+    return values.astype(of_double.get(name, np.complex128 if values.dtype.kind == "c" else np.float64))
 
 
 def qualifiers(*conjugate: bool) -> np.ndarray:

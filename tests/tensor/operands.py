@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planmath.tensor.providers import PROVIDERS
-from tests.arrays import PACKAGES
+from tests.arrays import DEVICE_PACKAGES, HOST_PACKAGES
 from tests.linalg.operands import place, poison, random_values
 from tests.providers import provider_parameters
 
@@ -17,6 +17,9 @@ DTYPES = {
     "numpy": ("float16", "float32", "float64", "complex64", "complex128"),
     "torch": ("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
 }
+DTYPES |= {"cupy": DTYPES["numpy"], "torch-cuda": DTYPES["torch"]}
+#: Libraries that compute on a CUDA device.
+ON_DEVICE = ("cutensor",)
 
 
 class Case(NamedTuple):
@@ -38,7 +41,7 @@ class Case(NamedTuple):
 
 
 def cases(*dtypes: str) -> list[Any]:
-    """All combinations of provider, package and dtype, as parameters of a test."""
+    """All combinations of provider, package and dtype that need no copies to another space, as parameters of a test."""
     return [
         pytest.param(
             Case(provider.values[0], package.values[0], dtype),
@@ -46,7 +49,7 @@ def cases(*dtypes: str) -> list[Any]:
             id=f"{provider.values[0]}-{package.values[0]}-{dtype}",
         )
         for provider in provider_parameters(PROVIDERS)
-        for package in PACKAGES
+        for package in (DEVICE_PACKAGES if provider.values[0] in ON_DEVICE else HOST_PACKAGES)
         for dtype in DTYPES[package.values[0]]
         if not dtypes or dtype in dtypes
     ]
@@ -83,10 +86,10 @@ def rolled(values: np.ndarray) -> np.ndarray:
 
 
 def backwards(values: np.ndarray) -> np.ndarray:
-    """Negative strides; only NumPy has such."""
+    """Negative strides, which PyTorch lacks."""
     flip = (slice(None, None, -1),) * values.ndim
     return np.array(values[flip])[flip]
 
 
 LAYOUTS = (np.array, reversed_axes, gaps, padded, rolled, backwards)
-INEXPRESSIBLE = {("torch", backwards)}
+INEXPRESSIBLE = {("torch", backwards), ("torch-cuda", backwards)}

@@ -6,7 +6,7 @@ T0 = time.time()
 print("version", ct.get_version(), ct.LIBRARY.missing, ct.LIBRARY.path, torch.__version__)
 torch.zeros(1, device="cuda")
 H = ct.create()
-DT = {"f16": (lt.DataType.CUDA_R_16F if hasattr(lt.DataType, "CUDA_R_16F") else 2, torch.float16), "bf16": (14, torch.bfloat16),
+DT = {"f16": (2, torch.float16), "bf16": (14, torch.bfloat16),
       "f32": (0, torch.float32), "f64": (1, torch.float64), "c64": (4, torch.complex64), "c128": (5, torch.complex128)}
 COMP = {n: getattr(ct.ComputeDesc, "COMPUTE_" + n) for n in "16F 16BF 32F 64F TF32 3XTF32 4X16F 9X16BF 8XINT8".split()}
 WORK = {"f16": "32F", "bf16": "32F", "f32": "32F", "f64": "64F", "c64": "32F", "c128": "64F"}

@@ -23,7 +23,7 @@ DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 4: np.complex64, 5: np.co
 SCALARS = {np.float16: np.float32}
 OPERATORS: dict[int, Callable[[Any], Any]] = {
     1: lambda x: x, 2: np.sqrt, 8: lambda x: np.maximum(x, 0), 9: np.conj, 10: lambda x: 1 / x, 12: np.tanh, 22: np.exp,
-    24: np.abs, 25: np.negative, 26: np.sin, 37: np.floor,
+    24: np.abs, 25: np.negative, 26: np.sin, 37: np.floor, 11: lambda x: 1 / (1 + np.exp(-x)),
 }  # fmt: skip
 #: Bytes that every contraction wants for itself, at best.
 SCRATCH = 128

@@ -133,7 +133,7 @@ class NativePlan:
             wish = cutensor.WorksizePreference.WORKSPACE_DEFAULT
             estimate = cutensor.estimate_workspace_size(handle, operation, preferred, wish)
             self.address = self._own(
-                cutensor.destroy_plan, cutensor.create_plan(handle, operation, preferred, min(estimate, limit))
+                cutensor.destroy_plan, cutensor.create_plan(handle, operation, preferred, min(estimate, max(limit, 0)))
             )
         except cutensor.cuTENSORError as error:
             self._destroy()

@@ -111,9 +111,8 @@ class StandIn:
         self.keep(where, Tensor(*read, DTYPES[dtype], alignment))
 
     def describe(self, kind: str, where: int, inputs: tuple[int, ...], result: tuple[int, ...]) -> None:
-        tensors = []
-        for position in range(0, len(inputs), 3):
-            tensors.append((*self.tensor(*inputs[position : position + 2]), inputs[position + 2]))
+        triples = [inputs[position : position + 3] for position in range(0, len(inputs), 3)]
+        tensors = [(*self.tensor(descriptor, modes), operator) for descriptor, modes, operator in triples]
         tensors.append((*self.tensor(*result), 1))
         *factors, addend, last = tensors if kind != "Permute" else [*tensors[:-1], None, tensors[-1]]
         if addend is not None and addend != last:
@@ -156,7 +155,7 @@ class StandIn:
     def CreatePermutation(self, handle: int, where: int, *rest: int) -> None:
         self.describe("Permute", where, rest[:3], rest[3:5])
 
-    def OperationDescriptorGetAttribute(self, handle: int, operation: int, attribute: int, where: int, size: int) -> None:
+    def OperationDescriptorGetAttribute(self, handle: int, operation: int, which: int, where: int, size: int) -> None:
         dtype = self.objects[operation].tensors[-1][0].dtype
         numbers = {dtype: number for number, dtype in DTYPES.items()}
         ctypes.c_int32.from_address(where).value = numbers[SCALARS.get(dtype, dtype)]
@@ -219,8 +218,8 @@ class StandIn:
             value = value + values[1] * result.view(c).astype(wide)
         target[...] = value
 
-    def Contract(self, handle: int, plan: int, alpha: int, a: int, b: int, beta: int, c: int, d: int, *rest: int) -> None:
-        self.run("Contract", plan, alpha, (a, b), beta, c, d)
+    def Contract(self, handle: int, plan: int, alpha: int, *rest: int) -> None:
+        self.run("Contract", plan, alpha, rest[:2], *rest[2:5])
 
     def ContractTrinary(self, handle: int, plan: int, alpha: int, *rest: int) -> None:
         self.run("ContractTrinary", plan, alpha, rest[:3], *rest[3:6])

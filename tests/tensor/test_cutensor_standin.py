@@ -80,7 +80,7 @@ def test_nothing_is_copied_that_need_not_be(run):
     run("""
         a, b = operands("float64", (3, 4), (4, 5))
         assert contract("ij,jk->ik", a, b) == ["Contract"]
-        assert contract("ij,jk->ik", a, b[::-1], expected=reference("ij,jk->ik", [a, b[::-1]])) == ["Permute"] * 4 + ["Contract"]
+        assert contract("ij,jk->ik", a, b[::-1]) == ["Permute"] * 4 + ["Contract"], "one for each row"
         assert contract("ij,jk->ik", a[:, ::-1], b[::-1]) == ["Contract"], "both run backwards"
         (x,) = operands("float64", (3, 3, 4))
         assert contract("iij,jk->ik", x, b) == ["Contract"], "a diagonal has a stride of its own"
@@ -88,7 +88,7 @@ def test_nothing_is_copied_that_need_not_be(run):
         half = operands("float16", (3, 4, 2), (4, 5))
         assert contract("ijx,jk->ik", *half) == ["Permute", "Reduce", "Permute", "Contract", "Permute"]
         wide = np.broadcast_to(a[:, :1], (3, 4))
-        assert contract("ij,jk->ik", wide, b) == ["Reduce", "Contract"], "what only repeats is summed in the other operand"
+        assert contract("ij,jk->ik", wide, b) == ["Reduce", "Contract"], "j is summed in b, for a repeats along it"
         assert contract("ij,ij->ij", wide, wide) == ["Permute", "Contract"]
     """)
 
@@ -107,8 +107,12 @@ def test_what_is_added(run):
         expected = reference("ij,jk->ik", [a, b], np.tanh(c), **factors)
         assert contract("ij,jk->ik", a, b, expected, c=c, qualifiers=root, **factors) == ["Permute", "Contract"]
         replaced = gaps(c)
-        assert contract("ij,jk->ik", a, b, expected, c=replaced, out=replaced, qualifiers=root, **factors)[0] == "Permute"
-        assert np.isnan(replaced.base[1::2]).all(), "what lies between the elements stays"
+        arguments = {"c": replaced, "out": replaced, "qualifiers": root, **factors}
+        assert contract("ij,jk->ik", a, b, expected, **arguments) == ["Permute", "Contract"]
+        out = gaps(np.zeros((3, 5)))
+        assert contract("ij,jk->ik", a, b, out=out) == ["Contract"]
+        for array in (replaced, out):
+            assert np.isnan(array.base[1::2]).all(), "what lies between the elements stays"
     """)
 
 
@@ -130,7 +134,8 @@ def test_addresses_of_less_alignment(run):
         a, b, d = operands("float32", (16, 24), (24, 8), (16, 8))
         with BinaryContraction("ij,jk->ik", a, b, execution="cuda") as contraction:
             contraction.plan()
-            (call,) = cutensor._prepare(contraction._plan_made.problem, contraction._plan_made.chosen).programs[None].calls
+            plan = contraction._plan_made
+            (call,) = cutensor._prepare(plan.problem, plan.chosen).programs[None].calls
         memory = np.zeros(1024, np.uint8)
         start = -memory.ctypes.data % 256
         one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
@@ -153,10 +158,11 @@ def test_descriptors_and_plans_are_destroyed(run):
         ternary_contraction("ij,jk,kl->li", a, b, c, execution="cuda")
         binary_contraction("ijx,jk->ik", *operands("float64", (3, 4, 2), (4, 5)), execution="cuda")
         binary_contraction("ij,jk->ik", a, b, execution="cuda", options={"memory_limit": 10})
+        mish = np.array([Operator.OP_MISH, 1, 1], np.int32)
         try:
-            binary_contraction("ij,ij->ij", a, np.conj(a), execution="cuda", qualifiers=np.array([Operator.OP_MISH, 1, 1], np.int32))
+            binary_contraction("ij,ij->ij", a, a, execution="cuda", qualifiers=mish)
         except UnavailableError as error:
-            assert "cuTENSOR has no plan for it: cutensorCreatePermutation failed: CUTENSOR_STATUS_NOT_SUPPORTED" in str(error)
+            assert "cuTENSOR has no plan for it: cutensorCreatePermutation failed: CUTENSOR_STATUS" in str(error)
         from planmath.core import remembered
         remembered.clear()
         cutensor._prepared.cache_clear()
@@ -171,8 +177,9 @@ def test_memory_limit(run):
         for limit, works in ((15 * 8, True), (15 * 8 - 1, True), (0, True)):
             r = ternary_contraction("ij,jk,kl->il", *given, execution="cuda", options={"memory_limit": limit})
             assert_near(r, reference("ij,jk,kl->il", given, steps=2))
+        given = operands("float64", (3, 4, 2), (4, 5))
         try:
-            binary_contraction("ijx,jk->ik", *operands("float64", (3, 4, 2), (4, 5)), execution="cuda", options={"memory_limit": 95})
+            binary_contraction("ijx,jk->ik", *given, execution="cuda", options={"memory_limit": 95})
         except UnavailableError as error:
             assert "it needs at least 96 bytes of temporary memory, and options.memory_limit allows 95" in str(error)
         else:

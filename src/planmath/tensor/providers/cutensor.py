@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from planmath.bindings import cutensor
 from planmath.core import devices
 from planmath.core.arrays import ITEMSIZE
-from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.native.call import Slot
@@ -62,17 +61,21 @@ class CuTensorProvider:
         return None
 
     def algorithms(self, problem: ContractionProblem) -> Sequence[Algorithm]:
-        wanted = dict(problem.preference)
-        algos = [ContractionAlgo(wanted["algo"])] if "algo" in wanted else list(KERNELS)
-        found = []
-        for algo in algos:
-            ranks = [wanted["kernel_rank"]] if "kernel_rank" in wanted else range(KERNELS[algo])
-            for rank in ranks:
-                for order in orders(problem):
-                    if assemble(problem, order).size <= problem.memory_limit:
-                        knobs = (("algo", algo.name), *([("kernel", rank)] if rank else []))
-                        found.append(Algorithm(self.name, (*([("first", order)] if order else []), *knobs)))
-        return found
+        possible = [order for order in orders(problem) if assemble(problem, order).size <= problem.memory_limit]
+        kernels = list(kernels_of(dict(problem.preference)))
+        # every order with the first kernel, and every kernel with the first order
+        choices = [(order, *kernels[0]) for order in possible] + [(possible[0], *kernel) for kernel in kernels[1:]]
+        return [
+            Algorithm(
+                self.name,
+                (
+                    *([("first", order)] if order else []),
+                    ("algo", algo.name),
+                    *([("kernel", rank)] if rank else []),
+                ),
+            )
+            for order, algo, rank in choices
+        ]
 
     def lingers(self, algorithm: Algorithm) -> float:
         return 0.0
@@ -85,6 +88,14 @@ class CuTensorProvider:
     def least_workspace(self, problem: ContractionProblem) -> int:
         """Bytes of temporary memory without which it cannot contract."""
         return min(assemble(problem, order).size for order in orders(problem))
+
+
+def kernels_of(wanted: dict[str, int]) -> Iterator[tuple[ContractionAlgo, int]]:
+    """The library's algorithms, each with the ranks of its kernels, as far as the preferences leave a choice."""
+    algos = [ContractionAlgo(wanted["algo"])] if "algo" in wanted else list(KERNELS)
+    for algo in algos:
+        for rank in [wanted["kernel_rank"]] if "kernel_rank" in wanted else range(KERNELS[algo]):
+            yield algo, rank
 
 
 def _prepare(problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
@@ -108,7 +119,7 @@ _prepared = lru_cache(64)(_prepare)
 
 
 def orders(problem: ContractionProblem) -> list[str | None]:
-    """Which operands can be contracted first, the pair that makes the least work first; None where there are only two."""
+    """Which operands can be contracted first, what makes the least work first; None where there are only two."""
     if len(problem.operands) == 2:
         return [None]
     return [*sorted(("ab", "ac", "bc"), key=lambda pair: work_of(problem, pair)), TOGETHER]

@@ -1,4 +1,4 @@
-"""cuTENSOR's operations as stages of a program: contractions, reductions and permutations, each with a plan of its own."""
+"""cuTENSOR's operations as stages of a program: contractions, reductions and permutations, each with its own plan."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class NativePlan:
             wish = cutensor.WorksizePreference.WORKSPACE_DEFAULT
             estimate = cutensor.estimate_workspace_size(handle, operation, preferred, wish)
             self.address = self._own(
-                cutensor.destroy_plan, cutensor.create_plan(handle, operation, preferred, min(estimate, max(limit, 0)))
+                cutensor.destroy_plan, cutensor.create_plan(handle, operation, preferred, min(estimate, limit))
             )
         except cutensor.cuTENSORError as error:
             self._destroy()
@@ -275,9 +275,7 @@ class Assembly:
         self.stages.append(Stage(REDUCTION, (source,), result.place, result, COMPUTE[source.dtype]))
         return result
 
-    def calls(
-        self, handle: int, device_id: int, limit: int, preference: Preference
-    ) -> tuple[list[Call], int]:
+    def calls(self, handle: int, device_id: int, limit: int, preference: Preference) -> tuple[list[Call], int]:
         """The stages as prepared calls, and the size of the workspace, the scratch memory of all stages included.
 
         Parameters
@@ -294,13 +292,15 @@ class Assembly:
             If cuTENSOR has no plan for a stage, or none within the limit.
         """
         scratch = Slot(self.workspace, aligned(self.size))
+        left = max(limit - scratch.offset, 0)
         planned: list[tuple[Stage, dict[int, NativePlan]]] = []
         for stage in self.stages:
             preferred = preference if stage.kind in (CONTRACTION, TRINARY) else None
-            planned.append((stage, {
-                alignment: NativePlan(stage, self.extents, alignment, handle, device_id, limit - scratch.offset, preferred)
+            plans = {
+                alignment: NativePlan(stage, self.extents, alignment, handle, device_id, left, preferred)
                 for alignment in self._alignments(stage)
-            }))  # fmt: skip
+            }
+            planned.append((stage, plans))
         needed = max(plan.workspace_size for _, plans in planned for plan in plans.values())
         calls = []
         for stage, plans in planned:
@@ -323,9 +323,8 @@ class Assembly:
     def _call(self, stage: Stage, plan: NativePlan, scratch: Slot, unaligned: Call, alignment: int) -> Call:
         constants = _constants(plan.scalar)
         places = [operand.place for operand in stage.factors]
-        alpha, beta = (
-            constants[value].ctypes.data if slot is None else slot for value, slot in ((1, stage.alpha), (0, stage.beta))
-        )
+        alpha = constants[1].ctypes.data if stage.alpha is None else stage.alpha
+        beta = constants[0].ctypes.data if stage.beta is None else stage.beta
         arguments = [plan.handle, plan.address, alpha, *places]
         arguments += [beta, stage.addend] if stage.kind.adds else []
         arguments += [stage.result.place]
@@ -344,8 +343,8 @@ def _failure(status: int, function: str) -> Exception:
     """Executions of a valid plan with valid arguments have one reason to reject a value."""
     if status == cutensor.Status.INVALID_VALUE:
         return UnsupportedLayoutError(
-            "an operand or out is at an address that is not a multiple of the size of its elements, where cuTENSOR cannot "
-            "use it; copy it into a new array"
+            "an operand or out is at an address that is not a multiple of the size of its elements, where cuTENSOR "
+            "cannot use it; copy it into a new array"
         )
     return cutensor.cuTENSORError(status, function)
 

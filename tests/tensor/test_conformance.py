@@ -129,10 +129,14 @@ def test_every_algorithm(kind, dtype, with_c):
     shape = reference(expr, [a, b]).values.shape
     c = place(random_values(shape, dtype, 5), dtype, "numpy") if with_c else None
     with BinaryContraction(expr, a, b, c=c, qualifiers=conjugating(dtype, 3)) as contraction:
-        arrays = [np.conj(array)[...] if i in (0, 2) else array for i, array in enumerate((a, b, c)) if array is not None]
+        arrays = [
+            np.conj(array)[...] if i in (0, 2) else array for i, array in enumerate((a, b, c)) if array is not None
+        ]
         factors = {"alpha": 0.5, "beta": -2.0 if with_c else None}
         expected = reference(expr, arrays[:2], *arrays[2:], **{k: v for k, v in factors.items() if v is not None})
-        seen = [algorithm for algorithm in every_algorithm(contraction) if near(contraction.execute(**factors), expected)]
+        seen = [
+            algorithm for algorithm in every_algorithm(contraction) if near(contraction.execute(**factors), expected)
+        ]
     assert len({algorithm.provider for algorithm in seen}) == 2
 
 

@@ -41,7 +41,11 @@ class Kind:
         self.create, self.reset, self.factors = create, reset, factors
 
     def expected(self, operands):
-        return np.linalg.multi_dot([*operands.values()][: self.factors]) if self.factors > 2 else operands["a"] @ operands["b"]
+        return (
+            np.linalg.multi_dot([*operands.values()][: self.factors])
+            if self.factors > 2
+            else operands["a"] @ operands["b"]
+        )
 
 
 def reset_by_name(operation, operands):
@@ -66,7 +70,8 @@ INTO = {
 }
 S, P, R, F = State.SPECIFIED, State.PLANNED, State.RELEASED, State.FREED
 FORBIDDEN = {
-    ("autotune", S): "call plan", ("execute", S): "call plan", ("report", S): "needs a plan", ("empty_result", S): "call plan",
+    ("autotune", S): "call plan", ("execute", S): "call plan", ("report", S): "needs a plan",
+    ("empty_result", S): "call plan",
     ("plan", R): "call reset_operands", ("autotune", R): "call reset_operands", ("execute", R): "call reset_operands",
     ("empty_result", R): "call reset_operands",
     ("plan", F): "create a new", ("autotune", F): "create a new", ("execute", F): "create a new",
@@ -138,11 +143,10 @@ def test_released_operands_are_let_go_of(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_forgotten_objects_warn(kind):
-    operation = KINDS[kind].create()
-    operation.plan()
+    operations = [KINDS[kind].create()]
+    operations[0].plan()
     with pytest.warns(ResourceWarning, match="unfreed"):
-        del operation
-        gc.collect()
+        operations.clear()
 
 
 def test_single_operands_can_be_replaced(package):

@@ -11,20 +11,23 @@ from planmath.tensor.enums import NOT_UNARY, REAL_ONLY
 from tests.arrays import to_numpy, to_package
 from tests.tensor.operands import cases
 
-O = Operator
+_O = Operator
 #: What each is, by NumPy and SciPy.
 FUNCTIONS = {
-    O.OP_IDENTITY: lambda x: x, O.OP_SQRT: np.sqrt, O.OP_RELU: lambda x: np.maximum(x, 0), O.OP_CONJ: np.conj,
-    O.OP_RCP: np.reciprocal, O.OP_SIGMOID: special.expit, O.OP_TANH: np.tanh, O.OP_EXP: np.exp, O.OP_LOG: np.log,
-    O.OP_ABS: np.abs, O.OP_NEG: np.negative, O.OP_SIN: np.sin, O.OP_COS: np.cos, O.OP_TAN: np.tan, O.OP_SINH: np.sinh,
-    O.OP_COSH: np.cosh, O.OP_ASIN: np.arcsin, O.OP_ACOS: np.arccos, O.OP_ATAN: np.arctan, O.OP_ASINH: np.arcsinh,
-    O.OP_ACOSH: np.arccosh, O.OP_ATANH: np.arctanh, O.OP_CEIL: np.ceil, O.OP_FLOOR: np.floor,
-    O.OP_MISH: lambda x: x * np.tanh(np.logaddexp(x, 0)), O.OP_SWISH: lambda x: x * special.expit(x),
-    O.OP_SOFT_PLUS: lambda x: np.logaddexp(x, 0), O.OP_SOFT_SIGN: lambda x: x / (1 + np.abs(x)),
+    _O.OP_IDENTITY: lambda x: x, _O.OP_SQRT: np.sqrt, _O.OP_RELU: lambda x: np.maximum(x, 0), _O.OP_CONJ: np.conj,
+    _O.OP_RCP: np.reciprocal, _O.OP_SIGMOID: special.expit, _O.OP_TANH: np.tanh, _O.OP_EXP: np.exp, _O.OP_LOG: np.log,
+    _O.OP_ABS: np.abs, _O.OP_NEG: np.negative, _O.OP_SIN: np.sin, _O.OP_COS: np.cos, _O.OP_TAN: np.tan,
+    _O.OP_SINH: np.sinh, _O.OP_COSH: np.cosh,
+    _O.OP_ASIN: np.arcsin, _O.OP_ACOS: np.arccos, _O.OP_ATAN: np.arctan, _O.OP_ASINH: np.arcsinh,
+    _O.OP_ACOSH: np.arccosh, _O.OP_ATANH: np.arctanh, _O.OP_CEIL: np.ceil, _O.OP_FLOOR: np.floor,
+    _O.OP_MISH: lambda x: x * np.tanh(np.logaddexp(x, 0)), _O.OP_SWISH: lambda x: x * special.expit(x),
+    _O.OP_SOFT_PLUS: lambda x: np.logaddexp(x, 0), _O.OP_SOFT_SIGN: lambda x: x / (1 + np.abs(x)),
 }  # fmt: skip
 #: Where it is defined, if not everywhere.
-DOMAIN = {O.OP_SQRT: (0.1, 2), O.OP_LOG: (0.1, 2), O.OP_RCP: (0.5, 2), O.OP_ASIN: (-0.9, 0.9), O.OP_ACOS: (-0.9, 0.9),
-          O.OP_ATANH: (-0.9, 0.9), O.OP_ACOSH: (1.1, 3)}  # fmt: skip
+DOMAIN = {
+    _O.OP_SQRT: (0.1, 2), _O.OP_LOG: (0.1, 2), _O.OP_RCP: (0.5, 2), _O.OP_ASIN: (-0.9, 0.9), _O.OP_ACOS: (-0.9, 0.9),
+    _O.OP_ATANH: (-0.9, 0.9), _O.OP_ACOSH: (1.1, 3),
+}  # fmt: skip
 
 
 def test_every_operator_is_known():
@@ -61,19 +64,25 @@ def test_operator_of_each_operand(case, operator):
 def test_operator_before_a_sum():
     """An operand's own modes are summed after its operator was applied."""
     a, b = np.random.default_rng(0).random((2, 4, 5))
-    r = binary_contraction("ij,kl->ik", a, b, qualifiers=np.array([O.OP_EXP, O.OP_SQRT, 1], np.int32))
+    r = binary_contraction("ij,kl->ik", a, b, qualifiers=np.array([Operator.OP_EXP, Operator.OP_SQRT, 1], np.int32))
     np.testing.assert_allclose(r, np.outer(np.exp(a).sum(1), np.sqrt(b).sum(1)))
 
 
 def test_operators_of_large_numbers_stay_finite():
     x = np.array([-1000.0, 1000.0])
-    for operator, expected in ((O.OP_SOFT_PLUS, [0, 1000]), (O.OP_MISH, [0, 1000]), (O.OP_SIGMOID, [0, 1])):
+    for operator, expected in (
+        (Operator.OP_SOFT_PLUS, [0, 1000]),
+        (Operator.OP_MISH, [0, 1000]),
+        (Operator.OP_SIGMOID, [0, 1]),
+    ):
         r = binary_contraction("i,i->i", x, np.ones(2), qualifiers=np.array([operator, 1, 1], np.int32))
         np.testing.assert_allclose(r, expected, atol=1e-300)
 
 
 def test_relu_keeps_nan():
-    r = binary_contraction("i,->i", np.array([np.nan, -1, 1]), np.ones(()), qualifiers=np.array([O.OP_RELU, 1, 1], np.int32))
+    r = binary_contraction(
+        "i,->i", np.array([np.nan, -1, 1]), np.ones(()), qualifiers=np.array([Operator.OP_RELU, 1, 1], np.int32)
+    )
     np.testing.assert_array_equal(r, [np.nan, 0, 1])
 
 
@@ -82,7 +91,7 @@ def test_operator_of_the_addend(inplace):
     a, b = np.ones((3, 4)), np.ones((4, 5))
     c = -np.ones((3, 5))
     with BinaryContraction(
-        "ij,jk->ik", a, b, c=c, out=c if inplace else None, qualifiers=np.array([1, 1, O.OP_ABS], np.int32)
+        "ij,jk->ik", a, b, c=c, out=c if inplace else None, qualifiers=np.array([1, 1, Operator.OP_ABS], np.int32)
     ) as contraction:
         contraction.plan()
         np.testing.assert_array_equal(contraction.execute(beta=2.0), np.full((3, 5), 6.0))
@@ -90,7 +99,7 @@ def test_operator_of_the_addend(inplace):
 
 def test_operators_of_three_operands():
     a, b, c, d = np.random.default_rng(1).random((4, 3, 3))
-    operators = np.array([O.OP_EXP, O.OP_NEG, O.OP_SQRT, O.OP_COS], np.int32)
+    operators = np.array([Operator.OP_EXP, Operator.OP_NEG, Operator.OP_SQRT, Operator.OP_COS], np.int32)
     with TernaryContraction("ij,jk,kl->il", a, b, c, d=d, qualifiers=operators) as contraction:
         contraction.plan()
         np.testing.assert_allclose(contraction.execute(beta=1.0), np.exp(a) @ -b @ np.sqrt(c) + np.cos(d))

@@ -95,6 +95,8 @@ def test_any_number_of_operands(drawn, cuts):
         contraction.plan()
         assert_near(contraction.execute(), expected)
         limit = contraction._network.workspace_size
-    with Contraction(drawn.expr, *drawn.operands, options={"memory_limit": limit * (6 - cuts) // 6 + 4096}) as contraction:
+    with Contraction(
+        drawn.expr, *drawn.operands, options={"memory_limit": limit * (6 - cuts) // 6 + 4096}
+    ) as contraction:
         contraction.plan()
         assert_near(contraction.execute(), expected)

@@ -18,7 +18,7 @@ typedef int64_t i64;
 typedef float complex c64;
 typedef double complex c128;
 
-enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_MOST_THREADS = 256 };
+enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS = 256 };
 
 /* The descriptor: this header, then the loops, first those over the result and then those that are summed, each from the
  * slowest to the fastest: count, and the bytes by which a, b and d move. */

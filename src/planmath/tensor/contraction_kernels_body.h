@@ -7,13 +7,52 @@
 #include "half.h"
 
 #define PM_SAME(x) (x)
+/* memcpy may be a function that checks bounds, compiled for one instruction set only. */
+#define PM_MOVE __builtin_memcpy
 
-/* (__builtin_memcpy has no wrapper that, where the C library checks bounds, is not for every instruction set.) */
-/* Copies that keep the elements as they are. Where source and destination are contiguous along different loops, squares
- * of elements go through the cache together, each line of it read and written once. */
-#define PM_COPY(name, T, SIDE)                                                                                         \
+/* Squares of 4 by 4 elements, transposed in registers: element r of row i of s becomes element i of row r of t. */
+#define PM_SQUARE(name, T, M)                                                                                          \
+    PM_INLINE void K(name)(const char *s, i64 from, char *t, i64 to) {                                                 \
+        typedef T four __attribute__((vector_size(4 * sizeof(T))));                                                    \
+        typedef M mask __attribute__((vector_size(4 * sizeof(M))));                                                    \
+        four r0, r1, r2, r3, u, v, w, x;                                                                               \
+        PM_MOVE(&r0, s, sizeof r0), PM_MOVE(&r1, s + from, sizeof r1);                                                 \
+        PM_MOVE(&r2, s + 2 * from, sizeof r2), PM_MOVE(&r3, s + 3 * from, sizeof r3);                                  \
+        u = __builtin_shuffle(r0, r1, (mask){0, 4, 2, 6}), v = __builtin_shuffle(r0, r1, (mask){1, 5, 3, 7});          \
+        w = __builtin_shuffle(r2, r3, (mask){0, 4, 2, 6}), x = __builtin_shuffle(r2, r3, (mask){1, 5, 3, 7});          \
+        r0 = __builtin_shuffle(u, w, (mask){0, 1, 4, 5}), r1 = __builtin_shuffle(v, x, (mask){0, 1, 4, 5});            \
+        r2 = __builtin_shuffle(u, w, (mask){2, 3, 6, 7}), r3 = __builtin_shuffle(v, x, (mask){2, 3, 6, 7});            \
+        PM_MOVE(t, &r0, sizeof r0), PM_MOVE(t + to, &r1, sizeof r1);                                                   \
+        PM_MOVE(t + 2 * to, &r2, sizeof r2), PM_MOVE(t + 3 * to, &r3, sizeof r3);                                      \
+    }
+#if defined(__GNUC__) && !defined(__clang__)
+PM_SQUARE(pm_square_32, uint32_t, int32_t)
+PM_SQUARE(pm_square_64, uint64_t, int64_t)
+#endif
+#define PM_SCALARS(T) /* the same, one by one */                                                                       \
+    for (i64 r = 0; r < 4; r++)                                                                                        \
+        for (i64 i = 0; i < 4; i++) ((T *)(t + r * to))[i] = ((const T *)(s + i * from))[r];
+PM_INLINE void K(pm_square_16)(const char *s, i64 from, char *t, i64 to) { PM_SCALARS(uint16_t) }
+PM_INLINE void K(pm_square_128)(const char *s, i64 from, char *t, i64 to) { PM_SCALARS(c128) }
+#if !defined(__GNUC__) || defined(__clang__)
+PM_INLINE void K(pm_square_32)(const char *s, i64 from, char *t, i64 to) { PM_SCALARS(uint32_t) }
+PM_INLINE void K(pm_square_64)(const char *s, i64 from, char *t, i64 to) { PM_SCALARS(uint64_t) }
+#endif
+
+/* Copies that keep the elements as they are. Where source and destination are contiguous along different loops, blocks
+ * of both that fit into the first cache are copied one after the other, in squares. */
+#define PM_COPY(name, T, square)                                                                                       \
+    PM_INLINE void K(name##_block)(const char *s, i64 from, char *t, i64 to, i64 n, i64 rows) {                        \
+        i64 r, i, size = sizeof(T);                                                                                    \
+        for (r = 0; r + 4 <= rows; r += 4)                                                                             \
+            for (i = 0; i + 4 <= n; i += 4) K(square)(s + i * from + r * size, from, t + r * to + i * size, to);       \
+        for (r = 0; r < rows; r++)                                                                                     \
+            for (i = r < rows / 4 * 4 ? n / 4 * 4 : 0; i < n; i++)                                                     \
+                ((T *)(t + r * to))[i] = ((const T *)(s + i * from))[r];                                               \
+    }                                                                                                                  \
     static void K(name##_body)(const pm_job *job) {                                                                    \
         const i64 *p = job->p;                                                                                         \
+        const i64 size = sizeof(T), block = PM_BLOCK_BYTES / size;                                                     \
         i64 last = p[PM_RESULT] - 1, tile = p[PM_TILE];                                                                \
         i64 n = pm_count(job, last), from = pm_loop(p, last)[1], to = pm_loop(p, last)[3];                             \
         i64 rows = tile < 0 ? 0 : pm_count(job, tile), row_to = tile < 0 ? 0 : pm_loop(p, tile)[3];                    \
@@ -22,30 +61,14 @@
         pm_nest nest;                                                                                                  \
         pm_start(&nest, job, 0, last, tile, -1);                                                                       \
         do {                                                                                                           \
-            if (tile >= 0) {                                                                                           \
-                for (i64 r0 = 0; r0 < rows; r0 += SIDE) {                                                              \
-                    i64 height = rows - r0 < SIDE ? rows - r0 : SIDE;                                                  \
-                    for (i64 i0 = 0; i0 < n; i0 += SIDE) {                                                             \
-                        i64 width = n - i0 < SIDE ? n - i0 : SIDE;                                                     \
-                        const char *s = a + i0 * from + r0 * (i64)sizeof(T);                                           \
-                        char *t = d + i0 * (i64)sizeof(T) + r0 * row_to;                                               \
-                        if (height == SIDE && width == SIDE) {                                                         \
-                            T square[SIDE][SIDE];                                                                      \
-                            for (i64 i = 0; i < SIDE; i++) __builtin_memcpy(square[i], s + i * from, sizeof square[i]);\
-                            for (i64 r = 0; r < SIDE; r++) {                                                           \
-                                T row[SIDE];                                                                           \
-                                for (i64 i = 0; i < SIDE; i++) row[i] = square[i][r];                                  \
-                                __builtin_memcpy(t + r * row_to, row, sizeof row);                                     \
-                            }                                                                                          \
-                        } else                                                                                         \
-                            for (i64 r = 0; r < height; r++)                                                           \
-                                for (i64 i = 0; i < width; i++)                                                        \
-                                    ((T *)(t + r * row_to))[i] = ((const T *)(s + i * from))[r];                       \
-                    }                                                                                                  \
-                }                                                                                                      \
-            } else if (from == sizeof(T) && to == sizeof(T) && n >= 16)                                                \
-                __builtin_memcpy(d, a, (size_t)n * sizeof(T));                                                         \
-            else if (from == sizeof(T) && to == sizeof(T))                                                             \
+            if (tile >= 0)                                                                                             \
+                for (i64 r = 0; r < rows; r += block)                                                                  \
+                    for (i64 i = 0; i < n; i += block)                                                                 \
+                        K(name##_block)(a + i * from + r * size, from, d + r * row_to + i * size, row_to,              \
+                                        n - i < block ? n - i : block, rows - r < block ? rows - r : block);           \
+            else if (from == size && to == size && n >= 16)                                                            \
+                PM_MOVE(d, a, (size_t)(n * size));                                                                     \
+            else if (from == size && to == size)                                                                       \
                 for (i64 i = 0; i < n; i++) ((T *)d)[i] = ((const T *)a)[i];                                           \
             else                                                                                                       \
                 for (i64 i = 0; i < n; i++) *(T *)(d + i * to) = *(const T *)(a + i * from);                           \
@@ -53,10 +76,10 @@
     }                                                                                                                  \
     static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL); }
 
-PM_COPY(pm_copy_16, uint16_t, 16)
-PM_COPY(pm_copy_32, uint32_t, 16)
-PM_COPY(pm_copy_64, uint64_t, 8)
-PM_COPY(pm_copy_128, c128, 4)
+PM_COPY(pm_copy_16, uint16_t, pm_square_16)
+PM_COPY(pm_copy_32, uint32_t, pm_square_32)
+PM_COPY(pm_copy_64, uint64_t, pm_square_64)
+PM_COPY(pm_copy_128, c128, pm_square_128)
 
 /* The unary operators on a row of elements, by the numbers of cutensorOperator_t. */
 #define PM_EACH(number, expression)                                                                                    \
@@ -273,6 +296,8 @@ static void *const K(pm_kernels)[] = {
 #undef PM_JOIN
 #undef PM_JOIN_
 #undef PM_SAME
+#undef PM_SQUARE
+#undef PM_SCALARS
 #undef PM_COPY
 #undef PM_EACH
 #undef PM_OPERATORS

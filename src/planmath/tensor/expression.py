@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -95,7 +96,9 @@ def read(expr: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> 
         if mode is Ellipsis and not any(Ellipsis in term.modes for term in terms):
             raise _error(expr, output.places[position], "has '...' in the result, and no operand has it")
         if mode is not Ellipsis and mode not in extents:
-            raise _error(expr, output.places[position], f"has the mode {_shown(mode)} in the result, and no operand has it")
+            raise _error(
+                expr, output.places[position], f"has the mode {_shown(mode)} in the result, and no operand has it"
+            )
     expanded = _expand(output, dots, len(output.modes) - 1 + rank)
     return Expression(inputs, expanded, extents)
 
@@ -121,8 +124,10 @@ def _extents(
         for mode, extent in zip(modes, shape, strict=True):
             if within.setdefault(mode, extent) != extent:
                 raise _error(
-                    expr, term.begin, f"has the mode {_shown(mode)} twice in {name}, with the extents {within[mode]} and "
-                    f"{extent}, which have no diagonal"
+                    expr,
+                    term.begin,
+                    f"has the mode {_shown(mode)} twice in {name}, with the extents {within[mode]} and "
+                    f"{extent}, which have no diagonal",
                 )
             known = extents.setdefault(mode, extent)
             owner.setdefault(mode, name)
@@ -131,7 +136,8 @@ def _extents(
             elif extent not in (1, known):
                 place = term.places[term.modes.index(mode)] if mode in term.modes else term.begin
                 raise _error(
-                    expr, place,
+                    expr,
+                    place,
                     f"has the mode {_shown(mode)} with the extent {extent} in {name} and {known} in {owner[mode]}",
                 )
     return extents
@@ -142,11 +148,13 @@ def _implied(inputs: Sequence[tuple[Mode, ...]], dots: tuple[str, ...]) -> tuple
     sorted, or as they come where they cannot be compared."""
     counts = Counter(mode for modes in inputs for mode in modes)
     once = [mode for mode, count in counts.items() if count == 1 and mode not in dots]
-    try:
-        once.sort()  # type: ignore[type-var]
-    except TypeError:
-        pass
+    with suppress(TypeError):
+        once.sort(key=_itself)
     return (*dots, *once)
+
+
+def _itself(mode: Any) -> Any:
+    return mode
 
 
 def _shown(mode: Mode) -> str:
@@ -177,8 +185,8 @@ def _interleaved(expr: Sequence[Any], operands: int) -> tuple[list[_Term], _Term
             raise ValueError(f"expr[{position}] has Ellipsis twice: {modes!r}")
     if len(terms) not in (operands, operands + 1):
         raise ValueError(
-            f"expr has {len(terms)} sequences of modes for {operands} operands; expected {operands}, or one more for the "
-            "result"
+            f"expr has {len(terms)} sequences of modes for {operands} operands; expected {operands}, or one more for "
+            "the result"
         )
     return terms[:operands], terms[operands] if len(terms) > operands else None
 
@@ -191,7 +199,7 @@ def _scan(expr: str) -> tuple[list[_Term], _Term | None]:
         return [_term(expr, begin, end) for begin, end, _ in parts], None
     arrow = next(i for i, (*_, end) in enumerate(parts) if end == "->")
     if arrow < len(parts) - 2:
-        begin, end, mark = parts[arrow + 1]
+        _, end, mark = parts[arrow + 1]
         raise _error(expr, end, "has a second '->'" if mark == "->" else "has more than one term after the '->'")
     *inputs, output = [_term(expr, begin, end) for begin, end, _ in parts]
     return inputs, output
@@ -230,6 +238,8 @@ def _term(expr: str, begin: int, end: int) -> _Term:
             modes.append(character)
             places.append(i)
         elif not character.isspace():
-            raise _error(expr, i, f"has {character!r}, which is no letter; modes other than letters can be given as sequences")
+            raise _error(
+                expr, i, f"has {character!r}, which is no letter; modes other than letters can be given as sequences"
+            )
         i += 1
     return _Term(tuple(modes), tuple(places), begin, end)

@@ -110,7 +110,8 @@ class _Network:
                 target = self._part(self._empty(*problem.result[:3]), first)
             self.steps.append(
                 _Step(
-                    [*step.modes_of_factors(path.expression), step.result], a, b, c=target if last and self.adds else None,
+                    [*step.modes_of_factors(path.expression), step.result], a, b,
+                    c=target if last and self.adds else None,
                     out=target, options=replace(limited, blocking=options.blocking) if last else limited,
                     execution=execution,
                 )
@@ -227,9 +228,7 @@ class _Network:
         )  # fmt: skip
         return array[index]
 
-    def _bind(
-        self, i: int, position: Mapping[Hashable, int], target: Any = None, *, everything: bool = False
-    ) -> None:
+    def _bind(self, i: int, position: Mapping[Hashable, int], target: Any = None, *, everything: bool = False) -> None:
         """Give a step the operands that differ between slices, or all of the user's; and what the last one adds to."""
         adds = target is not None and self.adds
         found = {
@@ -278,8 +277,8 @@ class Contraction(Operation):
 
     Notes
     -----
-    Each step is a `BinaryContraction`. What it leaves for a later one is in one workspace, in which places are used again
-    as soon as they are free; half precision is kept in single precision there.
+    Each step is a `BinaryContraction`. What it leaves for a later one is in one workspace, in which places are used
+    again as soon as they are free; half precision is kept in single precision there.
 
     Examples
     --------
@@ -358,8 +357,8 @@ class Contraction(Operation):
         InvalidContractionState
             After `release_operands` or `free`.
         UnavailableError
-            If no slices are small enough for ``options.memory_limit``: it names the least that would do. An earlier plan
-            stays then.
+            If no slices are small enough for ``options.memory_limit``: it names the least that would do. An earlier
+            plan stays then.
         """
         self._require("plan")
         with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
@@ -444,10 +443,12 @@ class Contraction(Operation):
         self._require("reset", "reset_operands")
         if len(operands) != len(self._slots):
             raise ValueError(
-                f"reset_operands() got {len(operands)} operands; expected {len(self._slots)}, with None for those that stay"
+                f"reset_operands() got {len(operands)} operands; expected {len(self._slots)}, with None for those "
+                "that stay"
             )
         self._reset(
-            {name: array for name, array in zip(self._slots, operands, strict=True) if array is not None}, "reset_operands"
+            {name: array for name, array in zip(self._slots, operands, strict=True) if array is not None},
+            "reset_operands",
         )
         if self._network is not None:
             self._network.bind(self._arrays())
@@ -525,7 +526,9 @@ def tensor_layouts(path: paths.Path, problem: NetworkProblem) -> list[Layout]:
     extents, work = path.extents, WORK_DTYPE[problem.result.dtype]
 
     def cut(layout: Layout, modes: Sequence[Hashable]) -> Layout:
-        return layout._replace(shape=tuple(1 if n == 1 else extents[m] for m, n in zip(modes, layout.shape, strict=True)))
+        return layout._replace(
+            shape=tuple(1 if n == 1 else extents[m] for m, n in zip(modes, layout.shape, strict=True))
+        )
 
     found = [cut(layout, modes) for layout, modes in zip(problem.layouts, path.expression.inputs, strict=True)]
     for step in path.steps[:-1]:
@@ -544,7 +547,9 @@ def step_problems(path: paths.Path, problem: NetworkProblem, execution: Executio
         factors = {name: layouts[factor] for name, factor in zip("ab", step.factors, strict=True)}
         out = layouts[len(problem.layouts) + i]
         expression = Expression(modes, step.result, extents)
-        found.append(specify(expression, factors, out, ContractionOptions(), (1, 1), execution, problem.package).problem)
+        found.append(
+            specify(expression, factors, out, ContractionOptions(), (1, 1), execution, problem.package).problem
+        )
     return found
 
 
@@ -578,8 +583,8 @@ def contract(
     Parameters
     ----------
     expr, *operands, optimize, options, execution, stream
-        As for `Contraction`; or operands and their modes in turn, with the modes of the result at the end if they should
-        not be the sorted ones: ``contract(a, ('i', 'j'), b, ('j', 'k'), ('i', 'k'))``.
+        As for `Contraction`; or operands and their modes in turn, with the modes of the result at the end if they
+        should not be the sorted ones: ``contract(a, ('i', 'j'), b, ('j', 'k'), ('i', 'k'))``.
     out : array, optional
         For the result, with the layout that ``Contraction.empty_result`` gives.
 
@@ -619,6 +624,7 @@ def _from_turns(arguments: Sequence[Any]) -> tuple[tuple[tuple[Hashable, ...], .
     for i, of in enumerate(modes):
         if isinstance(of, str) or not isinstance(of, Sequence):
             raise TypeError(
-                f"the modes number {i} are a {type(of).__name__}; expected a sequence such as ('i', 'j') after each operand"
+                f"the modes number {i} are a {type(of).__name__}; expected a sequence such as ('i', 'j')"
+                " after each operand"
             )
     return tuple(tuple(of) for of in modes), tuple(operands)

@@ -38,9 +38,7 @@ class _Contraction(Operation):
     _factors: ClassVar[int]
     """How many operands are multiplied; one more may be added."""
 
-    def __init__(
-        self, expr: Any, operands: Mapping[str, Any], out: Any, qualifiers: Any, options: Any, execution: Any
-    ):
+    def __init__(self, expr: Any, operands: Mapping[str, Any], out: Any, qualifiers: Any, options: Any, execution: Any):
         super().__init__(as_options(ContractionOptions, options))
         arrays = {name: array for name, array in operands.items() if array is not None}
         for name in "abc"[: self._factors]:
@@ -61,7 +59,9 @@ class _Contraction(Operation):
                 raise TypeError(f"out is a {package.name} array and a a {self._package.name} one; they must be alike")
             given = package.layout(out, "out")
             if given[3:] != layouts["a"][3:]:
-                raise ValueError(f"out is in the memory space {given.memory_space!r}; expected that of a: move it there")
+                raise ValueError(
+                    f"out is in the memory space {given.memory_space!r}; expected that of a: move it there"
+                )
         self._check_dtypes(layouts, given)
         every = [*"abc"[: self._factors], addend_name(self._factors)]
         operators = operators_of(qualifiers, every, layouts["a"].dtype)
@@ -105,8 +105,8 @@ class _Contraction(Operation):
         InvalidContractionState
             After `release_operands` or `free`.
         UnavailableError
-            If no provider can compute the contraction within ``options.memory_limit`` and as `plan_preference` wants it.
-            An earlier plan stays then.
+            If no provider can compute the contraction within ``options.memory_limit`` and as `plan_preference` wants
+            it. An earlier plan stays then.
         """
         self._require("plan")
         problem = self._problem._replace(preference=self._preference.chosen(self._execution.space))
@@ -221,7 +221,11 @@ class _Contraction(Operation):
         for name, value in values.items():
             dtype = self._scalars[name].dtype
             number = np.asarray(value)
-            if number.shape != () or number.dtype.kind not in "biufc" or (number.dtype.kind == "c" and dtype.kind != "c"):
+            if (
+                number.shape != ()
+                or number.dtype.kind not in "biufc"
+                or (number.dtype.kind == "c" and dtype.kind != "c")
+            ):
                 raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}")
             checked[name] = number
         for name, number in checked.items():
@@ -258,7 +262,9 @@ class _Contraction(Operation):
         replaced = self._inplace_operand()
         if replaced is not None and out is not None:
             if given.setdefault(replaced, out) is not out:
-                raise ValueError(f"{call}() got different arrays for {replaced} and out, which is planned to replace it")
+                raise ValueError(
+                    f"{call}() got different arrays for {replaced} and out, which is planned to replace it"
+                )
             out = None
         if out is not None and self._out is None:
             raise ValueError(f"out was given to {call}(), but this {self.noun} was created without it")
@@ -397,7 +403,8 @@ class TernaryContraction(_Contraction):
     d : array, optional
         What is added.
     qualifiers : numpy.ndarray, optional
-        Of `tensor_qualifiers_dtype`, with four elements: the `Operator` that is applied to each element of a, b, c and d.
+        Of `tensor_qualifiers_dtype`, with four elements: the `Operator` that is applied to each element of a, b, c and
+        d.
 
     Raises
     ------

@@ -119,8 +119,8 @@ def bytes_of_limit(limit: int | str | None, available: int) -> int:
         if number is not None and number[2] != "%":
             return int(float(number[1]) * UNITS[number[3] or ""])
     raise ValueError(
-        f"memory_limit is {limit!r}; expected a number of bytes, a number with a unit such as '512 MiB' or '2 GB', or a "
-        "percentage from '0%' to '100%'"
+        f"memory_limit is {limit!r}; expected a number of bytes, a number with a unit such as '512 MiB' or '2 GB', or "
+        "a percentage from '0%' to '100%'"
     )
 
 
@@ -182,8 +182,8 @@ class ContractionPlanPreference:
 
     algo = _preference(
         "algo",
-        "`ContractionAlgo`: GETT copies no operand, TGETT at most the operands, TTGT makes one matrix product (or a batch) "
-        "of transposed operands; DEFAULT and DEFAULT_PATIENT leave it to the cost model and the tuning record.",
+        "`ContractionAlgo`: GETT copies no operand, TGETT at most the operands, TTGT makes one matrix product (or a "
+        "batch) of transposed operands; DEFAULT and DEFAULT_PATIENT leave it to the cost model and the tuning record.",
     )
     autotune_mode = _preference("autotune_mode", "`ContractionAutotuneMode`; for cuTENSOR.")
     cache_mode = _preference("cache_mode", "`ContractionCacheMode`; for cuTENSOR.")

@@ -157,14 +157,16 @@ def _order(expression: Expression, optimize: Any) -> list[tuple[int, ...]]:
         path, _ = opt_einsum.contract_path(text, *shapes, shapes=True, optimize=optimize)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ValueError(
-            f"optimize is {optimize!r}; expected the name of one of opt_einsum's optimizers, such as 'auto' or 'greedy', "
-            f"or a path for {count} operands: {error}"
+            f"optimize is {optimize!r}; expected the name of one of opt_einsum's optimizers, such as 'auto' or "
+            f"'greedy', or a path for {count} operands: {error}"
         ) from None
     taken = count
     for positions in path:
         taken -= len(positions) - 1
     if taken != 1:
-        raise ValueError(f"optimize is {optimize!r}, a path that leaves {taken} tensors of {count} operands; expected one")
+        raise ValueError(
+            f"optimize is {optimize!r}, a path that leaves {taken} tensors of {count} operands; expected one"
+        )
     return [tuple(positions) for positions in path]
 
 

@@ -188,13 +188,11 @@ def _without_repetition(tensor: _Named, others: Sequence[_Named]) -> _Named:
 
 
 def _numbered(tensor: _Named, numbers: Mapping[Any, int]) -> Tensor:
-    return Tensor(
-        tensor.dtype, tuple(numbers[m] for m in tensor.steps), tuple(tensor.steps.values()), tensor.operator
-    )
+    return Tensor(tensor.dtype, tuple(numbers[m] for m in tensor.steps), tuple(tensor.steps.values()), tensor.operator)
 
 
 def _renumbered(problem: ContractionProblem) -> ContractionProblem:
-    """The problem with its modes numbered as they come, without those that are nowhere: equal work is an equal problem."""
+    """The problem with its modes numbered as they come, without those that are nowhere."""
     present: dict[int, int] = {}
     for tensor in (*problem.operands, problem.d):
         for mode in tensor.modes:
@@ -224,8 +222,8 @@ def result_strides(expression: Expression, steps: Sequence[Mapping[Any, int]], l
 def best_order(output: Sequence[Any], steps: Sequence[Mapping[Any, int]]) -> list[Any]:
     """The result's modes, the slowest first, so that products of the operands as they are leave it in place.
 
-    That is: what all operands have, then what the first has alone, then what the others have alone, each in the order in
-    which it lies in memory; or the same with the operands exchanged, if that is nearer to the order of `output`.
+    That is: what all operands have, then what the first has alone, then what the others have alone, each in the order
+    in which it lies in memory; or the same with the operands exchanged, if that is nearer to the order of `output`.
     """
     first, rest = steps[0], steps[1:]
 
@@ -270,8 +268,8 @@ def _check_out(out: Layout, shape: tuple[int, ...]) -> None:
         raise ValueError(f"out has the shape {out.shape}; expected that of the result, {shape}")
     if overlaps_itself(out.shape, out.strides):
         raise ValueError(
-            f"out has the shape {out.shape} and the strides {out.strides} (in elements), so that elements share memory; "
-            "pass an array with memory for each element"
+            f"out has the shape {out.shape} and the strides {out.strides} (in elements), so that elements share "
+            "memory; pass an array with memory for each element"
         )
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import planmath.tensor.kernels as kernels
 from planmath.bindings import blas, mkl
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.native.call import Slot
-from planmath.tensor import kernels
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
 from planmath.tensor.providers.program import LINE, Builder, Region, Sharing
@@ -35,6 +34,8 @@ LIBRARIES = {"mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas"
 TINY_WORK = 40_000
 #: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.
 THREADED_WORK = 250_000
+#: Products with fewer than this many are shared by threads only if there are too few of them to share them out.
+LARGE_WORK = 100_000_000
 #: Below this many the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
 #: Ways that cost this many times what the best costs are not offered, and at most so many are.
@@ -101,7 +102,7 @@ def order_of_steps(problem: ContractionProblem, first: tuple[int, int] | None) -
     """
     operands = problem.operands
     if first is None:
-        return [Step(*operands, problem.d, (0, 1))]
+        return [Step(operands[0], operands[1], problem.d, (0, 1))]
     (other,) = {0, 1, 2} - set(first)
     a, b = (operands[i] for i in first)
     wanted = {*operands[other].modes, *problem.d.modes}
@@ -166,9 +167,7 @@ def _sharings(problem: ContractionProblem, picked: Sequence[Strategy]) -> Iterat
         for threads in (problem.threads, 1) if many else (1,):
             yield 1 / threads, {"threads": threads}
         return
-    loops = [
-        math.prod(extent_of(group, problem.extents) for group in strategy.result_loops) for strategy in picked
-    ]
+    loops = [math.prod(extent_of(group, problem.extents) for group in strategy.result_loops) for strategy in picked]
     preferred = "blas" if problem.work < TINY_WORK else "mkl"
     for name, (library, _) in LIBRARIES.items():
         if library.missing() is not None:
@@ -181,9 +180,9 @@ def _sharings(problem: ContractionProblem, picked: Sequence[Strategy]) -> Iterat
             extent_of(group, problem.extents) for s in picked for group in (*s.result_loops, *s.summed_loops)
         )
         alone = problem.work / count  # multiplications of one product
-        inside = factor / problem.threads if alone >= THREADED_WORK else factor * 1.3
-        if library.max_threads() > 1:
-            yield inside, {"product": name, "threads": min(problem.threads, library.max_threads()), "share": "product"}
+        most = min(problem.threads, library.max_threads())
+        if most > 1 and alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
+            yield factor / most, {"product": name, "threads": most, "share": "product"}
         if max(loops) > 1:
             sharing = min(problem.threads, max(loops))
             yield factor / sharing * 1.02, {"product": name, "threads": sharing, "share": "loops"}
@@ -202,9 +201,7 @@ def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS
         if name in strategy.copies:
             continue
         steps = tensor.steps
-        span = 1 + sum(
-            (problem.extents[m] - 1) * abs(steps[m]) for group in matrix_of(name, strategy) for m in group
-        )
+        span = 1 + sum((problem.extents[m] - 1) * abs(steps[m]) for group in matrix_of(name, strategy) for m in group)
         # steps have 32 bits, and matrices may neither overlap nor interleave, though one may serve all
         step = steps.get(loop[-1], 0)
         if step != 0 and not span <= step < 2**31:
@@ -249,7 +246,8 @@ def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
     steps = _picked(problem, algorithm)
     for position, (step, strategy) in enumerate(steps):
         a, b = (between if i < 0 else operands[i] for i in step.factors)
-        assert a is not None and b is not None
+        assert a is not None
+        assert b is not None
         last = position == len(steps) - 1
         if not last:
             between = builder.temporary(step.d.modes)
@@ -262,9 +260,11 @@ def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
 KINDS: dict[int, Callable[[Strategy, Roles], bool]] = {
     ContractionAlgo.GETT: lambda strategy, roles: not strategy.copies,
     ContractionAlgo.TGETT: lambda strategy, roles: "d" not in strategy.copies,
-    ContractionAlgo.TTGT: lambda strategy, roles: not strategy.direct
-    and not strategy.summed_loops
-    and all(set(loop) <= set(roles.batch) for loop in strategy.result_loops),
+    ContractionAlgo.TTGT: lambda strategy, roles: (
+        not strategy.direct
+        and not strategy.summed_loops
+        and all(set(loop) <= set(roles.batch) for loop in strategy.result_loops)
+    ),
 }
 
 

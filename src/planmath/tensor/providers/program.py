@@ -1,7 +1,7 @@
 """A contraction as native calls: tensors copied where they have to be, the product, the result copied back.
 
-A product takes tensors of one dtype, without operators, and adds to what is in its result. Whatever a problem asks beyond
-that becomes a copy before or after it, on temporary memory.
+A product takes tensors of one dtype, without operators, and adds to what is in its result. Whatever a problem asks
+beyond that becomes a copy before or after it, on temporary memory.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+import planmath.tensor.kernels as kernels
 from planmath.bindings.blas import BLAS, LETTER
 from planmath.core.arrays import ITEMSIZE
 from planmath.native.call import Call, Slot
-from planmath.tensor import kernels
 from planmath.tensor.enums import Operator
 from planmath.tensor.problem import Tensor
 from planmath.tensor.providers.strategy import (
@@ -32,8 +32,8 @@ from planmath.tensor.providers.strategy import (
 
 #: Addresses of temporary memory are multiples of this many bytes: a cache line.
 LINE = 64
-#: Below this many bytes a copy is made by one thread, and below this many multiplications a contraction without a matrix
-#: product: more than 50 µs, several times what starting a thread takes.
+#: Below this many bytes a copy is made by one thread, and below this many multiplications a contraction without a
+#: matrix product: more than 50 µs, several times what starting a thread takes.
 THREADED_BYTES, THREADED_WORK = 1 << 20, 1 << 17
 
 Loop = tuple[int, tuple[int, int, int]]
@@ -158,7 +158,7 @@ class Builder:
     def _direct(
         self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int
     ) -> None:
-        along, last = direct_inner(strategy, self.extents)
+        along, _ = direct_inner(strategy, self.extents)
         result, summed = self._loops(regions, strategy.result_loops), self._loops(regions, strategy.summed_loops)
         threads = sharing.threads if self._threads_for(result, summed, THREADED_WORK) > 1 else 1
         kept = descriptor(result, summed, {"threads": threads, "along_sum": int(along)})
@@ -202,7 +202,8 @@ class Builder:
             self.calls.append(Call(library.find(function), arguments, name=function, keep=(keep, sizes)))
         elif not result and not summed:
             arguments = [
-                *map(ctypes.addressof, flags), pm, pn, pk, alpha, places[0], plda, places[1], pldb, beta, places[2], pldd,
+                *map(ctypes.addressof, flags), pm, pn, pk, alpha, places[0], plda, places[1], pldb, beta, places[2],
+                pldd,
             ]  # fmt: skip
             self.calls.append(Call(library.find(name), arguments, name=name, keep=keep))
         else:
@@ -218,6 +219,7 @@ class Builder:
         if limited and not inside:
             after = library.max_threads() if library.reset_threads is None else library.reset_threads
             self.calls.append(Call(library.threads_setter, [after], name="thread limit"))
+
 
 def fused(loops: Sequence[Loop]) -> list[Loop]:
     """The same loops with those made one that are one in memory; those that run once are left out."""

@@ -1,10 +1,11 @@
 """How one contraction of two operands becomes matrix products: the ways there are, and what each should cost.
 
-The modes have roles: those of the batch are in both operands and in the result, the rows in the first operand and in the
-result, the columns in the second and in the result, and what is summed is in both operands only. Modes of one role that
-lie behind each other in memory, in every tensor that has them, are one. What is left over of rows, columns and sums where
-there is more than one, and the batch, are loops over products. Copying a tensor into temporary memory of the right order
-frees it from its strides, so that more becomes one; each of the eight choices of tensors to copy gives other products.
+The modes have roles: those of the batch are in both operands and in the result, the rows in the first operand and in
+the result, the columns in the second and in the result, and what is summed is in both operands only. Modes of one role
+that lie behind each other in memory, in every tensor that has them, are one. What is left over of rows, columns and
+sums where there is more than one, and the batch, are loops over products. Copying a tensor into temporary memory of the
+right order frees it from its strides, so that more becomes one; each of the eight choices of tensors to copy gives
+other products.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ HALF_SPEED = {"m": 6, "n": 6, "k": 12}
 #: Seconds that a product of no size takes.
 PRODUCT_CALL = 0.25e-6
 #: Bytes that a core moves in a second: reading and writing along the same loop, transposing, and inside of products.
-COPY_SPEED, TRANSPOSE_SPEED, PRODUCT_SPEED = 10e9, 5e9, 30e9
+COPY_SPEED, TRANSPOSE_SPEED, PRODUCT_SPEED = 22e9, 12e9, 30e9
 #: Seconds that a copy takes before its first element.
 COPY_CALL = 0.1e-6
 #: Seconds for each multiplication, and for each row of them, where elements are multiplied without a product.
@@ -139,9 +140,7 @@ def dense(order: Sequence[int], extents: Sequence[int]) -> dict[int, int]:
     return dict(zip(order, strides, strict=True))
 
 
-def copy_order(
-    name: str, tensor: Tensor, strategy: Strategy
-) -> list[int]:
+def copy_order(name: str, tensor: Tensor, strategy: Strategy) -> list[int]:
     """The order of the modes of a copy, the slowest first: loops, then the matrix with what was fastest the fastest."""
     inner = matrix_of(name, strategy)
     loops = [m for group in (*strategy.result_loops, *strategy.summed_loops) for m in group if m in tensor.modes]
@@ -248,9 +247,7 @@ def copy_cost(tensor: Tensor, extents: Sequence[int], work: str) -> float:
     return COPY_CALL + size / (COPY_SPEED if len(tensor.modes) < 2 else TRANSPOSE_SPEED)
 
 
-def _direct(
-    tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str
-) -> Strategy:
+def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str) -> Strategy:
     """The contraction element by element."""
     steps = {name: tensor.steps for name, tensor in tensors.items()}
     d = steps["d"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 
 from planmath.bindings import runtime
-from planmath.native.library import MissingLibraryError
+from planmath.core import devices
+from planmath.core.arrays import Layout, package_named
 
 HOST, DEVICE = ("numpy", "torch"), ("cupy", "torch-cuda")
 
@@ -27,21 +29,12 @@ LACKING = {"bfloat16": np.int16, "float8_e4m3fn": np.uint8, "float8_e5m2": np.ui
 
 
 @cache
-def missing_device() -> str | None:
-    """Why this machine has no CUDA device to test on."""
-    try:
-        return None if runtime.get_device_count() else "there is no CUDA device"
-    except (MissingLibraryError, runtime.CUDARuntimeError) as error:
-        return f"there is no CUDA device: {error}"
-
-
-@cache
 def missing(package: str) -> str | None:
     """Why this machine has no arrays of the package."""
     if find_spec(package.removesuffix("-cuda")) is None:
         return f"{package.removesuffix('-cuda')} is not installed"
-    if package not in DEVICE or missing_device():
-        return None if package in HOST else missing_device()
+    if package in HOST or devices.missing() is not None:
+        return None if package in HOST else devices.missing()
     if package == "torch-cuda":
         import torch
 
@@ -120,6 +113,24 @@ def to_numpy(array: Any) -> np.ndarray:
         runtime.memcpy(memory.ctypes.data + start, low, span, runtime.MemcpyKind.DEVICE_TO_HOST)
     strides = tuple(step * dtype.itemsize for step in strides_of(array))
     return np.ndarray(tuple(array.shape), dtype, memory, start + address_of(array) - low, strides)
+
+
+def view_of(memory: Any, start: int, shape: Sequence[int], strides: Sequence[int]) -> Any:
+    """An array with these strides, in elements, in the memory of one with one axis, from its element `start` on."""
+    arrays = package_named(package_of(memory).removesuffix("-cuda"))
+    return arrays.with_strides(memory[start:], Layout(tuple(shape), tuple(strides), dtype_of(memory), "", None))
+
+
+def as_complex(array: np.ndarray) -> np.ndarray:
+    """What stands in for complex32 as complex128; any other array as it is."""
+    return array["real"].astype(float) + 1j * array["imag"] if array.dtype == COMPLEX32 else array
+
+
+def as_complex32(values: np.ndarray) -> np.ndarray:
+    """Complex values as what stands in for complex32."""
+    array = np.empty(values.shape, COMPLEX32)
+    array["real"], array["imag"] = values.real, values.imag
+    return array
 
 
 def package_of(array: Any) -> str:

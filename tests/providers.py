@@ -1,13 +1,39 @@
-"""Providers as test parameters."""
+"""Providers as test parameters, each with the packages whose arrays are where it computes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from planmath.core.provider import Provider
+from tests.arrays import DEVICE, HOST, missing
+
+#: The providers that compute on CUDA devices; all others compute on the CPU.
+ON_DEVICE = ("cufft", "cublaslt", "cutensor", "cudss")
+
+
+class Pair(NamedTuple):
+    """A provider, and a package whose arrays it gets."""
+
+    provider: str
+    package: str
+
+
+def space_of(provider: str) -> str:
+    """The execution space that a provider computes in."""
+    return "cuda" if provider in ON_DEVICE else "cpu"
+
+
+def native_packages(provider: str) -> tuple[str, ...]:
+    """The packages whose arrays are where the provider computes."""
+    return DEVICE if provider in ON_DEVICE else HOST
+
+
+def foreign_packages(provider: str) -> tuple[str, ...]:
+    """The packages whose arrays are elsewhere, so that copies cross in each execution."""
+    return HOST if provider in ON_DEVICE else DEVICE
 
 
 def provider_parameters(providers: Sequence[Provider]) -> list[Any]:
@@ -18,6 +44,23 @@ def provider_parameters(providers: Sequence[Provider]) -> list[Any]:
     ]
 
 
+def pairs(providers: Sequence[Provider], packages_of: Any = native_packages) -> list[Any]:
+    """Providers with their packages as parameters; what this machine lacks is skipped with the reason, once."""
+    parameters = []
+    for provider in providers:
+        absent = provider.unavailable()
+        for package in packages_of(provider.name)[: 1 if absent else None]:
+            reason = absent or missing(package)
+            mark = pytest.mark.skipif(reason is not None, reason=str(reason))
+            parameters.append(pytest.param(Pair(provider.name, package), marks=mark, id=f"{provider.name}-{package}"))
+    return parameters
+
+
 def available(providers: Sequence[Provider]) -> list[str]:
     """The names of the providers that this machine has."""
     return [p.name for p in providers if p.unavailable() is None]
+
+
+def available_pairs(providers: Sequence[Provider]) -> list[Pair]:
+    """The pairs that this machine has."""
+    return [Pair(name, p) for name in available(providers) for p in native_packages(name) if missing(p) is None]

@@ -11,14 +11,23 @@ import numpy as np
 import pytest
 
 from planmath.core.arrays import package_named
-from planmath.core.errors import UnavailableError
+from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.fft import FFT
 from planmath.fft.providers import PROVIDERS, fftw3_interface
-from tests.arrays import address_of, package_of, strides_of, to_numpy, to_package
+from tests.arrays import (
+    DEVICE,
+    DEVICE_PACKAGES,
+    HOST_PACKAGES,
+    PACKAGES,
+    address_of,
+    package_of,
+    strides_of,
+    to_numpy,
+    to_package,
+)
 from tests.fft.operands import (
     INEXPRESSIBLE,
     LAYOUTS,
-    POISON,
     dense,
     memory_of,
     poisoned,
@@ -106,8 +115,8 @@ def test_memory_layouts(package, provider, kind, parity, directions, precision, 
     if layout == "broadcast" and kind == "C2R":
         array.imag = 0  # constant along an axis, only a real spectrum is sure to be symmetric
         array.real = 1
-    before, values = memory_of(array), array.copy()
-    operand = to_package(array, package)
+    values, operand = array.copy(), to_package(array, package)
+    before = memory_of(to_numpy(operand))
     for result_layout in ("optimized", "natural"):
         options = {"fft_type": kind, "last_axis_parity": parity, "result_layout": result_layout, "provider": provider}
         with planned(operand, axes, **options) as transform:
@@ -116,11 +125,12 @@ def test_memory_layouts(package, provider, kind, parity, directions, precision, 
                 result = transform.execute(direction)
                 assert (tuple(result.shape), strides_of(result)) == transform.get_output_layout()
                 assert_accurate(to_numpy(result), kind, values, axes, direction, parity)
-                out = to_package(unaligned(poisoned(to_numpy(result))), package)
+                out = poisoned(to_numpy(result))
+                out = to_package(out if package in DEVICE else unaligned(out), package)
                 if strides_of(out) == strides_of(result):
                     assert transform.execute(direction, out=out) is out
                     assert_accurate(to_numpy(out), kind, values, axes, direction, parity)
-    assert memory_of(array) == before, "the operand of an out-of-place transform was written to"
+    assert memory_of(to_numpy(operand)) == before, "the operand of an out-of-place transform was written to"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +151,7 @@ def test_memory_layouts(package, provider, kind, parity, directions, precision, 
         ("backwards", "optimized", (0, 1), (4, 1, 12)),
     ],
 )
+@pytest.mark.parametrize("package", PACKAGES)
 def test_order_of_the_results_axes(package, layout, result_layout, axes, strides):
     """Natural: the operand's own order in memory. Optimized: the transformed axes fastest, in that order."""
     if (package, layout) in INEXPRESSIBLE:
@@ -165,7 +176,7 @@ def test_in_place(package, provider, precision, layout, axes):
         with planned(operand, axes, provider=provider, inplace=True) as transform:
             assert transform.get_output_layout() == transform.get_input_layout() == (array.shape, strides_of(array))
             assert transform.execute(direction) is operand
-        assert_accurate(array, "C2C", values, axes, direction)
+        assert_accurate(to_numpy(operand), "C2C", values, axes, direction)
 
 
 @pytest.mark.parametrize("axes", [(0, 1), (0,), (1,)])
@@ -174,14 +185,17 @@ def test_in_place_writes_to_the_operands_elements_only(package, provider, axes):
     gaps = np.ones(array.base.shape, bool)
     gaps[1::2, 1::2] = False
     array.base[gaps] = 7
-    with planned(to_package(array, package), axes, provider=provider, inplace=True) as transform:
+    everything = to_package(array.base, package)
+    with planned(everything[1::2, 1::2], axes, provider=provider, inplace=True) as transform:
         transform.execute()
-    assert (array.base[gaps] == 7).all()
+    assert (to_numpy(everything)[gaps] == 7).all()
 
 
 @REAL_AND_COMPLEX
 def test_operand_and_result_at_unaligned_addresses(package, provider, kind, parity, directions):
     """Plans for aligned memory run on memory that is not, and the other way round."""
+    if package in DEVICE:
+        pytest.skip("cuFFT takes no such addresses; what planmath makes of them is tested below")
     axes = (1, 0)
     values = random_operand(kind, "float32", (6, 16), axes, parity)
     options = {"fft_type": kind, "last_axis_parity": parity, "provider": provider}
@@ -201,10 +215,11 @@ def test_out_is_filled_and_nothing_is_allocated(package, provider, kind, parity,
     values = random_operand(kind, "float64", (32, 33), axes, parity)
     operand = to_package(values.copy(), package)
     with planned(operand, axes, provider=provider, fft_type=kind, last_axis_parity=parity) as transform:
-        out = transform.empty_result()
-        to_numpy(out).fill(POISON)
+        out = to_package(poisoned(to_numpy(transform.empty_result())), package)
         transform.execute(out=out)
-        monkeypatch.setattr(type(package_named(package)), "empty", lambda *_: pytest.fail("an array was allocated"))
+        arrays = type(package_named(package.removesuffix("-cuda")))
+        for function in {"empty", "empty_like"} & set(dir(arrays)):
+            monkeypatch.setattr(arrays, function, lambda *_: pytest.fail("an array was allocated"))
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
@@ -264,42 +279,59 @@ def test_nan_and_infinity_pass_through(package, provider, kind, parity, directio
 
 @REAL_AND_COMPLEX
 @PRECISIONS
-@pytest.mark.parametrize("axes", [(1,), (1, 0)], ids=lambda axes: "".join(map(str, axes)))
-def test_every_algorithm(provider, kind, parity, directions, precision, axes, monkeypatch):
-    """All that `autotune` chooses from, the threaded and the measured ones as well, on both kinds of addresses."""
+@pytest.mark.parametrize("axes", [(1,), (1, 0), (0, 1)], ids=lambda axes: "".join(map(str, axes)))
+def test_every_algorithm(package, provider, kind, parity, directions, precision, axes, monkeypatch):
+    """All that `autotune` chooses from, the threaded and the measured ones as well, on all kinds of addresses."""
     monkeypatch.setattr(fftw3_interface, "THREADED_WORK", 0)
     values = random_operand(kind, precision, (40, 30), axes, parity)
     library = next(p for p in PROVIDERS if p.name == provider)
     options = {"provider": provider, "fft_type": kind, "last_axis_parity": parity}
-    with planned(dense(values), axes, execution={"name": "cpu", "num_threads": 2}, **options) as transform:
+    on_device = package in DEVICE
+    execution = None if on_device else {"name": "cpu", "num_threads": 2}
+    with planned(to_package(dense(values), package), axes, execution=execution, **options) as transform:
         algorithms = library.algorithms(transform.get_key())
-        assert {a.get("threads") for a in algorithms} == {1, 2}
+        if on_device:
+            assert [a.get("axes") for a in algorithms].count("one by one") == (len(axes) > 1 and kind == "C2C")
+        else:
+            assert {a.get("threads") for a in algorithms} == {1, 2}
         for algorithm in algorithms:
             transform._make_plan(transform.get_key(), transform._slots, [algorithm])
             assert str(algorithm) in transform.report()
-            for place, direction in product((dense, unaligned), directions):
-                transform.reset_operand(place(values))
-                assert_accurate(transform.execute(direction), kind, values, axes, direction, parity)
+            for place, direction in product((dense,) if on_device else (dense, unaligned), directions):
+                transform.reset_operand(to_package(place(values), package))
+                assert_accurate(to_numpy(transform.execute(direction)), kind, values, axes, direction, parity)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [((2,) * 7, range(7)), ((2,) * 8, range(8)), ((2,) * 10, (9, 0, 5, 7))],
     ids=["7 axes", "8 axes", "4 of 10 axes"],
 )
 def test_many_axes_without_naming_a_provider(package, shape, axes):
-    """MKL transforms up to seven axes; for more, another provider is found."""
+    """MKL transforms up to seven axes, cuFFT up to three: another provider is found, or several plans are made."""
     values = random_operand("C2C", "float64", shape, tuple(axes))
     with planned(to_package(values, package), tuple(axes)) as transform:
         assert_accurate(to_numpy(transform.execute()), "C2C", values, tuple(axes), FORWARD)
 
 
-def test_more_batch_axes_than_loops_nest(package):
-    """Windows that overlap in all directions: no two of the 18 batch axes are one in memory."""
+def overlapping_windows() -> np.ndarray:
+    """They overlap in all directions: no two of the 18 batch axes are one in memory."""
     values = random_operand("C2C", "float64", (21,), (0,))
-    windows = np.lib.stride_tricks.as_strided(values, (2,) * 18 + (3,), values.strides * 19)
+    return np.lib.stride_tricks.as_strided(values, (2,) * 18 + (3,), values.strides * 19)
+
+
+@pytest.mark.parametrize("package", HOST_PACKAGES)
+def test_more_batch_axes_than_loops_nest(package):
+    windows = overlapping_windows()
     with planned(to_package(windows, package), (18,)) as transform:
         assert_accurate(to_numpy(transform.execute()), "C2C", windows, (18,), FORWARD)
+
+
+@pytest.mark.parametrize("package", DEVICE_PACKAGES)
+def test_more_batch_axes_than_loops_nest_on_a_device(package):
+    with pytest.raises(UnavailableError, match="cuFFT would need 17 loops around it; 16 can nest"):
+        planned(to_package(overlapping_windows(), package), (18,))
 
 
 #: Transforms that some libraries cannot compute: the libraries, and what they say.
@@ -310,33 +342,41 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("layout", "inplace", "libraries", "reason"), LIMITS)
-def test_what_a_library_cannot_do_it_says(provider, layout, inplace, libraries, reason):
+def test_what_a_library_cannot_do_it_says(package, provider, layout, inplace, libraries, reason):
+    if (package, layout) in INEXPRESSIBLE:
+        pytest.skip(f"{package} has no such arrays")
     array = LAYOUTS[layout](random_operand("C2C", "float64", (4, 5), (0, 1)))
+    operand = to_package(array, package)
     if provider in libraries:
         with pytest.raises(UnavailableError, match=f"{provider}: {reason}"):
-            planned(array, (0, 1), provider=provider, inplace=inplace)
+            planned(operand, (0, 1), provider=provider, inplace=inplace)
     else:
-        planned(array, (0, 1), provider=provider, inplace=inplace).free()
+        planned(operand, (0, 1), provider=provider, inplace=inplace).free()
 
 
+@pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize(("layout", "inplace", "libraries", "reason"), LIMITS)
-def test_what_a_library_cannot_do_another_one_does(layout, inplace, libraries, reason):
+def test_what_a_library_cannot_do_another_one_does(package, layout, inplace, libraries, reason):
+    if (package, layout) in INEXPRESSIBLE:
+        pytest.skip(f"{package} has no such arrays")
     array = LAYOUTS[layout](random_operand("C2C", "float64", (4, 5), (0, 1)))
     values = array.copy()
-    with planned(array, (0, 1), inplace=inplace) as transform:
-        assert_accurate(transform.execute(), "C2C", values, (0, 1), FORWARD)
+    with planned(to_package(array, package), (0, 1), inplace=inplace) as transform:
+        assert_accurate(to_numpy(transform.execute()), "C2C", values, (0, 1), FORWARD)
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "broadcast"])
 @pytest.mark.parametrize("axes", [(0,), (1, 2)])
-def test_in_place_along_axes_whose_strides_are_positive(provider, layout, axes):
+def test_in_place_along_axes_whose_strides_are_positive(package, provider, layout, axes):
     """Negative strides of the other axes are no obstacle."""
+    if package.startswith("torch"):
+        pytest.skip(f"{package} has no such arrays")
     array = LAYOUTS[layout](random_operand("C2C", "float64", (3, 4, 6), axes))
     forward = 1 if array.strides[0] > 0 else -1
     array = array[tuple(slice(None, None, forward if axis in axes else -forward) for axis in range(3))]
     values = array.copy()
-    with planned(array, axes, provider=provider, inplace=True) as transform:
-        assert_accurate(transform.execute(), "C2C", values, axes, FORWARD)
+    with planned(to_package(array, package), axes, provider=provider, inplace=True) as transform:
+        assert_accurate(to_numpy(transform.execute()), "C2C", values, axes, FORWARD)
 
 
 def test_out_between_the_operands_elements(package, provider):
@@ -349,3 +389,33 @@ def test_out_between_the_operands_elements(package, provider):
     with planned(everything[:16, 0], (0,), provider=provider) as transform:
         assert transform.execute(out=out) is out
     assert_accurate(to_numpy(out), "C2C", values, (0,), FORWARD)
+
+
+@REAL_AND_COMPLEX
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("package", DEVICE_PACKAGES)
+def test_addresses_that_cufft_does_not_take(package, kind, parity, directions, inplace):
+    """It needs multiples of a complex element's size. Operands that are elsewhere from the first are copied."""
+    if (inplace and kind != "C2C") or (package == "torch-cuda" and kind != "R2C"):
+        pytest.skip("there is no such transform, or the package has no such arrays")
+    axes = (1, 0)
+    values = random_operand(kind, "float32", (6, 16), axes, parity)
+    options = {"fft_type": kind, "last_axis_parity": parity, "inplace": inplace}
+    aligned, elsewhere = to_package(dense(values), package), to_package(unaligned(values), package)
+    assert address_of(elsewhere) % 8
+    for operand in (aligned, elsewhere):
+        with planned(operand, axes, **options) as transform:
+            result = transform.execute(directions[-1])
+            assert_accurate(to_numpy(result), kind, values, axes, directions[-1], parity)
+            if operand is aligned:
+                before = to_numpy(elsewhere).copy()
+                transform.reset_operand(elsewhere)
+                with pytest.raises(
+                    UnsupportedLayoutError, match=r"operand or out .* multiple of the size of a complex"
+                ):
+                    transform.execute(directions[-1])
+                np.testing.assert_array_equal(to_numpy(elsewhere), before)
+            elif kind != "R2C" and not inplace:
+                out = to_package(unaligned(poisoned(to_numpy(result))), package)
+                with pytest.raises(UnsupportedLayoutError, match="operand or out"):
+                    transform.execute(directions[-1], out=out)

@@ -7,6 +7,7 @@ import gc
 import warnings
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -18,10 +19,12 @@ from planmath.core import autotune as measuring
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
 from planmath.fft import FFT, InvalidFFTState
+from tests.arrays import PACKAGES, to_numpy, to_package
 from tests.fft.reference import FORWARD, INVERSE, assert_accurate
 
 FIRST = np.arange(6) * (1 - 2j)
 SECOND = np.exp(1j * FIRST.real)
+EVERY_PACKAGE = pytest.mark.parametrize("package", PACKAGES)
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +45,17 @@ INTO: dict[str, tuple[State, Callable[[FFT], object]]] = {
     "freed before it was planned": (State.FREED, lambda t: t.free()),
 }
 
-CALLS: dict[str, Callable[[FFT], object]] = {
-    "plan": lambda t: t.plan(),
-    "autotune": lambda t: t.autotune(iterations=1),
-    "execute": lambda t: t.execute(),
-    "reset_operand": lambda t: t.reset_operand(SECOND),
-    "reset_operand_unchecked": lambda t: t.reset_operand_unchecked(SECOND),
-    "release_operand": lambda t: t.release_operand(),
-    "free": lambda t: t.free(),
-    "empty_result": lambda t: t.empty_result(),
-    "report": lambda t: t.report(),
+#: What to call, with SECOND as an array of the operand's package.
+CALLS: dict[str, Callable[..., object]] = {
+    "plan": lambda t, second: t.plan(),
+    "autotune": lambda t, second: t.autotune(iterations=1),
+    "execute": lambda t, second: t.execute(),
+    "reset_operand": lambda t, second: t.reset_operand(second),
+    "reset_operand_unchecked": lambda t, second: t.reset_operand_unchecked(second),
+    "release_operand": lambda t, second: t.release_operand(),
+    "free": lambda t, second: t.free(),
+    "empty_result": lambda t, second: t.empty_result(),
+    "report": lambda t, second: t.report(),
 }
 
 PLAN_FIRST, RESET_FIRST = "call plan() first", "call reset_operand() with"
@@ -77,24 +81,26 @@ TABLE: dict[str, list[State | str]] = {
     ("call", "start", "outcome"),
     [(call, start, outcome) for call, row in TABLE.items() for start, outcome in zip(INTO, row, strict=True)],
 )
-def test_state_table(call, start, outcome):
+@EVERY_PACKAGE
+def test_state_table(package, call, start, outcome):
     state, bring = INTO[start]
-    with FFT(FIRST) as transform:
+    first, second = to_package(FIRST, package), to_package(SECOND, package)
+    with FFT(first) as transform:
         bring(transform)
         assert transform.state is state
         if isinstance(outcome, State):
-            CALLS[call](transform)
+            CALLS[call](transform, second)
             assert transform.state is outcome
         else:
             with pytest.raises(InvalidFFTState) as caught:
-                CALLS[call](transform)
+                CALLS[call](transform, second)
             assert call in str(caught.value)
             assert outcome in str(caught.value)
             assert transform.state is state
-        usable_afterwards(transform, SECOND if call.startswith("reset") else FIRST)
+        usable_afterwards(transform, second if call.startswith("reset") else first)
 
 
-def usable_afterwards(transform: FFT, operand: np.ndarray) -> None:
+def usable_afterwards(transform: FFT, operand: Any) -> None:
     """Whatever state an object is in, its operand and plan are what they were."""
     if transform.state is State.FREED:
         return
@@ -102,7 +108,7 @@ def usable_afterwards(transform: FFT, operand: np.ndarray) -> None:
         transform.reset_operand(operand)
     if transform.state is State.SPECIFIED:
         transform.plan()
-    assert_accurate(transform.execute(), "C2C", operand, (0,), FORWARD)
+    assert_accurate(to_numpy(transform.execute()), "C2C", to_numpy(operand), (0,), FORWARD)
 
 
 def test_invalid_states_are_runtime_errors():
@@ -110,56 +116,64 @@ def test_invalid_states_are_runtime_errors():
     assert issubclass(InvalidStateError, RuntimeError)
 
 
-REJECTED = {
-    "reset to another shape": (ValueError, lambda t: t.reset_operand(np.ones(7, complex))),
-    "reset to another dtype": (ValueError, lambda t: t.reset_operand(np.ones(6, np.complex64))),
-    "reset to other strides": (ValueError, lambda t: t.reset_operand(np.ones(12, complex)[::2])),
-    "reset to what is no array": (TypeError, lambda t: t.reset_operand([1, 2])),
-    "unchecked reset to another shape": (ValueError, lambda t: t.reset_operand_unchecked(np.ones(7, complex))),
-    "plan for a wrong direction": (ValueError, lambda t: t.plan(direction="sideways")),
-    "plan with a callback": (NotImplementedError, lambda t: t.plan(prolog=object())),
-    "autotune without repetitions": (ValueError, lambda t: t.autotune(iterations=0)),
-    "autotune that keeps nothing": (ValueError, lambda t: t.autotune(prune=0)),
-    "execute in a wrong direction": (ValueError, lambda t: t.execute(direction="sideways")),
-    "execute in what is no direction": (ValueError, lambda t: t.execute(direction=[1])),
-    "out of another shape": (ValueError, lambda t: t.execute(out=np.ones(7, complex))),
-    "out that is the operand": (ValueError, lambda t: t.execute(out=FIRST)),
-    "out that is no array": (TypeError, lambda t: t.execute(out=[1])),
+#: What is wrong, with a function that makes arrays of the operand's package.
+REJECTED: dict[str, tuple[type[Exception], Callable[..., object]]] = {
+    "reset to another shape": (ValueError, lambda t, make: t.reset_operand(make(np.ones(7, complex)))),
+    "reset to another dtype": (ValueError, lambda t, make: t.reset_operand(make(np.ones(6, np.complex64)))),
+    "reset to other strides": (ValueError, lambda t, make: t.reset_operand(make(np.ones(12, complex))[::2])),
+    "reset to what is no array": (TypeError, lambda t, make: t.reset_operand([1, 2])),
+    "unchecked reset to another shape": (
+        ValueError,
+        lambda t, make: t.reset_operand_unchecked(make(np.ones(7, complex))),
+    ),
+    "plan for a wrong direction": (ValueError, lambda t, make: t.plan(direction="sideways")),
+    "plan with a callback": (NotImplementedError, lambda t, make: t.plan(prolog=object())),
+    "autotune without repetitions": (ValueError, lambda t, make: t.autotune(iterations=0)),
+    "autotune that keeps nothing": (ValueError, lambda t, make: t.autotune(prune=0)),
+    "execute in a wrong direction": (ValueError, lambda t, make: t.execute(direction="sideways")),
+    "execute in what is no direction": (ValueError, lambda t, make: t.execute(direction=[1])),
+    "out of another shape": (ValueError, lambda t, make: t.execute(out=make(np.ones(7, complex)))),
+    "out that is the operand": (ValueError, lambda t, make: t.execute(out=t._slots["operand"].array)),
+    "out that is no array": (TypeError, lambda t, make: t.execute(out=[1])),
 }
 
 
+@EVERY_PACKAGE
 @pytest.mark.parametrize("what", REJECTED)
 @pytest.mark.parametrize("start", ["specified", "planned", "autotuned", "released"])
-def test_what_is_rejected_leaves_the_object_as_it_was(what, start):
+def test_what_is_rejected_leaves_the_object_as_it_was(package, what, start):
     error, call = REJECTED[what]
     state, bring = INTO[start]
-    with FFT(FIRST) as transform:
+    first = to_package(FIRST, package)
+    with FFT(first) as transform:
         bring(transform)
         before = repr(transform)
         with pytest.raises((error, InvalidFFTState)):
-            call(transform)
+            call(transform, lambda values: to_package(values, package))
         assert transform.state is state
         assert repr(transform) == before
-        usable_afterwards(transform, FIRST)
+        usable_afterwards(transform, first)
 
 
 @pytest.mark.parametrize("error", [UnavailableError("not today"), ZeroDivisionError("in the library")])
 @pytest.mark.parametrize("call", ["plan", "autotune"])
-def test_failed_planning_keeps_the_old_plan(monkeypatch, call, error):
+@EVERY_PACKAGE
+def test_failed_planning_keeps_the_old_plan(monkeypatch, package, call, error):
     """The provider fails, in the way it may and in one it may not."""
 
     def fail(*_: object) -> None:
         raise error
 
-    with FFT(FIRST) as transform:
+    first = to_package(FIRST, package)
+    with FFT(first) as transform:
         transform.plan()
         before = transform.report()
         for provider in transform._providers():
             monkeypatch.setattr(provider, "prepare", fail)
         with pytest.raises(type(error)):
-            CALLS[call](transform)
+            CALLS[call](transform, None)
         assert transform.report() == before
-        usable_afterwards(transform, FIRST)
+        usable_afterwards(transform, first)
 
 
 def test_provider_that_fails_is_passed_over(monkeypatch):
@@ -193,14 +207,15 @@ def test_planning_again_for_another_direction():
         assert_accurate(transform.execute(direction="forward"), "C2C", FIRST, (0,), FORWARD)
 
 
-def test_changes_to_the_operand_are_seen():
+@EVERY_PACKAGE
+def test_changes_to_the_operand_are_seen(package):
     """The object refers to the operand, and does not copy it."""
-    operand = FIRST.copy()
+    operand = to_package(FIRST.copy(), package)
     with FFT(operand) as transform:
         transform.plan()
         transform.execute()
-        operand[:] = SECOND
-        assert_accurate(transform.execute(), "C2C", SECOND, (0,), FORWARD)
+        operand[:] = to_package(SECOND, package)
+        assert_accurate(to_numpy(transform.execute()), "C2C", SECOND, (0,), FORWARD)
 
 
 @pytest.mark.parametrize("end", ["release_operand", "free"])
@@ -215,7 +230,7 @@ def test_operands_are_let_go(end):
         transform.execute()
         del operand
         assert alive() is not None
-        CALLS[end](transform)
+        CALLS[end](transform, None)
         assert alive() is None
 
 
@@ -269,6 +284,8 @@ def test_object_that_could_not_be_made_leaves_nothing_behind():
 class Lifecycle(RuleBasedStateMachine):
     """Calls in any order, next to a model that knows the state, the operand and the direction of an object."""
 
+    package: str
+
     @initialize(inplace=st.booleans())
     def create(self, inplace):
         self.inplace = inplace
@@ -278,10 +295,9 @@ class Lifecycle(RuleBasedStateMachine):
         self.planned = False
         self.directions = (FORWARD, INVERSE)
 
-    @staticmethod
-    def new_operand(seed):
+    def new_operand(self, seed):
         parts = np.random.default_rng(seed).standard_normal((2, 6))
-        return parts[0] + 1j * parts[1]
+        return to_package(parts[0] + 1j * parts[1], self.package)
 
     def attempt(self, allowed, call):
         """Make a call; whether it went through must be what the model says."""
@@ -306,18 +322,18 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(direction=st.sampled_from([None, FORWARD, INVERSE]), give_out=st.booleans())
     def execute(self, direction, give_out):
-        values = None if self.operand is None else self.operand.copy()
-        out = np.empty(6, complex) if give_out and not self.inplace else None
+        values = None if self.operand is None else to_numpy(self.operand).copy()
+        out = to_package(np.empty(6, complex), self.package) if give_out and not self.inplace else None
         if self.model is P and direction is not None and direction not in self.directions:
             with pytest.raises(ValueError, match="plan again"):
                 self.transform.execute(direction, out=out)
             return
         result = self.attempt(self.model is P, lambda: self.transform.execute(direction, out=out))
         if self.model is P:
-            assert_accurate(result, "C2C", values, (0,), direction or self.directions[0])
+            assert_accurate(to_numpy(result), "C2C", values, (0,), direction or self.directions[0])
             assert result is (self.operand if self.inplace else out if out is not None else result)
             if not self.inplace:
-                np.testing.assert_array_equal(self.operand, values)
+                np.testing.assert_array_equal(to_numpy(self.operand), values)
 
     @rule(seed=st.integers(0, 9), unchecked=st.booleans())
     def reset(self, seed, unchecked):
@@ -330,6 +346,8 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(operand=st.sampled_from([FIRST[:5], FIRST[:, None], FIRST.real.copy(), np.repeat(FIRST, 3)[::3], "abc"]))
     def reset_to_what_does_not_fit(self, operand):
+        if not isinstance(operand, str):
+            operand = to_package(operand, self.package)
         with pytest.raises((ValueError, TypeError, InvalidFFTState)):
             self.transform.reset_operand(operand)
 
@@ -362,5 +380,7 @@ class Lifecycle(RuleBasedStateMachine):
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_any_order_of_calls():
-    hypothesis.stateful.run_state_machine_as_test(Lifecycle, settings=hypothesis.settings(stateful_step_count=30))
+@EVERY_PACKAGE
+def test_any_order_of_calls(package):
+    machine = type("Lifecycle", (Lifecycle,), {"package": package})
+    hypothesis.stateful.run_state_machine_as_test(machine, settings=hypothesis.settings(stateful_step_count=30))

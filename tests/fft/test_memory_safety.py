@@ -7,9 +7,11 @@ import pytest
 
 from planmath.fft import FFT
 from planmath.fft.providers import PROVIDERS
-from tests.fft.operands import memory_of, random_operand
+from tests.arrays import to_numpy, to_package, view_of
+from tests.fft.operands import random_operand
+from tests.fft.reference import FORWARD, assert_accurate
 from tests.processes import run_python
-from tests.providers import provider_parameters
+from tests.providers import provider_parameters, space_of
 
 #: Operands in which a library's own buffers are at risk: few rows, far apart, of elements that are far apart as well.
 GATHERED = [
@@ -26,7 +28,7 @@ GATHERED = [
 ]
 
 
-@pytest.mark.parametrize("provider", provider_parameters(PROVIDERS))
+@pytest.mark.parametrize("provider", provider_parameters([p for p in PROVIDERS if space_of(p.name) == "cpu"]))
 @pytest.mark.parametrize("kind", ["C2C", "R2C", "C2R"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_buffers_of_the_library(provider, kind, threads):
@@ -63,22 +65,24 @@ def test_buffers_of_the_library(provider, kind, threads):
     assert run_python(program, provider, kind, threads) == "done\n"
 
 
-@pytest.mark.parametrize("provider", provider_parameters(PROVIDERS))
 @pytest.mark.parametrize(("shape", "strides", "axes"), GATHERED)
-def test_memory_around_the_arrays(provider, shape, strides, axes):
+def test_memory_around_the_arrays(package, provider, shape, strides, axes):
+    if package.startswith("torch") and min(strides) < 0:
+        pytest.skip(f"{package} has no such arrays")
     margin = 512
     values = random_operand("C2C", "float64", shape, axes)
     spans = [s * (n - 1) for n, s in zip(shape, strides, strict=True)]
     memory = np.full(2 * margin + 1 + sum(map(abs, spans)), 7.0, complex)
     start = margin - sum(span for span in spans if span < 0)
-    operand = np.lib.stride_tricks.as_strided(memory[start:], shape, [s * memory.itemsize for s in strides])
-    operand[...] = values
-    before = memory_of(memory)
-    with FFT(operand, axes=axes, options={"provider": provider}) as transform:
+    view_of(memory, start, shape, strides)[...] = values
+    everything = to_package(memory, package)
+    with FFT(view_of(everything, start, shape, strides), axes=axes, options={"provider": provider}) as transform:
         transform.plan()
-        result_memory = np.full(2 * margin + values.size, 7.0, complex)
-        result_strides = [step * memory.itemsize for step in transform.get_output_layout()[1]]
-        transform.execute(out=np.lib.stride_tricks.as_strided(result_memory[margin:], shape, result_strides))
-    assert memory_of(memory) == before
-    assert (result_memory[:margin] == 7).all()
-    assert (result_memory[margin + values.size :] == 7).all()
+        results = to_package(np.full(2 * margin + values.size, 7.0, complex), package)
+        transform.execute(out=view_of(results, margin, shape, transform.get_output_layout()[1]))
+    np.testing.assert_array_equal(to_numpy(everything), memory)
+    around = to_numpy(results)
+    assert (around[:margin] == 7).all()
+    assert (around[margin + values.size :] == 7).all()
+    result = view_of(around, margin, shape, transform.get_output_layout()[1])
+    assert_accurate(result, "C2C", values, axes, FORWARD)

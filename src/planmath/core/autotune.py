@@ -157,18 +157,15 @@ class DeviceClock:
         self._start, self._end = Event(timed=True), Event(timed=True)
 
     @cached_property
-    def _flush(self) -> tuple[Any, int]:
-        return self._queue.allocate(2 * self._flush_size)
-
-    @property
-    def _flush_size(self) -> int:
-        return devices.device(self._queue.device_id).l2_size
+    def _flush(self) -> devices.DeviceMemory:
+        size = 2 * devices.device(self._queue.device_id).l2_size
+        return devices.DeviceMemory(size, self._queue.device_id, self._queue.stream)
 
     def time(self, run: Callable[[], Any], calls: int) -> float:
         return self._measure(run, calls) / calls
 
     def time_cold(self, run: Callable[[], Any]) -> float:
-        fill(self._flush[1], 2 * self._flush_size, self._queue.stream)
+        fill(self._flush.address, self._flush.size, self._queue.stream)
         return self._measure(run, 1)
 
     def _measure(self, run: Callable[[], Any], calls: int) -> float:

@@ -76,7 +76,7 @@ cdef class ArraySlot:
     cdef bint has_conjugate
     cdef int ndim, kind, device
     cdef tuple steps                # strides in bytes
-    cdef object prototype           # what new tensors on a device are made like
+    cdef object make                # what makes new arrays of other packages than NumPy
     cdef cnp.npy_intp dims[MAX_DIMS]
     cdef cnp.npy_intp byte_strides[MAX_DIMS]
 
@@ -160,12 +160,9 @@ cdef class ArraySlot:
         """A new array with the planned layout, its memory not initialized."""
         if self.kind == NUMPY:
             return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
-        if self.prototype is not None:
-            return self.package.empty_like(self.prototype)
-        array = self.package.empty(self.shape, self.strides, self.dtype, self.device_id)
-        if self.kind == TORCH and self.device >= 0:
-            self.prototype = self.package.prototype(array)
-        return array
+        if self.make is None:
+            self.make = self.package.maker(self.shape, self.strides, self.dtype, self.device_id)
+        return self.make()
 
     def snapshot(self):
         """What is bound, to be put back by `restore`."""

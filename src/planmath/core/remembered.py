@@ -19,6 +19,9 @@ from planmath.core.log import LOGGER
 #: How many idle operations are kept, the most recently used.
 CAPACITY = 64
 
+#: Plans for a device may need addresses at multiples of up to this many bytes.
+ALIGNMENT = 16
+
 _idle: OrderedDict[Hashable, Any] = OrderedDict()
 
 
@@ -44,8 +47,11 @@ def _outline(array: Any) -> Hashable:
     if type(array) is np.ndarray:
         return np.ndarray, array.dtype, array.shape, array.strides
     if hasattr(array, "stride"):
-        return type(array), array.dtype, array.shape, array.stride(), array.get_device()
-    return type(array), array.dtype, array.shape, array.strides, array.data.device_id
+        device_id = array.get_device()
+        alignment = 0 if device_id < 0 else array.data_ptr() % ALIGNMENT
+        return type(array), array.dtype, array.shape, array.stride(), device_id, alignment
+    memory = array.data
+    return type(array), array.dtype, array.shape, array.strides, memory.device_id, memory.ptr % ALIGNMENT
 
 
 def run_once(

@@ -13,10 +13,11 @@ from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot
 from planmath.core.operation import Operation
 from planmath.core.options import as_options
+from planmath.core.provider import choose_providers
 from planmath.fft.callbacks import reject_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
-from planmath.fft.providers import PROVIDERS
+from planmath.fft.providers import PROVIDERS, Estimating
 
 
 class InvalidFFTState(InvalidStateError):
@@ -28,16 +29,18 @@ class FFT(Operation):
 
     Parameters
     ----------
-    operand : numpy.ndarray or torch.Tensor
-        Of float32, float64, complex64 or complex128, of any shape and strides.
+    operand : numpy.ndarray, cupy.ndarray or torch.Tensor
+        Of float32, float64, complex64 or complex128, of any shape and strides. CUDA devices transform half precision
+        too, float16 and PyTorch's complex32, along axes whose extents are powers of two.
     axes : sequence of int, optional
         The axes to transform, in any order and number; for R2C and C2R the last one named is the one whose extent
         differs between operand and result. Default: all.
     options : FFTOptions or dict, optional
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
-        Where to compute. Default: where the operand is.
+        Where to compute. Default: where the operand is. An operand from elsewhere is copied there in each execution,
+        and the result comes back.
     stream : object, optional
-        CUDA stream; without effect on the CPU.
+        Not needed yet; the methods that put work on a CUDA stream take it too.
 
     Raises
     ------
@@ -81,9 +84,10 @@ class FFT(Operation):
         stream: Any = None,
     ):
         super().__init__(as_options(FFTOptions, options))
-        layout = package_of(operand, "operand").layout(operand, "operand")
+        package = package_of(operand, "operand")
+        layout = package.layout(operand, "operand")
         self._execution = resolve_execution(execution, layout.memory_space, layout.device_id)
-        self._problem = specify(layout, axes, self._options, self._execution)
+        self._problem = specify(layout, axes, self._options, self._execution, package.address(operand))
         self._add_operand("operand", operand, writeable=self._options.inplace)
         self._log_specification()
 
@@ -95,7 +99,7 @@ class FFT(Operation):
         prolog, epilog : DeviceCallable, optional
             Callbacks. Not supported yet.
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream that temporary memory is allocated for; see `execute`. Without effect on the CPU.
         direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
             The only direction that will be executed. Default: C2C transforms are planned for both.
 
@@ -105,6 +109,8 @@ class FFT(Operation):
             After `release_operand` or `free`.
         UnavailableError
             If no provider can compute the transform.
+        OutOfDeviceMemoryError
+            If a CUDA device has no memory left for it; the object is as it was.
         """
         reject_callbacks(prolog, epilog)
         problem = self._problem
@@ -124,7 +130,7 @@ class FFT(Operation):
         prune : int, optional
             How many of the fastest algorithms to keep in `report`. Default: all.
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream to measure on; see `execute`. Without effect on the CPU.
 
         Raises
         ------
@@ -143,7 +149,9 @@ class FFT(Operation):
         direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
             Default: what was planned; for C2C forward.
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream to put the work on: a stream of PyTorch, CuPy or cuda.core, or its address. Default: the current
+            stream of the operand's package. Work on another stream than the last execution's waits for that one.
+            Without effect on the CPU.
         release_workspace : bool
             Whether to give temporary memory back afterwards.
         out : array, optional
@@ -161,6 +169,9 @@ class FFT(Operation):
             Before `plan`, after `release_operand` or `free`.
         ValueError
             If the direction was not planned, or `out` does not fit.
+        UnsupportedLayoutError
+            If the operand or `out` is on a CUDA device, at an address that is no multiple of the size of a complex
+            element. Operands that were so when the object was created are copied first.
         """
         result = self._executor.run(direction, out, stream)
         if result is None:
@@ -176,7 +187,7 @@ class FFT(Operation):
         ----------
         operand : array
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            Accepted for symmetry: nothing is put on a stream here.
 
         Raises
         ------
@@ -229,9 +240,10 @@ class FFT(Operation):
         True
         """
         reject_callbacks(prolog, epilog)
-        layout = package_of(operand, "operand").layout(operand, "operand")
+        package = package_of(operand, "operand")
+        layout = package.layout(operand, "operand")
         space = resolve_execution(execution, layout.memory_space, layout.device_id)
-        return specify(layout, axes, as_options(FFTOptions, options), space)
+        return specify(layout, axes, as_options(FFTOptions, options), space, package.address(operand))
 
     @staticmethod
     def create_key_from_metadata(
@@ -347,8 +359,8 @@ def fft(
 
     Parameters
     ----------
-    operand : numpy.ndarray or torch.Tensor
-        complex64 or complex128, of any shape and strides.
+    operand : numpy.ndarray, cupy.ndarray or torch.Tensor
+        complex64 or complex128, of any shape and strides; on CUDA devices complex32 too.
     axes, options, execution, stream
         As for `FFT`.
     direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
@@ -418,7 +430,7 @@ def rfft(
 ) -> Any:
     """Transform a real array; the result has the half of the spectrum that determines the other.
 
-    Parameters are those of `fft`, the operand being float32 or float64.
+    Parameters are those of `fft`, the operand being float32 or float64, or on CUDA devices float16.
 
     Returns
     -------
@@ -467,17 +479,30 @@ def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", hand
     key : tuple
         From `FFT.create_key`, `FFT.create_key_from_metadata` or `FFT.get_key`.
     technique : {'default', 'refined'}
-        How to estimate on CUDA. On the CPU, both ask the provider that would be chosen.
+        How to ask cuFFT: by ``cufftEstimateMany``, which does without a plan's handle, or by ``cufftXtGetSizeMany``. On
+        the CPU, both ask the provider that would be chosen.
     handle : int, optional
-        A cuFFT plan handle; without effect on the CPU.
-    """
-    from planmath.core.provider import choose_providers
+        A cuFFT plan handle whose properties count for 'refined'. Default: a new one.
 
+    Raises
+    ------
+    UnavailableError
+        If no provider can compute the transform.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.fft import FFT, estimate_workspace_size
+    >>> estimate_workspace_size(FFT.create_key(np.ones(8, complex)))
+    0
+    """
     if not isinstance(key, FFTProblem):
         raise TypeError(f"key is a {type(key).__name__}; expected one made by FFT.create_key")
     if technique not in ("default", "refined"):
         raise ValueError(f"technique is {technique!r}; expected 'default' or 'refined'")
     provider = choose_providers(PROVIDERS, None, key)[0]
+    if isinstance(provider, Estimating):
+        return provider.workspace_size(key, technique, handle)
     return provider.prepare(key, provider.algorithms(key)[0]).workspace_size
 
 

@@ -55,11 +55,12 @@ class FFTOptions:
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     blocking : {'auto', True}
-        When executions on a CUDA device return. On the CPU they return when they are done.
-    allocator : object, optional
-        Draws temporary device memory. Not used on the CPU.
+        When executions return in which a CUDA device takes part: with True, once the work is done; with 'auto', for an
+        operand on the device, once it is launched. Executions on the CPU return when they are done.
+    allocator : BaseCUDAMemoryManager or BaseCUDAMemoryManagerAsync, optional
+        Where temporary device memory comes from. Default: the memory pool of the operand's package.
     provider : str, optional
-        The library to use, such as 'mkl', 'fftw' or 'pocketfft'. Default: the best that can solve the problem.
+        The library to use, such as 'mkl', 'fftw', 'pocketfft' or 'cufft'. Default: the best that can solve the problem.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     """

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides, overlaps_itself
+from planmath.core.arrays import COMPLEX_OF, ITEMSIZE, REAL_OF, Layout, contiguous_strides, overlaps_itself
 from planmath.core.execution import Execution, ExecutionCPU
 from planmath.fft.options import FFTDirection, FFTOptions
 
@@ -34,6 +34,8 @@ class FFTProblem(NamedTuple):
     execution: tuple[str, int]
     """The execution space, with its number of threads or device."""
     directions: tuple[int, ...]
+    aligned: bool = True
+    """Whether an operand on a device is at a multiple of the size of complex elements, as CUDA's libraries need it."""
 
     @property
     def dtype(self) -> str:
@@ -83,8 +85,10 @@ def fuse(dimensions: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int
     return fused
 
 
-def specify(layout: Layout, axes: Sequence[int] | None, options: FFTOptions, execution: Execution) -> FFTProblem:
-    """The problem that a user's arguments describe.
+def specify(
+    layout: Layout, axes: Sequence[int] | None, options: FFTOptions, execution: Execution, address: int = 0
+) -> FFTProblem:
+    """The problem that a user's arguments describe; `address` is the operand's, if there is one already.
 
     Raises
     ------
@@ -114,16 +118,19 @@ def specify(layout: Layout, axes: Sequence[int] | None, options: FFTOptions, exe
             order.sort(key=lambda axis: axis in chosen)  # stable: each group keeps its order
         result_strides = contiguous_strides(result_shape, tuple(order))
     limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
+    stays = execution.space == layout.memory_space == "cuda"  # copies from elsewhere are aligned
     return FFTProblem(
         kind, precision, shape, strides, result_shape, result_strides, chosen, options.inplace,
         (execution.space, limit), tuple(int(d) for d in DIRECTIONS_OF[kind]),
+        not stays or address % ITEMSIZE[COMPLEX_OF[precision]] == 0,
     )  # fmt: skip
 
 
 def _kind(dtype: str, wanted: str | None) -> str:
     if dtype not in REAL_OF and dtype not in COMPLEX_OF:
         raise ValueError(
-            f"operand has the dtype {dtype}; expected float32, float64, complex64 or complex128: convert it"
+            f"operand has the dtype {dtype}; expected float32, float64, complex64 or complex128, or on a CUDA device "
+            "float16 or complex32: convert it"
         )
     kinds = ("C2C", "C2R") if dtype in REAL_OF else ("R2C",)
     if wanted is not None and wanted not in kinds:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from planmath.bindings import blas, fftw3, mkl
+from planmath.bindings import blas, cufft, fftw3, mkl
 from planmath.core import devices, tuning
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
@@ -172,6 +172,7 @@ PLACES: dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]] = {
     ("fft", "nvpl"): (lambda: fftw3.NVPL.libraries["float64"][0].path, available_cpus),
     ("fft", "fftw"): (lambda: fftw3.FFTW.libraries["float64"][0].path, available_cpus),
     ("fft", "pocketfft"): (_module_path(*POCKETFFT), available_cpus),
+    ("fft", "cufft"): (lambda: cufft.LIBRARY.path, _nothing),
     ("linalg.advanced", "mkl"): (lambda: mkl.LIBRARY.path, mkl.threads),
     ("linalg.advanced", "blas"): (_scipy_blas_path, blas.SCIPY.max_threads),
     ("linalg.advanced", "torch"): (_module_path("torch"), _torch_threads),

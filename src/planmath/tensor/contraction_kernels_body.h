@@ -296,6 +296,7 @@ static void *const K(pm_kernels)[] = {
 #undef PM_JOIN
 #undef PM_JOIN_
 #undef PM_SAME
+#undef PM_MOVE
 #undef PM_SQUARE
 #undef PM_SCALARS
 #undef PM_COPY

@@ -49,6 +49,11 @@ class Package(Protocol):
     def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
         """A new array, on the current device where `device_id` is its number, its memory not initialized."""
 
+    def maker(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
+    ) -> Callable[[], Any]:
+        """What makes such arrays again and again, in the least time, where they have no gaps."""
+
     def with_strides(self, array: Any, layout: Layout) -> Any:
         """The same memory as an array with exactly the layout's strides and dtype object."""
 

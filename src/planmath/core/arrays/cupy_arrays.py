@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -13,6 +14,15 @@ from cupy.cuda import get_current_stream
 
 from planmath.core.arrays import Layout, contiguous_strides
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
+
+
+class _Stream(NamedTuple):
+    """A stream by the protocol that CuPy takes foreign ones by."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
 
 
 class CuPy:
@@ -29,11 +39,17 @@ class CuPy:
         return NumPy().dtype(name)
 
     def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
+        return self.maker(shape, strides, dtype, device_id)()
+
+    def maker(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
+    ) -> Callable[[], cupy.ndarray]:
         # the current device is the array's, as everywhere where planmath allocates
         if strides == contiguous_strides(shape):
-            return cupy.ndarray(shape, dtype)
-        memory = cupy.cuda.alloc(math.prod(shape) * dtype.itemsize)
-        return cupy.ndarray(shape, dtype, memory, tuple(step * dtype.itemsize for step in strides))
+            return partial(cupy.ndarray, shape, dtype)
+        array_type, alloc = cupy.ndarray, cupy.cuda.alloc
+        size, steps = math.prod(shape) * dtype.itemsize, tuple(step * dtype.itemsize for step in strides)
+        return lambda: array_type(shape, dtype, alloc(size), steps)
 
     def with_strides(self, array: cupy.ndarray, layout: Layout) -> cupy.ndarray:
         dtype = self._dtypes.get(layout.dtype, array.dtype)
@@ -53,6 +69,8 @@ class CuPy:
         return get_current_stream()
 
     def on_stream(self, stream: int, device_id: int) -> AbstractContextManager[Any]:
+        if hasattr(cupy.cuda.Stream, "from_external"):  # since CuPy 14
+            return cupy.cuda.Stream.from_external(_Stream(stream))
         return cupy.cuda.ExternalStream(stream, device_id)
 
     def allocate(self, size: int, device_id: int) -> tuple[Any, int]:

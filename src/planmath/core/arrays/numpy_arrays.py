@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ class NumPy:
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None
     ) -> np.ndarray:
         return self.with_strides(np.empty(math.prod(shape), dtype), Layout(shape, strides, "", "cpu", None))
+
+    def maker(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None
+    ) -> Callable[[], np.ndarray]:
+        return partial(self.empty, shape, strides, dtype)
 
     def with_strides(self, array: np.ndarray, layout: Layout) -> np.ndarray:
         dtype = self._dtypes.get(layout.dtype, array.dtype)

@@ -1,0 +1,237 @@
+"""Transforms by cuFFT, on CUDA devices."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from planmath.bindings import cufft, runtime
+from planmath.bindings.library_types import CudaDataType
+from planmath.core import devices
+from planmath.core.arrays import ITEMSIZE
+from planmath.core.errors import UnavailableError, UnsupportedLayoutError
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.fft.problem import FFTProblem
+from planmath.fft.providers.cufft_stages import (
+    COMPLEX,
+    OPERAND,
+    REAL,
+    RESULT,
+    Stage,
+    divisions,
+    intermediate_elements,
+)  # fmt: skip
+from planmath.native.call import MAX_LOOPS, Call, Slot
+
+DATA_TYPE = {
+    "float16": CudaDataType.CUDA_R_16F, "float32": CudaDataType.CUDA_R_32F, "float64": CudaDataType.CUDA_R_64F,
+    "complex32": CudaDataType.CUDA_C_16F, "complex64": CudaDataType.CUDA_C_32F, "complex128": CudaDataType.CUDA_C_64F,
+}  # fmt: skip
+#: The type that cufftEstimateMany knows a kind of transform by, which has no half precision.
+TYPE = {
+    ("C2C", "float32"): cufft.Type.C2C, ("R2C", "float32"): cufft.Type.R2C, ("C2R", "float32"): cufft.Type.C2R,
+    ("C2C", "float64"): cufft.Type.Z2Z, ("R2C", "float64"): cufft.Type.D2Z, ("C2R", "float64"): cufft.Type.Z2D,
+}  # fmt: skip
+
+#: Half precision needs compute capability 5.3 ("Half-precision cuFFT Transforms" in cuFFT's documentation).
+HALF_SINCE = (5, 3)
+#: Addresses in the workspace are multiples of this many bytes, as those that cudaMalloc gives.
+ALIGNMENT = 256
+#: The largest distance of two rows that cudaMemcpy2D copies (``cudaDevAttrMaxPitch``).
+MAX_PITCH = 2**31 - 1
+NAMES = {-1: "forward", 1: "inverse"}
+
+
+class CuFFTProvider:
+    name = "cufft"
+
+    def unavailable(self) -> str | None:
+        return cufft.LIBRARY.missing or devices.missing()
+
+    def version(self) -> str:
+        return cufft._api.loaded_version
+
+    def unsupported(self, problem: FFTProblem) -> str | None:
+        if problem.execution[0] != "cuda":
+            return "it computes on CUDA devices only"
+        if problem.precision == "float16":
+            lengths = {axis: problem.real_shape[axis] for axis in problem.axes}
+            if odd := {axis: n for axis, n in lengths.items() if n & (n - 1)}:
+                axis, n = next(iter(odd.items()))
+                return (
+                    f"in half precision it transforms lengths that are powers of two, and axis {axis} has {n} "
+                    "elements; convert the operand to single precision, or pad it"
+                )
+            capability = devices.device(problem.execution[1]).compute_capability
+            if capability < HALF_SINCE:
+                return "half precision needs compute capability {}.{}, and the device has {}.{}".format(
+                    *HALF_SINCE, *capability
+                )
+        return None
+
+    def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
+        ways = list(divisions(problem))
+        return [Algorithm(self.name, (("axes", way),) if len(ways) > 1 else ()) for way in ways]
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return 0.0
+
+    def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
+        ways = divisions(problem)
+        stages = ways[algorithm.get("axes", next(iter(ways)))]
+        plans = [None if stage.kind == "copy" else NativePlan(stage, problem) for stage in stages]
+        size, slots = self._places(problem, stages, [plan.work_size for plan in plans if plan])
+        prepare = [call for plan in plans if plan for call in plan.preparing(slots["workspace"], slots["stream"])]
+        programs: dict[object, Program] = {}
+        for direction in problem.directions:
+            calls = [
+                _copy(stage, problem, slots) if plan is None else plan.executing(stage, problem, slots, direction)
+                for stage, plan in zip(stages, plans, strict=True)
+            ]
+            programs[direction] = programs[NAMES[direction]] = Program([*prepare, *calls])
+        programs[None] = programs[problem.directions[0]]
+        return Prepared(programs, size)
+
+    def workspace_size(self, problem: FFTProblem, technique: str, handle: int | None = None) -> int:
+        """What `prepare` would need, by the library's estimate for each plan.
+
+        Parameters
+        ----------
+        problem : FFTProblem
+        technique : {'default', 'refined'}
+            'default' asks cufftEstimateMany, where it can; 'refined' asks cufftXtGetSizeMany.
+        handle : int, optional
+            A plan handle, whose properties count for 'refined'. Default: a new one.
+        """
+        stages = next(iter(divisions(problem).values()))
+        with devices.on(problem.execution[1]):
+            sizes = [_estimate(stage, problem, technique, handle) for stage in stages if stage.kind != "copy"]
+        return self._places(problem, stages, sizes)[0]
+
+    @staticmethod
+    def _places(problem: FFTProblem, stages: Sequence[Stage], work_sizes: Sequence[int]) -> tuple[int, dict[str, Slot]]:
+        """The size of the workspace, which starts with the work area of all plans, and where everything is."""
+        result = 0 if problem.inplace else 1
+        slots = {OPERAND: Slot(0), RESULT: Slot(result), "workspace": Slot(result + 1), "stream": Slot(result + 2)}
+        size = max(work_sizes, default=0)
+        for place, elements in intermediate_elements(stages).items():
+            start = -(-size // ALIGNMENT) * ALIGNMENT
+            slots[place] = Slot(result + 1, start)
+            size = start + elements * ITEMSIZE[_dtype(place, problem)]
+        return size, slots
+
+
+class NativePlan:
+    """A cuFFT plan for a stage, destroyed when nothing refers to it any more.
+
+    It is made on the current device, without a work area of its own.
+    """
+
+    def __init__(self, stage: Stage, problem: FFTProblem):
+        self.device_id = problem.execution[1]
+        self.library, self.process = cufft, os.getpid()
+        self.handle = cufft.create()
+        try:
+            cufft.set_auto_allocation(self.handle, 0)
+            self.work_size = cufft.xt_make_plan_many(self.handle, *_arguments(stage, problem))
+        except cufft.cuFFTError as error:
+            if error.status == cufft.Result.ALLOC_FAILED:
+                what = f"cuFFT could not allocate what its plan for {problem.kind} of {problem.shape} needs"
+                raise devices.OutOfDeviceMemoryError(what, self.device_id) from error
+            raise UnavailableError(f"cuFFT has no plan for it: {error}") from error
+
+    def __del__(self) -> None:
+        if sys.is_finalizing() or os.getpid() != self.process:
+            return  # the driver takes everything back; after a fork, the parent's plans are the parent's
+        with devices.on(self.device_id):
+            self.library.destroy(self.handle)
+
+    def preparing(self, workspace: Slot, stream: Slot) -> list[Call]:
+        """The calls that tell the plan the stream and, if it needs one, the work area: 30 ns each."""
+        calls = [self._call("cufftSetStream", [stream])]
+        return [*calls, self._call("cufftSetWorkArea", [workspace])] if self.work_size else calls
+
+    def executing(self, stage: Stage, problem: FFTProblem, slots: dict[str, Slot], direction: int) -> Call:
+        sizes = [ITEMSIZE[_dtype(place, problem)] for place in (stage.source, stage.target)]
+        loops = [(n, (s * sizes[0], r * sizes[1])) for n, s, r in stage.loops]
+        return self._call("cufftXtExec", [slots[stage.source], slots[stage.target], direction], loops)
+
+    def _call(self, function: str, arguments: list[Slot | int], loops: list[tuple[int, tuple[int, int]]] = []) -> Call:  # noqa: B006
+        return Call(
+            cufft.LIBRARY.address(function), [self.handle, *arguments], name=function, returns_status=True,
+            error=_failure, loops=_checked(loops), keep=self,
+        )  # fmt: skip
+
+
+def _failure(status: int, function: str) -> Exception:
+    """Executions of a valid plan with valid arguments have one reason to reject a value."""
+    if (function, status) == ("cufftXtExec", cufft.Result.INVALID_VALUE):
+        return UnsupportedLayoutError(
+            "operand or out is at an address where cuFFT cannot use it: it must be a multiple of the size of a complex "
+            "element, also for real ones; copy it into a new array"
+        )
+    return cufft.cuFFTError(status, function)
+
+
+def _dtype(place: str, problem: FFTProblem) -> str:
+    """The dtype of what is in a place."""
+    kinds = {OPERAND: problem.dtype, RESULT: problem.result_dtype, REAL: problem.precision}
+    return kinds.get(place, problem.dtype if problem.kind == "C2R" else problem.result_dtype)
+
+
+def _arguments(stage: Stage, problem: FFTProblem) -> list[object]:
+    """What cufftXtMakePlanMany and cufftXtGetSizeMany take, after the handle."""
+    lengths, sides, batch = _description(stage)
+    types = [DATA_TYPE[_dtype(place, problem)] for place in (stage.source, stage.target)]
+    return [
+        len(lengths), lengths, *sides[0], types[0], *sides[1], types[1], batch,
+        DATA_TYPE[_dtype(COMPLEX, problem)],
+    ]  # fmt: skip
+
+
+def _description(stage: Stage) -> tuple[list[int], list[tuple[list[int], int, int]], int]:
+    """Lengths; extents of the larger array, factor and distance of the batch, for both sides; size of the batch."""
+    batch = stage.native
+    sides = [(*stage.embedding(side), batch[side]) for side in (1, 2)]
+    return [n for n, _, _ in stage.transformed], sides, batch[0]
+
+
+def _estimate(stage: Stage, problem: FFTProblem, technique: str, handle: int | None) -> int:
+    """Bytes of the work area of a stage's plan."""
+    lengths, sides, batch = _description(stage)
+    kind = TYPE.get((stage.kind, problem.precision))
+    numbers = [*lengths, batch, *(n for larger, factor, distance in sides for n in (*larger, factor, distance))]
+    if technique == "default" and kind is not None and max(numbers) < 2**31:
+        return cufft.estimate_many(len(lengths), lengths, *sides[0], *sides[1], kind, batch)
+    given = cufft.create() if handle is None else handle
+    try:
+        return cufft.xt_get_size_many(given, *_arguments(stage, problem))
+    finally:
+        if handle is None:
+            cufft.destroy(given)
+
+
+def _copy(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> Call:
+    """A copy of rows without gaps, or of single elements, along one axis; the others become loops."""
+    size = ITEMSIZE[_dtype(stage.source, problem)]
+    axes = [(n, s * size, d * size) for n, s, d in stage.batch]
+    rows = next((axis for axis in axes if axis[1:] == (size, size)), (1, size, size))
+    width = rows[0] * size
+    rest = [axis for axis in axes if axis is not rows]
+    fitting = [axis for axis in rest if all(width <= step <= MAX_PITCH for step in axis[1:])]
+    n, read, written = longest = max(fitting, key=lambda axis: axis[0], default=(1, width, width))
+    loops = [(n, (d, s, 0)) for n, s, d in rest if (n, s, d) != longest]
+    source, target = slots[stage.source], slots[stage.target]
+    return Call(
+        runtime.LIBRARY.address("cudaMemcpy2DAsync"),
+        [target, written, source, read, width, n, runtime.MemcpyKind.DEVICE_TO_DEVICE, slots["stream"]],
+        name="cudaMemcpy2DAsync", returns_status=True, error=runtime.CUDARuntimeError, loops=_checked(loops),
+    )  # fmt: skip
+
+
+def _checked(loops: list) -> list:
+    if len(loops) > MAX_LOOPS:
+        raise UnavailableError(f"cuFFT would need {len(loops)} loops around it; {MAX_LOOPS} can nest")
+    return loops

@@ -33,6 +33,15 @@ class Case(NamedTuple):
     def options(self) -> dict[str, Any]:
         return {"provider": self.provider}
 
+    @property
+    def on_device(self) -> bool:
+        return self.provider in ON_DEVICE
+
+    @property
+    def between(self) -> str:
+        """The dtype of intermediate results, if they are rounded more than sums are; cuTENSOR converts no bfloat16."""
+        return self.dtype if self.on_device and self.dtype == "bfloat16" else ""
+
     def operand(self, shape: Sequence[int], layout: Callable[..., Any] | None = None, *, seed: int = 0) -> Any:
         return place(random_values(shape, self.dtype, seed), self.dtype, self.package, layout or np.array)
 

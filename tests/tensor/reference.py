@@ -44,14 +44,21 @@ def einsum(expr: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def reference(
-    expr: Any, arrays: Sequence[Any], c: Any = None, *, alpha: complex = 1.0, beta: complex = 0.0, steps: int = 1
+    expr: Any,
+    arrays: Sequence[Any],
+    c: Any = None,
+    *,
+    alpha: complex = 1.0,
+    beta: complex = 0.0,
+    steps: int = 1,
+    between: str = "",
 ) -> Reference:
     """alpha times the contraction plus beta c, with a bound for the error of each element.
 
     A sum of n products, in whatever order, has an error of at most γ_n times the sum of the moduli (N. J. Higham,
     "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 3.1); scaling and adding are three roundings
     more, and complex ones have √2 γ_{n+2} (section 3.6). Where several contractions follow each other, `steps`, the
-    bounds add up. The result is rounded to its dtype at last.
+    bounds add up; each but the last is rounded to `between`, if given. The result is rounded to its dtype at last.
     """
     exact = [wide(array) for array in arrays]
     dtype = dtype_of(arrays[0])
@@ -67,7 +74,7 @@ def reference(
     if all(Ellipsis not in term for term in terms):
         length = math.prod(extents.values())
     factor = math.sqrt(2) if dtype.startswith("complex") else 1.0
-    bound = steps * factor * gamma(length + 5, SUMMED[dtype]) * moduli
+    bound = (steps * factor * gamma(length + 5, SUMMED[dtype]) + (steps - 1) * ROUNDOFF.get(between, 0.0)) * moduli
     rounding = ROUNDOFF[dtype] * abs(values) if dtype in ("float16", "bfloat16") else 0.0
     return Reference(values, np.asarray(bound * (1 + ROUNDOFF[dtype]) + rounding + SMALLEST[dtype], float))
 

@@ -1,7 +1,8 @@
 """A stand-in for cuTENSOR on that for the CUDA runtime: what the provider asks for is done by NumPy, on the host.
 
-It has the library's rules: strides are positive, each mode occurs once in a tensor, what is added has the result's
-descriptor, a contraction applies no operator but the conjugate, and its factors have no modes of their own.
+It has the library's rules: strides are positive, addresses are multiples of the elements' size at least, each mode
+occurs once in a tensor, what is added has the result's descriptor, and a contraction applies no operator but the
+conjugate.
 """
 
 from __future__ import annotations
@@ -104,10 +105,10 @@ class StandIn:
         self, handle: int, where: int, count: int, extents: int, strides: int, dtype: int, alignment: int
     ) -> None:
         read = [tuple((ctypes.c_int64 * count).from_address(a)) if count else () for a in (extents, strides)]
-        if any(n < 1 for numbers in read for n in numbers):
-            raise Failure(INVALID)
         if dtype not in DTYPES:
             raise Failure(NOT_SUPPORTED)
+        if any(n < 1 for numbers in read for n in numbers) or alignment % np.dtype(DTYPES[dtype]).itemsize:
+            raise Failure(INVALID)
         self.keep(where, Tensor(*read, DTYPES[dtype], alignment))
 
     def describe(self, kind: str, where: int, inputs: tuple[int, ...], result: tuple[int, ...]) -> None:
@@ -117,13 +118,8 @@ class StandIn:
         *factors, addend, last = tensors if kind != "Permute" else [*tensors[:-1], None, tensors[-1]]
         if addend is not None and addend != last:
             raise Failure(NOT_SUPPORTED)
-        if kind.startswith("Contract"):
-            if any(operator not in (1, 9) for *_, operator in factors):
-                raise Failure(NOT_SUPPORTED)
-            for i, (_, modes, _) in enumerate(factors):
-                others = {m for j, (_, other, _) in enumerate([*factors, last]) if j != i for m in other}
-                if set(modes) - others:
-                    raise Failure(NOT_SUPPORTED)
+        if kind.startswith("Contract") and any(operator not in (1, 9) for *_, operator in factors):
+            raise Failure(NOT_SUPPORTED)
         if any(operator not in OPERATORS for *_, operator in factors):
             raise Failure(NOT_SUPPORTED)
         if kind != "Permute" and len({tensor.dtype for tensor, *_ in tensors}) > 1:

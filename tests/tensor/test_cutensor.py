@@ -75,7 +75,7 @@ def test_every_algorithm_of_three_operands(kind, dtype, package):
         for algorithm in working(contraction):
             orders.add(algorithm.get("first"))
             assert_near(contraction.execute(alpha=2.0, beta=0.5), expected)
-    assert {"ab", "ac", "bc"} <= orders
+    assert orders == {"ab", "ac", "bc", *(["abc"] if dtype != "float16" else [])}
 
 
 def working(operation):
@@ -197,9 +197,9 @@ def test_memory_limit(package):
         enough = contraction._executor.workspace_size
     assert enough >= 8 * 32 * 16
     assert_near(ternary_contraction(expr, *operands, options={"memory_limit": enough}), expected)
-    a = place(random_values((8, 4, 3), "float64"), "float64", package)
-    with pytest.raises(UnavailableError, match=r"needs at least 256 bytes .* allows 100"):
-        binary_contraction("ijx,jk->ik", a, a[0, :, :], options={"memory_limit": 100})
+    a, b = (place(random_values(shape, "float16"), "float16", package) for shape in [(3, 4, 2), (4, 5)])
+    with pytest.raises(UnavailableError, match=r"needs at least 828 bytes .* allows 827"):
+        binary_contraction("ijx,jk->ik", a, b, options={"memory_limit": 827})
 
 
 def test_autotuning_records_and_keeps_operands(tuning_record, package):

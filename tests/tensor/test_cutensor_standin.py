@@ -84,11 +84,11 @@ def test_nothing_is_copied_that_need_not_be(run):
         assert contract("ij,jk->ik", a[:, ::-1], b[::-1]) == ["Contract"], "both run backwards"
         (x,) = operands("float64", (3, 3, 4))
         assert contract("iij,jk->ik", x, b) == ["Contract"], "a diagonal has a stride of its own"
-        assert contract("iij,jk->k", x, b) == ["Reduce", "Contract"]
+        assert contract("iij,jk->k", x, b) == ["Contract"]
         half = operands("float16", (3, 4, 2), (4, 5))
         assert contract("ijx,jk->ik", *half) == ["Permute", "Reduce", "Permute", "Contract", "Permute"]
         wide = np.broadcast_to(a[:, :1], (3, 4))
-        assert contract("ij,jk->ik", wide, b) == ["Reduce", "Contract"], "j is summed in b, for a repeats along it"
+        assert contract("ij,jk->ik", wide, b) == ["Contract"], "j is summed in b, for a repeats along it"
         assert contract("ij,ij->ij", wide, wide) == ["Permute", "Contract"]
     """)
 
@@ -158,7 +158,7 @@ def test_descriptors_and_plans_are_destroyed(run):
         ternary_contraction("ij,jk,kl->li", a, b, c, execution="cuda")
         binary_contraction("ijx,jk->ik", *operands("float64", (3, 4, 2), (4, 5)), execution="cuda")
         binary_contraction("ij,jk->ik", a, b, execution="cuda", options={"memory_limit": 10})
-        mish = np.array([Operator.OP_MISH, 1, 1], np.int32)
+        mish = np.array([Operator.OP_MISH, 1, 1], np.int32)  # the stand-in lacks it
         try:
             binary_contraction("ij,ij->ij", a, a, execution="cuda", qualifiers=mish)
         except UnavailableError as error:
@@ -177,11 +177,11 @@ def test_memory_limit(run):
         for limit, works in ((15 * 8, True), (15 * 8 - 1, True), (0, True)):
             r = ternary_contraction("ij,jk,kl->il", *given, execution="cuda", options={"memory_limit": limit})
             assert_near(r, reference("ij,jk,kl->il", given, steps=2))
-        given = operands("float64", (3, 4, 2), (4, 5))
-        try:
-            binary_contraction("ijx,jk->ik", *given, execution="cuda", options={"memory_limit": 95})
+        given = operands("float16", (3, 4, 2), (4, 5))
+        try:  # copies of both, at multiples of 256 bytes, the sums of one, and the result
+            binary_contraction("ijx,jk->ik", *given, execution="cuda", options={"memory_limit": 827})
         except UnavailableError as error:
-            assert "it needs at least 96 bytes of temporary memory, and options.memory_limit allows 95" in str(error)
+            assert "it needs at least 828 bytes of temporary memory, and options.memory_limit allows 827" in str(error)
         else:
             raise AssertionError
     """)

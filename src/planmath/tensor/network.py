@@ -20,10 +20,11 @@ from planmath.tensor.expression import Expression, read
 from planmath.tensor.operation import BinaryContraction, InvalidContractionState
 from planmath.tensor.options import ContractionOptions, bytes_of_limit, memory_of
 from planmath.tensor.problem import (
-    WORK_DTYPE,
+    HALF,
     ContractionProblem,
     check_compute,
     check_dtypes,
+    kept_dtype,
     place_of,
     result_strides,
     specify,
@@ -40,6 +41,11 @@ class NetworkProblem(NamedTuple):
     execution: tuple[str, int]
     package: str
     memory_limit: int
+
+    @property
+    def kept(self) -> str:
+        """The dtype of what the steps leave for each other."""
+        return kept_dtype(self.result.dtype, self.execution[0])
 
 
 class _Step(BinaryContraction):
@@ -90,7 +96,7 @@ class _Network:
         self.sliced, self.count = path.sliced(), len(arrays)
         self.adds = any(mode not in path.expression.output for mode in path.parts)
         places, elements = path.places()
-        work = WORK_DTYPE[problem.result.dtype]
+        work = problem.kept
         workspace = self._empty((max(elements, 1),), (1,), work)
         self.workspace_size = elements * ITEMSIZE[work]
         layouts = tensor_layouts(path, problem)
@@ -177,7 +183,7 @@ class _Network:
 
     def report(self) -> str:
         """The steps as a table, and what they come to."""
-        path, work = self.path, WORK_DTYPE[self.problem.result.dtype]
+        path, work = self.path, self.problem.kept
         flops_each = 8 if work.startswith("complex") else 2
         rows, total_flops, total_bytes = [], 0, 0
         for i, (planned, step) in enumerate(zip(path.steps, self.steps, strict=True)):
@@ -509,7 +515,7 @@ class Contraction(Operation):
 
     def _path(self) -> paths.Path:
         """The steps, cut into as many slices as the limit of memory asks for."""
-        problem, work = self._problem, WORK_DTYPE[self._problem.result.dtype]
+        problem, work = self._problem, self._problem.kept
         steps = [steps_of(of, modes) for of, modes in zip(problem.layouts, problem.expression.inputs, strict=True)]
         path = paths.find(problem.expression, steps, self._optimize)
 
@@ -518,12 +524,12 @@ class Contraction(Operation):
             copies = [least_workspace(step) for step in step_problems(path, problem, self._execution)]
             return elements * ITEMSIZE[work] + max(copies)
 
-        return paths.fit(path, problem.memory_limit, needed, only_result=problem.result.dtype != work)
+        return paths.fit(path, problem.memory_limit, needed, only_result=problem.result.dtype in HALF)
 
 
 def tensor_layouts(path: paths.Path, problem: NetworkProblem) -> list[Layout]:
     """The layouts of the operands and of what the steps leave, in one slice."""
-    extents, work = path.extents, WORK_DTYPE[problem.result.dtype]
+    extents, work = path.extents, problem.kept
 
     def cut(layout: Layout, modes: Sequence[Hashable]) -> Layout:
         return layout._replace(

@@ -28,6 +28,12 @@ WORK_DTYPE = {
     "float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64",
     "complex64": "complex64", "complex128": "complex128",
 }  # fmt: skip
+HALF = ("float16", "bfloat16")
+
+
+def kept_dtype(dtype: str, space: str) -> str:
+    """The dtype in which an execution space keeps intermediate results; cuTENSOR does not convert bfloat16."""
+    return dtype if (dtype, space) == ("bfloat16", "cuda") else WORK_DTYPE[dtype]
 
 
 class Tensor(NamedTuple):

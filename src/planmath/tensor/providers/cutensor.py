@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from planmath.bindings import cutensor
 from planmath.core import devices
@@ -26,15 +27,14 @@ from planmath.tensor.providers.cutensor_stages import (
 
 #: The library's algorithms, the one expected to be fastest first, and how many kernels of each autotuning tries.
 KERNELS = {
-    ContractionAlgo.DEFAULT: 1, ContractionAlgo.DEFAULT_PATIENT: 1, ContractionAlgo.GETT: 8, ContractionAlgo.TGETT: 2,
+    ContractionAlgo.DEFAULT: 1, ContractionAlgo.DEFAULT_PATIENT: 1, ContractionAlgo.GETT: 4, ContractionAlgo.TGETT: 2,
     ContractionAlgo.TTGT: 2,
 }  # fmt: skip
-#: What `cutensorCreateContraction` applies to its factors itself.
+#: What `cutensorCreateContraction` applies to its factors itself; complex tensors have no other operators at all.
 DIRECT = (Operator.OP_IDENTITY, Operator.OP_CONJ)
-HALF = ("float16", "bfloat16")
 #: The preferences that are passed on as they are.
 ATTRIBUTES = ("autotune_mode", "cache_mode", "incremental_count", "kernel_rank", "gpu_arch")
-#: In which order three operands are contracted: by the library's own contraction of three.
+#: All three operands at once, by the library's own contraction of three.
 TOGETHER = "abc"
 
 
@@ -52,6 +52,13 @@ class CuTensorProvider:
     def unsupported(self, problem: ContractionProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
+        tensors = [*problem.operands, *([] if problem.c is None else [problem.c]), problem.d]
+        for tensor in tensors:
+            if tensor.dtype.startswith("complex") and tensor.operator not in DIRECT:
+                return f"cuTENSOR has no {Operator(tensor.operator).name} of {tensor.dtype}"
+        dtypes = {tensor.dtype for tensor in tensors}
+        if "bfloat16" in dtypes and len(dtypes) > 1:
+            return "cuTENSOR does not convert bfloat16"
         least = self.least_workspace(problem)
         if least > problem.memory_limit:
             return (
@@ -61,21 +68,20 @@ class CuTensorProvider:
         return None
 
     def algorithms(self, problem: ContractionProblem) -> Sequence[Algorithm]:
-        possible = [order for order in orders(problem) if assemble(problem, order).size <= problem.memory_limit]
+        possible = [way for way in ways(problem) if assemble(problem, way).size <= problem.memory_limit]
         kernels = list(kernels_of(dict(problem.preference)))
-        # every order with the first kernel, and every kernel with the first order
-        choices = [(order, *kernels[0]) for order in possible] + [(possible[0], *kernel) for kernel in kernels[1:]]
-        return [
-            Algorithm(
-                self.name,
-                (
-                    *([("first", order)] if order else []),
-                    ("algo", algo.name),
-                    *([("kernel", rank)] if rank else []),
-                ),
-            )
-            for order, algo, rank in choices
-        ]
+        # every way with the first kernel, and every kernel with the first way
+        choices = [(way, *kernels[0]) for way in possible] + [(possible[0], *kernel) for kernel in kernels[1:]]
+        found = []
+        for way, algo, rank in choices:
+            knobs = {
+                "first": way.first,
+                "sums": "before" if way.sums_before else None,
+                "algo": algo.name,
+                "kernel": rank,
+            }
+            found.append(Algorithm(self.name, tuple((name, value) for name, value in knobs.items() if value)))
+        return found
 
     def lingers(self, algorithm: Algorithm) -> float:
         return 0.0
@@ -87,7 +93,7 @@ class CuTensorProvider:
 
     def least_workspace(self, problem: ContractionProblem) -> int:
         """Bytes of temporary memory without which it cannot contract."""
-        return min(assemble(problem, order).size for order in orders(problem))
+        return min(assemble(problem, way).size for way in ways(problem))
 
 
 def kernels_of(wanted: dict[str, int]) -> Iterator[tuple[ContractionAlgo, int]]:
@@ -109,7 +115,7 @@ def _prepare(problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
             (cutensor.PlanPreferenceAttribute[name.upper()], wanted[name]) for name in ATTRIBUTES if wanted.get(name)
         ),
     )  # fmt: skip
-    assembly = assemble(problem, algorithm.get("first"))
+    assembly = assemble(problem, Way(algorithm.get("first"), algorithm.get("sums") == "before"))
     calls, size = assembly.calls(handle_of(device_id, problem.handle), device_id, problem.memory_limit, preference)
     return Prepared({None: Program(calls)}, size)
 
@@ -118,11 +124,30 @@ def _prepare(problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
 _prepared = lru_cache(64)(_prepare)
 
 
-def orders(problem: ContractionProblem) -> list[str | None]:
-    """Which operands can be contracted first, what makes the least work first; None where there are only two."""
-    if len(problem.operands) == 2:
-        return [None]
-    return [*sorted(("ab", "ac", "bc"), key=lambda pair: work_of(problem, pair)), TOGETHER]
+class Way(NamedTuple):
+    """How a contraction becomes operations of cuTENSOR."""
+
+    first: str | None = None
+    """Which of three operands are contracted first: a pair, or all `TOGETHER` by the library; None for two operands."""
+    sums_before: bool = False
+    """Whether modes of one operand alone are summed before; otherwise the contraction does it."""
+
+
+def ways(problem: ContractionProblem) -> list[Way]:
+    """The ways that keep to the accuracy of the dtype, the one expected to be fastest first.
+
+    Sums of float16, and intermediate results, are kept in float32; the library itself keeps them in float16, which may
+    overflow. It does not convert bfloat16, whose intermediate results stay as they are.
+    """
+    dtype = problem.d.dtype
+    orders: list[str | None] = [None]
+    if len(problem.operands) == 3:
+        orders = [*sorted(("ab", "ac", "bc"), key=lambda pair: work_of(problem, pair))]
+        orders += [TOGETHER] if dtype != "float16" else []
+    every = [set(tensor.modes) for tensor in (*problem.operands, problem.d)]
+    alone = any(sum(mode in modes for modes in every) == 1 for modes in every[:-1] for mode in modes)
+    sums = {"float16": [True], "bfloat16": [False]}.get(dtype, [False, True]) if alone else [False]
+    return [Way(order, before) for before in sums for order in orders]
 
 
 def work_of(problem: ContractionProblem, pair: str) -> int:
@@ -135,15 +160,8 @@ def work_of(problem: ContractionProblem, pair: str) -> int:
 
 
 @lru_cache(256)
-def assemble(problem: ContractionProblem, order: str | None) -> Assembly:
-    """The stages of a contraction.
-
-    Parameters
-    ----------
-    problem : ContractionProblem
-    order : str or None
-        One of `orders`.
-    """
+def assemble(problem: ContractionProblem, way: Way) -> Assembly:
+    """The stages of a contraction."""
     count, names = len(problem.operands), problem.names()
     arrays = len(names) + (not problem.inplace)
     assembly = Assembly(problem.extents, arrays, arrays + 1)
@@ -159,15 +177,12 @@ def assemble(problem: ContractionProblem, order: str | None) -> Assembly:
     result = operand(problem.d, count if problem.inplace else len(names))
     addend = None if problem.c is None else operand(problem.c, count)
     factors = without_repetition([operand(tensor, i) for i, tensor in enumerate(problem.operands)])
-    alone = [own_modes(factors, i, result) for i in range(count)]
-    pair = order is not None and order != TOGETHER
+    alone = [own_modes(factors, i, result) if way.sums_before else set() for i in range(count)]
+    pair = way.first is not None and way.first != TOGETHER
     mixed = len({tensor.dtype for tensor in (*factors, result)}) > 1
-    # what is summed before the end, or is not of one dtype, is kept in the dtype that the sums are computed in
-    wide = mixed or (result.dtype in HALF and (pair or any(alone)))
+    wide = mixed or (result.dtype == "float16" and (pair or any(alone)))
     work = WORK_DTYPE[result.dtype] if wide else result.dtype
-    compute = problem.compute
-    if wide:  # products of half precision are exact in TF32
-        compute = "COMPUTE_TF32" if all(tensor.dtype in HALF for tensor in factors) and not pair else "COMPUTE_32F"
+    compute = "COMPUTE_32F" if wide else problem.compute
     factors = [ready(assembly, factor, own, work) for factor, own in zip(factors, alone, strict=True)]
     total = assembly.dense(by_step(result), work) if wide else result
     added = total.place
@@ -177,9 +192,9 @@ def assemble(problem: ContractionProblem, order: str | None) -> Assembly:
         else:
             added = addend.place
     if pair:
-        assert order is not None
-        x, y = (factors["abc".index(name)] for name in order)
-        (other,) = (factors[i] for i, name in enumerate("abc") if name not in order)
+        assert way.first is not None
+        x, y = (factors["abc".index(name)] for name in way.first)
+        (other,) = (factors[i] for i, name in enumerate("abc") if name not in way.first)
         kept = [m for m in dict.fromkeys((*x.steps, *y.steps)) if m in other.steps or m in result.steps]
         between = assembly.dense(best_order(kept, [x.steps, y.steps]), work)
         assembly.stages.append(Stage(CONTRACTION, (x, y), between.place, between, compute))

@@ -169,7 +169,7 @@ class NativePlan:
         modes = list(operand.steps)
         shape, strides = [extents[mode] for mode in modes], list(operand.steps.values())
         descriptor = cutensor.create_tensor_descriptor(
-            self.handle, len(modes), shape, strides, DATA_TYPE[operand.dtype], alignment
+            self.handle, len(modes), shape, strides, DATA_TYPE[operand.dtype], max(alignment, ITEMSIZE[operand.dtype])
         )
         return self._own(cutensor.destroy_tensor_descriptor, descriptor), modes
 

@@ -27,8 +27,36 @@ cdef extern from *:
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
     PyObject *pm_descr(object array)
 
+cdef extern from *:
+    """
+    /* DLTensor and DLPackExchangeAPI of DLPack 1.3, as far as they are used here. */
+    typedef struct {
+        char *data;
+        int32_t device_type, device_id, ndim;
+        uint32_t dtype;
+        int64_t *shape, *strides;
+        uint64_t byte_offset;
+    } pm_dltensor;
+    typedef struct {
+        uint32_t major, minor;
+        void *previous, *allocate, *from_array, *to_array;
+        int (*read)(void *array, pm_dltensor *result);
+    } pm_dlpack;
+    """
+    ctypedef struct pm_dltensor:
+        char *data
+        int device_type, device_id, ndim
+        unsigned int dtype
+        long long *shape
+        long long *strides
+        unsigned long long byte_offset
+    ctypedef struct pm_dlpack:
+        unsigned int major
+        int (*read)(void *array, pm_dltensor *result) noexcept
+
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object dictionary, object key)
+    void *PyCapsule_GetPointer(object capsule, const char *name) except NULL
 
 cdef extern from "numpy/arrayobject.h":
     int PyArray_CheckExact(object array)
@@ -43,6 +71,8 @@ cdef enum:
     NUMPY = 0
     TORCH = 1
     CUPY = 2
+    DLPACK_CPU = 1
+    DLPACK_CUDA = 2
 
 KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
 
@@ -75,6 +105,8 @@ cdef class ArraySlot:
     cdef readonly word low, high    # bytes spanned, from the address
     cdef bint has_conjugate
     cdef int ndim, kind, device
+    cdef pm_dlpack *dlpack          # how a package's arrays are read without Python, or NULL
+    cdef unsigned int dlpack_dtype  # DLPack's name of the dtype, once an array with it was seen
     cdef tuple steps                # strides in bytes
     cdef object make                # what makes new arrays of other packages than NumPy
     cdef cnp.npy_intp dims[MAX_DIMS]
@@ -88,6 +120,11 @@ cdef class ArraySlot:
         self.device = -1 if device_id is None else device_id
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
         self.kind = KINDS[package.name]
+        capsule = getattr(package, "dlpack_exchange", None)
+        if capsule is not None:
+            self.dlpack = <pm_dlpack *>PyCapsule_GetPointer(capsule, "dlpack_exchange_api")
+            if self.dlpack.major != 1:
+                self.dlpack = NULL
         self.steps = tuple([step * itemsize for step in strides])
         self.has_conjugate = "complex" in str(dtype)
         self.ndim = len(shape)
@@ -117,7 +154,11 @@ cdef class ArraySlot:
             if not PyArray_ISALIGNED(a) or (self.writeable and not PyArray_ISWRITEABLE(a)):
                 return 0
             return <word>cnp.PyArray_DATA(a)
-        if type(array) is not self.package.array_type or array.dtype is not self.dtype or array.shape != self.shape:
+        if type(array) is not self.package.array_type:
+            return 0
+        if self.dlpack_dtype != 0:
+            return self.read(array, True)
+        if array.dtype is not self.dtype or array.shape != self.shape:
             return 0
         if self.kind == CUPY:
             memory = array.data
@@ -128,12 +169,39 @@ cdef class ArraySlot:
             return 0
         if (self.has_conjugate and array.is_conj()) or array.is_neg():
             return 0
+        if self.dlpack != NULL:
+            self.read(array, False)
         return array.data_ptr()
+
+    cdef word read(self, object array, bint compare) except -1:
+        """The address by DLPack's functions, which take a tenth of the time of asking for each property in Python."""
+        cdef pm_dltensor tensor
+        cdef int i
+        if self.dlpack.read(<void *>array, &tensor):
+            PyErr_Clear()  # of a tensor without memory of its own: who looks closer says what it is
+            return 0
+        if not compare:
+            self.dlpack_dtype = tensor.dtype
+        elif tensor.dtype != self.dlpack_dtype or tensor.ndim != self.ndim:
+            return 0
+        elif tensor.device_type != (DLPACK_CPU if self.device < 0 else DLPACK_CUDA):
+            return 0
+        elif self.device >= 0 and tensor.device_id != self.device:
+            return 0
+        elif (self.has_conjugate and array.is_conj()) or array.is_neg():
+            return 0
+        else:
+            for i in range(self.ndim):
+                if tensor.shape[i] != self.dims[i] or tensor.strides[i] * self.itemsize != self.byte_strides[i]:
+                    return 0
+        return <word>tensor.data + <word>tensor.byte_offset
 
     cdef word location(self, object array) except -1:
         """Address of the first element of an array that `empty` made."""
         if self.kind == NUMPY:
             return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
+        if self.dlpack_dtype != 0:
+            return self.read(array, False)
         return array.data.ptr if self.kind == CUPY else array.data_ptr()
 
     cpdef bint bind(self, object array) except -1:

@@ -14,7 +14,15 @@ import numpy as np
 from planmath.core.arrays import ITEMSIZE, Layout
 from planmath.core.errors import UnsupportedLayoutError
 
-_streams = threading.local()
+
+
+class _Streams(threading.local):
+    """The stream of each thread: at first the default one."""
+
+    current = 0
+
+
+_streams = _Streams()
 
 
 def layout_of(array: Any, argument: str, memory_space: str, device_id: int | None) -> Layout:
@@ -76,14 +84,14 @@ class NumPy:
     # NumPy has no streams: those that work on its arrays is put on are kept here.
 
     def current_stream(self, device_id: int) -> Callable[[], int]:
-        return lambda: getattr(_streams, "current", 0)
+        return lambda: _streams.current
 
     def stream_object(self, device_id: int) -> None:
         return None
 
     @contextmanager
     def on_stream(self, stream: int, device_id: int) -> Iterator[None]:
-        before = getattr(_streams, "current", 0)
+        before = _streams.current
         _streams.current = stream
         try:
             yield

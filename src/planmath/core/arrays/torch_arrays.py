@@ -18,6 +18,8 @@ class Torch:
     array_type = torch.Tensor
     host = "torch"
     out_of_memory = (torch.cuda.OutOfMemoryError,)
+    #: PyTorch's functions by DLPack's C interface, where it has them.
+    dlpack_exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     _dtypes = {name: getattr(torch, name) for name in ITEMSIZE if hasattr(torch, name)}  # noqa: RUF012
 
     def layout(self, array: torch.Tensor, argument: str) -> Layout:

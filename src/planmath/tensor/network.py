@@ -178,12 +178,13 @@ class _Network:
         """The steps as a table, and what they come to."""
         path, work = self.path, WORK_DTYPE[self.problem.result.dtype]
         flops_each = 8 if work.startswith("complex") else 2
+        layouts = tensor_layouts(path, self.problem)
         rows, total_flops, total_bytes = [], 0, 0
         for i, (planned, step) in enumerate(zip(path.steps, self.steps, strict=True)):
             flops = flops_each * path.multiplications(planned) * path.executions(i)
-            moved = sum(
-                path.size(modes) * ITEMSIZE[work] * path.executions(i) for modes in (*planned.modes, planned.result)
-            )
+            sizes = [path.size(modes) for modes in (*planned.modes, planned.result)]
+            kinds = [ITEMSIZE[layouts[tensor].dtype] for tensor in (*planned.factors, self.count + i)]
+            moved = path.executions(i) * sum(size * item for size, item in zip(sizes, kinds, strict=True))
             total_flops, total_bytes = total_flops + flops, total_bytes + moved
             inputs = ",".join(map(_text, planned.modes))
             rows.append([
@@ -192,7 +193,7 @@ class _Network:
             ])  # fmt: skip
         largest = max((path.size(step.result) for step in path.steps[:-1]), default=0)
         lines = [table(["step", "contraction", "of", "FLOPs", "bytes", "elements", "times", "algorithm"], rows)]
-        lines.append(f"total: {total_flops:.4g} FLOPs, {total_bytes:.4g} bytes read and written")
+        lines.append(f"total: {total_flops} FLOPs, {total_bytes} bytes read and written")
         lines.append(f"largest intermediate: {largest} elements, {largest * ITEMSIZE[work]} bytes")
         lines.append(f"workspace: {self.workspace_size} bytes, and the steps' copies of up to "
                      f"{max(step.workspace_size for step in self.steps)} bytes")  # fmt: skip
@@ -221,7 +222,7 @@ class _Network:
             if mode in position and length != 1 else slice(None)
             for mode, length in zip(modes, array.shape, strict=True)
         )  # fmt: skip
-        return array[index]
+        return array[(*index, ...)]
 
     def _bind(self, i: int, position: Mapping[Hashable, int], target: Any = None, *, everything: bool = False) -> None:
         """Give a step the operands that differ between slices, or all of the user's; and what the last one adds to."""

@@ -15,7 +15,7 @@ from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.tensor import path as paths
 from planmath.tensor.expression import read
-from planmath.tensor.operation import InvalidContractionState
+from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
 from planmath.tensor.options import ContractionOptions, bytes_of_limit, host_memory
 from planmath.tensor.problem import WORK_DTYPE, check_compute, check_dtypes, result_strides
 from planmath.tensor.providers import least_workspace
@@ -337,13 +337,24 @@ def contract(
     key = None
     if options is None and isinstance(optimize, str):
         key = remembered.key_of("contract", operands, execution, expr, optimize)
-    return remembered.run_once(
+    small = True
+
+    def execute(contraction: Contraction) -> Any:
+        nonlocal small
+        assert contraction._network is not None
+        small = contraction._network.memory <= MOST_KEPT
+        return contraction.execute(out=out, stream=stream)
+
+    result = remembered.run_once(
         key,
         lambda: Contraction(expr, *operands, optimize=optimize, options=options, execution=execution, stream=stream),
         lambda contraction: contraction.plan(stream=stream),
         lambda contraction: contraction.reset_operands(*operands),
-        lambda contraction: contraction.execute(out=out, stream=stream),
+        execute,
     )
+    if key is not None and not small and (left := remembered.take(key)) is not None:
+        left.free()
+    return result
 
 
 def _from_turns(arguments: Sequence[Any]) -> tuple[tuple[tuple[Hashable, ...], ...], tuple[Any, ...]]:

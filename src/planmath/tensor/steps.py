@@ -101,10 +101,14 @@ class Network:
                 )
             )  # fmt: skip
             self.steps[-1].plan()
-        kept = sum(step.workspace_size for step in self.steps)
         #: Whether steps give their copies back, because those of all would take more memory than is allowed.
-        self.frugal = kept + self.workspace_size > problem.memory_limit
+        self.frugal = self.memory > problem.memory_limit
         self._let_go_of_result()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of temporary memory, with the copies that all steps make."""
+        return self.workspace_size + sum(step.workspace_size for step in self.steps)
 
     def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
         (result,) = results

@@ -282,3 +282,12 @@ def test_no_warning_in_ordinary_use():
         with TernaryContraction("ij,jk,kl->il", A, B, C) as contraction:
             contraction.plan()
             contraction.execute()
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_stateless_calls_leave_no_large_workspace():
+    a, b, c = np.ones((3, 900, 900))
+    contract("ij,jk,kl->il", a, b, c)
+    assert not remembered._idle
+    contract("ij,jk,kl->il", A, B, C)
+    assert len(remembered._idle) == 1

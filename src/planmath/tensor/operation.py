@@ -26,6 +26,9 @@ from planmath.tensor.problem import (
 )
 from planmath.tensor.providers import PROVIDERS
 
+#: The most bytes of temporary memory that a plan keeps which a stateless call leaves to the next one.
+MOST_KEPT = 4 << 20
+
 
 class InvalidContractionState(InvalidStateError):
     """A method of a contraction was called out of order."""
@@ -173,6 +176,11 @@ class _Contraction(Operation):
         if release_workspace:
             self._executor.release_workspace()
         return result
+
+    def _execute_once(self, alpha: Any, beta: Any, stream: Any) -> Any:
+        """The result for a stateless call, which leaves no large workspace behind."""
+        large = self._executor.workspace_size > MOST_KEPT
+        return self.execute(alpha=alpha, beta=beta, stream=stream, release_workspace=large)
 
     def release_operands(self) -> None:
         """Drop the references to all operands, `out` included; the plan stays, and `reset_operands` brings new ones.
@@ -527,7 +535,7 @@ def binary_contraction(
         ),
         lambda contraction: contraction.plan(stream=stream),
         lambda contraction: contraction.reset_operands(a=a, b=b, c=c),
-        lambda contraction: contraction.execute(alpha=alpha, beta=beta, stream=stream),
+        lambda contraction: contraction._execute_once(alpha, beta, stream),
     )
 
 
@@ -576,5 +584,5 @@ def ternary_contraction(
         ),
         lambda contraction: contraction.plan(stream=stream),
         lambda contraction: contraction.reset_operands(a=a, b=b, c=c, d=d),
-        lambda contraction: contraction.execute(alpha=alpha, beta=beta, stream=stream),
+        lambda contraction: contraction._execute_once(alpha, beta, stream),
     )

@@ -224,7 +224,6 @@ def workspace_of(problem: ContractionProblem, algorithm: Algorithm) -> int:
     return total
 
 
-@lru_cache(256)
 def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
     """The calls of an algorithm."""
     work, names = WORK_DTYPE[problem.d.dtype], problem.names()

@@ -86,8 +86,8 @@ def _most_memory(problem: ContractionProblem) -> int:
 class _Einsum:
     def __init__(self, problem: ContractionProblem):
         self.problem = problem
-        self.package = package_named(problem.package)
-        self.module = sys.modules[problem.package]
+        self.package = package_named(package_named(problem.package).host)  # whose arrays a device's are copied to
+        self.module = sys.modules[self.package.name]
         self.names = problem.names()
         self.work = self.package.dtype(WORK_DTYPE[problem.d.dtype])
 
@@ -109,10 +109,10 @@ class _Einsum:
         self._view(target, problem.d)[...] = result
 
     def _options(self) -> dict[str, Any]:
-        return {"optimize": True} if self.problem.package == "numpy" else {}
+        return {"optimize": True} if self.package.name == "numpy" else {}
 
     def _transposed(self, array: Any, axes: list[int]) -> Any:
-        return array.transpose(axes) if self.problem.package == "numpy" else array.permute(axes)
+        return array.transpose(axes) if self.package.name == "numpy" else array.permute(axes)
 
     def _view(self, array: Any, tensor: Tensor) -> Any:
         """The array's memory as the problem counts it."""
@@ -123,6 +123,6 @@ class _Einsum:
         """The operand in the dtype of the work, with its operator applied."""
         view = self._view(array, tensor)
         if view.dtype != self.work:
-            view = view.astype(self.work) if self.problem.package == "numpy" else view.to(self.work)
+            view = view.astype(self.work) if self.package.name == "numpy" else view.to(self.work)
         function = FUNCTIONS.get(tensor.operator)
         return view if function is None else function(self.module, view)

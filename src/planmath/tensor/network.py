@@ -49,7 +49,7 @@ class Contraction(Operation):
     Notes
     -----
     Each step is a `BinaryContraction`. What it leaves for a later one is in one workspace, in which places are used
-    again as soon as they are free; half precision is kept in single precision there.
+    again as soon as they are free; half precision is kept in single precision there, but for bfloat16 on a CUDA device.
 
     Examples
     --------

@@ -422,7 +422,7 @@ class TernaryContraction(_Contraction):
     Notes
     -----
     Two of the three operands are contracted first, whichever makes the least work; what comes out stays in temporary
-    memory.
+    memory, in single precision for half precision, but for bfloat16 on a CUDA device, which cuTENSOR does not convert.
 
     Examples
     --------

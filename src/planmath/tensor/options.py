@@ -55,7 +55,7 @@ class ContractionOptions:
         Strides of a new result: row-major, column-major, or the ones that take least work. 'auto' is the row-major one
         where that costs nothing or where an operand is added, else the optimized one. Ignored where `out` is given.
     provider : str, optional
-        The provider to use, such as 'gemm' or 'einsum'. Default: the best that can solve the problem.
+        The provider to use: 'gemm', 'einsum' or 'cutensor'. Default: the best that can solve the problem.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
 

@@ -24,6 +24,7 @@ MODULES = {
     "planmath.core.queue": ["src/planmath/core/queue.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.advanced.kernels": ["src/planmath/linalg/advanced/kernels.pyx"],
+    "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],
 }
 
 setup(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.contender import Clock
-from planmath.bindings import cublasLt, cufft, runtime
+from planmath.bindings import cublasLt, cufft, cutensor, runtime
 from planmath.core import devices
 
 #: The most launches before the device is waited for: a full queue would make the host wait, and that be measured.
@@ -91,6 +91,7 @@ def facts() -> dict[str, Any]:
         "CUDA runtime": dotted(runtime.runtime_get_version()),
         "cuBLASLt": cublasLt._api.loaded_version,
         "cuFFT": cufft._api.loaded_version,
+        "cuTENSOR": cutensor._api.loaded_version,
         "cupy": module_version("cupy"),
     }
 

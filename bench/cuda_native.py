@@ -1,4 +1,4 @@
-"""The bare library calls: cublasLtMatmul and cufftExecC2C from a loop in C, without any Python between two of them."""
+"""The bare library calls from a loop in C, without any Python between two of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from planmath.native.call import Call
 
-from planmath.bindings import cublas, cublasLt, cufft, runtime
+from planmath.bindings import cublas, cublasLt, cufft, cutensor, runtime
 from planmath.bindings.library_types import CudaDataType
 
 #: The calls that one run of a `looped` call makes.
@@ -63,6 +63,31 @@ def transform(x: int, y: int, length: int, loops: int = 1) -> Call:
     return looped(cufft, "cufftExecC2C", [plan, x, y, -1], loops)
 
 
+def contraction(expr: str, a: Any, b: Any, d: Any, loops: int = 1) -> Call:
+    """The call of cutensorContract for torch tensors of one dtype, by the library's default algorithm."""
+    name = str(a.dtype).removeprefix("torch.")
+    data_type, compute = {
+        "float32": (CudaDataType.CUDA_R_32F, cutensor.ComputeDesc.COMPUTE_32F),
+        "float64": (CudaDataType.CUDA_R_64F, cutensor.ComputeDesc.COMPUTE_64F),
+    }[name]  # fmt: skip
+    made = contraction_handle()
+    tensors: list[Any] = []
+    for array, modes in zip((a, b, d), expr.replace("->", ",").split(","), strict=True):
+        descriptor = cutensor.create_tensor_descriptor(made, array.ndim, array.shape, array.stride(), data_type, 16)
+        tensors += [descriptor, [ord(mode) for mode in modes], cutensor.Operator.IDENTITY]
+    operation = cutensor.create_contraction(made, *tensors, *tensors[6:8], compute())
+    preference = cutensor.create_plan_preference(made, cutensor.Algo.DEFAULT, cutensor.JitMode.NONE)
+    wish = cutensor.WorksizePreference.WORKSPACE_DEFAULT
+    size = min(WORKSPACE, cutensor.estimate_workspace_size(made, operation, preference, wish))
+    plan = cutensor.create_plan(made, operation, preference, size)
+    one, zero = np.ones(1, name), np.zeros(1, name)
+    arguments = [
+        made, plan, one.ctypes.data, a.data_ptr(), b.data_ptr(), zero.ctypes.data, d.data_ptr(), d.data_ptr(),
+        workspace(), size, 0,
+    ]  # fmt: skip
+    return looped(cutensor, "cutensorContract", arguments, loops, keep=(one, zero, a, b, d))
+
+
 def looped(module: Any, name: str, arguments: list[int], loops: int, keep: object = None) -> Call:
     repeat = [(loops, ())] if loops > 1 else ()
     return Call(module.LIBRARY.address(name), arguments, name=name, returns_status=True, loops=repeat, keep=keep)
@@ -102,6 +127,13 @@ def handle() -> int:
     if "handle" not in _made:
         _made["handle"] = cublasLt.create()
     return _made["handle"]
+
+
+def contraction_handle() -> int:
+    """A cuTENSOR handle of the benchmark's own."""
+    if "contractions" not in _made:
+        _made["contractions"] = cutensor.create()
+    return _made["contractions"]
 
 
 def workspace() -> int:

@@ -7,12 +7,12 @@ import ctypes
 import numpy as np
 import pytest
 from planmath.core.executor import ArraySlot, Executor, Program
-from planmath.native.call import MAX_LOOPS, Call, Slot, invoke
+from planmath.native.call import FAIL, MAX_LOOPS, Call, Slot, invoke
 
 from planmath.core.arrays import package_named
 from planmath.core.errors import LibraryError
 
-MOST_ARGUMENTS, MOST_SLOTS = 20, 8
+MOST_ARGUMENTS, MOST_SLOTS = 20, 10
 libc = ctypes.CDLL(None)
 
 
@@ -75,6 +75,16 @@ def test_operands_at_unaligned_addresses_take_the_other_call():
     assert unaligned.seen == [(40, 64), (32, 72), (33, 65)]
 
 
+def test_each_other_call_has_an_alignment_and_slots_of_its_own():
+    aligned, unaligned = Recorder(2), Recorder(2)
+    impossible = Call(FAIL, [9], returns_status=True)
+    slots = [Slot(0), Slot(1)]  # the last one is at any address
+    other = Call(unaligned.address, slots, unaligned=impossible, alignment=4, aligned_slots=1, returns_status=True)
+    call = Call(aligned.address, slots, unaligned=other, alignment=16, aligned_slots=1, returns_status=True)
+    assert [call(32, 65), call(36, 65), call(34, 64)] == [0, 0, 9]
+    assert (aligned.seen, unaligned.seen) == ([(32, 65)], [(36, 65)])
+
+
 @pytest.mark.parametrize(("returns_status", "status", "calls"), [(True, 7, 1), (True, 0, 3), (False, 7, 3)])
 def test_status(returns_status, status, calls):
     """A failure ends the loop, where the function says that it failed."""
@@ -98,7 +108,7 @@ def test_owner_of_the_arguments_stays_alive():
         (lambda: Call(1, range(MOST_ARGUMENTS + 1), name="f"), "f: 21 arguments and 0 loops; .* at most 20 and 16"),
         (lambda: invoke(1, *range(MOST_ARGUMENTS + 1)), "21 arguments; at most 20"),
         (lambda: Call(1, [Slot(0)], loops=[(1, (0,))] * (MAX_LOOPS + 1), name="f"), "f: 1 arguments and 17 loops"),
-        (lambda: Call(1, [Slot(i) for i in range(MOST_SLOTS + 1)], name="f"), "f: .* at most 8 operand slots"),
+        (lambda: Call(1, [Slot(i) for i in range(MOST_SLOTS + 1)], name="f"), "f: .* at most 10 operand slots"),
         (lambda: Call(1, [Slot(0)], loops=[(0, (1,))], name="f"), "f: a loop of 0"),
         (lambda: Call(1, [Slot(0)], loops=[(2, (1, 1))], name="f"), "f: a loop of 2 with 2 steps for 1 slots"),
         (lambda: Call(1, [Slot(1)], name="f")(5), "f: 1 addresses for operands up to number 1"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from planmath.fft import FFT, fft
 from planmath.linalg.advanced import Matmul, matmul
+from planmath.tensor import BinaryContraction, TernaryContraction, binary_contraction, ternary_contraction
 from tests.arrays import to_numpy, to_package
 
 #: A length without small factors, for which cuFFT needs a workspace.
@@ -86,10 +87,23 @@ def transform(name: str, shape: tuple[int, ...]) -> Work:
     return Work(name, tuple_of(noise(shape, "complex64")), np.fft.fft, create, stateless, ("operand",), "reset_operand")
 
 
+def contraction(name: str, expr: str, *shapes: tuple[int, ...]) -> Work:
+    create, stateless = {
+        2: (BinaryContraction, binary_contraction), 3: (TernaryContraction, ternary_contraction)
+    }[len(shapes)]  # fmt: skip
+    return Work(
+        name, tuple_of(*(noise(shape, "float32") for shape in shapes)), partial(np.einsum, expr), partial(create, expr),
+        partial(stateless, expr), tuple("abc"[: len(shapes)]), "reset_operands",
+    )  # fmt: skip
+
+
 FFT_WORK = transform("fft", (5, 1000))
 LARGE_FFT = transform("large-fft", (PRIME,))
 MATMUL_WORK = Work(
     "matmul", tuple_of(noise((48, 96), "float32"), noise((96, 40), "float32")), np.matmul, Matmul, matmul, ("a", "b"),
     "reset_operands",
 )  # fmt: skip
-WORKS = (FFT_WORK, MATMUL_WORK)
+CONTRACTION_WORK = contraction("contraction", "ibkn,ukb->inu", (12, 8, 10, 9), (7, 10, 8))
+#: It leaves an intermediate result in the workspace.
+TERNARY_WORK = contraction("ternary", "ij,jk,kl->il", (12, 40), (40, 30), (30, 8))
+WORKS = (FFT_WORK, MATMUL_WORK, CONTRACTION_WORK, TERNARY_WORK)

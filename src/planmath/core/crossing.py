@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from planmath.bindings import runtime
@@ -73,17 +74,19 @@ def across(
         target, source = (there, here) if (kind == _TO_DEVICE) == to_device else (here, there)
         return _memcpy(target, source, slot.high - slot.low, kind, Slot(workspace + 1))
 
+    # what lies between a result's elements is copied back as well
+    arriving = [*range(len(operands)), *(index for index in out if has_gaps(crossing[index]))]
     inward, outward = (_TO_DEVICE, _TO_HOST) if to_device else (_TO_HOST, _TO_DEVICE)
     wait = [_wait(workspace + 1)]
 
-    def moved(program: Program, indices: Sequence[int]) -> list[Call]:
+    def moved(program: Program, indices: Iterable[int]) -> list[Call]:
         arriving = [copy(index, inward) for index in indices]
         return [*arriving, *([] if to_device else wait), *(call.redirected(copies) for call in program.calls)]
 
     programs = {
         key: Program(
             [
-                *moved(program, range(len(operands))),
+                *moved(program, dict.fromkeys(arriving)),
                 *(copy(index, outward) for index in out),
                 *(wait if to_device else []),
             ]
@@ -92,6 +95,11 @@ def across(
     }
     prologue = None if prepared.prologue is None else Program(moved(prepared.prologue, prepared.watched))
     return Prepared(programs, size, prologue, prepared.watched)
+
+
+def has_gaps(slot: ArraySlot) -> bool:
+    """Whether there is memory between an array's elements that belongs to none of them."""
+    return slot.high - slot.low != math.prod(slot.shape) * slot.itemsize
 
 
 def _memcpy(target: Slot, source: Slot, size: int, kind: int, stream: Slot) -> Call:
@@ -130,11 +138,13 @@ def _around(
         runtime.memcpy_async(*pair, slot.high - slot.low, kind, queue.stream)
 
     def run(given: tuple[Any, ...], wanted: tuple[Any, ...]) -> None:
-        inputs = [host_like(slot) for slot in operands]
+        inputs, outputs = ([host_like(slot) for slot in slots] for slots in (operands, results))
         for slot, array, host in zip(operands, given, inputs, strict=False):
             copy(slot, array, host, _TO_HOST)
+        for slot, array, host in zip(results, wanted, outputs, strict=True):
+            if has_gaps(slot):
+                copy(slot, array, host, _TO_HOST)
         runtime.stream_synchronize(queue.stream)
-        outputs = [host_like(slot) for slot in results]
         function((*inputs, *given[len(operands) :]), tuple(outputs))
         for slot, array, host in zip(results, wanted, outputs, strict=True):
             copy(slot, array, host, _TO_DEVICE)

@@ -4,8 +4,6 @@ Everything that can be known when planning is decided before an `Executor` exist
 compare an array with the layout that was planned for (`ArraySlot`), to patch addresses, and to call the library.
 """
 
-import math
-
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -340,9 +338,6 @@ cdef class Executor:
         if self.n_operands + self.n_results >= MAX_ARRAYS:
             raise ValueError(f"{self.n_operands} operands and {self.n_results} results; "
                              f"at most {MAX_ARRAYS - 1} arrays are supported")
-        for slot in results:
-            if slot.low != 0 or slot.high != math.prod(slot.shape) * slot.itemsize:
-                raise ValueError(f"a result of shape {slot.shape} has the strides {slot.strides}, which leave gaps")
         cdef int arrays = self.n_operands + self.n_results
         for i in range(arrays):
             self.slots[i] = <PyObject *>(operands[i] if i < self.n_operands else results[i - self.n_operands])

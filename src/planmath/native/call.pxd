@@ -6,11 +6,12 @@ cdef extern from "prepared.h":
         void *function
         int n_words, n_slots, n_loops, returns_status
         word words[20]
-        int slot_word[8]
-        int slot_operand[8]
-        word slot_offset[8]
+        int slot_word[10]
+        int slot_operand[10]
+        word slot_offset[10]
         word loop_count[16]
-        word loop_step[16][8]
+        word loop_step[16][10]
+        int n_aligned
         word alignment_mask
         const pm_call *unaligned
     enum: PM_WORDS
@@ -19,6 +20,7 @@ cdef extern from "prepared.h":
     word pm_invoke(void *function, int n, const word *words) nogil
     int pm_run(const pm_call *call, const word *addresses) nogil
     void pm_store(word *where, word value) nogil
+    int pm_fail(int status) nogil
 
 
 cdef class Call:

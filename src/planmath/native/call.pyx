@@ -36,6 +36,8 @@ cdef extern from "Python.h":
 MAX_LOOPS = PM_LOOPS
 #: Address of ``void store(word *where, word value)``, for calls that leave an operand's address where a library reads it.
 STORE = <word>&pm_store
+#: Address of ``int fail(int status)``, which only returns the status, for calls that must not be made.
+FAIL = <word>&pm_fail
 
 
 class Slot(NamedTuple):
@@ -76,10 +78,12 @@ cdef class Call:
         Made in this call's place when an operand's address is not a multiple of `alignment` bytes.
     alignment : int
         A power of two.
+    aligned_slots : int, optional
+        How many of the slots, from the first, it is asked of. Default: all.
     """
 
     def __init__(self, function, arguments, *, str name="", bint returns_status=False, error=None, loops=(),
-                 keep=None, Call unaligned=None, alignment=1):
+                 keep=None, Call unaligned=None, alignment=1, aligned_slots=None):
         if not function:
             raise ValueError(f"{name or 'the function'} has no address")
         if len(arguments) > PM_WORDS or len(loops) > PM_LOOPS:
@@ -110,6 +114,7 @@ cdef class Call:
                 call.loop_step[d][i] = steps[i]
         if unaligned is not None:
             call.alignment_mask = alignment - 1
+            call.n_aligned = slot if aligned_slots is None else aligned_slots
             call.unaligned = &unaligned.native
         self.unaligned = unaligned
         self.name, self.keep, self.error = name, keep, error

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { PM_WORDS = 20, PM_SLOTS = 8, PM_LOOPS = 16 };
+enum { PM_WORDS = 20, PM_SLOTS = 10, PM_LOOPS = 16 };
 
 typedef intptr_t word;
 
@@ -20,6 +20,7 @@ typedef struct pm_call {
     word slot_offset[PM_SLOTS];      /* plus how many bytes */
     word loop_count[PM_LOOPS];       /* nested repetitions, outermost first */
     word loop_step[PM_LOOPS][PM_SLOTS];
+    int n_aligned;                   /* how many slots, from the first, the alignment is asked of */
     word alignment_mask;             /* addresses with any of these bits set need the other call */
     const struct pm_call *unaligned;
 } pm_call;
@@ -66,8 +67,8 @@ static int pm_run(const pm_call *call, const word *addresses) {
     word words[PM_WORDS], position[PM_LOOPS];
     int s, d, status;
     word misaligned = 0;
-    for (s = 0; s < call->n_slots; s++) misaligned |= addresses[call->slot_operand[s]] + call->slot_offset[s];
-    if (misaligned & call->alignment_mask) call = call->unaligned;
+    for (s = 0; s < call->n_aligned; s++) misaligned |= addresses[call->slot_operand[s]] + call->slot_offset[s];
+    while (misaligned & call->alignment_mask) call = call->unaligned;
     memcpy(words, call->words, (size_t)call->n_words * sizeof(word));
     for (s = 0; s < call->n_slots; s++)
         words[call->slot_word[s]] = addresses[call->slot_operand[s]] + call->slot_offset[s];
@@ -88,4 +89,6 @@ static int pm_run(const pm_call *call, const word *addresses) {
 
 /* For prepared calls: leaves an operand's address where a later call reads it. */
 static void pm_store(word *where, word value) { *where = value; }
+/* A call that fails, for addresses that no function may get. */
+static int pm_fail(int status) { return status; }
 #endif

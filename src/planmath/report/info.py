@@ -18,7 +18,7 @@ from planmath.core.provider import Provider
 from planmath.report.tables import table
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
-OPERATIONS = ("fft", "linalg.advanced")
+OPERATIONS = ("fft", "linalg.advanced", "tensor")
 
 #: Packages whose arrays can be operands, and those that planmath needs itself: the distributions that hold them.
 PACKAGES = {
@@ -177,4 +177,6 @@ PLACES: dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]] = {
     ("linalg.advanced", "blas"): (_scipy_blas_path, blas.SCIPY.max_threads),
     ("linalg.advanced", "torch"): (_module_path("torch"), _torch_threads),
     ("linalg.advanced", "cublaslt"): (lambda: cublasLt.LIBRARY.path, _nothing),
+    ("tensor", "gemm"): (lambda: mkl.LIBRARY.path or _scipy_blas_path(), available_cpus),
+    ("tensor", "einsum"): (_module_path("numpy"), available_cpus),
 }

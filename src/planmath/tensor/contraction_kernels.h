@@ -1,0 +1,185 @@
+/* The work around and between the matrix products of a contraction: operands transposed, converted and summed on their
+ * way into temporary memory, products repeated over modes that no single product covers, and contractions that are no
+ * matrix products at all. All are nests of loops, which a descriptor of 64-bit integers spells out. Loops are plain C
+ * that compilers vectorize; on x86-64 they are built for three instruction sets, and the right one is picked when the
+ * module is loaded. */
+#ifndef PLANMATH_TENSOR_KERNELS_H
+#define PLANMATH_TENSOR_KERNELS_H
+
+#include <complex.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PM_INLINE static inline __attribute__((always_inline))
+
+typedef int64_t i64;
+typedef float complex c64;
+typedef double complex c128;
+
+enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS = 256 };
+
+/* The descriptor: this header, then the loops, first those over the result and then those that are summed, each from the
+ * slowest to the fastest: count, and the bytes by which a, b and d move. */
+enum {
+    PM_THREADS,   /* how many share the work */
+    PM_SPLIT,     /* the loop over the result that they share, or -1 */
+    PM_RESULT,    /* number of loops over the result */
+    PM_SUMMED,    /* number of loops that are summed */
+    PM_ALONG_SUM, /* whether the innermost loop is the last summed one, rather than the last over the result */
+    PM_OPERATOR,  /* applied to each element of a (transformations) */
+    PM_TILE,      /* the loop that is contiguous in a where the last one is contiguous in d (copies), or -1 */
+    PM_GEMM,      /* address of the product (products), and its arguments */
+    PM_LIMIT,     /* address of a function that limits the calling thread's products to a number of threads, or 0 */
+    PM_LETTERS,   /* the two letters that say whether the factors are transposed */
+    PM_M, PM_N, PM_K, PM_LDA, PM_LDB, PM_LDD,
+    PM_ONE,       /* address of the number 1 */
+    PM_LOOPS,     /* here the loops begin */
+};
+enum { PM_LOOP_WORDS = 4 };
+
+/* Part of the work of a descriptor: the loop that threads share runs from `first` to `last`. */
+typedef struct pm_job {
+    void (*body)(const struct pm_job *);
+    const i64 *p;
+    i64 first, last;
+    const char *a, *b;
+    char *d;
+    const void *alpha, *beta;
+} pm_job;
+
+/* Some of a job's loops, as an odometer. */
+typedef struct pm_nest {
+    int n;
+    i64 count[PM_MOST_LOOPS], a[PM_MOST_LOOPS], b[PM_MOST_LOOPS], d[PM_MOST_LOOPS], position[PM_MOST_LOOPS];
+} pm_nest;
+
+static inline const i64 *pm_loop(const i64 *p, i64 index) { return p + PM_LOOPS + index * PM_LOOP_WORDS; }
+
+/* Starts an odometer over the loops from `begin` to `end`, without two of them. */
+static inline void pm_start(pm_nest *nest, const pm_job *job, i64 begin, i64 end, i64 without, i64 or_without) {
+    nest->n = 0;
+    for (i64 i = begin; i < end; i++) {
+        if (i == without || i == or_without) continue;
+        const i64 *loop = pm_loop(job->p, i);
+        int k = nest->n++;
+        nest->count[k] = i == job->p[PM_SPLIT] ? job->last - job->first : loop[0];
+        nest->a[k] = loop[1], nest->b[k] = loop[2], nest->d[k] = loop[3];
+        nest->position[k] = 0;
+    }
+}
+
+/* Moves to the next position; 0 once all were visited, and everything is back at the start. */
+static inline int pm_next(pm_nest *nest, const char **a, const char **b, char **d) {
+    for (int k = nest->n - 1; k >= 0; k--) {
+        *a += nest->a[k], *b += nest->b[k], *d += nest->d[k];
+        if (++nest->position[k] < nest->count[k]) return 1;
+        *a -= nest->a[k] * nest->count[k], *b -= nest->b[k] * nest->count[k], *d -= nest->d[k] * nest->count[k];
+        nest->position[k] = 0;
+    }
+    return 0;
+}
+
+/* How often a loop runs in this job. */
+static inline i64 pm_count(const pm_job *job, i64 index) {
+    return index == job->p[PM_SPLIT] ? job->last - job->first : pm_loop(job->p, index)[0];
+}
+
+static void *pm_thread(void *job) {
+    ((const pm_job *)job)->body((const pm_job *)job);
+    return NULL;
+}
+
+/* Does the work of a descriptor, on as many threads as it says. They live as long as the call: what is shared takes a
+ * hundred times longer than starting them. */
+static void pm_work(void (*body)(const pm_job *), const i64 *p, const char *a, const char *b, char *d, const void *alpha,
+                    const void *beta) {
+    const i64 *split = p[PM_SPLIT] >= 0 ? pm_loop(p, p[PM_SPLIT]) : NULL;
+    i64 count = split ? split[0] : 0;
+    int n = (int)(split ? (p[PM_THREADS] < count ? p[PM_THREADS] : count) : 1), started = 0;
+    pm_job jobs[PM_MOST_THREADS];
+    pthread_t threads[PM_MOST_THREADS];
+    if (n > PM_MOST_THREADS) n = PM_MOST_THREADS;
+    for (int i = 0; i < n; i++) {
+        i64 first = count * i / n;
+        i64 bytes[3] = {split ? split[1] * first : 0, split ? split[2] * first : 0, split ? split[3] * first : 0};
+        jobs[i] = (pm_job){body, p, first, count * (i + 1) / n, a + bytes[0], b + bytes[1], d + bytes[2], alpha, beta};
+    }
+    while (started < n - 1 && pthread_create(&threads[started], NULL, pm_thread, &jobs[started + 1]) == 0) started++;
+    body(&jobs[0]);
+    for (int i = started + 1; i < n; i++) body(&jobs[i]); /* of threads that could not be started */
+    for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+}
+
+/* A product for every position of the loops; the summed ones add to what the first of them left. */
+typedef void (*pm_gemm)(const char *, const char *, const int *, const int *, const int *, const void *, const void *,
+                        const int *, const void *, const int *, const void *, void *, const int *);
+
+static void pm_products_body(const pm_job *job) {
+    const i64 *p = job->p;
+    pm_gemm gemm = (pm_gemm)(intptr_t)p[PM_GEMM];
+    int (*limit)(int) = (int (*)(int))(intptr_t)p[PM_LIMIT];
+    const char letters[2] = {(char)(p[PM_LETTERS] & 255), (char)(p[PM_LETTERS] >> 8)};
+    const int m = (int)p[PM_M], n = (int)p[PM_N], k = (int)p[PM_K];
+    const int lda = (int)p[PM_LDA], ldb = (int)p[PM_LDB], ldd = (int)p[PM_LDD];
+    const void *one = (const void *)(intptr_t)p[PM_ONE];
+    const char *a = job->a, *b = job->b;
+    char *d = job->d;
+    pm_nest result, summed;
+    int before = limit ? limit(1) : 0;
+    pm_start(&result, job, 0, p[PM_RESULT], -1, -1);
+    pm_start(&summed, job, p[PM_RESULT], p[PM_RESULT] + p[PM_SUMMED], -1, -1);
+    do {
+        const void *beta = job->beta;
+        do {
+            gemm(&letters[0], &letters[1], &m, &n, &k, job->alpha, a, &lda, b, &ldb, beta, d, &ldd);
+            beta = one;
+        } while (pm_next(&summed, &a, &b, &d));
+    } while (pm_next(&result, &a, &b, &d));
+    if (limit) limit(before);
+}
+
+static void pm_products(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta) {
+    pm_work(pm_products_body, p, a, b, d, alpha, beta);
+}
+
+/* The kernels, as the tables number them. */
+enum {
+    PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128,
+    PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16,
+    PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128,
+};
+
+#define PM_ISA baseline
+#include "contraction_kernels_body.h"
+#undef PM_ISA
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC target("arch=haswell")
+#define PM_ISA avx2
+#include "contraction_kernels_body.h"
+#undef PM_ISA
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("arch=skylake-avx512,prefer-vector-width=512")
+#define PM_ISA avx512
+#include "contraction_kernels_body.h"
+#undef PM_ISA
+#pragma GCC pop_options
+
+/* The kernels for the best instruction set of this processor. */
+static void **pm_best_kernels(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
+        return (void **)pm_kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+        return (void **)pm_kernels_avx2;
+    return (void **)pm_kernels_baseline;
+}
+#else
+static void **pm_best_kernels(void) { return (void **)pm_kernels_baseline; }
+#endif
+#endif

@@ -1,0 +1,378 @@
+"""Contractions of any number of tensors, as planned contractions of two at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from planmath.core import devices, remembered
+from planmath.core.arrays import ITEMSIZE, Layout, package_of
+from planmath.core.execution import Execution, resolve_execution
+from planmath.core.executor import ArraySlot, Executor, Program
+from planmath.core.log import levels_of, phase
+from planmath.core.operation import Operation, Plan
+from planmath.core.options import as_options
+from planmath.core.provider import Algorithm, Prepared
+from planmath.tensor import path as paths
+from planmath.tensor.expression import read
+from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
+from planmath.tensor.options import ContractionOptions, bytes_of_limit, memory_of
+from planmath.tensor.problem import HALF, check_compute, check_dtypes, place_of, result_strides
+from planmath.tensor.providers import least_workspace
+from planmath.tensor.steps import Network, NetworkProblem, step_problems, steps_of
+
+
+class Contraction(Operation):
+    """A contraction of any number of tensors, planned once and executed many times.
+
+    Parameters
+    ----------
+    expr : str, or sequence of sequences of hashable
+        As for `BinaryContraction`, with a term for each operand.
+    *operands : numpy.ndarray, cupy.ndarray or torch.Tensor
+        At least one, of the dtypes and strides that `BinaryContraction` takes.
+    optimize : str or sequence of tuple of int
+        The order: the name of one of opt_einsum's optimizers, or a path as `opt_einsum.contract_path` returns it.
+    options : ContractionOptions or dict, optional
+        ``memory_limit`` bounds what the steps leave and the copies that they make; where it does not suffice, the
+        contraction is cut into slices along some modes, which are contracted one after the other.
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
+        Where to compute. Default: where the operands are.
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not describe a contraction.
+
+    Notes
+    -----
+    Each step is a `BinaryContraction`. What it leaves for a later one is in one workspace, in which places are used
+    again as soon as they are free; half precision is kept in single precision there, but for bfloat16 on a CUDA device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.tensor import Contraction
+    >>> a, b, c, d = np.ones((2, 3)), np.ones((3, 4)), np.ones((4, 5)), np.ones(5)
+    >>> with Contraction("ij,jk,kl,l->i", a, b, c, d) as contraction:
+    ...     contraction.plan()
+    ...     r = contraction.execute()
+    >>> r
+    array([60., 60.])
+    """
+
+    noun = "Contraction"
+    invalid_state = InvalidContractionState
+
+    def __init__(
+        self,
+        expr: Any,
+        *operands: Any,
+        optimize: str | Sequence[tuple[int, ...]] = "auto",
+        options: ContractionOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        stream: Any = None,
+    ):
+        super().__init__(as_options(ContractionOptions, options))
+        if not operands:
+            raise TypeError("Contraction got no operand; pass one for each term of the expression")
+        names = [f"operands[{i}]" for i in range(len(operands))]
+        layouts = {n: package_of(array, n).layout(array, n) for n, array in zip(names, operands, strict=True)}
+        check_dtypes(layouts)
+        first = layouts[names[0]]
+        check_compute(first.dtype, self._options.compute_type)
+        expression = read(expr, names, [layout.shape for layout in layouts.values()])
+        self._expr = expr
+        self._execution = resolve_execution(execution, first.memory_space, first.device_id)
+        for name, array in zip(names, operands, strict=True):
+            self._add_operand(name, array)
+        self._optimize = optimize
+        # an axis along which an operand is repeated is no mode of it
+        self._index = [
+            tuple(0 if n == 1 != expression.extents[m] else slice(None) for m, n in zip(modes, of.shape, strict=True))
+            for modes, of in zip(expression.inputs, layouts.values(), strict=True)
+        ]
+        layouts = {n: _without(of, index) for (n, of), index in zip(layouts.items(), self._index, strict=True)}
+        inputs = [_kept(modes, index) for modes, index in zip(expression.inputs, self._index, strict=True)]
+        expression = expression._replace(inputs=tuple(inputs))
+        self._extra: list[Any] = []
+        if len(operands) == 1:  # a product with the number 1
+            with devices.on(first.device_id):
+                one = self._package.empty((), (), self._package.dtype(first.dtype), first.device_id)
+                one[...] = 1
+            self._extra = [one]
+            layouts["1"] = first._replace(shape=(), strides=())
+            expression = expression._replace(inputs=(*expression.inputs, ()))
+        limit = bytes_of_limit(self._options.memory_limit, memory_of(self._execution))
+        steps = [steps_of(of, modes) for of, modes in zip(layouts.values(), expression.inputs, strict=True)]
+        wanted = self._options.result_layout
+        layout = "C" if wanted == "auto" and len(steps) > 2 else wanted
+        result = Layout(expression.shape, result_strides(expression, steps, layout), *first[2:])
+        space = place_of(self._execution)
+        self._problem = NetworkProblem(expression, tuple(layouts.values()), result, space, self._package.name, limit)
+        self._network: Network | None = None
+        self._log_specification()
+
+    def plan(self, *, stream: Any = None) -> None:
+        """Find the order of the steps, plan each, and lay out the workspace.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidContractionState
+            After `release_operands` or `free`.
+        UnavailableError
+            If no slices are small enough for ``options.memory_limit``: it names the least that would do. An earlier
+            plan stays then.
+        """
+        self._require("plan")
+        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
+            path = self._path()
+            network = Network(path, self._problem, self._package, self._arrays(), self._options, self._execution)
+            program = Program(function=network)
+            knobs = (("steps", len(network.steps)), ("slices", path.slices))
+            executor = Executor(
+                (), (self._make_slot(self._problem.result, writeable=True),), {None: program},
+                log_levels=levels_of(self._logger), queue=self._queue,
+            )  # fmt: skip
+            plan = Plan(
+                self._problem,
+                (Algorithm(network.steps[-1].algorithm.provider, knobs),),
+                Prepared({None: program}),
+                "opt_einsum",
+            )
+            old, self._network = self._network, network
+            self._adopt(plan, executor)
+            if old is not None:
+                old.free()
+            self._logger.info("The path has %d steps and %d slices.", len(path.steps), path.slices)
+
+    def autotune(self, iterations: int = 10, *, stream: Any = None) -> None:
+        """Measure the ways to compute each step, and adopt the fastest. The order of the steps stays.
+
+        Parameters
+        ----------
+        iterations : int
+            Repetitions of each candidate that stays in the race.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        """
+        self._require("autotune")
+        assert self._network is not None
+        self.execute(stream=stream)  # every step has operands then
+        with self._on_device(stream):
+            self._network.autotune(iterations)
+
+    def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
+        """Compute the contraction.
+
+        Parameters
+        ----------
+        release_workspace : bool
+            Whether to give the steps' temporary memory back afterwards; what they leave for each other stays.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        out : array, optional
+            Where to put the result: with the shape, dtype and strides that `empty_result` gives.
+
+        Returns
+        -------
+        array
+
+        Raises
+        ------
+        InvalidContractionState
+            Before `plan`, after `release_operands` or `free`.
+        ValueError
+            If `out` does not fit.
+        """
+        result = self._executor.run(None, None, stream) if out is None else None
+        if result is None:
+            result = self._execute(None, out, stream)
+        if release_workspace and self._network is not None:
+            self._network.release_workspace()
+        return result
+
+    def reset_operands(self, *operands: Any, stream: Any = None) -> None:
+        """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Parameters
+        ----------
+        *operands : array or None
+            All of them, in their order; None for one that stays.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an operand does not fit, or their number is another one; all stay then.
+        InvalidContractionState
+            After `free`.
+        """
+        self._require("reset", "reset_operands")
+        if len(operands) != len(self._slots):
+            raise ValueError(
+                f"reset_operands() got {len(operands)} operands; expected {len(self._slots)}, with None for those "
+                "that stay"
+            )
+        self._reset(
+            {name: array for name, array in zip(self._slots, operands, strict=True) if array is not None},
+            "reset_operands",
+        )
+        if self._network is not None:
+            self._network.bind(self._arrays())
+
+    reset_operands_unchecked = reset_operands
+
+    def release_operands(self) -> None:
+        """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
+
+        Raises
+        ------
+        InvalidContractionState
+            After `free`.
+        """
+        self._release()
+
+    def free(self) -> None:
+        """Release the plans of all steps, the workspace and the references to the operands."""
+        network, self._network = getattr(self, "_network", None), None
+        if network is not None:
+            network.free()
+        super().free()
+
+    def report(self) -> str:
+        """The steps, what each costs, and how it is computed, as text.
+
+        FLOPs count a multiplication and an addition each (a complex one four of both); bytes are those of the operands
+        read and of the results written.
+
+        Raises
+        ------
+        InvalidContractionState
+            Before `plan` and after `free`.
+        """
+        if self._network is None:
+            raise self.invalid_state(f"report() needs a plan; the object is {self.state.value}")
+        return f"{self.noun} {self._describe()}\n{self._network.report()}"
+
+    # What the lifecycle asks for.
+
+    def _result_slots(self, problem: NetworkProblem) -> dict[str, ArraySlot]:
+        return {"out": self._make_slot(problem.result, writeable=True)}
+
+    def _describe(self) -> str:
+        p = self._problem
+        return f"{self._expr!r} of {len(p.layouts) - len(self._extra)} operands of {p.result.dtype} on {p.execution[0]}"
+
+    def _drop_operands(self) -> None:
+        super()._drop_operands()
+        if self._network is not None:
+            self._network.release()
+
+    # Details.
+
+    def _arrays(self) -> list[Any]:
+        arrays = [slot.array[(*index, ...)] for slot, index in zip(self._slots.values(), self._index, strict=True)]
+        return arrays + self._extra
+
+    def _path(self) -> paths.Path:
+        """The steps, cut into as many slices as the limit of memory asks for."""
+        problem, work = self._problem, self._problem.kept
+        steps = [steps_of(of, modes) for of, modes in zip(problem.layouts, problem.expression.inputs, strict=True)]
+        path = paths.find(problem.expression, steps, self._optimize)
+
+        def needed(path: paths.Path) -> int:
+            _, elements = path.places()
+            copies = [least_workspace(step) for step in step_problems(path, problem, self._execution)]
+            return elements * ITEMSIZE[work] + max(copies)
+
+        return paths.fit(path, problem.memory_limit, needed, only_result=problem.result.dtype in HALF)
+
+
+def _kept(values: Sequence[Any], index: Sequence[Any]) -> tuple[Any, ...]:
+    """Those of the axes that an index does not take a single element of."""
+    return tuple(value for value, position in zip(values, index, strict=True) if position != 0)
+
+
+def _without(layout: Layout, index: Sequence[Any]) -> Layout:
+    return layout._replace(shape=_kept(layout.shape, index), strides=_kept(layout.strides, index))
+
+
+def contract(
+    expr: Any,
+    *operands: Any,
+    out: Any = None,
+    optimize: str | Sequence[tuple[int, ...]] = "auto",
+    options: ContractionOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    stream: Any = None,
+) -> Any:
+    """Contract any number of tensors once.
+
+    Parameters
+    ----------
+    expr, *operands, optimize, options, execution, stream
+        As for `Contraction`; or operands and their modes in turn, with the modes of the result at the end if they
+        should not be the sorted ones: ``contract(a, ('i', 'j'), b, ('j', 'k'), ('i', 'k'))``.
+    out : array, optional
+        For the result, with the layout that ``Contraction.empty_result`` gives.
+
+    Returns
+    -------
+    array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.tensor import contract
+    >>> a, b, c = np.ones((2, 3)), np.ones((3, 4)), np.ones((4, 2))
+    >>> contract("ij,jk,ki", a, b, c)
+    array(24.)
+    >>> contract(a, ("i", "j"), b, ("j", "k"), ("k", "i")).shape
+    (4, 2)
+    """
+    if not isinstance(expr, str | list | tuple):
+        expr, operands = _from_turns((expr, *operands))
+    key = None
+    if options is None and isinstance(optimize, str):
+        key = remembered.key_of("contract", operands, execution, expr, optimize)
+    small = True
+
+    def execute(contraction: Contraction) -> Any:
+        nonlocal small
+        assert contraction._network is not None
+        small = contraction._network.memory <= MOST_KEPT
+        return contraction.execute(out=out, stream=stream)
+
+    result = remembered.run_once(
+        key,
+        lambda: Contraction(expr, *operands, optimize=optimize, options=options, execution=execution, stream=stream),
+        lambda contraction: contraction.plan(stream=stream),
+        lambda contraction: contraction.reset_operands(*operands),
+        execute,
+    )
+    if key is not None and not small and (left := remembered.take(key)) is not None:
+        left.free()
+    return result
+
+
+def _from_turns(arguments: Sequence[Any]) -> tuple[tuple[tuple[Hashable, ...], ...], tuple[Any, ...]]:
+    """Modes and operands, from operands each followed by its modes."""
+    operands, modes = list(arguments[0::2]), list(arguments[1::2])
+    if len(operands) > len(modes):
+        modes.append(operands.pop())
+    for i, of in enumerate(modes):
+        if isinstance(of, str) or not isinstance(of, Sequence):
+            raise TypeError(
+                f"the modes number {i} are a {type(of).__name__}; expected a sequence such as ('i', 'j')"
+                " after each operand"
+            )
+    return tuple(tuple(of) for of in modes), tuple(operands)

@@ -1,0 +1,19 @@
+"""The providers of tensor contractions, in order of preference."""
+
+from collections.abc import Sequence
+
+from planmath.core.provider import Provider
+from planmath.tensor.problem import ContractionProblem
+from planmath.tensor.providers.cutensor import CuTensorProvider
+from planmath.tensor.providers.einsum import EinsumProvider
+from planmath.tensor.providers.gemm import GemmProvider, ways, workspace_of
+
+#: One for each execution space comes first; the last one serves what no other can.
+PROVIDERS: Sequence[Provider] = (CuTensorProvider(), GemmProvider(), EinsumProvider())
+
+
+def least_workspace(problem: ContractionProblem) -> int:
+    """Bytes of temporary memory without which no provider contracts."""
+    if problem.execution[0] == "cuda":
+        return CuTensorProvider().least_workspace(problem)
+    return min(workspace_of(problem, algorithm) for algorithm in ways(problem))

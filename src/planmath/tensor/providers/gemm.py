@@ -1,0 +1,281 @@
+"""Contractions as matrix products, by the libraries that have such."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import planmath.tensor.kernels as kernels
+from planmath.bindings import blas, mkl
+from planmath.core.arrays import ITEMSIZE
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.native.call import Slot
+from planmath.tensor.enums import ContractionAlgo
+from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
+from planmath.tensor.providers.program import LINE, Builder, Region, Sharing
+from planmath.tensor.providers.strategy import (
+    Roles,
+    Strategy,
+    copy_size,
+    dense,
+    extent_of,
+    matrix_of,
+    roles_of,
+    strategies,
+)
+
+#: The libraries whose products are used, the one expected to be fastest for larger products first, and the seconds for
+#: which its threads spin after a call.
+LIBRARIES = {"mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.SCIPY, 0.0)}
+#: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
+TINY_WORK = 40_000
+#: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.
+THREADED_WORK = 250_000
+#: Products with fewer than this many are shared by threads only if there are too few of them to share them out.
+LARGE_WORK = 100_000_000
+#: Below this many the Python lock is kept: about 5 µs.
+SMALL_WORK = 200_000
+#: Ways that cost this many times what the best costs are not offered, and at most so many are.
+HOPELESS, MOST_WAYS = 8.0, 4
+
+
+class Step(NamedTuple):
+    """A contraction of two tensors."""
+
+    a: Tensor
+    b: Tensor
+    d: Tensor
+    factors: tuple[int, int]
+    """Which operands they are; -1 is what the step before made."""
+
+
+class GemmProvider:
+    """Products of MKL, NVPL BLAS and the BLAS of SciPy, on operands as they are or copied into a better order."""
+
+    name = "gemm"
+
+    def unavailable(self) -> str | None:
+        reasons = [library.missing() for library, _ in LIBRARIES.values()]
+        return None if None in reasons else "; ".join(filter(None, reasons))
+
+    def version(self) -> str:
+        return ", ".join(f"{name} {of.version()}" for name, (of, _) in LIBRARIES.items() if of.missing() is None)
+
+    def unsupported(self, problem: ContractionProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        if len(problem.extents) > kernels.MOST_LOOPS:
+            return f"it takes up to {kernels.MOST_LOOPS} modes, not {len(problem.extents)}"
+        offered = ways(problem)
+        if not offered:
+            return f"it has no algorithm as plan_preference wants it: {dict(problem.preference)}"
+        least = min(workspace_of(problem, algorithm) for algorithm in offered)
+        if least > problem.memory_limit:
+            return (
+                f"it needs at least {least} bytes of temporary memory, and options.memory_limit allows "
+                f"{problem.memory_limit}"
+            )
+        return None
+
+    def algorithms(self, problem: ContractionProblem) -> Sequence[Algorithm]:
+        return [way for way in ways(problem) if workspace_of(problem, way) <= problem.memory_limit]
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return LIBRARIES[algorithm.get("product", "blas")][1] if algorithm.get("threads", 1) > 1 else 0.0
+
+    def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
+        builder = build(problem, algorithm)
+        return Prepared({None: Program(builder.calls, release_gil=problem.work > SMALL_WORK)}, builder.workspace_size)
+
+
+def order_of_steps(problem: ContractionProblem, first: tuple[int, int] | None) -> list[Step]:
+    """The contractions of two tensors that make up one of two or three operands.
+
+    Parameters
+    ----------
+    problem : ContractionProblem
+    first : (int, int)
+        Of three operands, the two that are contracted first.
+    """
+    operands = problem.operands
+    if first is None:
+        return [Step(operands[0], operands[1], problem.d, (0, 1))]
+    (other,) = {0, 1, 2} - set(first)
+    a, b = (operands[i] for i in first)
+    wanted = {*operands[other].modes, *problem.d.modes}
+    kept = [m for m in dict.fromkeys((*a.modes, *b.modes)) if m in wanted]
+    steps = dense(best_order(kept, [a.steps, b.steps]), problem.extents)
+    between = Tensor(WORK_DTYPE[a.dtype], tuple(steps), tuple(steps.values()))
+    return [Step(a, b, between, first), Step(between, operands[other], problem.d, (-1, other))]
+
+
+@lru_cache(256)
+def ways(problem: ContractionProblem) -> tuple[Algorithm, ...]:
+    """The algorithms for a problem, the one expected to be fastest first."""
+    found = []
+    for first in PAIRS[len(problem.operands)]:
+        choices = [_strategies(step, problem) for step in order_of_steps(problem, first)]
+        if not all(choices):
+            continue
+        for picked in [(strategy,) for strategy in choices[0]] if len(choices) == 1 else [tuple(c[0] for c in choices)]:
+            for factor, sharing in _sharings(problem, picked):
+                cost = factor * sum(strategy.cost for strategy in picked)
+                found.append((cost, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
+    limit = HOPELESS * min((cost for cost, _ in found), default=0.0)
+    ranked = dict.fromkeys(way for cost, way in sorted(found, key=lambda pair: pair[0]) if cost <= limit)
+    return tuple(ranked)[dict(problem.preference).get("kernel_rank", 0) :]
+
+
+#: Of so many operands, which two can be contracted first.
+PAIRS: dict[int, list[tuple[int, int] | None]] = {2: [None], 3: [(0, 1), (0, 2), (1, 2)]}
+
+
+def _knobs(first: tuple[int, int] | None, picked: Sequence[Strategy], sharing: dict[str, str | int]) -> Knobs:
+    order = (("first", "abc"[first[0]] + "abc"[first[1]]),) if first else ()
+    kinds = "/".join("elements" if strategy.direct else "products" for strategy in picked)
+    copies = "/".join(strategy.copies or "none" for strategy in picked)
+    return (*order, ("by", kinds), ("copies", copies), *sharing.items())
+
+
+Knobs = tuple[tuple[str, str | int], ...]
+
+
+def _picked(problem: ContractionProblem, algorithm: Algorithm) -> list[tuple[Step, Strategy]]:
+    """The steps of an algorithm, and the strategy of each."""
+    first = algorithm.get("first")
+    steps = order_of_steps(problem, ("abc".index(first[0]), "abc".index(first[1])) if first else None)
+    kinds, copies = algorithm.get("by").split("/"), algorithm.get("copies").split("/")
+    return [
+        (step, next(
+            strategy for strategy in _strategies(step, problem)
+            if strategy.direct == (kind == "elements") and (strategy.copies or "none") == names
+        ))
+        for step, kind, names in zip(steps, kinds, copies, strict=True)
+    ]  # fmt: skip
+
+
+def _sharings(problem: ContractionProblem, picked: Sequence[Strategy]) -> Iterator[tuple[float, dict[str, str | int]]]:
+    """How the products can be made: by which library, on how many threads, and who divides the work.
+
+    Each comes with the factor by which it should change the time on one core.
+    """
+    many = problem.threads > 1 and problem.work >= THREADED_WORK
+    if all(strategy.direct for strategy in picked):
+        for threads in (problem.threads, 1) if many else (1,):
+            yield 1 / threads, {"threads": threads}
+        return
+    loops = [math.prod(extent_of(group, problem.extents) for group in strategy.result_loops) for strategy in picked]
+    preferred = "blas" if problem.work < TINY_WORK else "mkl"
+    for name, (library, _) in LIBRARIES.items():
+        if library.missing() is not None:
+            continue
+        factor = 1.0 if name == preferred else 1.2
+        yield factor, {"product": name, "threads": 1}
+        if not many:
+            continue
+        count = math.prod(
+            extent_of(group, problem.extents) for s in picked for group in (*s.result_loops, *s.summed_loops)
+        )
+        alone = problem.work / count  # multiplications of one product
+        most = min(problem.threads, library.max_threads())
+        if most > 1 and alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
+            yield factor / most, {"product": name, "threads": most, "share": "product"}
+        if max(loops) > 1:
+            sharing = min(problem.threads, max(loops))
+            yield factor / sharing * 1.02, {"product": name, "threads": sharing, "share": "loops"}
+        if len(picked) == 1 and _batched(problem, picked[0], library):
+            yield factor / problem.threads * 1.04, {"product": name, "threads": problem.threads, "share": "batch"}
+
+
+def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS) -> bool:
+    """Whether the library can make all products in one call: along one loop, without overlap."""
+    routine = f"{blas.LETTER[WORK_DTYPE[problem.d.dtype]]}gemm_batch_strided"
+    if strategy.direct or strategy.summed_loops or len(strategy.result_loops) != 1 or not library.find(routine):
+        return False
+    (loop,) = strategy.result_loops
+    a, b = problem.operands
+    for name, tensor in (("a", a), ("b", b), ("d", problem.d)):
+        if name in strategy.copies:
+            continue
+        steps = tensor.steps
+        span = 1 + sum((problem.extents[m] - 1) * abs(steps[m]) for group in matrix_of(name, strategy) for m in group)
+        # steps have 32 bits, and matrices may neither overlap nor interleave, though one may serve all
+        step = steps.get(loop[-1], 0)
+        if step != 0 and not span <= step < 2**31:
+            return False
+    return True
+
+
+def workspace_of(problem: ContractionProblem, algorithm: Algorithm) -> int:
+    """Bytes of temporary memory that an algorithm takes."""
+    size = ITEMSIZE[WORK_DTYPE[problem.d.dtype]]
+    total = 0
+    picked = _picked(problem, algorithm)
+    for step, strategy in picked:
+        roles = roles_of(step.a, step.b, step.d)
+        for name in strategy.copies:
+            elements = copy_size(name, getattr(step, name), roles, problem.extents)
+            total += -(-elements * size // LINE) * LINE
+    if len(picked) > 1:
+        total += -(-extent_of(picked[0][0].d.modes, problem.extents) * size // LINE) * LINE
+    return total
+
+
+def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
+    """The calls of an algorithm."""
+    work, names = WORK_DTYPE[problem.d.dtype], problem.names()
+    places = {name: Slot(i) for i, name in enumerate(names)}
+    addend = names[len(problem.operands)] if problem.c is not None else None
+    result = places[addend] if problem.inplace and addend else Slot(len(names))
+    workspace = len(names) + (not problem.inplace)
+    builder = Builder(problem.extents, work, workspace, problem.threads)
+    operands = [Region(tensor, places[names[i]]) for i, tensor in enumerate(problem.operands)]
+    d = Region(problem.d, result)
+    c = Region(problem.c, places[addend]) if problem.c is not None and addend else None
+    sharing = Sharing(
+        LIBRARIES[algorithm.get("product", "blas")][0],
+        algorithm.get("threads", 1),
+        algorithm.get("share", "loops") == "loops",
+        algorithm.get("share") == "batch",
+    )
+    between: Region | None = None
+    steps = _picked(problem, algorithm)
+    for position, (step, strategy) in enumerate(steps):
+        a, b = (between if i < 0 else operands[i] for i in step.factors)
+        assert a is not None
+        assert b is not None
+        last = position == len(steps) - 1
+        if not last:
+            between = builder.temporary(step.d.modes)
+        alpha, beta = (places["alpha"], places["beta"]) if last else (builder.one, builder.zero)
+        builder.contract(a, b, d if last else between, c if last else None, strategy, sharing, alpha, beta)  # type: ignore[arg-type]
+    return builder
+
+
+#: What `ContractionPlanPreference.algo` leaves of the strategies: whether one counts, given the roles of the modes.
+KINDS: dict[int, Callable[[Strategy, Roles], bool]] = {
+    ContractionAlgo.GETT: lambda strategy, roles: not strategy.copies,
+    ContractionAlgo.TGETT: lambda strategy, roles: "d" not in strategy.copies,
+    ContractionAlgo.TTGT: lambda strategy, roles: (
+        not strategy.direct
+        and not strategy.summed_loops
+        and all(set(loop) <= set(roles.batch) for loop in strategy.result_loops)
+    ),
+}
+
+
+@lru_cache(512)
+def _found(a: Tensor, b: Tensor, d: Tensor, extents: tuple[int, ...], work: str, algo: int | None) -> list[Strategy]:
+    found = strategies(a, b, d, extents, work)
+    if algo is not None:
+        roles = roles_of(a, b, d)
+        found = [strategy for strategy in found if KINDS[algo](strategy, roles)]
+    return found[:MOST_WAYS]
+
+
+def _strategies(step: Step, problem: ContractionProblem) -> list[Strategy]:
+    algo = dict(problem.preference).get("algo")
+    return _found(step.a, step.b, step.d, problem.extents, WORK_DTYPE[problem.d.dtype], algo)

@@ -1,0 +1,254 @@
+"""A contraction as native calls: tensors copied where they have to be, the product, the result copied back.
+
+A product takes tensors of one dtype, without operators, and adds to what is in its result. Whatever a problem asks
+beyond that becomes a copy before or after it, on temporary memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+import planmath.tensor.kernels as kernels
+from planmath.bindings.blas import BLAS, LETTER
+from planmath.core.arrays import ITEMSIZE
+from planmath.native.call import Call, Slot
+from planmath.tensor.enums import Operator
+from planmath.tensor.problem import Tensor
+from planmath.tensor.providers.strategy import (
+    Modes,
+    Strategy,
+    call_of,
+    copy_order,
+    dense,
+    direct_inner,
+    extent_of,
+    matrix_ways,
+)
+
+#: Addresses of temporary memory are multiples of this many bytes: a cache line.
+LINE = 64
+#: Below this many bytes a copy is made by one thread, and below this many multiplications a contraction without a
+#: matrix product: more than 50 µs, several times what starting a thread takes.
+THREADED_BYTES, THREADED_WORK = 1 << 20, 1 << 17
+
+Loop = tuple[int, tuple[int, int, int]]
+
+
+class Region(NamedTuple):
+    """Where the elements of a tensor are when a program runs."""
+
+    tensor: Tensor
+    slot: Slot
+
+
+class Sharing(NamedTuple):
+    """How the work of a product is divided."""
+
+    library: BLAS
+    threads: int
+    loops: bool
+    """Whether threads share the loops, rather than each product."""
+    batched: bool
+    """Whether one call of the library makes all products."""
+
+
+class Builder:
+    """Collects the calls of a contraction.
+
+    Parameters
+    ----------
+    extents : sequence of int
+        By the modes' numbers.
+    work : str
+        The dtype in which products are computed.
+    workspace : int
+        Index of the temporary memory among the arrays that a program sees.
+    threads : int
+        Most threads for copies.
+
+    Attributes
+    ----------
+    calls : list of Call
+    workspace_size : int
+    one, zero : int
+        Addresses of these numbers.
+    """
+
+    def __init__(self, extents: Sequence[int], work: str, workspace: int, threads: int):
+        self.extents, self.work, self.threads = extents, work, threads
+        self.calls: list[Call] = []
+        self.workspace_size = 0
+        self._workspace = workspace
+        self._numbers = np.array([1, 0], work)
+        self.one = self._numbers.ctypes.data
+        self.zero = self.one + self._numbers.itemsize
+
+    def temporary(self, order: Sequence[int], dtype: str | None = None) -> Region:
+        """Dense temporary memory for a tensor with these modes, the slowest first."""
+        offset = self.workspace_size
+        size = extent_of(tuple(order), self.extents) * ITEMSIZE[dtype or self.work]
+        self.workspace_size += -(-size // LINE) * LINE
+        steps = dense(order, self.extents)
+        return Region(Tensor(dtype or self.work, tuple(steps), tuple(steps.values())), Slot(self._workspace, offset))
+
+    # Copies.
+
+    def copy(self, source: Region, target: Region) -> None:
+        """Put the source's elements, its operator applied, in the target; what the target lacks is summed."""
+        s, t = source.tensor, target.tensor
+        steps, size, to_size = s.steps, ITEMSIZE[s.dtype], ITEMSIZE[t.dtype]
+        result = [(self.extents[m], (steps.get(m, 0) * size, 0, step * to_size)) for m, step in t.steps.items()]
+        summed = [(self.extents[m], (step * size, 0, 0)) for m, step in steps.items() if m not in t.modes]
+        result = fused(sorted(result, key=lambda loop: -abs(loop[1][2])))
+        summed = fused(sorted(summed, key=lambda loop: -abs(loop[1][0])))
+        header = {"threads": self._threads_for(result, summed, THREADED_BYTES // to_size)}
+        if s.dtype == t.dtype and s.operator == Operator.OP_IDENTITY and not summed:
+            last = len(result) - 1
+            if last > 0 and result[last][1][2] == size != result[last][1][0]:
+                header["tile"] = next((i for i in range(last) if result[i][1][0] == size), -1)
+            function, name = kernels.COPY[size], "copy"
+        else:
+            along = bool(summed) and abs(summed[-1][1][0]) <= min((abs(loop[1][0]) for loop in result), default=1 << 62)
+            header |= {"operator": s.operator, "along_sum": int(along)}
+            function, name = kernels.TRANSFORM[s.dtype, t.dtype], "transformation"
+        kept = descriptor(result, summed, header)
+        self.calls.append(Call(function, [kept.ctypes.data, source.slot, target.slot], name=name, keep=kept))
+
+    def _threads_for(self, result: Sequence[Loop], summed: Sequence[Loop], least: int) -> int:
+        work = math.prod(count for count, _ in (*result, *summed))
+        return self.threads if work >= least else 1
+
+    # Products.
+
+    def contract(
+        self, a: Region, b: Region, d: Region, c: Region | None, strategy: Strategy, sharing: Sharing,
+        alpha: Slot | int, beta: Slot | int,
+    ) -> None:  # fmt: skip
+        """d = alpha a b + beta c; beta has to be 0 where c is None. d may be where c is."""
+        original = {"a": a, "b": b, "d": d}
+        regions = dict(original)
+        for name in "ab":
+            if name in strategy.copies:
+                regions[name] = self.temporary(copy_order(name, original[name].tensor, strategy))
+                self.copy(original[name], regions[name])
+        if "d" in strategy.copies:
+            regions["d"] = self.temporary(copy_order("d", d.tensor, strategy))
+        if c is not None and (c.slot != regions["d"].slot or c.tensor.operator != Operator.OP_IDENTITY):
+            self.copy(c, regions["d"])
+        if strategy.direct:
+            self._direct(regions, strategy, sharing, alpha, beta)
+        else:
+            self._products(original, regions, strategy, sharing, alpha, beta)
+        if "d" in strategy.copies:
+            self.copy(regions["d"], d)
+
+    def _loops(self, regions: Mapping[str, Region], modes: Iterable[Modes]) -> list[Loop]:
+        """Loops over groups of modes: count, and the bytes by which a, b and d move."""
+        steps = [(regions[name].tensor.steps, ITEMSIZE[regions[name].tensor.dtype]) for name in "abd"]
+        return fused([
+            (extent_of(group, self.extents), tuple(of.get(group[-1], 0) * size for of, size in steps))  # type: ignore[misc]
+            for group in modes
+        ])  # fmt: skip
+
+    def _direct(
+        self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int
+    ) -> None:
+        along, _ = direct_inner(strategy, self.extents)
+        result, summed = self._loops(regions, strategy.result_loops), self._loops(regions, strategy.summed_loops)
+        threads = sharing.threads if self._threads_for(result, summed, THREADED_WORK) > 1 else 1
+        kept = descriptor(result, summed, {"threads": threads, "along_sum": int(along)})
+        arguments = [kept.ctypes.data, *(regions[name].slot for name in "abd"), alpha, beta]
+        self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="contraction", keep=(kept, self._numbers)))
+
+    def _products(
+        self, original: Mapping[str, Region], regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing,
+        alpha: Slot | int, beta: Slot | int,
+    ) -> None:  # fmt: skip
+        m, n, k = (extent_of(modes, self.extents) for modes in (strategy.m, strategy.n, strategy.k))
+        ways = {name: matrix_ways(name, region.tensor, strategy, self.extents) for name, region in original.items()}
+        conjugate = [x for x in "ab" if regions[x].tensor.operator == Operator.OP_CONJ]
+        call = call_of(ways, conjugate)
+        assert call is not None, "a strategy whose product cannot be called"
+        if call.by_rows:
+            m, n = n, m
+        ordered = {name: regions[which] for name, which in zip("abd", (*call.factors, "d"), strict=True)}
+        result, summed = self._loops(ordered, strategy.result_loops), self._loops(ordered, strategy.summed_loops)
+        name, library = f"{LETTER[self.work]}gemm", sharing.library
+        values = [ctypes.c_int(x) for x in (m, n, k, *call.leading)]
+        flags = [ctypes.c_char(x) for x in call.letters]
+        pm, pn, pk, plda, pldb, pldd = map(ctypes.addressof, values)
+        places = [ordered[x].slot for x in "abd"]
+        one_thread = sharing.loops or sharing.threads == 1
+        work = m * n * k * math.prod(count for count, _ in (*result, *summed))
+        limited = library.threads_setter and work >= THREADED_WORK * 2
+        inside = one_thread and library.sets_locally and sharing.loops  # each thread limits itself
+        if limited and not inside:
+            self.calls.append(Call(library.threads_setter, [1 if one_thread else sharing.threads], name="thread limit"))
+        keep = (values, flags, self._numbers)
+        if sharing.batched:
+            ((count, steps),) = result
+            sizes = [ctypes.c_int(x) for x in (*(step // ITEMSIZE[self.work] for step in steps), count)]
+            s1, s2, s3, size = map(ctypes.addressof, sizes)
+            arguments = [
+                *map(ctypes.addressof, flags), pm, pn, pk, alpha, places[0], plda, s1, places[1], pldb, s2, beta,
+                places[2], pldd, s3, size,
+            ]  # fmt: skip
+            function = f"{name}_batch_strided"
+            self.calls.append(Call(library.find(function), arguments, name=function, keep=(keep, sizes)))
+        elif not result and not summed:
+            arguments = [
+                *map(ctypes.addressof, flags), pm, pn, pk, alpha, places[0], plda, places[1], pldb, beta, places[2],
+                pldd,
+            ]  # fmt: skip
+            self.calls.append(Call(library.find(name), arguments, name=name, keep=keep))
+        else:
+            header = {
+                "threads": sharing.threads if sharing.loops else 1, "gemm": library.find(name),
+                "limit": library.threads_setter if inside else 0, "letters": call.letters[0] | call.letters[1] << 8,
+                "m": m, "n": n, "k": k, "one": self.one,
+                **dict(zip(("lda", "ldb", "ldd"), call.leading, strict=True)),
+            }  # fmt: skip
+            kept = descriptor(result, summed, header)
+            arguments = [kept.ctypes.data, *places, alpha, beta]
+            self.calls.append(Call(kernels.PRODUCTS, arguments, name=f"products by {name}", keep=(keep, kept)))
+        if limited and not inside:
+            after = library.max_threads() if library.reset_threads is None else library.reset_threads
+            self.calls.append(Call(library.threads_setter, [after], name="thread limit"))
+
+
+def fused(loops: Sequence[Loop]) -> list[Loop]:
+    """The same loops with those made one that are one in memory; those that run once are left out."""
+    found: list[Loop] = []
+    for count, steps in loops:
+        if count == 1:
+            continue
+        if found and all(outer == count * inner for outer, inner in zip(found[-1][1], steps, strict=True)):
+            found[-1] = (found[-1][0] * count, steps)
+        else:
+            found.append((count, steps))
+    return found
+
+
+def descriptor(result: Sequence[Loop], summed: Sequence[Loop], header: Mapping[str, int]) -> np.ndarray:
+    """What a kernel reads (contraction_kernels.h)."""
+    result = list(result) or [(1, (0, 0, 0))]
+    numbers = np.zeros(kernels.HEADER + 4 * (len(result) + len(summed)), np.int64)
+    tile = header.get("tile", -1)
+    threads = header.get("threads", 1)
+    # threads share the slowest loop that has enough for each, else the longest
+    enough = [i for i, (count, _) in enumerate(result) if count >= 4 * threads]
+    longest = max(range(len(result)), key=lambda i: result[i][0])
+    values = {
+        "operator": int(Operator.OP_IDENTITY), **header, "tile": tile, "threads": threads, "result": len(result),
+        "summed": len(summed), "split": -1 if threads == 1 else enough[0] if enough else longest,
+    }  # fmt: skip
+    for name, value in values.items():
+        numbers[kernels.PLACE[name]] = value
+    for i, (count, steps) in enumerate((*result, *summed)):
+        numbers[kernels.HEADER + 4 * i : kernels.HEADER + 4 * i + 4] = (count, *steps)
+    return numbers

@@ -1,0 +1,282 @@
+"""How one contraction of two operands becomes matrix products: the ways there are, and what each should cost.
+
+The modes have roles: those of the batch are in both operands and in the result, the rows in the first operand and in
+the result, the columns in the second and in the result, and what is summed is in both operands only. Modes of one role
+that lie behind each other in memory, in every tensor that has them, are one. What is left over of rows, columns and
+sums where there is more than one, and the batch, are loops over products. Copying a tensor into temporary memory of the
+right order frees it from its strides, so that more becomes one; each of the eight choices of tensors to copy gives
+other products.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from planmath.core.arrays import ITEMSIZE, contiguous_strides
+from planmath.tensor.enums import Operator
+from planmath.tensor.problem import Tensor
+
+Modes = tuple[int, ...]
+
+#: Multiplications and additions of float64 that one core makes in a second, and how much other dtypes take.
+CORE_FLOPS = 50e9
+COST_OF = {"float32": 0.5, "float64": 1.0, "complex64": 2.0, "complex128": 4.0}
+#: Extents at which a product reaches half of that speed, about.
+HALF_SPEED = {"m": 6, "n": 6, "k": 12}
+#: Seconds that a product of no size takes.
+PRODUCT_CALL = 0.25e-6
+#: Bytes that a core moves in a second: reading and writing along the same loop, transposing, and inside of products.
+COPY_SPEED, TRANSPOSE_SPEED, PRODUCT_SPEED = 22e9, 12e9, 30e9
+#: Seconds that a copy takes before its first element.
+COPY_CALL = 0.1e-6
+#: Seconds for each multiplication, and for each row of them, where elements are multiplied without a product.
+DIRECT_ELEMENT, DIRECT_STRIDED, DIRECT_ROW = 0.4e-9, 1.5e-9, 15e-9
+#: Groups of modes of one role that are tried in the place of the matrix, those with the largest extents.
+MOST_GROUPS = 3
+#: The largest integer that BLAS takes.
+LARGEST = 2**31 - 1
+
+
+class Roles(NamedTuple):
+    """The modes of two operands and a result by what happens to them."""
+
+    batch: Modes
+    rows: Modes
+    columns: Modes
+    summed: Modes
+    a_alone: Modes
+    """In the first operand only: summed before anything else."""
+    b_alone: Modes
+
+
+class Strategy(NamedTuple):
+    """One way to contract two operands."""
+
+    copies: str
+    """Which of a, b and d are copied into temporary memory, or from there."""
+    direct: bool
+    """Whether elements are multiplied without a matrix product."""
+    m: Modes
+    """The modes that are the rows of the products, the slowest first."""
+    n: Modes
+    k: Modes
+    result_loops: tuple[Modes, ...]
+    """What the products are repeated over, the slowest first."""
+    summed_loops: tuple[Modes, ...]
+    cost: float
+    """Seconds on one core, as far as can be said without measuring."""
+
+
+def roles_of(a: Tensor, b: Tensor, d: Tensor) -> Roles:
+    both = [mode for mode in a.modes if mode in b.modes]
+    return Roles(
+        batch=tuple(mode for mode in both if mode in d.modes),
+        rows=tuple(mode for mode in a.modes if mode in d.modes and mode not in b.modes),
+        columns=tuple(mode for mode in b.modes if mode in d.modes and mode not in a.modes),
+        summed=tuple(mode for mode in both if mode not in d.modes),
+        a_alone=tuple(mode for mode in a.modes if mode not in b.modes and mode not in d.modes),
+        b_alone=tuple(mode for mode in b.modes if mode not in a.modes and mode not in d.modes),
+    )
+
+
+def strategies(a: Tensor, b: Tensor, d: Tensor, extents: Sequence[int], work: str) -> list[Strategy]:
+    """All ways to contract a and b into d in the dtype `work`, the one expected to be fastest first."""
+    roles = roles_of(a, b, d)
+    forced = "".join(
+        name for name, tensor, alone in (("a", a, roles.a_alone), ("b", b, roles.b_alone), ("d", d, ()))
+        if tensor.dtype != work or alone or tensor.operator not in (Operator.OP_IDENTITY, Operator.OP_CONJ)
+    )  # fmt: skip
+    found = []
+    tensors = {"a": a, "b": b, "d": d}
+    for size in range(4):
+        for names in itertools.combinations("abd", size):
+            if set(forced) <= set(names):
+                found += list(_products(tensors, "".join(names), roles, extents, work))
+    conjugated = "".join(x for x in "ab" if tensors[x].operator != Operator.OP_IDENTITY)
+    found.append(_direct(tensors, "".join(sorted({*forced, *conjugated})), roles, extents, work))
+    best: dict[tuple[str, bool], Strategy] = {}
+    for strategy in sorted(found, key=lambda strategy: strategy.cost):
+        best.setdefault((strategy.copies, strategy.direct), strategy)
+    return list(best.values())
+
+
+def groups(modes: Iterable[int], extents: Sequence[int], steps: Sequence[Mapping[int, int]]) -> list[Modes]:
+    """Modes that are one in every tensor whose steps are given, each with its slowest first, the slowest ones first."""
+    modes = list(modes)
+    if not steps:
+        return [tuple(modes)] if modes else []
+    modes.sort(key=lambda mode: [abs(of[mode]) for of in steps], reverse=True)
+    found: list[Modes] = []
+    for mode in modes:
+        if found and all(of[found[-1][-1]] == extents[mode] * of[mode] for of in steps):
+            found[-1] += (mode,)
+        else:
+            found.append((mode,))
+    return found
+
+
+def leading(p: tuple[int, int], q: tuple[int, int]) -> list[tuple[bool, int]]:
+    """The ways in which a matrix with axes of these (extent, step) is one to BLAS.
+
+    Each is whether p is the fast axis, and the leading dimension.
+    """
+    ways = []
+    for p_fast, (fast, step), (slow, lead) in ((True, p, q), (False, q, p)):
+        if (step == 1 or fast == 1) and (slow == 1 or fast <= lead <= LARGEST):
+            ways.append((p_fast, max(lead if slow > 1 else fast, 1)))
+    return ways
+
+
+def extent_of(modes: Modes, extents: Sequence[int]) -> int:
+    return math.prod(extents[mode] for mode in modes)
+
+
+def dense(order: Sequence[int], extents: Sequence[int]) -> dict[int, int]:
+    """Steps of a dense tensor with its modes in this order, the slowest first."""
+    strides = contiguous_strides(tuple(extents[mode] for mode in order))
+    return dict(zip(order, strides, strict=True))
+
+
+def copy_order(name: str, tensor: Tensor, strategy: Strategy) -> list[int]:
+    """The order of the modes of a copy, the slowest first: loops, then the matrix with what was fastest the fastest."""
+    inner = matrix_of(name, strategy)
+    loops = [m for group in (*strategy.result_loops, *strategy.summed_loops) for m in group if m in tensor.modes]
+    steps = tensor.steps
+    slow, fast = inner
+    nearest = {modes: min((abs(steps[m]) for m in modes), default=1 << 62) for modes in inner}
+    if nearest[slow] < nearest[fast]:
+        slow, fast = fast, slow
+    return [*loops, *slow, *fast]
+
+
+def matrix_of(name: str, strategy: Strategy) -> tuple[Modes, Modes]:
+    """The modes that are the first and the second axis of a tensor's matrices."""
+    return {"a": (strategy.m, strategy.k), "b": (strategy.k, strategy.n), "d": (strategy.m, strategy.n)}[name]
+
+
+def _products(
+    tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str
+) -> Iterable[Strategy]:
+    """The products that remain once some tensors are copied."""
+    steps = {name: tensor.steps for name, tensor in tensors.items()}
+
+    def of(*names: str) -> list[Mapping[int, int]]:
+        return [steps[name] for name in names if name not in copies]
+
+    batch = groups(roles.batch, extents, of("d", "a", "b"))
+    rows, columns = groups(roles.rows, extents, of("d", "a")), groups(roles.columns, extents, of("d", "b"))
+    summed = groups(roles.summed, extents, of("a", "b"))
+    copying = sum(copy_cost(tensors[name], extents, work) for name in copies)
+    for m, n, k in itertools.product(*(_candidates(found, extents) for found in (rows, columns, summed))):
+        result_loops = tuple(batch) + tuple(g for g in rows if g != m) + tuple(g for g in columns if g != n)
+        summed_loops = tuple(g for g in summed if g != k)
+        strategy = Strategy(copies, False, m, n, k, result_loops, summed_loops, 0.0)
+        ways = {name: matrix_ways(name, tensors[name], strategy, extents) for name in "abd"}
+        conjugate = {name for name in "ab" if name not in copies and tensors[name].operator == Operator.OP_CONJ}
+        if call_of(ways, conjugate) is not None:
+            yield strategy._replace(cost=copying + product_cost(strategy, extents, work))
+
+
+def _candidates(found: list[Modes], extents: Sequence[int]) -> list[Modes]:
+    """Which groups of one role may be the matrix's."""
+    if not found:
+        return [()]
+    return sorted(found, key=lambda group: -extent_of(group, extents))[:MOST_GROUPS] + [()] * (len(found) > 1)
+
+
+def matrix_ways(name: str, tensor: Tensor, strategy: Strategy, extents: Sequence[int]) -> dict[bool, int]:
+    """The ways in which an operand or its copy is a matrix to BLAS: whether its first axis is the fast one, and the
+    leading dimension."""
+    order = copy_order(name, tensor, strategy) if name in strategy.copies else ()
+    steps = dense(order, extents) if order else tensor.steps
+    axes = [
+        (extent_of(modes, extents), steps[modes[-1]] if modes else 1) for modes in matrix_of(name, strategy)
+    ]  # fmt: skip
+    return dict(leading(*axes)) if max(extent for extent, _ in axes) <= LARGEST else {}
+
+
+class ProductCall(NamedTuple):
+    """How BLAS, which writes columns, is to be called: on a b, or for a result by rows on its transpose."""
+
+    factors: str
+    """The first and the second factor."""
+    letters: tuple[int, int]
+    """Whether each is transposed (T), also conjugated (C), or neither (N)."""
+    leading: tuple[int, int, int]
+
+    @property
+    def by_rows(self) -> bool:
+        return self.factors == "ba"
+
+
+def call_of(ways: Mapping[str, Mapping[bool, int]], conjugate: Iterable[str]) -> ProductCall | None:
+    """The call that transposes least, or None where none is possible: a product conjugates only what it transposes."""
+    calls = []
+    for natural, ldd in ways["d"].items():
+        factors = "ab" if natural else "ba"
+        options = []
+        for name in factors:
+            letters = {natural: b"N", not natural: b"T"} if name not in conjugate else {not natural: b"C"}
+            options.append([(letters[way], ld) for way, ld in ways[name].items() if way in letters])
+        for (x, lda), (y, ldb) in itertools.product(*options):
+            calls.append(ProductCall(factors, (x[0], y[0]), (lda, ldb, ldd)))
+    return min(calls, key=lambda call: sum(letter != ord("N") for letter in call.letters), default=None)
+
+
+def product_cost(strategy: Strategy, extents: Sequence[int], work: str) -> float:
+    m, n, k = (extent_of(modes, extents) for modes in (strategy.m, strategy.n, strategy.k))
+    count = math.prod(extent_of(g, extents) for g in (*strategy.result_loops, *strategy.summed_loops))
+    speed = CORE_FLOPS / COST_OF[work]
+    for name, extent in (("m", m), ("n", n), ("k", k)):
+        speed *= extent / (extent + HALF_SPEED[name])
+    moved = (m * k + k * n + (1 + bool(strategy.summed_loops)) * m * n) * ITEMSIZE[work]
+    return count * (PRODUCT_CALL + 2 * m * n * k / speed + moved / PRODUCT_SPEED)
+
+
+def copy_size(name: str, tensor: Tensor, roles: Roles, extents: Sequence[int]) -> int:
+    """Elements of a copy: without the modes that are summed on the way."""
+    alone = {"a": roles.a_alone, "b": roles.b_alone, "d": ()}[name]
+    return extent_of(tuple(m for m in tensor.modes if m not in alone), extents)
+
+
+def copy_cost(tensor: Tensor, extents: Sequence[int], work: str) -> float:
+    size = extent_of(tensor.modes, extents) * (ITEMSIZE[tensor.dtype] + ITEMSIZE[work])
+    return COPY_CALL + size / (COPY_SPEED if len(tensor.modes) < 2 else TRANSPOSE_SPEED)
+
+
+def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str) -> Strategy:
+    """The contraction element by element."""
+    steps = {name: tensor.steps for name, tensor in tensors.items()}
+    d = steps["d"]
+
+    def of(*names: str) -> list[Mapping[int, int]]:
+        return [steps[name] for name in names if name not in copies]
+
+    outer = [
+        *groups(roles.batch, extents, of("d", "a", "b")), *groups(roles.rows, extents, of("d", "a")),
+        *groups(roles.columns, extents, of("d", "b")),
+    ]  # fmt: skip
+    if "d" not in copies:
+        outer.sort(key=lambda group: -abs(d[group[-1]]))
+    inner = groups(roles.summed, extents, of("a", "b"))
+    strategy = Strategy(copies, True, (), (), (), tuple(outer), tuple(inner), 0.0)
+    along, last = direct_inner(strategy, extents)
+    unit = all(
+        name in copies or steps[name].get(last[-1], 0) in (0, 1) for name in ("ab" if along else "abd")
+    ) if last else True  # fmt: skip
+    count = extent_of(roles.summed, extents) * extent_of(tuple(d), extents)
+    rows = count / (extent_of(last, extents) if last else 1)
+    copying = sum(copy_cost(tensors[name], extents, work) for name in copies)
+    each = (DIRECT_ELEMENT if unit else DIRECT_STRIDED) * COST_OF[work]
+    return strategy._replace(cost=copying + rows * DIRECT_ROW + count * each)
+
+
+def direct_inner(strategy: Strategy, extents: Sequence[int]) -> tuple[bool, Modes]:
+    """Whether the innermost loop of a contraction element by element is summed, and its modes."""
+    last_result = strategy.result_loops[-1] if strategy.result_loops else ()
+    last_summed = strategy.summed_loops[-1] if strategy.summed_loops else ()
+    along = bool(last_summed) and extent_of(last_summed, extents) > extent_of(last_result, extents)
+    return along, last_summed if along else last_result

@@ -1,0 +1,282 @@
+"""Contractions of every kind, by every provider, on every package, dtype and memory layout."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from planmath.core.arrays import contiguous_strides
+from planmath.core.errors import UnavailableError
+from planmath.core.provider import Algorithm
+from planmath.tensor import (
+    BinaryContraction,
+    ComputeDesc,
+    ContractionAlgo,
+    TernaryContraction,
+    binary_contraction,
+    ternary_contraction,
+)
+from planmath.tensor.providers import PROVIDERS
+from tests.arrays import package_of, strides_of, to_numpy
+from tests.linalg.operands import dtype_of, place, random_values
+from tests.tensor.operands import INEXPRESSIBLE, LAYOUTS, ON_DEVICE, cases, gaps, reversed_axes
+from tests.tensor.reference import assert_near, reference
+
+#: One of each kind: the expression and the operands' shapes.
+BINARY = {
+    "matrix product": ("ij,jk->ik", (5, 7), (7, 3)),
+    "transposed result": ("ij,jk->ki", (5, 7), (7, 3)),
+    "several summed": ("ijk,jkl->il", (4, 3, 5), (3, 5, 2)),
+    "summed in another order": ("mhkn,ukh->mnu", (3, 4, 5, 6), (2, 5, 4)),
+    "nothing in order": ("abcd,dbea->ec", (4, 3, 2, 5), (5, 3, 6, 4)),
+    "tensor product": ("aebf,dfce->abcd", (3, 2, 4, 3), (2, 3, 5, 2)),
+    "batch": ("bij,bjk->bik", (4, 2, 3), (4, 3, 5)),
+    "batch inside": ("ibj,jbk->ibk", (2, 4, 3), (3, 4, 5)),
+    "batch last": ("ijb,jkb->ikb", (2, 3, 4), (3, 5, 4)),
+    "two batches": ("abij,bajk->iakb", (2, 3, 2, 3), (3, 2, 3, 4)),
+    "elementwise": ("ij,ij->ij", (4, 5), (4, 5)),
+    "elementwise, transposed": ("ij,ji->ij", (4, 5), (5, 4)),
+    "outer": ("i,j->ij", (4,), (5,)),
+    "outer, transposed": ("i,j->ji", (4,), (5,)),
+    "dot": ("i,i", (7,), (7,)),
+    "all summed": ("ij,ji", (4, 5), (5, 4)),
+    "matrix and vector": ("ij,j", (4, 5), (5,)),
+    "scalar operand": ("ij,->ji", (4, 5), ()),
+    "two scalars": (",->", (), ()),
+    "summed in one": ("ijl,jkm->ik", (2, 3, 4), (3, 5, 2)),
+    "all summed in one": ("ij,k->k", (3, 4), (5,)),
+    "diagonal": ("iij,jk->ik", (3, 3, 4), (4, 2)),
+    "trace": ("iij,jk->k", (3, 3, 4), (4, 2)),
+    "diagonal of diagonals": ("iijj,jjk->ik", (3, 3, 2, 2), (2, 2, 4)),
+    "extents of one": ("ijk,kl->ijl", (3, 1, 4), (4, 1)),
+    "repeated along one": ("ij,jk->ik", (3, 1), (4, 5)),
+    "repeated batch": ("bij,bjk->bik", (1, 2, 3), (4, 3, 5)),
+    "dots": ("...ij,...jk->...ik", (2, 3, 4, 5), (3, 5, 2)),
+    "dots, repeated": ("...ij,...jk", (2, 1, 4, 5), (3, 5, 2)),
+    "implied result": ("ba,cb", (3, 4), (5, 3)),
+    "modes by numbers": ([(0, 1), (1, 2), (2, 0)], (3, 4), (4, 5)),
+    "modes of any kind": ([("i", (1, 2)), ((1, 2), None), ("i", None)], (3, 4), (4, 5)),
+    "long sum": ("ij,jk->ik", (2, 1000), (1000, 3)),
+    "primes": ("abc,cdb->ad", (13, 7, 11), (11, 17, 7)),
+}  # fmt: skip
+
+TERNARY = {
+    "chain": ("ij,jk,kl->il", (3, 4), (4, 5), (5, 2)),
+    "chain, transposed": ("ij,jk,kl->li", (3, 4), (4, 5), (5, 2)),
+    "all share one": ("ai,aj,ak->ijk", (3, 4), (3, 2), (3, 5)),
+    "all elementwise": ("ij,ij,ij->ij", (3, 4), (3, 4), (3, 4)),
+    "quadratic form": ("i,ij,j", (4,), (4, 5), (5,)),
+    "outer": ("i,j,k->kij", (2,), (3,), (4,)),
+    "triangle": ("ijk,jl,kl->i", (3, 4, 5), (4, 6), (5, 6)),
+    "disconnected": ("ij,kl,ik->jl", (3, 4), (5, 2), (3, 5)),
+    "summed in one": ("ijx,jk,ky->iy", (3, 4, 2), (4, 5), (5, 2)),
+    "diagonal": ("iij,jk,k->i", (3, 3, 4), (4, 5), (5,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("kind", BINARY)
+def test_binary(case, kind):
+    expr, *shapes = BINARY[kind]
+    a, b = (case.operand(shape, seed=i) for i, shape in enumerate(shapes))
+    r = binary_contraction(expr, a, b, options=case.options)
+    assert package_of(r) == case.package
+    assert dtype_of(r) == case.dtype
+    assert_near(r, reference(expr, [a, b]))
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("kind", TERNARY)
+def test_ternary(case, kind):
+    expr, *shapes = TERNARY[kind]
+    operands = [case.operand(shape, seed=i) for i, shape in enumerate(shapes)]
+    r = ternary_contraction(expr, *operands, options=case.options)
+    assert package_of(r) == case.package
+    assert_near(r, reference(expr, operands, steps=2, between=case.between))
+
+
+@pytest.mark.parametrize("case", cases("float64", "complex64", "float16"))
+@pytest.mark.parametrize(
+    "layouts", list(itertools.product(LAYOUTS, LAYOUTS)), ids=lambda pair: "-".join(f.__name__ for f in pair)
+)
+@pytest.mark.parametrize("kind", ["nothing in order", "batch", "summed in another order"])
+def test_memory_layouts(case, layouts, kind):
+    if any((case.package, layout) in INEXPRESSIBLE for layout in layouts):
+        pytest.skip(f"{case.package} has no such strides")
+    expr, *shapes = BINARY[kind]
+    a, b = (case.operand(shape, layout, seed=i) for i, (shape, layout) in enumerate(zip(shapes, layouts, strict=True)))
+    assert_near(binary_contraction(expr, a, b, options=case.options), reference(expr, [a, b]))
+
+
+def every_algorithm(operation):
+    """The object planned for each of its algorithms in turn."""
+    operation.plan()
+    problem = operation._plan_made.problem
+    wanted = operation._options.provider
+    providers = [p for p in PROVIDERS if wanted in (None, p.name) and p.unsupported(problem) is None]
+    for algorithm in [algorithm for provider in providers for algorithm in provider.algorithms(problem)]:
+        try:
+            operation._make_plan(problem, operation._slots, [algorithm])
+        except UnavailableError:
+            if algorithm.provider in ON_DEVICE:  # that knows only when planning how many kernels it has
+                continue
+            raise
+        yield algorithm
+
+
+@pytest.mark.parametrize("kind", BINARY)
+@pytest.mark.parametrize("dtype", ["float64", "complex128", "float16"])
+@pytest.mark.parametrize("with_c", [False, True])
+def test_every_algorithm(kind, dtype, with_c):
+    expr, *shapes = BINARY[kind]
+    a, b = (place(random_values(shape, dtype, i), dtype, "numpy") for i, shape in enumerate(shapes))
+    shape = reference(expr, [a, b]).values.shape
+    c = place(random_values(shape, dtype, 5), dtype, "numpy") if with_c else None
+    with BinaryContraction(expr, a, b, c=c, qualifiers=conjugating(dtype, 3)) as contraction:
+        arrays = [
+            np.conj(array)[...] if i in (0, 2) else array for i, array in enumerate((a, b, c)) if array is not None
+        ]
+        factors = {"alpha": 0.5, "beta": -2.0 if with_c else None}
+        expected = reference(expr, arrays[:2], *arrays[2:], **{k: v for k, v in factors.items() if v is not None})
+        seen = [
+            algorithm for algorithm in every_algorithm(contraction) if near(contraction.execute(**factors), expected)
+        ]
+    assert len({algorithm.provider for algorithm in seen}) == 2
+
+
+@pytest.mark.parametrize("kind", TERNARY)
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_every_algorithm_of_three_operands(kind, dtype):
+    expr, *shapes = TERNARY[kind]
+    operands = [place(random_values(shape, dtype, i), dtype, "numpy") for i, shape in enumerate(shapes)]
+    shape = reference(expr, operands).values.shape
+    d = place(random_values(shape, dtype, 5), dtype, "numpy")
+    with TernaryContraction(expr, *operands, d=d, qualifiers=conjugating(dtype, 4)) as contraction:
+        arrays = [np.conj(x)[...] if i in (0, 2) else x for i, x in enumerate(operands)]
+        expected = reference(expr, arrays, d, alpha=2.0, beta=0.5, steps=2)
+        for algorithm in every_algorithm(contraction):
+            assert near(contraction.execute(alpha=2.0, beta=0.5), expected), algorithm
+
+
+def conjugating(dtype, count):
+    """Qualifiers that conjugate the first and the third."""
+    if not dtype.startswith("complex"):
+        return None
+    return np.array([9, 1, 9, 1][:count], np.int32)
+
+
+def near(result, expected):
+    assert_near(result, expected)
+    return True
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_larger_ones_share_the_work(case, threads):
+    a, b = case.operand((40, 30, 20, 8), seed=1), case.operand((8, 30, 24, 40), seed=2)
+    expected = reference("abcd,dbea->ec", [a, b])
+    execution = {"name": "cuda"} if case.on_device else {"name": "cpu", "num_threads": threads}
+    with BinaryContraction("abcd,dbea->ec", a, b, options=case.options, execution=execution) as contraction:
+        for _ in every_algorithm(contraction):
+            assert_near(contraction.execute(), expected)
+
+
+@pytest.mark.parametrize("case", cases("float64", "float16"))
+def test_addend_is_repeated_along_extents_of_one(case):
+    a, b, c = case.operand((3, 4)), case.operand((4, 5)), case.operand((3, 1), seed=3)
+    r = binary_contraction("ij,jk->ik", a, b, c=c, beta=2.0, options=case.options)
+    assert_near(r, reference("ij,jk->ik", [a, b], np.broadcast_to(to_numpy(c), (3, 5)), beta=2.0))
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("layout", [np.array, gaps, reversed_axes])
+def test_out(case, layout):
+    a, b, out = case.operand((3, 4, 2)), case.operand((4, 2, 5)), case.operand((3, 5), layout, seed=7)
+    assert binary_contraction("ijk,jkl->il", a, b, out=out, options=case.options) is out
+    assert_near(out, reference("ijk,jkl->il", [a, b]))
+
+
+@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("layout", [np.array, gaps, reversed_axes])
+def test_out_that_is_the_addend_is_replaced(case, layout):
+    a, b, c = case.operand((3, 4, 2)), case.operand((4, 2, 5)), case.operand((3, 5), layout, seed=7)
+    before = case.like(to_numpy(c).copy()) if case.dtype != "bfloat16" else c.clone()
+    with BinaryContraction("ijk,jkl->il", a, b, c=c, out=c, options=case.options) as contraction:
+        contraction.plan()
+        assert contraction.execute(beta=0.5) is c
+    assert_near(c, reference("ijk,jkl->il", [a, b], before, beta=0.5))
+
+
+@pytest.mark.parametrize("layout", ["auto", "C", "F", "optimized"])
+@pytest.mark.parametrize("case", cases("float64"))
+def test_result_layouts(case, layout):
+    a, b = case.operand((4, 3, 5, 2)), case.operand((6, 2, 7, 3))
+    r = binary_contraction("aebf,dfce->abcd", a, b, options=case.options | {"result_layout": layout})
+    assert_near(r, reference("aebf,dfce->abcd", [a, b]))
+    in_order = {"C": "abcd", "F": "dcba"}.get(layout, "abdc")  # as the operands have them
+    strides = contiguous_strides(tuple(r.shape), tuple("abcd".index(mode) for mode in in_order))
+    assert strides_of(r) == strides
+
+
+def test_automatic_layout_is_the_usual_one_where_that_costs_nothing():
+    a, b, c = np.ones((3, 4)), np.ones((4, 5)), np.ones((5, 3))
+    assert binary_contraction("ij,jk->ik", a, b).flags.c_contiguous
+    assert binary_contraction("ij,kj->ik", a, b.T.copy()).flags.c_contiguous
+    assert binary_contraction("ij,jk->ki", a, b).flags.c_contiguous
+    assert binary_contraction("ij,jk->ki", a, b, c=c, beta=1.0).flags.c_contiguous
+
+
+def test_results_of_a_zero_beta_do_not_see_the_addend():
+    a, b, c = np.ones((3, 4)), np.ones((4, 5)), np.full((3, 5), np.nan)
+    for provider in ("gemm", "einsum"):
+        r = binary_contraction("ij,jk->ik", a, b, c=c, beta=0.0, options={"provider": provider})
+        np.testing.assert_array_equal(r, 4.0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128"])
+def test_compute_types(dtype):
+    a, b = (place(random_values((4, 4), dtype, i), dtype, "numpy") for i in range(2))
+    single = ("COMPUTE_32F",) if dtype == "float16" else ("COMPUTE_32F", "COMPUTE_TF32", "COMPUTE_3XTF32")
+    names = ("COMPUTE_64F", "COMPUTE_32F") if dtype in ("float64", "complex128") else single
+    for name in names:
+        r = binary_contraction("ij,jk->ik", a, b, options={"compute_type": getattr(ComputeDesc, name)()})
+        assert_near(r, reference("ij,jk->ik", [a, b]))
+
+
+@pytest.mark.parametrize("algo", list(ContractionAlgo))
+def test_algorithms_that_are_preferred(algo):
+    a, b = np.random.default_rng(0).random((2, 6, 6, 6, 6))
+    with BinaryContraction("abcd,dbea->ec", a, b) as contraction:
+        contraction.plan_preference.algo = algo
+        contraction.plan()
+        chosen: Algorithm = contraction._plan_made.chosen
+        assert_near(contraction.execute(), reference("abcd,dbea->ec", [a, b]))
+        copies = chosen.get("copies")
+        if algo == ContractionAlgo.GETT:
+            assert copies == "none"
+        elif algo == ContractionAlgo.TGETT:
+            assert "d" not in copies
+        elif algo == ContractionAlgo.TTGT:
+            assert {"a", "b"} <= set(copies)
+
+
+def test_rank_counts_the_algorithms():
+    a, b = np.ones((2, 6, 6, 6, 6))
+    with BinaryContraction("abcd,dbea->ec", a, b) as contraction:
+        contraction.plan()
+        algorithms = [x for x in contraction._plan_made.algorithms if x.provider == "gemm"]
+        contraction.plan_preference.kernel_rank = 2
+        contraction.plan()
+        assert contraction._plan_made.chosen == algorithms[2]
+
+
+def test_many_modes():
+    """More than NumPy has letters for in one operand; any number works where they are of one element."""
+    a, b = np.ones((1,) * 40 + (3, 4)), np.ones((4, *(1,) * 40))
+    expr = [tuple(range(42)), (41, *range(100, 140)), (40, 139)]
+    np.testing.assert_array_equal(binary_contraction(expr, a, b), np.full((3, 1), 4.0))
+    a, b = np.ones((2,) * 12), np.ones((2,) * 12)
+    expr = [tuple(range(12)), tuple(range(11, -1, -1)), tuple(range(0, 12, 2))]
+    np.testing.assert_array_equal(binary_contraction(expr, a, b), np.full((2,) * 6, 2.0**6))

@@ -22,7 +22,9 @@ hypothesis.settings.load_profile("repeatable")
 
 #: Packages and providers that only a CUDA device has, as they stand in the parameters of tests.
 CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublaslt", "cutensor"}
-CUDA_TESTS = ("tests/cuda/", "tests/bindings/test_on_device", "test_cublaslt", "test_cufft", "test_fp8", "test_cutensor")
+CUDA_TESTS = (
+    "tests/cuda/", "tests/bindings/test_on_device", "test_cublaslt", "test_cufft", "test_fp8", "test_cutensor",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,7 @@ OPTIONS = {
         "-fno-math-errno",
         "-fno-trapping-math",
         "-fno-thread-jumps",
+        "-fcx-limited-range",
         "-Wno-unused-function",
     ],
 }
@@ -23,6 +24,7 @@ MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.advanced.kernels": ["src/planmath/linalg/advanced/kernels.pyx"],
+    "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],
 }
 
 setup(

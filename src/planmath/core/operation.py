@@ -24,11 +24,14 @@ class State(enum.Enum):
 
     SPECIFIED = "specified"
     PLANNED = "planned"
+    FACTORIZED = "factorized"
+    """Of operations that execute in two steps: the first is done for the present operands."""
     RELEASED = "operands released"
     FREED = "freed"
 
 
 _PLAN_FIRST = "{call}() needs a plan; call plan() first"
+_FACTORIZE_FIRST = "{call}() needs a factorization of the present matrix; call factorize() first"
 _RESET_FIRST = "{call}() needs operands, and they were released; call {reset}() with new ones first"
 _FREED = "{call}() was called after free(); the object's resources are gone, create a new {noun}"
 
@@ -37,6 +40,10 @@ FORBIDDEN: dict[str, dict[State, str]] = {
     "plan": {State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
     "autotune": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
     "execute": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "factorize": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "solve": {
+        State.SPECIFIED: _PLAN_FIRST, State.PLANNED: _FACTORIZE_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED
+    },  # fmt: skip
     "reset": {State.FREED: _FREED},
     "release": {State.FREED: _FREED},
 }

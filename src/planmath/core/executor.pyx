@@ -79,7 +79,7 @@ cdef class ArraySlot:
         self.package, self.dtype, self.device = package, dtype, device
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
         self.numpy = package.name == "numpy"
-        self.has_conjugate = "complex" in str(dtype)
+        self.has_conjugate = not self.numpy and "complex" in str(dtype)
         self.ndim = len(shape)
         self.high = itemsize
         for i in range(self.ndim):

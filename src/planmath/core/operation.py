@@ -188,8 +188,8 @@ class Operation:
             for name, snapshot in before.items():
                 self._slots[name].restore(snapshot)
             raise
-        names = list(self._slots)
-        self._executor.rebound([names.index(name) for name in arrays])
+        positions = {name: position for position, name in enumerate(self._slots)}
+        self._executor.rebound([positions[name] for name in arrays])
         self._executor.ready = self._plan_made is not None
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: new operands %s.", self.noun, ", ".join(arrays))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -79,6 +80,7 @@ def package_of(array: Any, argument: str) -> Package:
     return package_named(name)
 
 
+@cache
 def package_named(name: str) -> Package:
     """The package with this name, imported on first use."""
     return import_module(f"planmath.core.arrays.{name}_arrays").PACKAGE

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from planmath.core.arrays import ITEMSIZE, Layout
 from planmath.core.errors import UnsupportedLayoutError
+
+
+@cache
+def name_of(dtype: np.dtype) -> str:
+    """The dtype's name, which NumPy puts together anew each time."""
+    return dtype.name
 
 
 class NumPy:
@@ -29,7 +36,7 @@ class NumPy:
                 f"(strides of {array.strides} bytes); copy it with numpy.array(array)"
             )
         strides = tuple(step // size for step in array.strides)
-        return Layout(array.shape, strides, array.dtype.name, "cpu", None)
+        return Layout(array.shape, strides, name_of(array.dtype), "cpu", None)
 
     def dtype(self, name: str) -> np.dtype:
         try:

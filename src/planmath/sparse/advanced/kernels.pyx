@@ -1,6 +1,12 @@
 """Addresses of the sparse solver's own kernels (kernels.h), for prepared calls."""
 
+cimport numpy as cnp
 from libc.stdint cimport intptr_t
+from libc.stdlib cimport free, malloc
+
+from planmath.native.call cimport Call, pm_call, pm_run, word
+
+cnp.import_array()
 
 cdef extern from "kernels.h":
     enum: PM_FULL, PM_LOWER, PM_UPPER
@@ -54,7 +60,7 @@ PROJECT = {
     "complex64": <intptr_t>&pm_project_i32_c64, "complex128": <intptr_t>&pm_project_i32_c128,
 }
 
-#: dtype -> f(n, source, positions, values, placed)
+#: dtype -> f(n, source, positions, values, placed, erased)
 PLACE = {
     "float32": <intptr_t>&pm_place_i32_f32, "float64": <intptr_t>&pm_place_i32_f64,
     "complex64": <intptr_t>&pm_place_i32_c64, "complex128": <intptr_t>&pm_place_i32_c128,
@@ -75,3 +81,44 @@ RESIDUAL = {
     ("int32", "complex64"): <intptr_t>&pm_residual_i32_c64, ("int64", "complex64"): <intptr_t>&pm_residual_i64_c64,
     ("int32", "complex128"): <intptr_t>&pm_residual_i32_c128, ("int64", "complex128"): <intptr_t>&pm_residual_i64_c128,
 }
+
+
+def address(cnp.ndarray array not None):
+    """Address of the first element."""
+    return <intptr_t>cnp.PyArray_DATA(array)
+
+
+def run(list steps):
+    """Make calls in order, in one stretch without the Python lock.
+
+    Parameters
+    ----------
+    steps : list of (Call, tuple of int)
+        Each call with the addresses that it is made on.
+    """
+    cdef Py_ssize_t n = len(steps), words = 0, used = 0, i
+    cdef const pm_call **calls
+    cdef word **operands
+    cdef word *memory
+    cdef tuple addresses
+    for step in steps:
+        words += len(<tuple?>step[1])
+    calls = <const pm_call **>malloc(n * sizeof(void *) + n * sizeof(void *) + words * sizeof(word) + 1)
+    if calls == NULL:
+        raise MemoryError(f"no memory for a list of {n} calls")
+    operands = <word **>(calls + n)
+    memory = <word *>(operands + n)
+    try:
+        for i in range(n):
+            call, addresses = steps[i]
+            if (<Call?>call).highest_slot >= len(addresses):
+                raise ValueError(f"{call.name}: {len(addresses)} addresses; it refers to number {call.highest_slot}")
+            calls[i], operands[i] = &(<Call>call).native, memory + used
+            for address in addresses:
+                memory[used] = address
+                used += 1
+        with nogil:
+            for i in range(n):
+                pm_run(calls[i], operands[i])
+    finally:
+        free(calls)

@@ -176,10 +176,11 @@ static intptr_t PM_JOIN(residual, I_NAME, V_NAME)(intptr_t n, intptr_t n_columns
 }
 
 /* Values in another order: entry k, which goes to positions[k] or to k, is number source[k] - 1, conjugated where source
- * is negative, and zero where it is 0. */
+ * is negative, and zero where it is 0. Before, as many bytes as are to be erased are zeroed. */
 static intptr_t PM_JOIN(place, I_NAME, V_NAME)(intptr_t n, const int64_t *source, const int64_t *positions,
-                                               const VALUE *values, VALUE *placed) {
+                                               const VALUE *values, VALUE *placed, intptr_t erased) {
     intptr_t k;
+    memset(placed, 0, (size_t)erased);
     for (k = 0; k < n; k++) {
         int64_t s = source[k];
         placed[positions ? positions[k] : k] = s > 0 ? values[s - 1] : s < 0 ? CONJUGATE(values[-s - 1]) : 0;

@@ -1,0 +1,201 @@
+"""MKL PARDISO."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.bindings import mkl, pardiso
+from planmath.bindings.pardiso import Step
+from planmath.core.errors import LibraryError, UnavailableError
+from planmath.core.provider import Algorithm
+from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
+from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
+from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
+from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, memory_estimates_dtype
+from planmath.sparse.advanced.kernels import address
+from planmath.sparse.advanced.pattern import Pattern
+from planmath.sparse.advanced.problem import DirectSolverProblem
+from planmath.sparse.advanced.providers.base import PreparedSystems, prepare_systems
+from planmath.sparse.advanced.providers.systems import Placed, singular, unknown
+
+#: PARDISO's number for each matrix type: real, complex.
+NUMBER = {
+    MatrixType.GENERAL: pardiso.GENERAL, MatrixType.SYMMETRIC: pardiso.SYMMETRIC,
+    MatrixType.HERMITIAN: pardiso.HERMITIAN, MatrixType.SPD: pardiso.POSITIVE_DEFINITE,
+    MatrixType.HPD: pardiso.POSITIVE_DEFINITE,
+}  # fmt: skip
+
+#: The ways to order the unknowns that it has, by the user's names.
+ORDERINGS = {
+    Reordering.AMD: ["minimum degree"], Reordering.NESTED_DISSECTION: ["nested dissection"], Reordering.NONE: ["none"],
+}  # fmt: skip
+MATCHINGS = {Matching.NONE: 0, Matching.AUTO: 1, Matching.MAX_DIAG_PRODUCT: 1}
+
+#: Unknowns below which minimum degree finds as good an order as nested dissection, and finds it sooner; and below which
+#: a second thread does not pay.
+SMALL = 10_000
+
+#: Pivots are compared with 10 to the minus this times the size of the matrix (oneMKL's recommendation).
+PIVOT_EXPONENT = {True: 13, False: 8}
+
+
+class PardisoProvider:
+    name = "pardiso"
+
+    def unavailable(self) -> str | None:
+        return pardiso.missing()
+
+    def version(self) -> str:
+        return mkl.version()
+
+    def unsupported(self, problem: DirectSolverProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        wanted = problem.preferences
+        if wanted.reordering_algorithm not in (None, Reordering.DEFAULT, *ORDERINGS):
+            return f"it has no reordering {Reordering(wanted.reordering_algorithm).name}"
+        if wanted.matching_algorithm not in (None, *MATCHINGS):
+            return f"it has no matching {Matching(wanted.matching_algorithm).name}"
+        if wanted.pivot_threshold is not None:
+            return "it has no pivot threshold"
+        if wanted.pivot_type is not None:
+            return "its way of pivoting is that of the matrix type, and cannot be chosen"
+        return None
+
+    def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
+        small = problem.largest.n < SMALL
+        orderings = ["minimum degree", "nested dissection"] if small else ["nested dissection", "minimum degree"]
+        orderings = ORDERINGS.get(problem.preferences.reordering_algorithm or Reordering.DEFAULT, orderings)
+        counts = [1, problem.threads] if small or len(problem.patterns) >= problem.threads else [problem.threads, 1]
+        return [
+            Algorithm(self.name, (("ordering", ordering), ("threads", threads)))
+            for ordering in orderings
+            for threads in dict.fromkeys(counts)
+        ]
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return mkl.BLOCK_TIME if algorithm.get("threads") > 1 else 0.0
+
+    def prepare(self, problem: DirectSolverProblem, algorithm: Algorithm) -> PreparedSystems:
+        return prepare_systems(
+            problem, algorithm, lambda pattern, name: PardisoFactorization(problem, algorithm, pattern, name)
+        )
+
+
+class PardisoFactorization:
+    """PARDISO's factorization of one matrix."""
+
+    looks_at_values = True
+
+    def __init__(self, problem: DirectSolverProblem, algorithm: Algorithm, pattern: Pattern, name: str):
+        self.name, self.kind, self.pattern = name, problem.kind, pattern
+        arrangement = pattern.full if problem.kind == MatrixType.GENERAL else pattern.upper
+        self.placed = Placed(arrangement.source, problem.dtype)
+        self.dtype, self.perturbed = problem.dtype, 0
+        single = problem.dtype in ("float32", "complex64")
+        definite = problem.kind in (MatrixType.SPD, MatrixType.HPD)
+        ordering = algorithm.get("ordering")
+        reorders = ordering != "none"
+        matching = MATCHINGS[problem.preferences.matching_algorithm or Matching.AUTO] if reorders and not definite else 0
+        if problem.preferences.matching_algorithm == Matching.NONE:
+            matching = 0
+        orderings = {
+            "minimum degree": pardiso.MINIMUM_DEGREE,
+            "nested dissection": pardiso.NESTED_DISSECTION
+            if algorithm.get("threads") == 1
+            else pardiso.PARALLEL_NESTED_DISSECTION,
+            "none": pardiso.NESTED_DISSECTION,
+        }
+        self.default_exponent = PIVOT_EXPONENT[problem.kind == MatrixType.GENERAL]
+        if single:
+            self.default_exponent = min(self.default_exponent, 6)
+        self.library = pardiso.Factorization(
+            NUMBER[problem.kind][problem.is_complex],  # type: ignore[arg-type]
+            arrangement.starts,
+            arrangement.columns,
+            {
+                pardiso.ORDERING: orderings[ordering],
+                pardiso.PIVOT_EXPONENT: self.default_exponent,
+                pardiso.SCALING: 0 if definite else int(bool(matching)),
+                pardiso.MATCHING: matching,
+                pardiso.BUNCH_KAUFMAN: 1,
+                pardiso.SINGLE: int(single),
+                pardiso.DIAGONAL: 1,
+            },
+            algorithm.get("threads"),
+            order=None if reorders else np.arange(pattern.n),
+        )
+
+    def analyse(self, values: np.ndarray) -> list[Step]:
+        self.values = self.placed.of(values)
+        return self.library.steps(pardiso.ANALYSE, address(self.values))
+
+    def factorize(self, values: np.ndarray, preferences: DirectSolverFactorizationPreferences) -> list[Step]:
+        epsilon = preferences.pivot_eps
+        self.library.parameters[pardiso.PIVOT_EXPONENT] = (
+            self.default_exponent if not epsilon else min(max(round(-math.log10(epsilon)), 0), 300)
+        )
+        self.values = self.placed.of(values)
+        return self.library.steps(pardiso.FACTORIZE, address(self.values))
+
+    def solve(self, b: np.ndarray, x: np.ndarray, columns: int) -> list[Step]:
+        return self.library.steps(pardiso.SOLVE, address(self.values), address(b), address(x), columns)
+
+    def check(self, phase: str) -> None:
+        if error := self.library.error:
+            self._raise(error)
+        if phase == "factorization":
+            self.perturbed = int(self.library.parameters[pardiso.PERTURBED])
+
+    def _raise(self, error: int) -> None:
+        parameters = self.library.parameters
+        if error in pardiso.OUT_OF_MEMORY:
+            needed = int(parameters[pardiso.PERMANENT_ANALYSIS] + parameters[pardiso.FACTORS]) * pardiso.KILOBYTE
+            raise MemoryError(f"{self.name}: PARDISO has not enough memory; the factors need {needed} bytes")
+        if error in (pardiso.ZERO_PIVOT, pardiso.SINGULAR_DIAGONAL):
+            pivot = int(parameters[pardiso.BAD_PIVOT]) - 1
+            row = pivot if pivot >= 0 else None
+            where = f"the pivot of row {row}" if row is not None else "a pivot"
+            if self.kind in (MatrixType.SPD, MatrixType.HPD):
+                raise singular(self.name, row, f"{where} is not positive; options.sparse_system_type is "
+                               f"{self.kind.name}: use SYMMETRIC or HERMITIAN for a matrix that is not positive definite")
+            raise singular(self.name, row, f"{where} is zero")
+        failure = LibraryError("pardiso", error)
+        failure.add_note(f"{self.name}: {pardiso.ERRORS.get(error, 'unknown')}")
+        raise failure
+
+    def fact(self, phase: str, name: str) -> Any:
+        parameters = self.library.parameters
+        if name in ("row_permutation", "col_permutation"):
+            return np.argsort(self.library.order).astype(self.library.order.dtype)
+        if name == "memory_estimates":
+            estimates = np.zeros((), memory_estimates_dtype)
+            permanent = int(parameters[pardiso.PERMANENT_ANALYSIS])
+            estimates["permanent_host_memory"] = (permanent + int(parameters[pardiso.FACTORS])) * pardiso.KILOBYTE
+            estimates["peak_host_memory"] = pardiso.KILOBYTE * max(
+                int(parameters[pardiso.PEAK_ANALYSIS]), permanent + int(parameters[pardiso.FACTORS])
+            )
+            return estimates
+        if name == "lu_nnz":
+            return int(parameters[pardiso.NONZEROS])
+        if name == "npivots":
+            return self.perturbed
+        if name == "info":
+            return 1 + self.smallest_pivot() if self.perturbed else 0
+        if name == "inertia" and self.kind != MatrixType.GENERAL and not (
+            self.kind == MatrixType.SYMMETRIC and self.dtype.startswith("complex")
+        ):
+            if self.kind in (MatrixType.SPD, MatrixType.HPD):
+                return np.array([self.pattern.n, 0], self.library.order.dtype)
+            return np.array([parameters[pardiso.POSITIVE], parameters[pardiso.NEGATIVE]], self.library.order.dtype)
+        if name == "diag":
+            return self.library.diagonal(self.dtype)[0]
+        raise unknown("pardiso", f"the {phase}'s {name}")
+
+    def smallest_pivot(self) -> int:
+        """The row of the smallest pivot."""
+        return int(np.argmin(np.abs(self.library.diagonal(self.dtype)[0])))

@@ -87,9 +87,13 @@ class DirectSolverSolutionInfo:
     growth : float
         ``||A|| ||x|| / ||b||``, which the condition number of A is not smaller than.
     accurate : bool
-        Whether the backward error is within `tolerance`, and the solution is not that of a singular matrix.
+        Whether the backward error is within `tolerance`, and the forward error, where it was estimated, within 1 per cent.
     tolerance : float
-        What counts as accurate, by the dtype: 64 units of its rounding.
+        The largest backward error that counts as accurate, by the dtype: 64 units of its rounding.
+    forward_error : float or None
+        The largest relative error of an unknown, estimated. That takes another solution, and is done only where the
+        growth exceeds a tenth of the reciprocal rounding unit, or pivots were replaced and the residual is not small
+        beside b: where the matrix may be singular.
     systems : tuple of DirectSolverSolutionInfo
         For a batch, the same of each system.
     """
@@ -101,6 +105,7 @@ class DirectSolverSolutionInfo:
     growth: float
     accurate: bool
     tolerance: float
+    forward_error: float | None = None
     systems: tuple[DirectSolverSolutionInfo, ...] = ()
 
 
@@ -115,5 +120,6 @@ def summary(infos: tuple[DirectSolverSolutionInfo, ...]) -> DirectSolverSolution
         max(info.growth for info in infos),
         all(info.accurate for info in infos),
         worst.tolerance,
+        max((info.forward_error for info in infos if info.forward_error is not None), default=None),
         infos,
     )

@@ -36,6 +36,14 @@ cdef extern from "kernels.h":
     void *pm_residual_i64_f64
     void *pm_residual_i64_c64
     void *pm_residual_i64_c128
+    void *pm_magnitudes_i32_f32
+    void *pm_magnitudes_i32_f64
+    void *pm_magnitudes_i32_c64
+    void *pm_magnitudes_i32_c128
+    void *pm_magnitudes_i64_f32
+    void *pm_magnitudes_i64_f64
+    void *pm_magnitudes_i64_c64
+    void *pm_magnitudes_i64_c128
     void *pm_place_i32_f32
     void *pm_place_i32_f64
     void *pm_place_i32_c64
@@ -80,6 +88,14 @@ RESIDUAL = {
     ("int32", "float64"): <intptr_t>&pm_residual_i32_f64, ("int64", "float64"): <intptr_t>&pm_residual_i64_f64,
     ("int32", "complex64"): <intptr_t>&pm_residual_i32_c64, ("int64", "complex64"): <intptr_t>&pm_residual_i64_c64,
     ("int32", "complex128"): <intptr_t>&pm_residual_i32_c128, ("int64", "complex128"): <intptr_t>&pm_residual_i64_c128,
+}
+
+#: (index dtype, dtype) -> f(n, n_columns, view, starts, columns, values, x, b, sums)
+MAGNITUDES = {
+    ("int32", "float32"): <intptr_t>&pm_magnitudes_i32_f32, ("int64", "float32"): <intptr_t>&pm_magnitudes_i64_f32,
+    ("int32", "float64"): <intptr_t>&pm_magnitudes_i32_f64, ("int64", "float64"): <intptr_t>&pm_magnitudes_i64_f64,
+    ("int32", "complex64"): <intptr_t>&pm_magnitudes_i32_c64, ("int64", "complex64"): <intptr_t>&pm_magnitudes_i64_c64,
+    ("int32", "complex128"): <intptr_t>&pm_magnitudes_i32_c128, ("int64", "complex128"): <intptr_t>&pm_magnitudes_i64_c128,
 }
 
 

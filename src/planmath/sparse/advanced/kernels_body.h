@@ -175,6 +175,26 @@ static intptr_t PM_JOIN(residual, I_NAME, V_NAME)(intptr_t n, intptr_t n_columns
     return 0;
 }
 
+/* Of each row and column, the sum of the magnitudes of what is added up there: |A| |x| + |b|. `sums` has a number for
+ * each element of x. */
+static intptr_t PM_JOIN(magnitudes, I_NAME, V_NAME)(intptr_t n, intptr_t n_columns, intptr_t view, const INDEX *starts,
+                                                    const INDEX *columns, const VALUE *values, const VALUE *x,
+                                                    const VALUE *b, double *sums) {
+    intptr_t c, i, k;
+    for (c = 0; c < n_columns; c++, x += n, b += n, sums += n) {
+        for (i = 0; i < n; i++) sums[i] = MAGNITUDE(b[i]);
+        for (i = 0; i < n; i++)
+            for (k = starts[i]; k < starts[i + 1]; k++) {
+                intptr_t j = columns[k];
+                double size = MAGNITUDE(values[k]);
+                if (!pm_counts(view, i, j)) continue;
+                sums[i] += size * MAGNITUDE(x[j]);
+                if (view != PM_FULL && i != j) sums[j] += size * MAGNITUDE(x[i]);
+            }
+    }
+    return 0;
+}
+
 /* Values in another order: entry k, which goes to positions[k] or to k, is number source[k] - 1, conjugated where source
  * is negative, and zero where it is 0. Before, as many bytes as are to be erased are zeroed. */
 static intptr_t PM_JOIN(place, I_NAME, V_NAME)(intptr_t n, const int64_t *source, const int64_t *positions,

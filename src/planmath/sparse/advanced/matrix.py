@@ -108,7 +108,7 @@ def _read(a: Any, name: str) -> Matrices:
         if len(a.shape) != 2:
             raise ValueError(f"{name} has the shape {a.shape}; expected a square matrix")
         _check_square(name, a.shape)
-        _check_dense(name, a.data.strides == (a.data.itemsize,))
+        _check_dense(name, a.data.flags.c_contiguous)
         sample = CSR("numpy", a.shape, a.indptr, a.indices, a.data)
         return Matrices((sample,), (a.data,), None, False)
     if torch is not None and isinstance(a, torch.Tensor) and a.layout is torch.sparse_csr:

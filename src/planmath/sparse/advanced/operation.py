@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from planmath.core import remembered
 from planmath.core.arrays import Layout, contiguous_strides, package_named
 from planmath.core.execution import resolve_execution
@@ -274,7 +272,8 @@ class DirectSolver(Operation):
             if info.accurate:
                 continue
             why = f"its backward error is {info.backward_error:.2g}"
-            if info.growth * info.tolerance > 1 or not np.isfinite(info.growth):
+            if info.forward_error is not None:
+                why += f", the relative error of an unknown about {min(info.forward_error, 1):.0%} or more"
                 why += f", the condition number of the matrix at least {info.growth:.2g}"
             if info.perturbed_pivots:
                 why += f", and {info.perturbed_pivots} pivots of the factorization were too small and replaced"

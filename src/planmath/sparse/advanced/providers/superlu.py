@@ -106,9 +106,12 @@ class SuperLUFactorization:
         return []
 
     def _singular_row(self, matrix: Any) -> int | None:
-        """The row of the first pivot that is zero, by a factorization that replaces such pivots."""
+        """The row of the first pivot that is zero: the smallest one of a matrix beside this one."""
+        n = self.pattern.n
+        shift = 4 * np.finfo(self.dtype).eps * (np.abs(matrix.data).max(initial=0.0) or 1.0)
+        beside = (matrix + shift * self.sparse.eye_array(n, dtype=self.dtype)).tocsc().astype(self.dtype)
         try:
-            factors = self.linalg.spilu(matrix, drop_tol=0.0, fill_factor=1e3, **self.settings)
+            factors = self.linalg.splu(beside, **self.settings)
         except RuntimeError:
             return None
         return int(np.flatnonzero(factors.perm_c == np.argmin(np.abs(factors.U.diagonal())))[0])

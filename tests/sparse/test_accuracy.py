@@ -227,7 +227,9 @@ def any_matrix(draw):
     n = draw(st.integers(1, 7))
     value = st.sampled_from([0.0, 1.0, -1.0, 2.0, 1e-8, 1e8, 3.0, -0.5, 1e-300, 1e150])
     a = np.array([[draw(value) for _ in range(n)] for _ in range(n)])
-    mask = np.array([[draw(st.booleans()) for _ in range(n)] for _ in range(n)]) | np.eye(n, k=draw(st.integers(0, 1)), dtype=bool)
+    mask = np.array([[draw(st.booleans()) for _ in range(n)] for _ in range(n)]) | np.eye(
+        n, k=draw(st.integers(0, 1)), dtype=bool
+    )
     b = np.array([draw(st.sampled_from([0.0, 1.0, -2.0, 1e6, 0.25])) for _ in range(n)])
     rows, columns = np.nonzero(mask)
     return csr(sp.csr_array((a[rows, columns] + 0.0, (rows, columns)), shape=(n, n))), b

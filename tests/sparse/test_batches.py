@@ -115,6 +115,11 @@ def test_tensor_of_more_dimensions(batch, columns_first, explicit, provider):
         assert backward_error(sample, to_numpy(x[i]), to_numpy(flat[i])) <= TOLERANCE["float64"]
 
 
+def plan_and_factorize(solver):
+    solver.plan()
+    solver.factorize()
+
+
 def test_one_bad_system_is_named(provider):
     from planmath.sparse.advanced import SingularMatrixError
 
@@ -123,8 +128,7 @@ def test_one_bad_system_is_named(provider):
     matrices[2].data[5] = np.nan
     with DirectSolver(matrices, sides, options={"provider": provider}) as solver:
         with pytest.raises(ValueError, match=r"a\[2\] has a value that is not finite .* in row"):
-            solver.plan()
-            solver.factorize()
+            plan_and_factorize(solver)
         matrices[2].data[:] = 1.0
         solver.plan()
         matrices[2].data[:] = 0.0

@@ -7,11 +7,25 @@ import pytest
 import scipy.sparse as sp
 
 from planmath.core.errors import UnavailableError
-from planmath.sparse.advanced import DirectSolver, DirectSolverMatrixType, DirectSolverMatrixViewType, SingularMatrixError
+from planmath.sparse.advanced import (
+    DirectSolver,
+    DirectSolverMatrixType,
+    DirectSolverMatrixViewType,
+    SingularMatrixError,
+)
 from planmath.sparse.advanced.options import TOLERANCE
 from tests.arrays import to_numpy
 from tests.arrays import to_package as array_to_package
-from tests.sparse.matrices import DTYPES, backward_error, csr, finite_elements, kkt, laplacian, right_hand_side, to_package
+from tests.sparse.matrices import (
+    DTYPES,
+    backward_error,
+    csr,
+    finite_elements,
+    kkt,
+    laplacian,
+    right_hand_side,
+    to_package,
+)
 
 T, V = DirectSolverMatrixType, DirectSolverMatrixViewType
 

@@ -72,7 +72,7 @@ class Factorization:
     ----------
     matrix_type : int
     starts, columns : numpy.ndarray
-        The pattern in CSR format, counted from 0: all entries, or of symmetric matrices those on and above the diagonal.
+        The pattern in CSR format, counted from 0: all entries; of symmetric matrices those on and above the diagonal.
     parameters : mapping of int to int
         What differs from 0.
     threads : int

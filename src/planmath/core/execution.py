@@ -101,8 +101,8 @@ def resolve_execution(execution: Any, memory_space: str, spaces: Mapping[str, ty
     else:
         objects = " or ".join(space.__name__ for space in spaces.values())
         raise TypeError(
-            f"execution is a {type(execution).__name__}; expected {', '.join(map(repr, spaces))}, a dict with a 'name', "
-            f"or an {objects} object"
+            f"execution is a {type(execution).__name__}; expected {', '.join(map(repr, spaces))}, a dict with a "
+            f"'name', or an {objects} object"
         )
     space = spaces.get(name) if isinstance(name, str) else None
     if space is None:

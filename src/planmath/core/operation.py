@@ -42,8 +42,11 @@ FORBIDDEN: dict[str, dict[State, str]] = {
     "execute": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
     "factorize": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
     "solve": {
-        State.SPECIFIED: _PLAN_FIRST, State.PLANNED: _FACTORIZE_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED
-    },  # fmt: skip
+        State.SPECIFIED: _PLAN_FIRST,
+        State.PLANNED: _FACTORIZE_FIRST,
+        State.RELEASED: _RESET_FIRST,
+        State.FREED: _FREED,
+    },
     "reset": {State.FREED: _FREED},
     "release": {State.FREED: _FREED},
 }

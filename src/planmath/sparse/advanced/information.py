@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,14 @@ def _facts(**descriptions: str) -> Any:
 
     def add(cls: type[_Info]) -> type[_Info]:
         for name, text in descriptions.items():
-            setattr(cls, name, property(lambda self, name=name: self._fact(name), doc=text))
+            setattr(cls, name, property(_getter(name), doc=text))
         return cls
 
     return add
+
+
+def _getter(name: str) -> Callable[[_Info], Any]:
+    return lambda info: info._fact(name)
 
 
 @_facts(
@@ -76,8 +81,8 @@ class DirectSolverSolutionInfo:
     ----------
     backward_error : float
         ``||b - A x|| / (||A|| ||x|| + ||b||)`` (Rigal and Gaches, 1967), the largest of all columns and, for a batch,
-        of all systems: the size of the smallest relative change of A and b for which x is exact. Vectors are measured by
-        the 2-norm, A by its largest row sum.
+        of all systems: the size of the smallest relative change of A and b for which x is exact. Vectors are measured
+        by the 2-norm, A by its largest row sum.
     estimated : bool
         Whether it was estimated by a random projection of the residual (``options.backward_error``).
     refinement_steps : int
@@ -87,7 +92,8 @@ class DirectSolverSolutionInfo:
     growth : float
         ``||A|| ||x|| / ||b||``, which the condition number of A is not smaller than.
     accurate : bool
-        Whether the backward error is within `tolerance`, and the forward error, where it was estimated, within 1 per cent.
+        Whether the backward error is within `tolerance`, and the forward error, where it was estimated, within 1
+        per cent.
     tolerance : float
         The largest backward error that counts as accurate, by the dtype: 64 units of its rounding.
     forward_error : float or None

@@ -51,7 +51,11 @@ def reread(a: Any, known: Matrices) -> Matrices:
     if known.package == "torch":  # tensors keep theirs
         return known
     for matrix, sample in zip(a if known.explicit else (a,), known.samples, strict=True):
-        if matrix.data is not sample.values or matrix.indices is not sample.columns or matrix.indptr is not sample.starts:
+        if (
+            matrix.data is not sample.values
+            or matrix.indices is not sample.columns
+            or matrix.indptr is not sample.starts
+        ):
             return read_matrices(a)
     return known
 
@@ -182,7 +186,7 @@ def read_right_hand_sides(b: Any, matrices: Matrices) -> RightHandSides:
     if explicit and len(b) != count:
         raise ValueError(f"b has {len(b)} right-hand sides, and a has {count} matrices; expected as many")
     arrays = tuple(b) if explicit else (b,)
-    layouts = []
+    layouts, whole = [], matrices.layout
     for name, array in zip(names("b", len(arrays), explicit), arrays, strict=True):
         if package_of(array, name) is not package:
             raise TypeError(
@@ -191,8 +195,9 @@ def read_right_hand_sides(b: Any, matrices: Matrices) -> RightHandSides:
         layout = package.layout(array, name)
         layouts.append(layout)
         for what, given, expected in (
-            ("dtype", layout.dtype, matrices.layout.dtype), ("memory space", layout.memory_space, matrices.layout.memory_space)
-        ):  # fmt: skip
+            ("dtype", layout.dtype, whole.dtype),
+            ("memory space", layout.memory_space, whole.memory_space),
+        ):
             if given != expected:
                 raise ValueError(f"{name} has the {what} {given} and a has {expected}; bring both to the same one")
     for position, (sample, (name, layout)) in enumerate(
@@ -204,9 +209,10 @@ def read_right_hand_sides(b: Any, matrices: Matrices) -> RightHandSides:
             batch = matrices.batch
             if len(shape) != len(batch) + 2 or shape[:-2] != batch or shape[-2] != n or shape[-1] == 0:
                 sizes = "" if all(s.shape[0] == n for s in matrices.samples) else ", or a sequence"
+                wanted = ", ".join(map(str, (*batch, n, "k")))
                 raise ValueError(
-                    f"b has the shape {shape}; expected {(*batch, n, 'k')} with k right-hand sides each, as a is a batch "
-                    f"of shape {batch} whose matrix {position} has {n} rows{sizes}".replace("'k'", "k")
+                    f"b has the shape {shape}; expected ({wanted}) with k right-hand sides each, as a is a batch of shape "
+                    f"{batch} whose matrix {position} has {n} rows{sizes}"
                 )
         elif len(shape) not in (1, 2) or shape[0] != n or 0 in shape:
             raise ValueError(f"{name} has the shape {shape}; expected ({n},) or ({n}, k), as its matrix has {n} rows")

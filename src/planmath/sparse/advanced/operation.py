@@ -123,7 +123,10 @@ class DirectSolver(Operation):
         }
         self._solution: tuple[DirectSolverSolutionInfo, ...] = ()
         self._factorized = False
-        for name, array in (*zip(self._a_names, matrices.values, strict=True), *zip(self._b_names, sides.arrays, strict=True)):
+        for name, array in (
+            *zip(self._a_names, matrices.values, strict=True),
+            *zip(self._b_names, sides.arrays, strict=True),
+        ):
             self._slots[name] = self._slot_of(name, array)
         self._a = a
         self._sizes = tuple(sample.shape[0] for sample in matrices.samples)
@@ -176,7 +179,10 @@ class DirectSolver(Operation):
             self._preferences["plan"],
         )  # fmt: skip
         before = self._matrices
-        slots = {**self._slots, **{name: self._slot_of(name, array) for name, array in self._replaced(matrices).items()}}
+        slots = {
+            **self._slots,
+            **{name: self._slot_of(name, array) for name, array in self._replaced(matrices).items()},
+        }
         try:
             self._take(matrices)
             self._make_plan(problem, slots)
@@ -251,10 +257,8 @@ class DirectSolver(Operation):
         return self._solve(out)
 
     def _solve(self, out: Any) -> Any:
-        if out is None:
-            results = [slot.empty() for slot in self._result_slots_made]
-        else:
-            results = self._checked_out(out)
+        slots = self._result_slots_made
+        results = [slot.empty() for slot in slots] if out is None else self._checked_out(out)
         views = [self._package.to_numpy(array) for array in results]
         if self._batch is not None and not self._explicit[1]:
             views = per_system(views[0], self._batch)
@@ -280,8 +284,8 @@ class DirectSolver(Operation):
             told.append(f"{name}: {why}")
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         message = (
-            f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, nearly so, "
-            "or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
+            f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, nearly "
+            "so, or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
         )
         self._logger.info("%s: %s.", self.noun, message)
         if self._options.on_inaccurate == "raise":
@@ -344,7 +348,7 @@ class DirectSolver(Operation):
     def _reset_systems(self, call: str, a: Any, b: Any) -> None:
         self._require("reset", call)
         if a is None and b is not None and len(self._b_names) == 1 and self._executor.ready:  # the ordinary case
-            slot = self._slots["b"] if "b" in self._slots else None
+            slot = self._slots.get("b")
             if slot is not None and not self._logger.isEnabledFor(logging.INFO) and slot.bind(b):
                 self._take(self._matrices)
                 return
@@ -369,7 +373,9 @@ class DirectSolver(Operation):
         """Raise where matrices are not of the form that the object was created for."""
         form = matrices.batch, matrices.explicit, tuple(sample.shape[0] for sample in matrices.samples)
         if form != (self._batch, self._explicit[0], self._sizes):
-            raise ValueError(f"a has other sizes or another batch than before; create a new {self.noun} for these systems")
+            raise ValueError(
+                f"a has other sizes or another batch than before; create a new {self.noun} for these systems"
+            )
         if matrices.package != self._package.name:
             raise TypeError(f"a belongs to {matrices.package}; expected {self._package.name}, as before")
         if matrices.layout.dtype != self._dtype:
@@ -518,7 +524,9 @@ class DirectSolver(Operation):
     def _checked_out(self, out: Any) -> list[Any]:
         given = out if self._explicit[1] else (out,)
         if not isinstance(given, list | tuple) or len(given) != len(self._x_layouts):
-            raise TypeError(f"out is a {type(out).__name__}; expected a sequence of {len(self._x_layouts)} arrays, like b")
+            raise TypeError(
+                f"out is a {type(out).__name__}; expected a sequence of {len(self._x_layouts)} arrays, like b"
+            )
         found = names("out", len(given), self._explicit[1])
         return [
             self._check_result(name, slot, array)

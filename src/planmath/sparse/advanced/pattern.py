@@ -60,16 +60,14 @@ class Pattern:
         If there is a row or a column without entries.
     """
 
-    def __init__(
-        self, starts: np.ndarray, columns: np.ndarray, kind: MatrixType, view: View, name: str, package: str
-    ):
+    def __init__(self, starts: np.ndarray, columns: np.ndarray, kind: MatrixType, view: View, name: str, package: str):
         self.n = len(starts) - 1
         self.kind, self.view = kind, view
         self.index_dtype = name_of(starts.dtype)
         if self.index_dtype not in kernels.CHECK or columns.dtype != starts.dtype:
             raise ValueError(
-                f"{name} has row starts of {starts.dtype} and column indices of {columns.dtype}; expected int32 or int64 "
-                "for both: convert them"
+                f"{name} has row starts of {starts.dtype} and column indices of {columns.dtype}; expected int32 or "
+                "int64 for both: convert them"
             )
         facts, seen = np.empty(kernels.FACTS, np.int64), np.zeros(self.n, np.uint8)
         self.starts, columns = np.array(starts), np.ascontiguousarray(columns)
@@ -92,7 +90,8 @@ class Pattern:
         for what, fact in (("row", kernels.EMPTY_ROW), ("column", kernels.EMPTY_COLUMN)):
             if facts[fact] >= 0:
                 raise SingularMatrixError(
-                    f"{name} has no entry in {what} {facts[fact]}, so it is singular whatever its values", int(facts[fact])
+                    f"{name} has no entry in {what} {facts[fact]}, so it is singular whatever its values",
+                    int(facts[fact]),
                 )
         if kind in (MatrixType.SPD, MatrixType.HPD) and facts[kernels.NO_DIAGONAL] >= 0:
             row = int(facts[kernels.NO_DIAGONAL])

@@ -33,7 +33,11 @@ class Phases:
     results = auxiliary = ()
 
     def __init__(
-        self, problem: DirectSolverProblem | None, solver: Any, options: DirectSolverOptions, preferences: dict[str, Any]
+        self,
+        problem: DirectSolverProblem | None,
+        solver: Any,
+        options: DirectSolverOptions,
+        preferences: dict[str, Any],
     ):
         self._problem, self._solver, self._preferences = problem, solver, preferences
         self._exact = options.backward_error == "exact"

@@ -77,8 +77,8 @@ def check_kind(kind: MatrixType, view: int, dtype: str) -> None:
         )
     if kind == MatrixType.GENERAL and view != 0:
         raise ValueError(
-            "options.sparse_system_view is LOWER or UPPER and sparse_system_type is GENERAL, which has no other triangle "
-            "to mirror: use FULL, or SYMMETRIC, HERMITIAN, SPD or HPD"
+            "options.sparse_system_view is LOWER or UPPER and sparse_system_type is GENERAL, which has no other "
+            "triangle to mirror: use FULL, or SYMMETRIC, HERMITIAN, SPD or HPD"
         )
 
 

@@ -13,6 +13,7 @@ from planmath.sparse.advanced.providers.superlu import SuperLUProvider
 #: In the order of preference.
 PROVIDERS: Sequence[Provider] = (PardisoProvider(), BandedProvider(), SuperLUProvider())
 
+
 def expected_order(problem: DirectSolverProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
     first = "banded" if max(sum(pattern.bandwidths) for pattern in problem.patterns) <= MOST_BANDS else "pardiso"

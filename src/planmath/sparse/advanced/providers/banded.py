@@ -1,7 +1,7 @@
 """LAPACK's factorization of banded matrices, for patterns whose entries all lie near the diagonal.
 
-Nothing is ordered: rows are exchanged within the band for the largest pivot (``gbtrf``, ``gttrf``), which is as accurate
-as a dense factorization, and for narrow bands needs no more work than a sparse one.
+Nothing is ordered: rows are exchanged within the band for the largest pivot (``gbtrf``, ``gttrf``), which is as
+accurate as a dense factorization, and for narrow bands needs no more work than a sparse one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from planmath.core.provider import Algorithm
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
-from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.kernels import address
+from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
 from planmath.sparse.advanced.providers.base import PreparedSystems, prepare_systems
@@ -46,9 +46,9 @@ class BandedProvider:
             return f"the matrix has {widest} diagonals beside the main one, more than {MOST_BANDS}"
         wanted = problem.preferences
         if wanted.reordering_algorithm not in (None, Reordering.DEFAULT, Reordering.NONE):
-            return f"it does not reorder ({Reordering(wanted.reordering_algorithm).name} was asked for)"
+            return f"it does not reorder ({Reordering(wanted.reordering_algorithm or 0).name} was asked for)"
         if wanted.matching_algorithm not in (None, Matching.NONE, Matching.AUTO):
-            return f"it has no matching {Matching(wanted.matching_algorithm).name}"
+            return f"it has no matching {Matching(wanted.matching_algorithm or 0).name}"
         if wanted.pivot_threshold is not None or wanted.pivot_type is not None:
             return "it takes the largest pivot of a column, whatever the threshold"
         return None

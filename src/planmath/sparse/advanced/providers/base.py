@@ -34,8 +34,6 @@ def prepare_systems(
     for position, pattern in enumerate(problem.patterns):
         name = f"a[{position}]" if problem.batched else "a"
         made = factorization(pattern, name)
-        systems.append(
-            System(pattern, problem.dtype, measures[id(pattern)], made, name, problem.preferences.max_nnz)
-        )
+        systems.append(System(pattern, problem.dtype, measures[id(pattern)], made, name, problem.preferences.max_nnz))
     threads = algorithm.get("threads", 1)
     return PreparedSystems({}, solver=Systems(systems, max(1, problem.threads // threads)))

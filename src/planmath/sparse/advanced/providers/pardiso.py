@@ -10,13 +10,13 @@ import numpy as np
 
 from planmath.bindings import mkl, pardiso
 from planmath.bindings.pardiso import Step
-from planmath.core.errors import LibraryError, UnavailableError
+from planmath.core.errors import LibraryError
 from planmath.core.provider import Algorithm
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
-from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, memory_estimates_dtype
 from planmath.sparse.advanced.kernels import address
+from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, memory_estimates_dtype
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
 from planmath.sparse.advanced.providers.base import PreparedSystems, prepare_systems
@@ -30,10 +30,10 @@ NUMBER = {
 }  # fmt: skip
 
 #: The ways to order the unknowns that it has, by the user's names.
-ORDERINGS = {
+ORDERINGS: dict[int, list[str]] = {
     Reordering.AMD: ["minimum degree"], Reordering.NESTED_DISSECTION: ["nested dissection"], Reordering.NONE: ["none"],
 }  # fmt: skip
-MATCHINGS = {Matching.NONE: 0, Matching.AUTO: 1, Matching.MAX_DIAG_PRODUCT: 1}
+MATCHINGS: dict[int, int] = {Matching.NONE: 0, Matching.AUTO: 1, Matching.MAX_DIAG_PRODUCT: 1}
 
 #: Unknowns below which minimum degree finds as good an order as nested dissection, and finds it sooner; and below which
 #: a second thread does not pay.
@@ -57,9 +57,9 @@ class PardisoProvider:
             return "it computes on the CPU only"
         wanted = problem.preferences
         if wanted.reordering_algorithm not in (None, Reordering.DEFAULT, *ORDERINGS):
-            return f"it has no reordering {Reordering(wanted.reordering_algorithm).name}"
+            return f"it has no reordering {Reordering(wanted.reordering_algorithm or 0).name}"
         if wanted.matching_algorithm not in (None, *MATCHINGS):
-            return f"it has no matching {Matching(wanted.matching_algorithm).name}"
+            return f"it has no matching {Matching(wanted.matching_algorithm or 0).name}"
         if wanted.pivot_threshold is not None:
             return "it has no pivot threshold"
         if wanted.pivot_type is not None:
@@ -100,7 +100,9 @@ class PardisoFactorization:
         definite = problem.kind in (MatrixType.SPD, MatrixType.HPD)
         ordering = algorithm.get("ordering")
         reorders = ordering != "none"
-        matching = MATCHINGS[problem.preferences.matching_algorithm or Matching.AUTO] if reorders and not definite else 0
+        matching = (
+            MATCHINGS[problem.preferences.matching_algorithm or Matching.AUTO] if reorders and not definite else 0
+        )
         if problem.preferences.matching_algorithm == Matching.NONE:
             matching = 0
         orderings = {
@@ -161,8 +163,12 @@ class PardisoFactorization:
             row = pivot if pivot >= 0 else None
             where = f"the pivot of row {row}" if row is not None else "a pivot"
             if self.kind in (MatrixType.SPD, MatrixType.HPD):
-                raise singular(self.name, row, f"{where} is not positive; options.sparse_system_type is "
-                               f"{self.kind.name}: use SYMMETRIC or HERMITIAN for a matrix that is not positive definite")
+                raise singular(
+                    self.name,
+                    row,
+                    f"{where} is not positive; options.sparse_system_type is "
+                    f"{self.kind.name}: use SYMMETRIC or HERMITIAN for a matrix that is not positive definite",
+                )
             raise singular(self.name, row, f"{where} is zero")
         failure = LibraryError("pardiso", error)
         failure.add_note(f"{self.name}: {pardiso.ERRORS.get(error, 'unknown')}")
@@ -186,8 +192,10 @@ class PardisoFactorization:
             return self.perturbed
         if name == "info":
             return 1 + self.smallest_pivot() if self.perturbed else 0
-        if name == "inertia" and self.kind != MatrixType.GENERAL and not (
-            self.kind == MatrixType.SYMMETRIC and self.dtype.startswith("complex")
+        if (
+            name == "inertia"
+            and self.kind != MatrixType.GENERAL
+            and not (self.kind == MatrixType.SYMMETRIC and self.dtype.startswith("complex"))
         ):
             if self.kind in (MatrixType.SPD, MatrixType.HPD):
                 return np.array([self.pattern.n, 0], self.library.order.dtype)

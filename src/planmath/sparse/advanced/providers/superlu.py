@@ -42,9 +42,9 @@ class SuperLUProvider:
             return "its indices have 32 bits"
         wanted = problem.preferences
         if wanted.reordering_algorithm not in (None, Reordering.DEFAULT, *ORDERINGS):
-            return f"it has no reordering {Reordering(wanted.reordering_algorithm).name}"
+            return f"it has no reordering {Reordering(wanted.reordering_algorithm or 0).name}"
         if wanted.matching_algorithm not in (None, Matching.NONE, Matching.AUTO):
-            return f"it has no matching {Matching(wanted.matching_algorithm).name}"
+            return f"it has no matching {Matching(wanted.matching_algorithm or 0).name}"
         return None
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:

@@ -31,8 +31,8 @@ MOST_STEPS = 5
 #: The dtype in which sums are kept.
 SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
 
-#: How many systems of a batch a thread begins before it makes their calls: enough that threads seldom wait for each other
-#: with Python's lock, and few enough for the caches.
+#: How many systems of a batch a thread begins before it makes their calls: enough that threads seldom wait for each
+#: other with Python's lock, and few enough for the caches.
 BLOCK = 32
 
 #: A call and the addresses to make it on.
@@ -409,7 +409,9 @@ if hasattr(os, "register_at_fork"):  # a child has the pool, but not its threads
 
 def unknown(provider: str, name: str) -> UnavailableError:
     """The error for a fact that a library does not tell."""
-    return UnavailableError(f"{provider} does not tell {name}; plan with another provider (options={{'provider': ...}})")
+    return UnavailableError(
+        f"{provider} does not tell {name}; plan with another provider (options={{'provider': ...}})"
+    )
 
 
 def singular(name: str, row: int | None, detail: str) -> SingularMatrixError:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from bench import fft_call, fft_sweep, imports, matmul, memory, report
+from bench import fft_call, fft_sweep, imports, matmul, memory, report, sparse
 from bench.comparison import Row, Settings, reason
 from bench.native import load_in_order
 from bench.verdict import Outcome
@@ -66,7 +66,7 @@ def parsed() -> argparse.Namespace:
 
 def selected(settings: Settings, patterns: Sequence[str]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
-    for suite in (imports, memory, fft_call, matmul, fft_sweep):
+    for suite in (imports, memory, fft_call, matmul, fft_sweep, sparse):
         rows |= suite.rows(settings)
     chosen = {
         name: row

@@ -211,8 +211,8 @@ def read_right_hand_sides(b: Any, matrices: Matrices) -> RightHandSides:
                 sizes = "" if all(s.shape[0] == n for s in matrices.samples) else ", or a sequence"
                 wanted = ", ".join(map(str, (*batch, n, "k")))
                 raise ValueError(
-                    f"b has the shape {shape}; expected ({wanted}) with k right-hand sides each, as a is a batch of shape "
-                    f"{batch} whose matrix {position} has {n} rows{sizes}"
+                    f"b has the shape {shape}; expected ({wanted}) with k right-hand sides each, as a is a batch of "
+                    f"shape {batch} whose matrix {position} has {n} rows{sizes}"
                 )
         elif len(shape) not in (1, 2) or shape[0] != n or 0 in shape:
             raise ValueError(f"{name} has the shape {shape}; expected ({n},) or ({n}, k), as its matrix has {n} rows")

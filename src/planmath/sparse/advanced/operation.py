@@ -284,8 +284,8 @@ class DirectSolver(Operation):
             told.append(f"{name}: {why}")
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         message = (
-            f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, nearly "
-            "so, or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
+            f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, "
+            "nearly so, or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
         )
         self._logger.info("%s: %s.", self.noun, message)
         if self._options.on_inaccurate == "raise":

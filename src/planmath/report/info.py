@@ -17,7 +17,7 @@ from planmath.core.provider import Provider
 from planmath.report.tables import table
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
-OPERATIONS = ("fft", "linalg.advanced")
+OPERATIONS = ("fft", "linalg.advanced", "sparse.advanced")
 
 #: Distributions whose arrays can be operands, and those that planmath needs itself.
 PACKAGES = ("numpy", "scipy", "torch")
@@ -164,4 +164,7 @@ PLACES: dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]] = {
     ("linalg.advanced", "mkl"): (lambda: mkl.LIBRARY.path, mkl.threads),
     ("linalg.advanced", "blas"): (_scipy_blas_path, blas.SCIPY.max_threads),
     ("linalg.advanced", "torch"): (_module_path("torch"), _torch_threads),
+    ("sparse.advanced", "pardiso"): (lambda: mkl.LIBRARY.path, mkl.threads),
+    ("sparse.advanced", "banded"): (_module_path("scipy.linalg.cython_lapack"), available_cpus),
+    ("sparse.advanced", "superlu"): (_module_path("scipy.sparse.linalg._dsolve._superlu"), available_cpus),
 }

@@ -45,7 +45,7 @@ class System:
         a = saddle_point(self.extent) if self.kind == "kkt" else laplacian(int(self.kind[0]), self.extent)
         a = sp.csr_array(a)
         a.sort_indices()
-        return a
+        return sp.csr_array((a.data, a.indices.astype(np.int32), a.indptr.astype(np.int32)), shape=a.shape)
 
     @cached_property
     def solution(self) -> np.ndarray:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from numpy.lib.array_utils import byte_bounds
+
 from planmath.core import remembered
 from planmath.core.arrays import Layout, contiguous_strides, package_named
 from planmath.core.execution import resolve_execution
@@ -495,9 +497,8 @@ class DirectSolver(Operation):
 
     def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
         found = names("x", len(self._x_layouts), self._explicit[1])
-        return {
-            name: self._make_slot(layout, writeable=True) for name, layout in zip(found, self._x_layouts, strict=True)
-        }
+        slots = {layout: self._make_slot(layout, writeable=True) for layout in set(self._x_layouts)}
+        return {name: slots[layout] for name, layout in zip(found, self._x_layouts, strict=True)}
 
     def _tuning_key(self, problem: DirectSolverProblem) -> str:
         return f"{self.noun} {problem.key}"
@@ -528,10 +529,25 @@ class DirectSolver(Operation):
                 f"out is a {type(out).__name__}; expected a sequence of {len(self._x_layouts)} arrays, like b"
             )
         found = names("out", len(given), self._explicit[1])
-        return [
-            self._check_result(name, slot, array)
-            for name, slot, array in zip(found, self._result_slots_made, given, strict=True)
-        ]
+        views = []
+        for name, slot, array in zip(found, self._result_slots_made, given, strict=True):
+            views.append(array if slot.bind(array) else self._view_for(name, slot, array))
+            slot.release()
+        self._check_overlaps(found, views)
+        return views
+
+    def _check_overlaps(self, found: Sequence[str], views: Sequence[Any]) -> None:
+        """Raise where one of the results shares memory with an operand or with another result."""
+        to_numpy = self._package.to_numpy
+        spans = [(*byte_bounds(to_numpy(view)), name, True) for name, view in zip(found, views, strict=True)]
+        spans += [(*byte_bounds(to_numpy(slot.array)), name, False) for name, slot in self._slots.items()]
+        spans.sort()
+        highest, last, writes = 0, "", False
+        for low, high, name, written in spans:
+            if low < highest and (written or writes):
+                raise ValueError(f"{name} and {last} may share memory, and one is written to; pass memory of its own")
+            if high > highest:
+                highest, last, writes = high, name, written
 
     def empty_result(self) -> Any:
         """An uninitialized array, or list of arrays, that fits ``solve(out=...)``."""

@@ -33,7 +33,7 @@ SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex12
 
 #: How many systems of a batch a thread begins before it makes their calls: enough that threads seldom wait for each
 #: other with Python's lock, and few enough for the caches.
-BLOCK = 32
+BLOCK = 16
 
 #: A call and the addresses to make it on.
 Step = tuple[Call, tuple[int, ...]]
@@ -165,6 +165,7 @@ class System:
     def check_values(self) -> None:
         """Raise where a value is not finite."""
         self.norm, row = self.measured.tolist()
+        self.sums = self.measured[:0]
         if row >= 0:
             raise ValueError(f"{self.name} has a value that is not finite (NaN or infinity) in row {int(row)}")
 
@@ -325,6 +326,10 @@ def _larger(a: float, b: float) -> float:
     return a if a > b or a != a else b
 
 
+#: What begins a piece of work on a system (its number and itself), and what ends it.
+Stage = tuple[Callable[[int, System], list[Step]], Callable[[int, System], Any]]
+
+
 class Systems:
     """The systems of a problem, solved one after the other or in parallel.
 
@@ -341,20 +346,23 @@ class Systems:
 
     def analyse(self, values: Sequence[np.ndarray]) -> None:
         """Order the unknowns and find out the structure of the factors."""
-        if self.systems[0].factorization.looks_at_values:
-            self._measure(values)
-        self._each(lambda i, system: system.factorization.analyse(values[i]), lambda i, system: system.check_analysis())
+        measure = [self._measure(values)] if self.systems[0].factorization.looks_at_values else []
+        analyse: Stage = (
+            lambda i, system: system.factorization.analyse(values[i]),
+            lambda i, system: system.check_analysis(),
+        )
+        self._each(*measure, analyse)
 
     def factorize(self, values: Sequence[np.ndarray], preferences: DirectSolverFactorizationPreferences) -> None:
         """Factorize the matrices with these values."""
-        self._measure(values)
-        self._each(
+        factorize: Stage = (
             lambda i, system: system.factorization.factorize(values[i], preferences),
             lambda i, system: system.check_factorization(),
         )
+        self._each(self._measure(values), factorize)
 
-    def _measure(self, values: Sequence[np.ndarray]) -> None:
-        self._each(lambda i, system: system.measure(values[i]), lambda i, system: system.check_values())
+    def _measure(self, values: Sequence[np.ndarray]) -> Stage:
+        return lambda i, system: system.measure(values[i]), lambda i, system: system.check_values()
 
     def solve(
         self, values: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], exact: bool,
@@ -372,23 +380,30 @@ class Systems:
                 np.copyto(x[i], found[i])
             return info
 
-        return tuple(self._each(lambda i, system: system.solve(given[i], found[i]), check))
+        return tuple(self._each((lambda i, system: system.solve(given[i], found[i]), check)))
 
     def facts(self, phase: str, name: str) -> tuple[Any, ...]:
         """A fact of every system."""
         return tuple(system.factorization.fact(phase, name) for system in self.systems)
 
-    def _each(self, begin: Callable[[int, System], list[Step]], end: Callable[[int, System], Any]) -> list[Any]:
-        """Do something with every system, in blocks: begin, make the calls that this gave, end."""
+    def _each(self, *stages: Stage) -> list[Any]:
+        """Do something with every system, in blocks and stages: begin, make the calls that this gave, end.
+
+        Returns what the last stage ended with, one for each system.
+        """
 
         def do(share: range) -> list[Any]:
             results: list[Any] = []
             for start in range(0, len(share), BLOCK):
-                steps: list[Step] = []
-                for i in share[start : start + BLOCK]:
-                    steps += begin(i, self.systems[i])
-                kernels.run(steps)
-                results += [end(i, self.systems[i]) for i in share[start : start + BLOCK]]
+                block = [(i, self.systems[i]) for i in share[start : start + BLOCK]]
+                ended: list[Any] = []
+                for begin, end in stages:
+                    steps: list[Step] = []
+                    for numbered in block:
+                        steps += begin(*numbered)
+                    kernels.run(steps)
+                    ended = [end(*numbered) for numbered in block]
+                results += ended
             return results
 
         n, threads = len(self.systems), self.threads

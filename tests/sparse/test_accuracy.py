@@ -79,6 +79,20 @@ def test_row_of_zeros_is_named(provider):
         assert caught.value.row is not None
 
 
+def test_pardiso_names_the_pivot_that_it_replaced():
+    if "pardiso" not in available(PROVIDERS):
+        pytest.skip("this machine has no MKL")
+    a = csr(FAMILIES["finite_elements"]())
+    a.data[a.indptr[50] : a.indptr[51]] = 0.0
+    options = {"provider": "pardiso", "on_inaccurate": "raise"}
+    with DirectSolver(a, right_hand_side(a), options=options) as solver:
+        solver.plan()
+        info = solver.factorize()
+        assert info.npivots > 0
+        with pytest.raises(InaccurateSolutionError, match=f"the smallest is that of unknown {info.info - 1}"):
+            solver.solve()
+
+
 def test_superlu_names_the_singular_row():
     a = csr(FAMILIES["random"]())
     a.data[a.indptr[33] : a.indptr[34]] = 0.0

@@ -50,6 +50,22 @@ def test_permutations_are_permutations(solver):
                 assert order.dtype == np.int32
 
 
+def test_order_keeps_the_factors_sparse():
+    """The permutation is the one that it says, not its inverse: SuperLU, given it, has as few nonzeros."""
+    from scipy.sparse.linalg import splu
+
+    a = laplacian(30, 30)
+    with DirectSolver(a, np.ones(900), options={"tuning": False}) as solver:
+        order = told(lambda: solver.plan().row_permutation)
+        if order is None:
+            pytest.skip("this machine's provider does not tell the permutation of the plan")
+        nonzeros = solver.factorize().lu_nnz
+    natural = {"permc_spec": "NATURAL", "diag_pivot_thresh": 0.0}
+    assert splu(a[order][:, order].tocsc(), **natural).nnz < 1.2 * nonzeros
+    inverse = np.argsort(order)
+    assert splu(a[inverse][:, inverse].tocsc(), **natural).nnz > 1.2 * nonzeros
+
+
 def test_determinant_is_the_product_of_the_pivots(solver):
     diagonal = told(lambda: solver.factorization_info.diag)
     if diagonal is None or "pardiso" in repr(solver):  # PARDISO scales

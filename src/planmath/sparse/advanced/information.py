@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from planmath.sparse.advanced.operation import DirectSolver
@@ -57,7 +56,7 @@ class DirectSolverPlanInfo(_Info):
 
 
 @_facts(
-    info="0, or the number (from 1) of the first pivot that was replaced, where the provider tells.",
+    info="0, or where pivots were replaced, the number (from 1) of the unknown with the smallest one.",
     lu_nnz="Nonzeros in the factors.",
     npivots="How many pivots were replaced because they were too small.",
     inertia="Numbers of positive and negative eigenvalues, of symmetric and Hermitian matrices.",
@@ -73,8 +72,7 @@ class DirectSolverFactorizationInfo(_Info):
     phase = "factorization"
 
 
-@dataclass(frozen=True, slots=True)
-class DirectSolverSolutionInfo:
+class DirectSolverSolutionInfo(NamedTuple):
     """How good a solution is.
 
     Parameters

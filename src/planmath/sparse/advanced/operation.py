@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from planmath.core import remembered
@@ -17,6 +18,7 @@ from planmath.core.log import phase
 from planmath.core.operation import Operation, State
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
+from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
     DirectSolverPlanConfig,
@@ -274,7 +276,8 @@ class DirectSolver(Operation):
     def _complain(self) -> None:
         """Tell of inaccurate solutions, in the way that the options say."""
         told = []
-        for name, info in zip(names("x", len(self._solution), self._batch is not None), self._solution, strict=True):
+        all_names = names("x", len(self._solution), self._batch is not None)
+        for position, (name, info) in enumerate(zip(all_names, self._solution, strict=True)):
             if info.accurate:
                 continue
             why = f"its backward error is {info.backward_error:.2g}"
@@ -282,7 +285,9 @@ class DirectSolver(Operation):
                 why += f", the relative error of an unknown about {min(info.forward_error, 1):.0%} or more"
                 why += f", the condition number of the matrix at least {info.growth:.2g}"
             if info.perturbed_pivots:
-                why += f", and {info.perturbed_pivots} pivots of the factorization were too small and replaced"
+                unknown = self._executor.facts("factorization", "info")[position] - 1
+                count = info.perturbed_pivots
+                why += f", and {count} pivots were too small and replaced (the smallest is that of unknown {unknown})"
             told.append(f"{name}: {why}")
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         message = (
@@ -539,8 +544,8 @@ class DirectSolver(Operation):
     def _check_overlaps(self, found: Sequence[str], views: Sequence[Any]) -> None:
         """Raise where one of the results shares memory with an operand or with another result."""
         to_numpy = self._package.to_numpy
-        spans = [(*byte_bounds(to_numpy(view)), name, True) for name, view in zip(found, views, strict=True)]
-        spans += [(*byte_bounds(to_numpy(slot.array)), name, False) for name, slot in self._slots.items()]
+        spans = [(*_span(to_numpy(view)), name, True) for name, view in zip(found, views, strict=True)]
+        spans += [(*_span(to_numpy(slot.array)), name, False) for name, slot in self._slots.items()]
         spans.sort()
         highest, last, writes = 0, "", False
         for low, high, name, written in spans:
@@ -559,6 +564,14 @@ class DirectSolver(Operation):
         sizes = f"{min(self._sizes)} to {max(self._sizes)}" if len(set(self._sizes)) > 1 else str(self._sizes[0])
         count = f"{len(self._sizes)} systems of " if self._batch is not None else ""
         return f"{self._kind.name.lower()} {self._dtype} {count}{sizes} unknowns on {self._execution.space}"
+
+
+def _span(array: np.ndarray) -> tuple[int, int]:
+    """The addresses of the first byte of an array and of the first one behind it."""
+    if array.flags.forc:
+        start = kernels.address(array)
+        return start, start + array.nbytes
+    return byte_bounds(array)
 
 
 def _result_layout(layout: Layout) -> Layout:

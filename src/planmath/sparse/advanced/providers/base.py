@@ -29,7 +29,8 @@ def prepare_systems(
     problem: DirectSolverProblem, algorithm: Algorithm, factorization: Callable[[Pattern, str], Factorization]
 ) -> PreparedSystems:
     """The systems of a problem on the CPU, each with a factorization made from its pattern and its name."""
-    measures = {id(pattern): Measures(pattern, problem.dtype) for pattern in problem.patterns}
+    distinct = {id(pattern): pattern for pattern in problem.patterns}
+    measures = {key: Measures(pattern, problem.dtype) for key, pattern in distinct.items()}
     systems = []
     for position, pattern in enumerate(problem.patterns):
         name = f"a[{position}]" if problem.batched else "a"

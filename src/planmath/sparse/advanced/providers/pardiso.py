@@ -177,7 +177,7 @@ class PardisoFactorization:
     def fact(self, phase: str, name: str) -> Any:
         parameters = self.library.parameters
         if name in ("row_permutation", "col_permutation"):
-            return np.argsort(self.library.order).astype(self.library.order.dtype)
+            return self.library.order.copy()
         if name == "memory_estimates":
             estimates = np.zeros((), memory_estimates_dtype)
             permanent = int(parameters[pardiso.PERMANENT_ANALYSIS])
@@ -205,5 +205,5 @@ class PardisoFactorization:
         raise unknown("pardiso", f"the {phase}'s {name}")
 
     def smallest_pivot(self) -> int:
-        """The row of the smallest pivot."""
-        return int(np.argmin(np.abs(self.library.diagonal(self.dtype)[0])))
+        """The number of the unknown whose pivot is the smallest."""
+        return int(self.library.order[np.argmin(np.abs(self.library.diagonal(self.dtype)[0]))])

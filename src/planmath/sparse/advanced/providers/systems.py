@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -283,7 +282,7 @@ class System:
             self.check_factorization()
             kernels.run(self.factorization.solve(b, x, columns))
             again = self._refine(values, b, x, columns, preferences, factorization_preferences)
-            return replace(again, refinement_steps=steps + again.refinement_steps)
+            return again._replace(refinement_steps=steps + again.refinement_steps)
         return info
 
     def _forward_error(

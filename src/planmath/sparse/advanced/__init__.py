@@ -26,7 +26,7 @@ from planmath.sparse.advanced.information import (
     DirectSolverPlanInfo,
     DirectSolverSolutionInfo,
 )
-from planmath.sparse.advanced.operation import DirectSolver, direct_solver
+from planmath.sparse.advanced.operation import DirectSolver
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
     DirectSolverOptions,
@@ -34,6 +34,7 @@ from planmath.sparse.advanced.options import (
     DirectSolverSolutionPreferences,
     memory_estimates_dtype,
 )
+from planmath.sparse.advanced.stateless import direct_solver
 
 __all__ = [
     "DirectSolver",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -126,4 +126,34 @@ def summary(infos: tuple[DirectSolverSolutionInfo, ...]) -> DirectSolverSolution
         worst.tolerance,
         max((info.forward_error for info in infos if info.forward_error is not None), default=None),
         infos,
+    )
+
+
+def complaint(titles: Sequence[str], infos: Sequence[DirectSolverSolutionInfo], pivots: Sequence[int]) -> str:
+    """What is wrong with the inaccurate ones of these solutions, and what may help.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        What to call the solutions.
+    infos : sequence of DirectSolverSolutionInfo
+    pivots : sequence of int
+        The `info` of each factorization.
+    """
+    told = []
+    for title, info, pivot in zip(titles, infos, pivots, strict=True):
+        if info.accurate:
+            continue
+        why = f"its backward error is {info.backward_error:.2g}"
+        if info.forward_error is not None:
+            why += f", the relative error of an unknown about {min(info.forward_error, 1):.0%} or more"
+            why += f", the condition number of the matrix at least {info.growth:.2g}"
+        if info.perturbed_pivots:
+            why += f", and {info.perturbed_pivots} pivots were too small and replaced"
+            why += f" (the smallest is that of unknown {pivot - 1})"
+        told.append(f"{title}: {why}")
+    more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+    return (
+        f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, nearly "
+        "so, or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
     )

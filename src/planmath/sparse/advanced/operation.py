@@ -1,4 +1,4 @@
-"""The stateful sparse direct solver, and the function for single use."""
+"""The stateful sparse direct solver."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.lib.array_utils import byte_bounds
-
-from planmath.core import remembered
-from planmath.core.arrays import Layout, contiguous_strides, package_named
+from planmath.core.arrays import package_named
 from planmath.core.execution import resolve_execution
 from planmath.core.executor import ArraySlot
 from planmath.core.log import phase
 from planmath.core.operation import Operation, State
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
-from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
     DirectSolverPlanConfig,
@@ -35,6 +30,7 @@ from planmath.sparse.advanced.information import (
     DirectSolverFactorizationInfo,
     DirectSolverPlanInfo,
     DirectSolverSolutionInfo,
+    complaint,
     summary,
 )
 from planmath.sparse.advanced.matrix import Matrices, names, per_system, read_matrices, read_right_hand_sides, reread
@@ -47,6 +43,7 @@ from planmath.sparse.advanced.options import (
 from planmath.sparse.advanced.phases import Phases
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
 from planmath.sparse.advanced.providers import PROVIDERS, expected_order
+from planmath.sparse.advanced.results import check_overlaps, result_layout
 
 
 class DirectSolver(Operation):
@@ -119,7 +116,7 @@ class DirectSolver(Operation):
         self._dtype, self._batch, self._explicit = dtype, matrices.batch, (matrices.explicit, sides.explicit)
         self._a_names = names("a", len(matrices.values), matrices.explicit)
         self._b_names = sides.names("b")
-        self._x_layouts = [_result_layout(layout) for layout in sides.layouts]
+        self._x_layouts = [result_layout(layout) for layout in sides.layouts]
         self._preferences: dict[str, Any] = {
             "plan": DirectSolverPlanPreferences(),
             "factorization": DirectSolverFactorizationPreferences(),
@@ -275,25 +272,8 @@ class DirectSolver(Operation):
 
     def _complain(self) -> None:
         """Tell of inaccurate solutions, in the way that the options say."""
-        told = []
-        all_names = names("x", len(self._solution), self._batch is not None)
-        for position, (name, info) in enumerate(zip(all_names, self._solution, strict=True)):
-            if info.accurate:
-                continue
-            why = f"its backward error is {info.backward_error:.2g}"
-            if info.forward_error is not None:
-                why += f", the relative error of an unknown about {min(info.forward_error, 1):.0%} or more"
-                why += f", the condition number of the matrix at least {info.growth:.2g}"
-            if info.perturbed_pivots:
-                unknown = self._executor.facts("factorization", "info")[position] - 1
-                count = info.perturbed_pivots
-                why += f", and {count} pivots were too small and replaced (the smallest is that of unknown {unknown})"
-            told.append(f"{name}: {why}")
-        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
-        message = (
-            f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, "
-            "nearly so, or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
-        )
+        pivots = self._executor.facts("factorization", "info")
+        message = complaint(names("x", len(self._solution), self._batch is not None), self._solution, pivots)
         self._logger.info("%s: %s.", self.noun, message)
         if self._options.on_inaccurate == "raise":
             raise InaccurateSolutionError(message)
@@ -538,21 +518,12 @@ class DirectSolver(Operation):
         for name, slot, array in zip(found, self._result_slots_made, given, strict=True):
             views.append(array if slot.bind(array) else self._view_for(name, slot, array))
             slot.release()
-        self._check_overlaps(found, views)
-        return views
-
-    def _check_overlaps(self, found: Sequence[str], views: Sequence[Any]) -> None:
-        """Raise where one of the results shares memory with an operand or with another result."""
         to_numpy = self._package.to_numpy
-        spans = [(*_span(to_numpy(view)), name, True) for name, view in zip(found, views, strict=True)]
-        spans += [(*_span(to_numpy(slot.array)), name, False) for name, slot in self._slots.items()]
-        spans.sort()
-        highest, last, writes = 0, "", False
-        for low, high, name, written in spans:
-            if low < highest and (written or writes):
-                raise ValueError(f"{name} and {last} may share memory, and one is written to; pass memory of its own")
-            if high > highest:
-                highest, last, writes = high, name, written
+        check_overlaps(
+            zip(found, map(to_numpy, views), strict=True),
+            [(name, to_numpy(slot.array)) for name, slot in self._slots.items()],
+        )
+        return views
 
     def empty_result(self) -> Any:
         """An uninitialized array, or list of arrays, that fits ``solve(out=...)``."""
@@ -564,93 +535,3 @@ class DirectSolver(Operation):
         sizes = f"{min(self._sizes)} to {max(self._sizes)}" if len(set(self._sizes)) > 1 else str(self._sizes[0])
         count = f"{len(self._sizes)} systems of " if self._batch is not None else ""
         return f"{self._kind.name.lower()} {self._dtype} {count}{sizes} unknowns on {self._execution.space}"
-
-
-def _span(array: np.ndarray) -> tuple[int, int]:
-    """The addresses of the first byte of an array and of the first one behind it."""
-    if array.flags.forc:
-        start = kernels.address(array)
-        return start, start + array.nbytes
-    return byte_bounds(array)
-
-
-def _result_layout(layout: Layout) -> Layout:
-    """Dense, with the axes in the right-hand side's order in memory."""
-    order = tuple(sorted(range(len(layout.shape)), key=lambda axis: (-abs(layout.strides[axis]), axis)))
-    return layout._replace(strides=contiguous_strides(layout.shape, order))
-
-
-def direct_solver(
-    a: Any,
-    b: Any,
-    /,
-    *,
-    options: DirectSolverOptions | dict[str, Any] | None = None,
-    plan_preferences: DirectSolverPlanPreferences | dict[str, Any] | None = None,
-    factorization_preferences: DirectSolverFactorizationPreferences | dict[str, Any] | None = None,
-    solution_preferences: DirectSolverSolutionPreferences | dict[str, Any] | None = None,
-    execution: Execution | str | dict[str, Any] | None = None,
-    stream: Any = None,
-) -> Any:
-    """Solve sparse linear systems ``a @ x = b`` once.
-
-    Parameters
-    ----------
-    a, b, options, execution, stream
-        As for `DirectSolver`.
-    plan_preferences : DirectSolverPlanPreferences or dict, optional
-    factorization_preferences : DirectSolverFactorizationPreferences or dict, optional
-    solution_preferences : DirectSolverSolutionPreferences or dict, optional
-
-    Returns
-    -------
-    array or list of arrays
-        As for `DirectSolver.solve`.
-
-    Examples
-    --------
-    >>> import numpy as np, scipy.sparse as sp
-    >>> from planmath.sparse.advanced import direct_solver
-    >>> direct_solver(sp.csr_array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
-    array([1., 2.])
-    """
-    chosen = {
-        "plan": as_options(DirectSolverPlanPreferences, plan_preferences, "plan_preferences"),
-        "factorization": as_options(
-            DirectSolverFactorizationPreferences, factorization_preferences, "factorization_preferences"
-        ),
-        "solution": as_options(DirectSolverSolutionPreferences, solution_preferences, "solution_preferences"),
-    }
-
-    def create() -> SingleUse:
-        solver = SingleUse(a, b, options=options, execution=execution, stream=stream)
-        solver._preferences.update(chosen)
-        return solver
-
-    key = None
-    if options is None and not isinstance(a, list | tuple):
-        matrices = read_matrices(a)
-        sample = matrices.samples[0]
-        if matrices.batch is None and sample.shape[0] <= MOST_REMEMBERED and matrices.layout.memory_space == "cpu":
-            to_numpy = package_named(sample.package).to_numpy
-            pattern = to_numpy(sample.starts).tobytes(), to_numpy(sample.columns).tobytes()
-            key = remembered.key_of(
-                "direct_solver", (sample.starts, sample.values, b), execution, pattern, *chosen.values()
-            )
-    return remembered.run_once(
-        key, create, lambda solver: solver.plan(), lambda solver: solver.reset_operands(a=a, b=b)
-    )  # fmt: skip
-
-
-#: Unknowns up to which the next stateless call may find the plan of the one before: the factors of larger systems would
-#: take much memory.
-MOST_REMEMBERED = 4096
-
-
-class SingleUse(DirectSolver):
-    """The solver of a stateless call, which the next call with the same pattern takes over."""
-
-    def execute(self) -> Any:
-        """Factorize and solve."""
-        self.factorize()
-        return self.solve()

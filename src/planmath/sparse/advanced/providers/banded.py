@@ -22,8 +22,8 @@ from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.base import PreparedSystems, prepare_systems
-from planmath.sparse.advanced.providers.systems import Placed, Step, singular, unknown
+from planmath.sparse.advanced.providers.system import Placed, Step, singular, unknown
+from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: Diagonals beside the main one up to which it is tried, and expected to be the fastest.
 MOST_BANDS = 32

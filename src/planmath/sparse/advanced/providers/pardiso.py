@@ -19,8 +19,8 @@ from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, memory_estimates_dtype
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.base import PreparedSystems, prepare_systems
-from planmath.sparse.advanced.providers.systems import Placed, singular, unknown
+from planmath.sparse.advanced.providers.system import Placed, singular, unknown
+from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: PARDISO's number for each matrix type: real, complex.
 NUMBER = {

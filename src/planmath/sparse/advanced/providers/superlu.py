@@ -15,8 +15,8 @@ from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reorderi
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.base import PreparedSystems, prepare_systems
-from planmath.sparse.advanced.providers.systems import Placed, Step, singular, unknown
+from planmath.sparse.advanced.providers.system import Placed, Step, singular, unknown
+from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: SuperLU's names for the ways to order the columns.
 ORDERINGS = {Reordering.COLAMD: "COLAMD", Reordering.AMD: "MMD_AT_PLUS_A", Reordering.NONE: "NATURAL"}

@@ -243,14 +243,14 @@ def test_failed_factorization_forbids_solving():
 
 
 @pytest.mark.parametrize("end", ["release_operands", "free"])
-def test_operands_are_let_go(end):
+def test_operands_are_let_go(end, provider):
     class Operand(np.ndarray):
         pass
 
     b = B.copy().view(Operand)
     a = A.copy()
-    alive = weakref.ref(b), weakref.ref(a)
-    with DirectSolver(a, b) as solver:
+    alive = weakref.ref(b), weakref.ref(a), weakref.ref(a.data)
+    with DirectSolver(a, b, options={"provider": provider}) as solver:
         ready(solver)
         solver.solve()
         del a, b

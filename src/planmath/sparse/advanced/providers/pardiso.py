@@ -38,6 +38,9 @@ MATCHINGS: dict[int, int] = {Matching.NONE: 0, Matching.AUTO: 1, Matching.MAX_DI
 #: Unknowns below which minimum degree finds as good an order as nested dissection, and finds it sooner; and below which
 #: a second thread does not pay.
 SMALL = 10_000
+#: The first of these for one thread, which shares nested dissection with no other, and matrices with few entries a row,
+#: such as those of grids in the plane.
+SMALL_FOR_ONE_THREAD, FEW_ENTRIES = 100_000, 6
 
 #: Pivots are compared with 10 to the minus this times the size of the matrix (oneMKL's recommendation).
 PIVOT_EXPONENT = {True: 13, False: 8}
@@ -67,8 +70,14 @@ class PardisoProvider:
         return None
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
-        small = problem.largest.n < SMALL
-        orderings = ["minimum degree", "nested dissection"] if small else ["nested dissection", "minimum degree"]
+        largest = problem.largest
+        small = largest.n < SMALL
+        planar = largest.n < SMALL_FOR_ONE_THREAD and largest.nnz < FEW_ENTRIES * largest.n
+        orderings = (
+            ["minimum degree", "nested dissection"]
+            if small or (planar and problem.threads == 1)
+            else ["nested dissection", "minimum degree"]
+        )
         orderings = ORDERINGS.get(problem.preferences.reordering_algorithm or Reordering.DEFAULT, orderings)
         counts = [1, problem.threads] if small or len(problem.patterns) >= problem.threads else [problem.threads, 1]
         return [
@@ -133,19 +142,20 @@ class PardisoFactorization:
         )
 
     def analyse(self, values: np.ndarray) -> list[Step]:
-        self.values = self.placed.of(values)
-        return self.library.steps(pardiso.ANALYSE, address(self.values))
+        return self.library.steps(pardiso.ANALYSE, address(self.placed.of(values)))
 
     def factorize(self, values: np.ndarray, preferences: DirectSolverFactorizationPreferences) -> list[Step]:
         epsilon = preferences.pivot_eps
         self.library.parameters[pardiso.PIVOT_EXPONENT] = (
             self.default_exponent if not epsilon else min(max(round(-math.log10(epsilon)), 0), 300)
         )
-        self.values = self.placed.of(values)
-        return self.library.steps(pardiso.FACTORIZE, address(self.values))
+        self.values = address(
+            self.placed.of(values)
+        )  # the operand's own, which stays bound as long as solve() may come
+        return self.library.steps(pardiso.FACTORIZE, self.values)
 
     def solve(self, b: np.ndarray, x: np.ndarray, columns: int) -> list[Step]:
-        return self.library.steps(pardiso.SOLVE, address(self.values), address(b), address(x), columns)
+        return self.library.steps(pardiso.SOLVE, self.values, address(b), address(x), columns)
 
     def check(self, phase: str) -> None:
         if error := self.library.error:

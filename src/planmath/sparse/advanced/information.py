@@ -60,7 +60,7 @@ class DirectSolverPlanInfo(_Info):
     lu_nnz="Nonzeros in the factors.",
     npivots="How many pivots were replaced because they were too small.",
     inertia="Numbers of positive and negative eigenvalues, of symmetric and Hermitian matrices.",
-    row_permutation="The order of the rows, pivoting included: entry k is the row that comes k-th.",
+    row_permutation="The order of the rows, with the exchanges of pivoting where the provider tells them ('superlu').",
     col_permutation="The order of the columns, likewise.",
     row_scale_factors="The factors by which rows were multiplied.",
     col_scale_factors="The factors by which columns were multiplied.",

@@ -107,20 +107,11 @@ class PardisoFactorization:
         self.dtype, self.perturbed = problem.dtype, 0
         single = problem.dtype in ("float32", "complex64")
         definite = problem.kind in (MatrixType.SPD, MatrixType.HPD)
-        ordering = algorithm.get("ordering")
+        ordering, threads = algorithm.get("ordering"), algorithm.get("threads")
         reorders = ordering != "none"
-        matching = (
-            MATCHINGS[problem.preferences.matching_algorithm or Matching.AUTO] if reorders and not definite else 0
-        )
-        if problem.preferences.matching_algorithm == Matching.NONE:
-            matching = 0
-        orderings = {
-            "minimum degree": pardiso.MINIMUM_DEGREE,
-            "nested dissection": pardiso.NESTED_DISSECTION
-            if algorithm.get("threads") == 1
-            else pardiso.PARALLEL_NESTED_DISSECTION,
-            "none": pardiso.NESTED_DISSECTION,
-        }
+        wanted = problem.preferences.matching_algorithm
+        matching = MATCHINGS[Matching.AUTO if wanted is None else wanted] if reorders and not definite else 0
+        nested = pardiso.NESTED_DISSECTION if threads == 1 else pardiso.PARALLEL_NESTED_DISSECTION
         self.default_exponent = PIVOT_EXPONENT[problem.kind == MatrixType.GENERAL]
         if single:
             self.default_exponent = min(self.default_exponent, 6)
@@ -129,15 +120,15 @@ class PardisoFactorization:
             arrangement.starts,
             arrangement.columns,
             {
-                pardiso.ORDERING: orderings[ordering],
+                pardiso.ORDERING: pardiso.MINIMUM_DEGREE if ordering == "minimum degree" else nested,
                 pardiso.PIVOT_EXPONENT: self.default_exponent,
-                pardiso.SCALING: 0 if definite else int(bool(matching)),
+                pardiso.SCALING: matching,
                 pardiso.MATCHING: matching,
                 pardiso.BUNCH_KAUFMAN: 1,
                 pardiso.SINGLE: int(single),
                 pardiso.DIAGONAL: 1,
             },
-            algorithm.get("threads"),
+            threads,
             order=None if reorders else np.arange(pattern.n),
         )
 
@@ -149,9 +140,7 @@ class PardisoFactorization:
         self.library.parameters[pardiso.PIVOT_EXPONENT] = (
             self.default_exponent if not epsilon else min(max(round(-math.log10(epsilon)), 0), 300)
         )
-        self.values = address(
-            self.placed.of(values)
-        )  # the operand's own, which stays bound as long as solve() may come
+        self.values = address(self.placed.of(values))  # an operand's, it stays bound as long as solve() may come
         return self.library.steps(pardiso.FACTORIZE, self.values)
 
     def solve(self, b: np.ndarray, x: np.ndarray, columns: int) -> list[Step]:

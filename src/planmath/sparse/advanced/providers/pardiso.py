@@ -12,6 +12,7 @@ from planmath.bindings import mkl, pardiso
 from planmath.bindings.pardiso import Step
 from planmath.core.errors import LibraryError
 from planmath.core.provider import Algorithm
+from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
@@ -38,9 +39,10 @@ MATCHINGS: dict[int, int] = {Matching.NONE: 0, Matching.AUTO: 1, Matching.MAX_DI
 #: Unknowns below which minimum degree finds as good an order as nested dissection, and finds it sooner; and below which
 #: a second thread does not pay.
 SMALL = 10_000
-#: The first of these for one thread, which shares nested dissection with no other, and matrices with few entries a row,
-#: such as those of grids in the plane.
-SMALL_FOR_ONE_THREAD, FEW_ENTRIES = 100_000, 6
+#: The first of these for one thread, which shares nested dissection with no other, and planar matrices.
+SMALL_FOR_ONE_THREAD = 100_000
+#: Entries a row below which a matrix counts as planar: its supernodes are small, which suits the two-level algorithm.
+FEW_ENTRIES = 6
 
 #: Pivots are compared with 10 to the minus this times the size of the matrix (oneMKL's recommendation).
 PIVOT_EXPONENT = {True: 13, False: 8}
@@ -70,19 +72,17 @@ class PardisoProvider:
         return None
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
-        largest = problem.largest
-        small = largest.n < SMALL
-        planar = largest.n < SMALL_FOR_ONE_THREAD and largest.nnz < FEW_ENTRIES * largest.n
-        orderings = (
-            ["minimum degree", "nested dissection"]
-            if small or (planar and problem.threads == 1)
-            else ["nested dissection", "minimum degree"]
-        )
+        largest, general = problem.largest, problem.kind == MatrixType.GENERAL
+        small, planar = largest.n < SMALL, largest.nnz < FEW_ENTRIES * largest.n
+        orderings = ["nested dissection", "minimum degree"]
+        if small or (planar and problem.threads == 1 and largest.n < SMALL_FOR_ONE_THREAD):
+            orderings.reverse()
         orderings = ORDERINGS.get(problem.preferences.reordering_algorithm or Reordering.DEFAULT, orderings)
         counts = [1, problem.threads] if small or len(problem.patterns) >= problem.threads else [problem.threads, 1]
         return [
-            Algorithm(self.name, (("ordering", ordering), ("threads", threads)))
+            Algorithm(self.name, (("ordering", ordering), ("levels", levels), ("threads", threads)))
             for ordering in orderings
+            for levels in ((1,) if not general else (2, 1) if planar else (1, 2))
             for threads in dict.fromkeys(counts)
         ]
 
@@ -107,33 +107,34 @@ class PardisoFactorization:
         self.dtype, self.perturbed = problem.dtype, 0
         single = problem.dtype in ("float32", "complex64")
         definite = problem.kind in (MatrixType.SPD, MatrixType.HPD)
-        ordering, threads = algorithm.get("ordering"), algorithm.get("threads")
+        ordering, self.threads = algorithm.get("ordering"), algorithm.get("threads")
         reorders = ordering != "none"
         wanted = problem.preferences.matching_algorithm
         matching = MATCHINGS[Matching.AUTO if wanted is None else wanted] if reorders and not definite else 0
-        nested = pardiso.NESTED_DISSECTION if threads == 1 else pardiso.PARALLEL_NESTED_DISSECTION
+        nested = pardiso.NESTED_DISSECTION if self.threads == 1 else pardiso.PARALLEL_NESTED_DISSECTION
         self.default_exponent = PIVOT_EXPONENT[problem.kind == MatrixType.GENERAL]
         if single:
             self.default_exponent = min(self.default_exponent, 6)
-        self.library = pardiso.Factorization(
-            NUMBER[problem.kind][problem.is_complex],  # type: ignore[arg-type]
-            arrangement.starts,
-            arrangement.columns,
-            {
-                pardiso.ORDERING: pardiso.MINIMUM_DEGREE if ordering == "minimum degree" else nested,
-                pardiso.PIVOT_EXPONENT: self.default_exponent,
-                pardiso.SCALING: matching,
-                pardiso.MATCHING: matching,
-                pardiso.BUNCH_KAUFMAN: 1,
-                pardiso.SINGLE: int(single),
-                pardiso.DIAGONAL: 1,
-            },
-            threads,
-            order=None if reorders else np.arange(pattern.n),
-        )
+        self.arrangement, self.number = arrangement, NUMBER[problem.kind][problem.is_complex]
+        self.order = None if reorders else np.arange(pattern.n)
+        self.parameters = {
+            pardiso.ORDERING: pardiso.MINIMUM_DEGREE if ordering == "minimum degree" else nested,
+            pardiso.PIVOT_EXPONENT: self.default_exponent,
+            pardiso.SCALING: matching,
+            pardiso.MATCHING: matching,
+            pardiso.BUNCH_KAUFMAN: 1,
+            pardiso.SINGLE: int(single),
+            pardiso.LEVELS: pardiso.TWO_LEVEL if algorithm.get("levels") == 2 else pardiso.CLASSIC,
+        }
+        self.library = self._made(self.parameters)
+
+    def _made(self, parameters: dict[int, int]) -> pardiso.Factorization:
+        starts, columns = self.arrangement.starts, self.arrangement.columns
+        return pardiso.Factorization(self.number, starts, columns, parameters, self.threads, self.order)  # type: ignore[arg-type]
 
     def analyse(self, values: np.ndarray) -> list[Step]:
-        return self.library.steps(pardiso.ANALYSE, address(self.placed.of(values)))
+        self.values = address(self.placed.of(values))
+        return self.library.steps(pardiso.ANALYSE, self.values)
 
     def factorize(self, values: np.ndarray, preferences: DirectSolverFactorizationPreferences) -> list[Step]:
         epsilon = preferences.pivot_eps
@@ -147,6 +148,12 @@ class PardisoFactorization:
         return self.library.steps(pardiso.SOLVE, self.values, address(b), address(x), columns)
 
     def check(self, phase: str) -> None:
+        if self.library.error == pardiso.NOT_IN_TWO_LEVELS:
+            self.parameters[pardiso.LEVELS] = pardiso.CLASSIC
+            exponent = int(self.library.parameters[pardiso.PIVOT_EXPONENT])
+            self.library = self._made({**self.parameters, pardiso.PIVOT_EXPONENT: exponent})
+            for number in (pardiso.ANALYSE, pardiso.FACTORIZE)[: 1 if phase == "plan" else 2]:
+                kernels.run(self.library.steps(number, self.values))
         if error := self.library.error:
             self._raise(error)
         if phase == "factorization":
@@ -200,9 +207,27 @@ class PardisoFactorization:
                 return np.array([self.pattern.n, 0], self.library.order.dtype)
             return np.array([parameters[pardiso.POSITIVE], parameters[pardiso.NEGATIVE]], self.library.order.dtype)
         if name == "diag":
-            return self.library.diagonal(self.dtype)[0]
+            return self._pivots()[0]
         raise unknown("pardiso", f"the {phase}'s {name}")
 
     def smallest_pivot(self) -> int:
         """The number of the unknown whose pivot is the smallest."""
-        return int(self.library.order[np.argmin(np.abs(self.library.diagonal(self.dtype)[0]))])
+        pivots, order = self._pivots()
+        return int(order[np.argmin(np.abs(pivots))])
+
+    def _pivots(self) -> tuple[np.ndarray, np.ndarray]:
+        """The factors' diagonal and the order of the unknowns, by another factorization.
+
+        The one to solve with does not keep the diagonal: that would take PARDISO's faster algorithms away.
+        """
+        exponent = int(self.library.parameters[pardiso.PIVOT_EXPONENT])
+        other = self._made({
+            **self.parameters, pardiso.LEVELS: pardiso.CLASSIC, pardiso.DIAGONAL: 1, pardiso.PIVOT_EXPONENT: exponent
+        })  # fmt: skip
+        for phase in (pardiso.ANALYSE, pardiso.FACTORIZE):
+            kernels.run(other.steps(phase, self.values))
+            if other.error:
+                raise unknown("pardiso", f"the diagonal of the factors of {self.name}")
+        pivots = other.diagonal(self.dtype)[0]
+        other.release()
+        return pivots, other.order

@@ -225,11 +225,13 @@ class System:
         """Whether the matrix may be singular, or its factorization that of another matrix.
 
         It may be singular where a solution is larger than any matrix with a condition number of a tenth of the
-        reciprocal rounding unit allows. Where pivots were replaced, the residual must also be small beside b.
+        reciprocal rounding unit allows. It may be another one where the residual is not small beside b; still less
+        should it be where pivots are known to have been replaced.
         """
         if growth * self.tolerance > 6.4:
             return True
-        return bool(self.factorization.perturbed) and not error * (growth + 1) <= self.tolerance**0.5
+        limit = self.tolerance ** (0.5 if self.factorization.perturbed else 0.25)
+        return not error * (growth + 1) <= limit
 
     def _info(
         self, error: float, estimated: bool, steps: int, growth: float, forward: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -206,7 +207,7 @@ class System:
             scale = product + size_b
             if not scale < np.inf:
                 self._check_finite(b)
-            error = _larger(error, abs(complex(pb - px, qb - qx)) / scale if scale else 0.0)
+            error = _larger(error, math.hypot(pb - px, qb - qx) / scale if scale else 0.0)
             growth = _larger(growth, product / size_b if size_b else 0.0)
         self.factorization.check("solution")
         good = error <= self.tolerance and not self._suspicious(error, growth)

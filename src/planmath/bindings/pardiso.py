@@ -33,11 +33,9 @@ GENERAL, SYMMETRIC, HERMITIAN, POSITIVE_DEFINITE = (11, 13), (-2, 6), (None, -4)
 OWN_VALUES, ORDERING, USER_ORDER, REFINEMENT, PIVOT_EXPONENT, SCALING, MATCHING, BUNCH_KAUFMAN, SINGLE, ZERO_BASED = (
     0, 1, 4, 7, 9, 10, 12, 20, 27, 34
 )  # fmt: skip
-LEVELS, DIAGONAL = 23, 55
+DIAGONAL = 55
 #: Values of ORDERING.
 MINIMUM_DEGREE, NESTED_DISSECTION, PARALLEL_NESTED_DISSECTION = 0, 2, 3
-#: Values of LEVELS: the classic algorithm, and the improved two-level one for nonsymmetric matrices.
-CLASSIC, TWO_LEVEL = 0, 10
 #: Values of USER_ORDER.
 ORDER_GIVEN, ORDER_RETURNED = 1, 2
 
@@ -47,14 +45,14 @@ STEPS, PERTURBED, PEAK_ANALYSIS, PERMANENT_ANALYSIS, FACTORS, NONZEROS, POSITIVE
 )  # fmt: skip
 KILOBYTE = 1024
 
-OUT_OF_MEMORY, ZERO_PIVOT, SINGULAR_DIAGONAL, NOT_IN_TWO_LEVELS = (-2, -9), -4, -7, -15
+OUT_OF_MEMORY, ZERO_PIVOT, SINGULAR_DIAGONAL = (-2, -9), -4, -7
 ERRORS = {
     -1: "the input is inconsistent", -2: "there is not enough memory", -3: "the reordering failed",
     -4: "a pivot is zero, or the factorization failed", -5: "an internal error", -6: "the reordering failed",
     -7: "a diagonal matrix is singular", -8: "32-bit integers overflow; use 64-bit indices",
     -9: "there is not enough memory for out-of-core work", -10: "out-of-core files cannot be opened",
     -11: "out-of-core files cannot be read or written", -12: "pardiso_64 was called from a 32-bit library",
-    -13: "it was interrupted", -15: "the two-level factorization failed with matching",
+    -13: "it was interrupted",
 }  # fmt: skip
 
 

@@ -41,8 +41,11 @@ MATCHINGS: dict[int, int] = {Matching.NONE: 0, Matching.AUTO: 1, Matching.MAX_DI
 SMALL = 10_000
 #: The first of these for one thread, which shares nested dissection with no other, and planar matrices.
 SMALL_FOR_ONE_THREAD = 100_000
-#: Entries a row below which a matrix counts as planar: its supernodes are small, which suits the two-level algorithm.
+#: Entries a row below which a matrix counts as planar.
 FEW_ENTRIES = 6
+
+# The "improved two-level" factorization (iparm[23] = 10) takes half the time for planar matrices and is not used:
+# solutions with its factors crashed inside MKL 2026.2, and it does not count all the pivots that it replaces.
 
 #: Pivots are compared with 10 to the minus this times the size of the matrix (oneMKL's recommendation).
 PIVOT_EXPONENT = {True: 13, False: 8}
@@ -72,7 +75,7 @@ class PardisoProvider:
         return None
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
-        largest, general = problem.largest, problem.kind == MatrixType.GENERAL
+        largest = problem.largest
         small, planar = largest.n < SMALL, largest.nnz < FEW_ENTRIES * largest.n
         orderings = ["nested dissection", "minimum degree"]
         if small or (planar and problem.threads == 1 and largest.n < SMALL_FOR_ONE_THREAD):
@@ -80,9 +83,8 @@ class PardisoProvider:
         orderings = ORDERINGS.get(problem.preferences.reordering_algorithm or Reordering.DEFAULT, orderings)
         counts = [1, problem.threads] if small or len(problem.patterns) >= problem.threads else [problem.threads, 1]
         return [
-            Algorithm(self.name, (("ordering", ordering), ("levels", levels), ("threads", threads)))
+            Algorithm(self.name, (("ordering", ordering), ("threads", threads)))
             for ordering in orderings
-            for levels in ((1,) if not general else (2, 1) if planar else (1, 2))
             for threads in dict.fromkeys(counts)
         ]
 
@@ -124,7 +126,6 @@ class PardisoFactorization:
             pardiso.MATCHING: matching,
             pardiso.BUNCH_KAUFMAN: 1,
             pardiso.SINGLE: int(single),
-            pardiso.LEVELS: pardiso.TWO_LEVEL if algorithm.get("levels") == 2 else pardiso.CLASSIC,
         }
         self.library = self._made(self.parameters)
 
@@ -148,12 +149,6 @@ class PardisoFactorization:
         return self.library.steps(pardiso.SOLVE, self.values, address(b), address(x), columns)
 
     def check(self, phase: str) -> None:
-        if self.library.error == pardiso.NOT_IN_TWO_LEVELS:
-            self.parameters[pardiso.LEVELS] = pardiso.CLASSIC
-            exponent = int(self.library.parameters[pardiso.PIVOT_EXPONENT])
-            self.library = self._made({**self.parameters, pardiso.PIVOT_EXPONENT: exponent})
-            for number in (pardiso.ANALYSE, pardiso.FACTORIZE)[: 1 if phase == "plan" else 2]:
-                kernels.run(self.library.steps(number, self.values))
         if error := self.library.error:
             self._raise(error)
         if phase == "factorization":
@@ -218,11 +213,11 @@ class PardisoFactorization:
     def _pivots(self) -> tuple[np.ndarray, np.ndarray]:
         """The factors' diagonal and the order of the unknowns, by another factorization.
 
-        The one to solve with does not keep the diagonal: that would take PARDISO's faster algorithms away.
+        The one to solve with does not keep the diagonal, which costs some per cent of its time.
         """
         exponent = int(self.library.parameters[pardiso.PIVOT_EXPONENT])
         other = self._made({
-            **self.parameters, pardiso.LEVELS: pardiso.CLASSIC, pardiso.DIAGONAL: 1, pardiso.PIVOT_EXPONENT: exponent
+            **self.parameters, pardiso.DIAGONAL: 1, pardiso.PIVOT_EXPONENT: exponent
         })  # fmt: skip
         for phase in (pardiso.ANALYSE, pardiso.FACTORIZE):
             kernels.run(other.steps(phase, self.values))

@@ -16,6 +16,7 @@ OPTIONS = {
         "-fno-math-errno",
         "-fno-trapping-math",
         "-fno-thread-jumps",
+        "-fcx-limited-range",
         "-Wno-unused-function",
     ],
 }
@@ -24,6 +25,7 @@ MODULES = {
     "planmath.core.queue": ["src/planmath/core/queue.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.advanced.kernels": ["src/planmath/linalg/advanced/kernels.pyx"],
+    "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],
     "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],
 }
 

@@ -6,7 +6,7 @@ import ctypes
 import importlib
 import importlib.metadata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -88,3 +88,42 @@ def gemm(routine: str, a: int, b: int, c: int, m: int, n: int, k: int) -> tuple[
     extents = (integer(m), integer(n), integer(k))
     left, right, result = (pointer(a), integer(k)), (pointer(b), integer(n)), (pointer(c), integer(n))
     return function, (*layout, *extents, scalar(one), *left, *right, scalar(zero), *result)
+
+
+def pardiso(a: Any, b: Any, x: Any, ordering: int, stack: ExitStack) -> tuple[Any, tuple[Any, ...]]:
+    """PARDISO and its arguments for solving once more with a matrix that it has factorized (phase 33).
+
+    Parameters
+    ----------
+    a, b, x
+        A CSR matrix of float64 and int32, counted from 0; dense vectors.
+    ordering
+        ``iparm(2)``; the other parameters are the defaults for nonsymmetric matrices.
+    stack
+        Frees what PARDISO keeps.
+    """
+    import numpy as np
+
+    handle, parameters = np.zeros(64, np.int64), np.zeros(64, np.int32)
+    for number, value in {0: 1, 1: ordering, 9: 13, 10: 1, 12: 1, 34: 1}.items():
+        parameters[number] = value
+    one, kind, quiet = (ctypes.byref(ctypes.c_int(value)) for value in (1, 11, 0))
+    n, error, unused = ctypes.c_int(a.shape[0]), ctypes.c_int(0), np.zeros(1, np.int32)
+    at = [
+        ctypes.c_void_p(array.ctypes.data) for array in (handle, a.data, a.indptr, a.indices, unused, parameters, b, x)
+    ]
+
+    def arguments(phase: int) -> tuple[Any, ...]:
+        return (
+            at[0], one, one, kind, ctypes.byref(ctypes.c_int(phase)), ctypes.byref(n), *at[1:5], one, at[5], quiet,
+            *at[6:], ctypes.byref(error),
+        )  # fmt: skip
+
+    function = mkl().pardiso
+    for phase in (11, 22):
+        function(*arguments(phase))
+        if error.value:
+            raise RuntimeError(f"pardiso failed in phase {phase} with error {error.value}")
+    stack.callback(lambda: (handle, parameters, unused))  # what the addresses point to, until the last call is made
+    stack.callback(function, *arguments(-1))
+    return function, arguments(33)

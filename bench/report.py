@@ -16,7 +16,9 @@ from typing import Any
 from bench.comparison import CORES
 from bench.verdict import Outcome, Verdict
 
-PACKAGES = ("planmath", "nvmath-python", "pyFFTW", "mkl_fft", "mkl", "torch", "scipy", "numpy", "opt_einsum")
+PACKAGES = (
+    "planmath", "nvmath-python", "pyFFTW", "mkl_fft", "mkl", "pypardiso", "torch", "scipy", "numpy", "opt_einsum",
+)  # fmt: skip
 HEADINGS = ("row", "planmath", "", "against", "", "ratio", "target", "", "the other libraries' best")
 SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")), "B": ((1e6, "MB"), (1e3, "kB"), (1, "B"))}
 

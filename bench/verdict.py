@@ -78,6 +78,18 @@ def at_most_more(seconds: float, ours: str, than: str) -> Target:
     return judge
 
 
+def at_most_and(factor: float, seconds: float, ours: str, of: str) -> Target:
+    """`ours` is to take at most `factor` times what `of` takes, and this many seconds on top."""
+
+    def judge(figures: Mapping[str, float], contenders: Mapping[str, Contender]) -> Verdict | None:
+        if ours not in figures or of not in figures:
+            return None
+        ratio, met = figures[ours] / figures[of], figures[ours] <= factor * figures[of] + seconds
+        return Verdict(ours, of, f"{ratio:.3f}", f"at most {factor:g} of its time + {seconds * 1e6:g} µs", met)
+
+    return judge
+
+
 def at_most_of_the_best(factor: float) -> Target:
     """Planmath is to take at most `factor` times what the best of the others takes.
 

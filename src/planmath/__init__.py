@@ -3,7 +3,7 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it that runs on the CPU.
 """
 
-from planmath import bindings, fft, linalg, tensor, tuning
+from planmath import bindings, fft, linalg, sparse, tensor, tuning
 from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
 from planmath.core.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
 from planmath.dropin import install_as_nvmath
@@ -21,6 +21,7 @@ __all__ = [
     "fft",
     "install_as_nvmath",
     "linalg",
+    "sparse",
     "tensor",
     "tuning",
 ]

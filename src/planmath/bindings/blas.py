@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from importlib import import_module
 
 from planmath.bindings import mkl
 from planmath.native.library import Library, MissingLibraryError, in_package
@@ -80,21 +81,19 @@ _OPENBLAS = Library(
 )
 
 
-@cache
-def _published() -> dict[str, object]:
-    from scipy.linalg import cython_blas
-
-    return cython_blas.__pyx_capi__
-
-
-def _scipy_address(routine: str) -> int:
-    capsule = _published().get(routine)
+def published_address(module: str, routine: str) -> int:
+    """Address of a routine that one of SciPy's modules publishes for Cython; 0 where it does not."""
+    capsule = import_module(module).__pyx_capi__.get(routine)
     if capsule is None:
         return 0
     api = ctypes.pythonapi
     name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", api))(capsule)
     get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", api))
     return get(capsule, name) or 0
+
+
+def _scipy_address(routine: str) -> int:
+    return published_address("scipy.linalg.cython_blas", routine)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -73,7 +74,9 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def resolve_execution(execution: Any, memory_space: str, device_id: int | None = None) -> Execution:
+def resolve_execution(
+    execution: Any, memory_space: str, device_id: int | None = None, spaces: Mapping[str, type] = SPACES
+) -> Any:
     """The execution space that a user's argument stands for.
 
     Parameters
@@ -84,15 +87,17 @@ def resolve_execution(execution: Any, memory_space: str, device_id: int | None =
         Where the operands are.
     device_id : int, optional
         The device that they are on, which is then the one that executes.
+    spaces : mapping
+        The execution spaces that the operation has, by name. Default: those of every operation.
     """
-    chosen = _as_execution(execution, memory_space)
+    chosen = _as_execution(execution, memory_space, spaces)
     if isinstance(chosen, ExecutionCUDA) and device_id is not None:
         return ExecutionCUDA(device_id=device_id)
     return chosen
 
 
-def _as_execution(execution: Any, memory_space: str) -> Execution:
-    if isinstance(execution, ExecutionCPU | ExecutionCUDA):
+def _as_execution(execution: Any, memory_space: str, spaces: Mapping[str, type]) -> Any:
+    if isinstance(execution, tuple(spaces.values())):
         return execution
     parameters: dict[str, Any] = {}
     if execution is None:
@@ -103,17 +108,17 @@ def _as_execution(execution: Any, memory_space: str) -> Execution:
         parameters = dict(execution)
         name = parameters.pop("name", None)
         if name is None:
-            raise ValueError(
-                f"execution={execution!r} does not say which space; add a 'name', which is 'cpu' or 'cuda'"
-            )
+            names = " or ".join(map(repr, spaces))
+            raise ValueError(f"execution={execution!r} does not say which space; add a 'name', which is {names}")
     else:
+        objects = " or ".join(space.__name__ for space in spaces.values())
         raise TypeError(
-            f"execution is a {type(execution).__name__}; expected 'cpu', 'cuda', a dict with a 'name', "
-            "or an ExecutionCPU or ExecutionCUDA object"
+            f"execution is a {type(execution).__name__}; expected {', '.join(map(repr, spaces))}, a dict with a "
+            f"'name', or an {objects} object"
         )
-    space = SPACES.get(name) if isinstance(name, str) else None
+    space = spaces.get(name) if isinstance(name, str) else None
     if space is None:
-        raise ValueError(f"execution {name!r} does not exist: {nearest(name, SPACES)}")
+        raise ValueError(f"execution {name!r} does not exist: {nearest(name, spaces)}")
     known = [field.name for field in fields(space)]
     for key in parameters:
         if key not in known:

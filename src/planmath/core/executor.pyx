@@ -126,7 +126,7 @@ cdef class ArraySlot:
             if self.dlpack.major != 1:
                 self.dlpack = NULL
         self.steps = tuple([step * itemsize for step in strides])
-        self.has_conjugate = "complex" in str(dtype)
+        self.has_conjugate = self.kind == TORCH and "complex" in str(dtype)
         self.ndim = len(shape)
         self.high = itemsize
         for i in range(self.ndim):

@@ -27,11 +27,14 @@ class State(enum.Enum):
 
     SPECIFIED = "specified"
     PLANNED = "planned"
+    FACTORIZED = "factorized"
+    """Of operations that execute in two steps: the first is done for the present operands."""
     RELEASED = "operands released"
     FREED = "freed"
 
 
 _PLAN_FIRST = "{call}() needs a plan; call plan() first"
+_FACTORIZE_FIRST = "{call}() needs a factorization of the present matrix; call factorize() first"
 _RESET_FIRST = "{call}() needs operands, and they were released; call {reset}() with new ones first"
 _FREED = "{call}() was called after free(); the object's resources are gone, create a new {noun}"
 
@@ -40,6 +43,13 @@ FORBIDDEN: dict[str, dict[State, str]] = {
     "plan": {State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
     "autotune": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
     "execute": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "factorize": {State.SPECIFIED: _PLAN_FIRST, State.RELEASED: _RESET_FIRST, State.FREED: _FREED},
+    "solve": {
+        State.SPECIFIED: _PLAN_FIRST,
+        State.PLANNED: _FACTORIZE_FIRST,
+        State.RELEASED: _RESET_FIRST,
+        State.FREED: _FREED,
+    },
     "reset": {State.FREED: _FREED},
     "release": {State.FREED: _FREED},
 }
@@ -162,7 +172,7 @@ class Operation:
     @property
     def _device_id(self) -> int | None:
         """Number of the device that the operands are on; None for the host."""
-        return next(iter(self._slots.values())).device_id
+        return next((slot.device_id for slot in self._slots.values()), None)
 
     def _make_slot(self, layout: Layout, *, writeable: bool = False) -> ArraySlot:
         """A slot for an array beside the operands, of their package and in their place."""
@@ -191,8 +201,8 @@ class Operation:
             for name, snapshot in before.items():
                 self._slots[name].restore(snapshot)
             raise
-        names = list(self._slots)
-        self._executor.rebound([names.index(name) for name in arrays])
+        positions = {name: position for position, name in enumerate(self._slots)}
+        self._executor.rebound([positions[name] for name in arrays])
         self._executor.ready = self._plan_made is not None
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: new operands %s.", self.noun, ", ".join(arrays))
@@ -340,7 +350,7 @@ class Operation:
                 address = streams.address_of(stream, device_id)
                 stack.enter_context(self._package.on_stream(address, device_id))
             if self._queue is None:
-                self._queue = Queue(device_id, self._package, self._options.allocator, stream)
+                self._queue = Queue(device_id, self._package, getattr(self._options, "allocator", None), stream)
             self._queue.passed = stream
             try:
                 yield

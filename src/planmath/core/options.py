@@ -44,4 +44,4 @@ def check_common(options: Any) -> None:
         raise TypeError(f"{owner}.logger is a {type(options.logger).__name__}; expected a logging.Logger")
     if options.provider is not None and not isinstance(options.provider, str):
         raise TypeError(f"{owner}.provider is {options.provider!r}; expected a provider's name, such as 'mkl'")
-    check_allocator(owner, options.allocator)
+    check_allocator(owner, getattr(options, "allocator", None))

@@ -18,7 +18,7 @@ from planmath.core.provider import Provider
 from planmath.report.tables import table
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
-OPERATIONS = ("fft", "linalg.advanced", "tensor")
+OPERATIONS = ("fft", "linalg.advanced", "sparse.advanced", "tensor")
 
 #: Packages whose arrays can be operands, and those that planmath needs itself: the distributions that hold them.
 PACKAGES = {
@@ -179,4 +179,7 @@ PLACES: dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]] = {
     ("linalg.advanced", "cublaslt"): (lambda: cublasLt.LIBRARY.path, _nothing),
     ("tensor", "gemm"): (lambda: mkl.LIBRARY.path or _scipy_blas_path(), available_cpus),
     ("tensor", "einsum"): (_module_path("numpy"), available_cpus),
+    ("sparse.advanced", "pardiso"): (lambda: mkl.LIBRARY.path, mkl.threads),
+    ("sparse.advanced", "banded"): (_module_path("scipy.linalg.cython_lapack"), available_cpus),
+    ("sparse.advanced", "superlu"): (_module_path("scipy.sparse.linalg._dsolve._superlu"), available_cpus),
 }

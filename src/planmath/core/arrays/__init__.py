@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -102,9 +103,15 @@ def package_of(array: Any, argument: str) -> Package:
     return package_named(name)
 
 
+@cache
 def package_named(name: str) -> Package:
     """The package with this name, imported on first use."""
     return import_module(f"planmath.core.arrays.{name}_arrays").PACKAGE
+
+
+def as_numpy(array: Any) -> np.ndarray:
+    """A NumPy array over the memory of an array on the host."""
+    return array if isinstance(array, np.ndarray) else array.detach().numpy()
 
 
 def contiguous_strides(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -> tuple[int, ...]:

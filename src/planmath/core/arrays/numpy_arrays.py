@@ -6,13 +6,19 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from planmath.core.arrays import ITEMSIZE, Layout
 from planmath.core.errors import UnsupportedLayoutError
+
+
+@cache
+def name_of(dtype: np.dtype) -> str:
+    """The dtype's name, which NumPy puts together anew each time."""
+    return dtype.name
 
 
 class _Streams(threading.local):
@@ -38,7 +44,7 @@ def layout_of(array: Any, argument: str, memory_space: str, device_id: int | Non
             f"(strides of {array.strides} bytes); copy it with numpy.array(array)"
         )
     strides = tuple([step // size for step in array.strides])
-    return Layout(array.shape, strides, array.dtype.name, memory_space, device_id)
+    return Layout(array.shape, strides, name_of(array.dtype), memory_space, device_id)
 
 
 class NumPy:

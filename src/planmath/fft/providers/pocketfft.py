@@ -7,8 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
+from planmath.core.arrays import as_numpy
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.fft.problem import FFTProblem
@@ -72,8 +71,8 @@ def _transform(problem: FFTProblem, direction: int, threads: int) -> Callable[[t
     extent = problem.real_shape[problem.axes[-1]]
 
     def run(operands: tuple[Any], results: tuple[Any, ...]) -> None:
-        operand = _as_numpy(operands[0])
-        result = _as_numpy(results[0]) if results else operand
+        operand = as_numpy(operands[0])
+        result = as_numpy(results[0]) if results else operand
         if problem.kind == "C2C":
             c2c(operand, axes, forward, UNSCALED, result, threads)
         elif problem.kind == "R2C":
@@ -82,7 +81,3 @@ def _transform(problem: FFTProblem, direction: int, threads: int) -> Callable[[t
             c2r(operand, axes, extent, False, UNSCALED, result, threads)
 
     return run
-
-
-def _as_numpy(array: Any) -> np.ndarray:
-    return array if type(array) is np.ndarray else array.detach().numpy()

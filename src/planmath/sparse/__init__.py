@@ -1,0 +1,5 @@
+"""Sparse linear algebra."""
+
+from planmath.sparse import advanced
+
+__all__ = ["advanced"]

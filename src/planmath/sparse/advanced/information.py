@@ -1,0 +1,159 @@
+"""What the solver tells of each phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from planmath.sparse.advanced.operation import DirectSolver
+
+
+class _Info:
+    """Facts of a phase. For a batch each is a tuple with that of every system.
+
+    Raises
+    ------
+    UnavailableError
+        Where the provider does not tell a fact.
+    """
+
+    phase = ""
+
+    def __init__(self, solver: DirectSolver):
+        self._solver = solver
+
+    def _fact(self, name: str) -> Any:
+        return self._solver._fact(self.phase, name)
+
+
+def _facts(**descriptions: str) -> Any:
+    """A class decorator that adds a property for each fact."""
+
+    def add(cls: type[_Info]) -> type[_Info]:
+        for name, text in descriptions.items():
+            setattr(cls, name, property(_getter(name), doc=text))
+        return cls
+
+    return add
+
+
+def _getter(name: str) -> Callable[[_Info], Any]:
+    return lambda info: info._fact(name)
+
+
+@_facts(
+    row_permutation="The order of the rows: entry k is the row that comes k-th (`numpy.ndarray` of the index dtype).",
+    col_permutation="The order of the columns, likewise.",
+    matching_col_permutation="The permutation of the columns that brings large entries to the diagonal.",
+    memory_estimates="What the next phases will need, in bytes: an array of `memory_estimates_dtype`.",
+    num_superpanels="The number of superpanels.",
+)
+class DirectSolverPlanInfo(_Info):
+    """What `DirectSolver.plan` found out. A fact that the provider does not tell raises UnavailableError."""
+
+    phase = "plan"
+
+
+@_facts(
+    info="0, or where pivots were replaced, the number (from 1) of the unknown with the smallest one.",
+    lu_nnz="Nonzeros in the factors.",
+    npivots="How many pivots were replaced because they were too small.",
+    inertia="Numbers of positive and negative eigenvalues, of symmetric and Hermitian matrices.",
+    row_permutation="The order of the rows, with the exchanges of pivoting where the provider tells them ('superlu').",
+    col_permutation="The order of the columns, likewise.",
+    row_scale_factors="The factors by which rows were multiplied.",
+    col_scale_factors="The factors by which columns were multiplied.",
+    diag="The diagonal of the factors, in the order in which unknowns are eliminated.",
+)
+class DirectSolverFactorizationInfo(_Info):
+    """What `DirectSolver.factorize` found out. A fact that the provider does not tell raises UnavailableError."""
+
+    phase = "factorization"
+
+
+class DirectSolverSolutionInfo(NamedTuple):
+    """How good a solution is.
+
+    Parameters
+    ----------
+    backward_error : float
+        ``||b - A x|| / (||A|| ||x|| + ||b||)`` (Rigal and Gaches, 1967), the largest of all columns and, for a batch,
+        of all systems: the size of the smallest relative change of A and b for which x is exact. Vectors are measured
+        by the 2-norm, A by its largest row sum.
+    estimated : bool
+        Whether it was estimated by a random projection of the residual (``options.backward_error``).
+    refinement_steps : int
+        Steps of iterative refinement that were made; for a batch the most of any system.
+    perturbed_pivots : int
+        How many pivots of the factorization were replaced because they were too small, in all systems.
+    growth : float
+        ``||A|| ||x|| / ||b||``, which the condition number of A is not smaller than.
+    accurate : bool
+        Whether the backward error is within `tolerance`, and the forward error, where it was estimated, within 1
+        per cent.
+    tolerance : float
+        The largest backward error that counts as accurate, by the dtype: 64 units of its rounding.
+    forward_error : float or None
+        The largest relative error of an unknown, estimated. That takes another solution, and is done only where the
+        growth exceeds a tenth of the reciprocal rounding unit, or pivots were replaced and the residual is not small
+        beside b: where the matrix may be singular.
+    systems : tuple of DirectSolverSolutionInfo
+        For a batch, the same of each system.
+    """
+
+    backward_error: float
+    estimated: bool
+    refinement_steps: int
+    perturbed_pivots: int
+    growth: float
+    accurate: bool
+    tolerance: float
+    forward_error: float | None = None
+    systems: tuple[DirectSolverSolutionInfo, ...] = ()
+
+
+def summary(infos: tuple[DirectSolverSolutionInfo, ...]) -> DirectSolverSolutionInfo:
+    """That of a batch."""
+    worst = max(infos, key=lambda info: (not info.accurate, info.backward_error))
+    return DirectSolverSolutionInfo(
+        worst.backward_error,
+        worst.estimated,
+        max(info.refinement_steps for info in infos),
+        sum(info.perturbed_pivots for info in infos),
+        max(info.growth for info in infos),
+        all(info.accurate for info in infos),
+        worst.tolerance,
+        max((info.forward_error for info in infos if info.forward_error is not None), default=None),
+        infos,
+    )
+
+
+def complaint(titles: Sequence[str], infos: Sequence[DirectSolverSolutionInfo], pivots: Sequence[int]) -> str:
+    """What is wrong with the inaccurate ones of these solutions, and what may help.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        What to call the solutions.
+    infos : sequence of DirectSolverSolutionInfo
+    pivots : sequence of int
+        The `info` of each factorization.
+    """
+    told = []
+    for title, info, pivot in zip(titles, infos, pivots, strict=True):
+        if info.accurate:
+            continue
+        why = f"its backward error is {info.backward_error:.2g}"
+        if info.forward_error is not None:
+            why += f", the relative error of an unknown about {min(info.forward_error, 1):.0%} or more"
+            why += f", the condition number of the matrix at least {info.growth:.2g}"
+        if info.perturbed_pivots:
+            why += f", and {info.perturbed_pivots} pivots were too small and replaced"
+            why += f" (the smallest is that of unknown {pivot - 1})"
+        told.append(f"{title}: {why}")
+    more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+    return (
+        f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, nearly "
+        "so, or badly scaled: scale its rows and columns, or try another provider or pivot_eps"
+    )

@@ -1,0 +1,140 @@
+"""Addresses of the sparse solver's own kernels (kernels.h), for prepared calls."""
+
+cimport numpy as cnp
+from libc.stdint cimport intptr_t
+from libc.stdlib cimport free, malloc
+
+from planmath.native.call cimport Call, pm_call, pm_run, word
+
+cnp.import_array()
+
+cdef extern from "kernels.h":
+    enum: PM_FULL, PM_LOWER, PM_UPPER
+    enum: PM_RIGHT, PM_START, PM_DECREASING, PM_LENGTH, PM_RANGE, PM_UNSORTED, PM_DUPLICATE
+    enum: PM_ROW, PM_COLUMN, PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_EMPTY_ROW, PM_EMPTY_COLUMN, PM_NO_DIAGONAL, \
+        PM_CHECKSUM, PM_FACTS
+    void *pm_same
+    void *pm_check_i32_any
+    void *pm_check_i64_any
+    void *pm_project_i32_f32
+    void *pm_project_i32_f64
+    void *pm_project_i32_c64
+    void *pm_project_i32_c128
+    void *pm_measure_i32_f32
+    void *pm_measure_i32_f64
+    void *pm_measure_i32_c64
+    void *pm_measure_i32_c128
+    void *pm_measure_i64_f32
+    void *pm_measure_i64_f64
+    void *pm_measure_i64_c64
+    void *pm_measure_i64_c128
+    void *pm_residual_i32_f32
+    void *pm_residual_i32_f64
+    void *pm_residual_i32_c64
+    void *pm_residual_i32_c128
+    void *pm_residual_i64_f32
+    void *pm_residual_i64_f64
+    void *pm_residual_i64_c64
+    void *pm_residual_i64_c128
+    void *pm_magnitudes_i32_f32
+    void *pm_magnitudes_i32_f64
+    void *pm_magnitudes_i32_c64
+    void *pm_magnitudes_i32_c128
+    void *pm_magnitudes_i64_f32
+    void *pm_magnitudes_i64_f64
+    void *pm_magnitudes_i64_c64
+    void *pm_magnitudes_i64_c128
+    void *pm_place_i32_f32
+    void *pm_place_i32_f64
+    void *pm_place_i32_c64
+    void *pm_place_i32_c128
+
+FULL, LOWER, UPPER = PM_FULL, PM_LOWER, PM_UPPER
+RIGHT, START, DECREASING, LENGTH, RANGE, UNSORTED, DUPLICATE = \
+    PM_RIGHT, PM_START, PM_DECREASING, PM_LENGTH, PM_RANGE, PM_UNSORTED, PM_DUPLICATE
+ROW, COLUMN, LOWER_BANDWIDTH, UPPER_BANDWIDTH, EMPTY_ROW, EMPTY_COLUMN, NO_DIAGONAL, CHECKSUM, FACTS = \
+    PM_ROW, PM_COLUMN, PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_EMPTY_ROW, PM_EMPTY_COLUMN, PM_NO_DIAGONAL, \
+    PM_CHECKSUM, PM_FACTS
+
+#: f(bytes, a, b): whether two blocks of memory are equal.
+SAME = <intptr_t>&pm_same
+
+#: index dtype -> f(n, length, view, starts, columns, seen, facts)
+CHECK = {"int32": <intptr_t>&pm_check_i32_any, "int64": <intptr_t>&pm_check_i64_any}
+
+#: dtype -> f(n, columns, w, x, out)
+PROJECT = {
+    "float32": <intptr_t>&pm_project_i32_f32, "float64": <intptr_t>&pm_project_i32_f64,
+    "complex64": <intptr_t>&pm_project_i32_c64, "complex128": <intptr_t>&pm_project_i32_c128,
+}
+
+#: dtype -> f(n, source, positions, values, placed, erased)
+PLACE = {
+    "float32": <intptr_t>&pm_place_i32_f32, "float64": <intptr_t>&pm_place_i32_f64,
+    "complex64": <intptr_t>&pm_place_i32_c64, "complex128": <intptr_t>&pm_place_i32_c128,
+}
+
+#: (index dtype, dtype) -> f(n, view, hermitian, starts, columns, values, v, w, sums, out)
+MEASURE = {
+    ("int32", "float32"): <intptr_t>&pm_measure_i32_f32, ("int64", "float32"): <intptr_t>&pm_measure_i64_f32,
+    ("int32", "float64"): <intptr_t>&pm_measure_i32_f64, ("int64", "float64"): <intptr_t>&pm_measure_i64_f64,
+    ("int32", "complex64"): <intptr_t>&pm_measure_i32_c64, ("int64", "complex64"): <intptr_t>&pm_measure_i64_c64,
+    ("int32", "complex128"): <intptr_t>&pm_measure_i32_c128, ("int64", "complex128"): <intptr_t>&pm_measure_i64_c128,
+}
+
+#: (index dtype, dtype) -> f(n, n_columns, view, hermitian, starts, columns, values, x, b, r, work, out)
+RESIDUAL = {
+    ("int32", "float32"): <intptr_t>&pm_residual_i32_f32, ("int64", "float32"): <intptr_t>&pm_residual_i64_f32,
+    ("int32", "float64"): <intptr_t>&pm_residual_i32_f64, ("int64", "float64"): <intptr_t>&pm_residual_i64_f64,
+    ("int32", "complex64"): <intptr_t>&pm_residual_i32_c64, ("int64", "complex64"): <intptr_t>&pm_residual_i64_c64,
+    ("int32", "complex128"): <intptr_t>&pm_residual_i32_c128, ("int64", "complex128"): <intptr_t>&pm_residual_i64_c128,
+}
+
+#: (index dtype, dtype) -> f(n, n_columns, view, starts, columns, values, x, b, sums)
+MAGNITUDES = {
+    ("int32", "float32"): <intptr_t>&pm_magnitudes_i32_f32, ("int64", "float32"): <intptr_t>&pm_magnitudes_i64_f32,
+    ("int32", "float64"): <intptr_t>&pm_magnitudes_i32_f64, ("int64", "float64"): <intptr_t>&pm_magnitudes_i64_f64,
+    ("int32", "complex64"): <intptr_t>&pm_magnitudes_i32_c64, ("int64", "complex64"): <intptr_t>&pm_magnitudes_i64_c64,
+    ("int32", "complex128"): <intptr_t>&pm_magnitudes_i32_c128, ("int64", "complex128"): <intptr_t>&pm_magnitudes_i64_c128,
+}
+
+
+def address(cnp.ndarray array not None):
+    """Address of the first element."""
+    return <intptr_t>cnp.PyArray_DATA(array)
+
+
+def run(list steps):
+    """Make calls in order, in one stretch without the Python lock.
+
+    Parameters
+    ----------
+    steps : list of (Call, tuple of int)
+        Each call with the addresses that it is made on.
+    """
+    cdef Py_ssize_t n = len(steps), words = 0, used = 0, i
+    cdef const pm_call **calls
+    cdef word **operands
+    cdef word *memory
+    cdef tuple addresses
+    for step in steps:
+        words += len(<tuple?>step[1])
+    calls = <const pm_call **>malloc(n * sizeof(void *) + n * sizeof(void *) + words * sizeof(word) + 1)
+    if calls == NULL:
+        raise MemoryError(f"no memory for a list of {n} calls")
+    operands = <word **>(calls + n)
+    memory = <word *>(operands + n)
+    try:
+        for i in range(n):
+            call, addresses = steps[i]
+            if (<Call?>call).highest_slot >= len(addresses):
+                raise ValueError(f"{call.name}: {len(addresses)} addresses; it refers to number {call.highest_slot}")
+            calls[i], operands[i] = &(<Call>call).native, memory + used
+            for address in addresses:
+                memory[used] = address
+                used += 1
+        with nogil:
+            for i in range(n):
+                pm_run(calls[i], operands[i])
+    finally:
+        free(calls)

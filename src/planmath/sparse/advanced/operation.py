@@ -1,0 +1,535 @@
+"""The stateful sparse direct solver."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from planmath.core.arrays import as_numpy, package_named
+from planmath.core.execution import resolve_execution
+from planmath.core.executor import ArraySlot
+from planmath.core.log import phase
+from planmath.core.operation import Operation, State
+from planmath.core.options import as_options
+from planmath.core.provider import Algorithm, Prepared
+from planmath.sparse.advanced.configuration import (
+    DirectSolverFactorizationConfig,
+    DirectSolverPlanConfig,
+    DirectSolverSolutionConfig,
+)
+from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
+from planmath.sparse.advanced.errors import (
+    InaccurateSolutionError,
+    InaccurateSolutionWarning,
+    InvalidDirectSolverState,
+)
+from planmath.sparse.advanced.execution import SPACES, Execution, ExecutionCPU
+from planmath.sparse.advanced.information import (
+    DirectSolverFactorizationInfo,
+    DirectSolverPlanInfo,
+    DirectSolverSolutionInfo,
+    complaint,
+    summary,
+)
+from planmath.sparse.advanced.matrix import Matrices, names, per_system, read_matrices, read_right_hand_sides, reread
+from planmath.sparse.advanced.options import (
+    DirectSolverFactorizationPreferences,
+    DirectSolverOptions,
+    DirectSolverPlanPreferences,
+    DirectSolverSolutionPreferences,
+)
+from planmath.sparse.advanced.phases import Phases
+from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
+from planmath.sparse.advanced.providers import PROVIDERS, expected_order
+from planmath.sparse.advanced.results import check_overlaps, result_layout
+
+
+class DirectSolver(Operation):
+    """Sparse linear systems ``a @ x = b``, planned once, factorized for each matrix, solved for each right-hand side.
+
+    Parameters
+    ----------
+    a : scipy.sparse.csr_array, scipy.sparse.csr_matrix or torch.Tensor, or a sequence of them
+        The square matrix in CSR format, of float32, float64, complex64 or complex128 with int32 or int64 indices; the
+        columns of each row sorted, none twice. A sequence is a batch of systems, which may differ in size; a torch
+        tensor of more than two dimensions as well, its last two being those of the matrices.
+    b : numpy.ndarray or torch.Tensor, or a sequence of them
+        The right-hand side: (n,) or (n, k), of a's dtype, in any memory order. For a batch a sequence of them, or an
+        array (..., n, k). NumPy's arrays go with SciPy's matrices, tensors with tensors.
+    options : DirectSolverOptions or dict, optional
+    execution : {'cpu', 'cuda', 'hybrid'}, dict, ExecutionCPU, ExecutionCUDA or ExecutionHybrid, optional
+        Where to compute. Default: where the operands are.
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not describe systems. The pattern of the matrices is checked by `plan`.
+
+    Notes
+    -----
+    Values may be changed in place before `factorize`, right-hand sides before `solve`; the pattern may not change. An
+    object may be used by one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp
+    >>> from planmath.sparse.advanced import DirectSolver
+    >>> a = sp.csr_array([[4.0, 1, 0], [1, 3, 0], [0, 0, 2]])
+    >>> b = np.array([1.0, 2, 4])
+    >>> with DirectSolver(a, b) as solver:
+    ...     plan_info = solver.plan()
+    ...     factorization_info = solver.factorize()
+    ...     first = solver.solve()
+    ...     solver.reset_operands(b=2 * b)
+    ...     second = solver.solve()
+    >>> np.allclose(a @ first, b)
+    True
+    >>> np.allclose(second, 2 * first)
+    True
+    """
+
+    noun = "DirectSolver"
+    invalid_state = InvalidDirectSolverState
+
+    def __init__(
+        self,
+        a: Any,
+        b: Any,
+        *,
+        options: DirectSolverOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        stream: Any = None,
+    ):
+        super().__init__(as_options(DirectSolverOptions, options))
+        matrices = read_matrices(a)
+        sides = read_right_hand_sides(b, matrices)
+        dtype = matrices.layout.dtype
+        self._kind = DirectSolverMatrixType(self._options.sparse_system_type)
+        self._view = DirectSolverMatrixViewType(self._options.sparse_system_view)
+        check_kind(self._kind, self._view, dtype)
+        self._execution = resolve_execution(execution, matrices.layout.memory_space, spaces=SPACES)
+        self._package = package_named(matrices.package)
+        self._dtype, self._batch, self._explicit = dtype, matrices.batch, (matrices.explicit, sides.explicit)
+        self._a_names = names("a", len(matrices.values), matrices.explicit)
+        self._b_names = sides.names("b")
+        self._x_layouts = [result_layout(layout) for layout in sides.layouts]
+        self._preferences: dict[str, Any] = {
+            "plan": DirectSolverPlanPreferences(),
+            "factorization": DirectSolverFactorizationPreferences(),
+            "solution": DirectSolverSolutionPreferences(),
+        }
+        self._solution: tuple[DirectSolverSolutionInfo, ...] = ()
+        self._factorized = False
+        for name, array in (
+            *zip(self._a_names, matrices.values, strict=True),
+            *zip(self._b_names, sides.arrays, strict=True),
+        ):
+            self._slots[name] = self._slot_of(name, array)
+        self._a = a
+        self._sizes = tuple(sample.shape[0] for sample in matrices.samples)
+        self._executor: Any = Phases.nothing()
+        self._take(matrices)
+        self._log_specification()
+
+    def _slot_of(self, name: str, array: Any) -> ArraySlot:
+        slot = self._make_slot(self._package.layout(array, name))
+        if not slot.bind(array):
+            slot.bind_view(array, self._view_for(name, slot, array))
+        return slot
+
+    # The phases.
+
+    def plan(self, *, stream: Any = None) -> DirectSolverPlanInfo:
+        """Check the pattern of the matrices, order the unknowns, and find the structure of the factors.
+
+        The settings are those of `plan_config`.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Returns
+        -------
+        DirectSolverPlanInfo
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            After `release_operands` or `free`.
+        ValueError
+            If a matrix has unsorted, repeated or wrong column indices, a value that is not finite, or a pattern that
+            its type does not allow.
+        SingularMatrixError
+            If a row or a column is empty.
+        UnavailableError
+            If no provider can solve the systems.
+        """
+        self._require("plan")
+        matrices = reread(self._a, self._matrices)
+        self._check_form(matrices)
+        patterns = self._executor.patterns_of(matrices, self._kind, self._view)
+        limit = self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
+        columns = tuple(1 if b.ndim == 1 else b.shape[-1] for b in self._sides)
+        problem = DirectSolverProblem(
+            patterns, self._dtype, columns, self._kind, self._batch is not None, (self._execution.space, limit),
+            self._preferences["plan"],
+        )  # fmt: skip
+        before = self._matrices
+        slots = {
+            **self._slots,
+            **{name: self._slot_of(name, array) for name, array in self._replaced(matrices).items()},
+        }
+        try:
+            self._take(matrices)
+            self._make_plan(problem, slots)
+        except BaseException:
+            self._take(before)
+            raise
+        return self.plan_info
+
+    def factorize(self, *, stream: Any = None) -> DirectSolverFactorizationInfo:
+        """Factorize the matrices with their present values.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Returns
+        -------
+        DirectSolverFactorizationInfo
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `plan`, after `release_operands` or `free`.
+        ValueError
+            If a matrix has a value that is not finite, or another pattern than the planned one.
+        SingularMatrixError
+            If a matrix is singular, or is not positive definite although its type says so.
+        """
+        self._require("factorize")
+        self._follow_matrix()
+        self._factorized = False
+        with phase(self._logger, self.noun, "FACTORIZATION"):
+            self._executor.factorize()
+        self._factorized = True
+        return self.factorization_info
+
+    def solve(self, *, stream: Any = None, out: Any = None) -> Any:
+        """Solve with the present right-hand sides.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        out : array or sequence of arrays, optional
+            Where to put the solutions: like `b`, with the shapes, dtype and strides that `empty_result` gives.
+
+        Returns
+        -------
+        array or list of arrays
+            Of b's package, shape and memory order: new ones, or `out`.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `factorize` and after `reset_operands` with another matrix, after `release_operands` or `free`.
+        ValueError
+            If a right-hand side has a value that is not finite, or `out` does not fit.
+        InaccurateSolutionError
+            If a solution stays inaccurate and ``options.on_inaccurate`` is 'raise'.
+
+        Warns
+        -----
+        InaccurateSolutionWarning
+            If it is 'warn'.
+        """
+        if not self._factorized or not self._executor.ready:
+            self._require("solve")
+        if self._logger.isEnabledFor(logging.INFO):
+            with phase(self._logger, self.noun, "SOLUTION"):
+                return self._solve(out)
+        return self._solve(out)
+
+    def _solve(self, out: Any) -> Any:
+        slots = self._result_slots_made
+        results = [slot.empty() for slot in slots] if out is None else self._checked_out(out)
+        views = [as_numpy(array) for array in results]
+        if self._batch is not None and not self._explicit[1]:
+            views = per_system(views[0], self._batch)
+        self._solution = self._executor.solve(views)
+        if not all(info.accurate for info in self._solution):
+            self._complain()
+        if out is not None:
+            return out
+        return results if self._explicit[1] else results[0]
+
+    def _complain(self) -> None:
+        """Tell of inaccurate solutions, in the way that the options say."""
+        pivots = self._executor.facts("factorization", "info")
+        message = complaint(names("x", len(self._solution), self._batch is not None), self._solution, pivots)
+        self._logger.info("%s: %s.", self.noun, message)
+        if self._options.on_inaccurate == "raise":
+            raise InaccurateSolutionError(message)
+        if self._options.on_inaccurate == "warn":
+            warnings.warn(message, InaccurateSolutionWarning, stacklevel=4)
+
+    def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
+        """Measure a factorization and a solution by every way of every provider, and adopt the fastest.
+
+        The measurements go into the tuning record, which the next `plan` of the same systems uses. `factorize` has to
+        be called again afterwards.
+
+        Parameters
+        ----------
+        iterations : int
+            Repetitions of each candidate that stays in the race.
+        prune : int, optional
+            How many of the fastest algorithms to keep in `report`. Default: all.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `plan`, after `release_operands` or `free`.
+        """
+        self._autotune(iterations, prune)
+
+    # Operands.
+
+    def reset_operands(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
+        """Replace the matrices by ones with the same pattern, or the right-hand sides, or both.
+
+        After new matrices, `factorize` has to be called before `solve`.
+
+        Parameters
+        ----------
+        a, b : optional
+            As for `DirectSolver`, with the package, dtype, shapes and strides of the old ones.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an operand does not fit, or none is given, or after `release_operands` not both are; all stay then.
+        InvalidDirectSolverState
+            After `free`.
+        """
+        self._reset_systems("reset_operands", a, b)
+
+    def reset_operands_unchecked(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
+        """`reset_operands` for callers that know that the operands fit.
+
+        The comparison that keeps a wrong operand from crashing the process is fast and is made here as well.
+        """
+        self._reset_systems("reset_operands_unchecked", a, b)
+
+    def _reset_systems(self, call: str, a: Any, b: Any) -> None:
+        self._require("reset", call)
+        if a is None and b is not None and len(self._b_names) == 1 and self._executor.ready:  # the ordinary case
+            slot = self._slots.get("b")
+            if slot is not None and not self._logger.isEnabledFor(logging.INFO) and slot.bind(b):
+                self._take(self._matrices)
+                return
+        arrays: dict[str, Any] = {}
+        matrices = None
+        if a is not None:
+            matrices = read_matrices(a)
+            self._check_form(matrices)
+            self._executor.check_patterns(matrices)
+            arrays.update(zip(self._a_names, matrices.values, strict=True))
+        if b is not None:
+            given = b if self._explicit[1] else (b,)
+            if not isinstance(given, list | tuple) or len(given) != len(self._b_names):
+                raise ValueError(f"b is a {type(b).__name__}; expected a sequence of {len(self._b_names)}, as planned")
+            arrays.update(zip(self._b_names, given, strict=True))
+        self._reset(arrays, call)
+        if matrices is not None:
+            self._a, self._factorized = a, False
+        self._take(matrices or self._matrices)
+
+    def _check_form(self, matrices: Matrices) -> None:
+        """Raise where matrices are not of the form that the object was created for."""
+        form = matrices.batch, matrices.explicit, tuple(sample.shape[0] for sample in matrices.samples)
+        if form != (self._batch, self._explicit[0], self._sizes):
+            raise ValueError(
+                f"a has other sizes or another batch than before; create a new {self.noun} for these systems"
+            )
+        if matrices.package != self._package.name:
+            raise TypeError(f"a belongs to {matrices.package}; expected {self._package.name}, as before")
+        if matrices.layout.dtype != self._dtype:
+            raise ValueError(f"a has the dtype {matrices.layout.dtype}; expected {self._dtype}, as before: convert it")
+
+    def _replaced(self, matrices: Matrices) -> dict[str, Any]:
+        """The arrays of values that are others than before, by name."""
+        before = self._matrices.values
+        return {
+            name: array
+            for name, array, known in zip(self._a_names, matrices.values, before, strict=True)
+            if array is not known
+        }
+
+    def _follow_matrix(self) -> None:
+        """Take over arrays that the owner of the matrix replaced, and make sure that the pattern is the planned one."""
+        matrices = reread(self._a, self._matrices)
+        self._check_form(matrices)
+        self._executor.check_patterns(matrices)
+        if replaced := self._replaced(matrices):
+            self._reset(replaced, "factorize")
+            self._take(matrices)
+
+    def _take(self, matrices: Matrices | None) -> None:
+        """Note the operands as NumPy sees them, one for each system."""
+        self._matrices: Any = matrices
+        self._values = [as_numpy(sample.values) for sample in matrices.samples] if matrices else []
+        sides = [as_numpy(self._slots[name].array) for name in self._b_names] if matrices else []
+        self._sides = sides if self._explicit[1] or not sides else per_system(sides[0], self._batch)
+        self._executor.bind(self._values, self._sides)
+
+    def release_operands(self) -> None:
+        """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            After `free`.
+        """
+        self._release()
+
+    def _drop_operands(self) -> None:
+        super()._drop_operands()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._a, self._factorized = None, False
+        self._take(None)
+
+    def free(self) -> None:
+        """Release the plan, the factorization and the references to the operands. Calling it again does nothing."""
+        if not self._freed:
+            super().free()
+            self._executor = Phases.nothing()
+            self._forget()
+
+    @property
+    def state(self) -> State:
+        """Where the object stands in its life."""
+        state = super().state
+        return State.FACTORIZED if state is State.PLANNED and self._factorized else state
+
+    # What it tells.
+
+    @property
+    def plan_config(self) -> DirectSolverPlanConfig:
+        """The settings for the next `plan`."""
+        return DirectSolverPlanConfig(self)
+
+    @property
+    def factorization_config(self) -> DirectSolverFactorizationConfig:
+        """The settings for the next `factorize`."""
+        return DirectSolverFactorizationConfig(self)
+
+    @property
+    def solution_config(self) -> DirectSolverSolutionConfig:
+        """The settings for the next `solve`."""
+        return DirectSolverSolutionConfig(self)
+
+    @property
+    def plan_info(self) -> DirectSolverPlanInfo:
+        """What `plan` found out."""
+        if self._plan_made is None:
+            raise self.invalid_state(f"plan_info needs a plan; call plan() first (the object is {self.state.value})")
+        return DirectSolverPlanInfo(self)
+
+    @property
+    def factorization_info(self) -> DirectSolverFactorizationInfo:
+        """What `factorize` found out."""
+        self._require("solve", "factorization_info")
+        return DirectSolverFactorizationInfo(self)
+
+    @property
+    def solution_info(self) -> DirectSolverSolutionInfo:
+        """How good the last solution is."""
+        if not self._solution:
+            raise self.invalid_state(f"solution_info needs a solution; call solve() first (it is {self.state.value})")
+        return summary(self._solution) if self._batch is not None else self._solution[0]
+
+    def _fact(self, phase_name: str, name: str) -> Any:
+        if phase_name == "plan":
+            if self._plan_made is None:
+                raise self.invalid_state("plan_info is of a plan that is gone; call plan() first")
+        else:
+            self._require("solve", "factorization_info")
+        facts = self._executor.facts(phase_name, name)
+        return facts if self._batch is not None else facts[0]
+
+    # What the lifecycle asks for.
+
+    def _providers(self) -> Sequence[Any]:
+        return PROVIDERS
+
+    def _preferred(self, problem: DirectSolverProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
+        return expected_order(problem, algorithms)
+
+    def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
+        found = names("x", len(self._x_layouts), self._explicit[1])
+        slots = {layout: self._make_slot(layout, writeable=True) for layout in set(self._x_layouts)}
+        return {name: slots[layout] for name, layout in zip(found, self._x_layouts, strict=True)}
+
+    def _tuning_key(self, problem: DirectSolverProblem) -> str:
+        return f"{self.noun} {problem.key}"
+
+    def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Any:
+        phases = Phases(problem, prepared.solver, self._options, self._preferences)  # type: ignore[attr-defined]
+        phases.bind(self._values, self._sides)
+        phases.analyse()
+        return phases
+
+    def _adopt(self, plan: Any, executor: Any) -> None:
+        super()._adopt(plan, executor)
+        self._factorized = False
+        self._solution = ()
+        self._result_slots_made = list(self._result_slots(plan.problem).values())
+
+    def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
+        results = [slot.empty() for slot in self._result_slots_made]
+        views = [as_numpy(array) for array in results]
+        if self._batch is not None and not self._explicit[1]:
+            views = per_system(views[0], self._batch)
+        return self._slots, views
+
+    def _checked_out(self, out: Any) -> list[Any]:
+        given = out if self._explicit[1] else (out,)
+        if not isinstance(given, list | tuple) or len(given) != len(self._x_layouts):
+            raise TypeError(
+                f"out is a {type(out).__name__}; expected a sequence of {len(self._x_layouts)} arrays, like b"
+            )
+        found = names("out", len(given), self._explicit[1])
+        views = []
+        for name, slot, array in zip(found, self._result_slots_made, given, strict=True):
+            views.append(array if slot.bind(array) else self._view_for(name, slot, array))
+            slot.release()
+        check_overlaps(
+            zip(found, map(as_numpy, views), strict=True),
+            [(name, as_numpy(slot.array)) for name, slot in self._slots.items()],
+        )
+        return views
+
+    def empty_result(self) -> Any:
+        """An uninitialized array, or list of arrays, that fits ``solve(out=...)``."""
+        self._require("factorize", "empty_result")
+        results = [slot.empty() for slot in self._result_slots_made]
+        return results if self._explicit[1] else results[0]
+
+    def _describe(self) -> str:
+        sizes = f"{min(self._sizes)} to {max(self._sizes)}" if len(set(self._sizes)) > 1 else str(self._sizes[0])
+        count = f"{len(self._sizes)} systems of " if self._batch is not None else ""
+        return f"{self._kind.name.lower()} {self._dtype} {count}{sizes} unknowns on {self._execution.space}"

@@ -1,0 +1,204 @@
+"""Options and preferences of the sparse direct solver."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from planmath.core.options import check_choice, check_common
+from planmath.sparse.advanced.enums import (
+    DirectSolverFactorizationAlg,
+    DirectSolverMatchingAlg,
+    DirectSolverMatrixType,
+    DirectSolverMatrixViewType,
+    DirectSolverPivotEpsilonAlg,
+    DirectSolverReorderingAlg,
+    DirectSolverSolveAlg,
+)
+
+#: The largest backward error that counts as accurate, by dtype: 64 units of its rounding.
+TOLERANCE = {
+    dtype: 64 * float(np.finfo(dtype).eps) for dtype in ("float32", "float64", "complex64", "complex128")
+}  # fmt: skip
+
+#: The memory that planning estimates, in bytes, as cuDSS numbers it (``CUDSS_DATA_MEMORY_ESTIMATES``).
+memory_estimates_dtype = np.dtype([
+    ("permanent_device_memory", "<u8"), ("peak_device_memory", "<u8"), ("permanent_host_memory", "<u8"),
+    ("peak_host_memory", "<u8"), ("hybrid_min_device_memory", "<u8"), ("hybrid_max_device_memory", "<u8"),
+    ("reserved", "<u8", (10,)),
+])  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DirectSolverOptions:
+    """Options of `DirectSolver` and `direct_solver`.
+
+    Parameters
+    ----------
+    sparse_system_type : DirectSolverMatrixType or int
+        What is known of the matrix. More knowledge means less work.
+    sparse_system_view : DirectSolverMatrixViewType or int
+        Which triangle of it the operand holds. LOWER and UPPER are for matrices that are symmetric or Hermitian.
+    multithreading_lib : str, optional
+        cuDSS's threading layer; without effect on the CPU.
+    logger : logging.Logger, optional
+        Default: the logger 'planmath', which passes its records on to the root logger.
+    blocking : {'auto', True}
+        When executions on a CUDA device return. On the CPU they return when they are done.
+    handle : int, optional
+        A cuDSS handle; without effect on the CPU.
+    provider : str, optional
+        The library to use: 'pardiso', 'banded' or 'superlu'. Default: the one expected to be fastest.
+    tuning : bool
+        Whether to use, and to add to, the record of what autotuning measured.
+    on_inaccurate : {'warn', 'raise', 'ignore'}
+        What to do about a solution that stays inaccurate after refinement: an `InaccurateSolutionWarning`, an
+        `InaccurateSolutionError`, or nothing; `DirectSolver.solution_info` has the numbers in every case.
+    backward_error : {'estimate', 'exact'}
+        How to find the backward error after each solve: by a random projection of the residual, which costs a few
+        passes over vectors, or by the residual itself, which costs a product with the matrix. The estimate differs
+        from the error by a factor; it misses an error 100 times too large with a probability of about 1 in 100, and
+        one 10^6 times too large with one of 1 in 10^6.
+    """
+
+    sparse_system_type: int = DirectSolverMatrixType.GENERAL
+    sparse_system_view: int = DirectSolverMatrixViewType.FULL
+    multithreading_lib: str | None = None
+    logger: logging.Logger | None = None
+    blocking: Literal["auto", True] = "auto"
+    handle: int | None = None
+    provider: str | None = None
+    tuning: bool = True
+    on_inaccurate: Literal["warn", "raise", "ignore"] = "warn"
+    backward_error: Literal["estimate", "exact"] = "estimate"
+
+    def __post_init__(self) -> None:
+        owner = "DirectSolverOptions"
+        for name, numbers in (
+            ("sparse_system_type", DirectSolverMatrixType), ("sparse_system_view", DirectSolverMatrixViewType)
+        ):  # fmt: skip
+            object.__setattr__(self, name, as_member(f"{owner}.{name}", getattr(self, name), numbers))
+        check_choice(owner, "on_inaccurate", self.on_inaccurate, ("warn", "raise", "ignore"))
+        check_choice(owner, "backward_error", self.backward_error, ("estimate", "exact"))
+        check_common(self)
+
+
+def as_member(what: str, value: Any, numbers: type[Any]) -> Any:
+    """The member of an enumeration that a user's value stands for."""
+    try:
+        return numbers(value)
+    except ValueError:
+        names = ", ".join(numbers.__members__)
+        raise ValueError(f"{what} is {value!r}; expected a {numbers.__name__}: {names}") from None
+
+
+#: What a preference may be: an enumeration, or bounds for a number (lowest, highest, whether it is an integer).
+_POSITIVE = (1, 2**63 - 1, True)
+KINDS: dict[str, Any] = {
+    "host_nthreads": _POSITIVE, "reordering_algorithm": DirectSolverReorderingAlg, "pivot_type": (0, 2, True),
+    "pivot_threshold": (0.0, 1.0, False), "max_nnz": _POSITIVE, "matching_algorithm": DirectSolverMatchingAlg,
+    "nd_min_levels": _POSITIVE, "use_superpanels": bool, "factorization_algorithm": DirectSolverFactorizationAlg,
+    "pivot_eps_algorithm": DirectSolverPivotEpsilonAlg, "pivot_eps": (0.0, 1.0, False),
+    "solution_algorithm": DirectSolverSolveAlg, "ir_num_steps": (0, 1000, True),
+}  # fmt: skip
+
+
+def checked_preference(what: str, name: str, value: Any) -> Any:
+    """The value of a preference, as the type that it has; None stays None and means the default."""
+    kind = KINDS[name]
+    if value is None:
+        return None
+    if kind is bool:
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{what} is {value!r}; expected True or False")
+        return bool(value)
+    if not isinstance(kind, tuple):
+        return as_member(what, value, kind)
+    low, high, integral = kind
+    wanted = (int, np.integer) if integral else (int, float, np.integer, np.floating)
+    if not isinstance(value, wanted) or isinstance(value, bool) or not low <= value <= high:
+        noun = "an integer" if integral else "a number"
+        bounds = f"of at least {low}" if high == _POSITIVE[1] else f"from {low} to {high}"
+        raise ValueError(f"{what} is {value!r}; expected {noun} {bounds}")
+    return int(value) if integral else float(value)
+
+
+class _Preferences:
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            what = f"{type(self).__name__}.{field.name}"
+            object.__setattr__(self, field.name, checked_preference(what, field.name, getattr(self, field.name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectSolverPlanPreferences(_Preferences):
+    """Preferences for `DirectSolver.plan`. None is the default of each: the provider decides.
+
+    Parameters
+    ----------
+    host_nthreads : int, optional
+        Threads of the CPU that planning (on the CPU, all work) may use.
+    reordering_algorithm : DirectSolverReorderingAlg or int, optional
+    pivot_type : int, optional
+        Along what to look for a pivot: 0 columns, 1 rows, 2 not at all (``cudssPivotType_t``).
+    pivot_threshold : float, optional
+        A diagonal pivot is kept that has at least this part of the largest one's size, from 0 to 1.
+    max_nnz : int, optional
+        Most nonzeros that the factors may have; more are an error.
+    matching_algorithm : DirectSolverMatchingAlg or int, optional
+    nd_min_levels : int, optional
+        Least depth of nested dissection; without effect on the CPU.
+    use_superpanels : bool, optional
+        Without effect on the CPU.
+    """
+
+    host_nthreads: int | None = None
+    reordering_algorithm: int | None = None
+    pivot_type: int | None = None
+    pivot_threshold: float | None = None
+    max_nnz: int | None = None
+    matching_algorithm: int | None = None
+    nd_min_levels: int | None = None
+    use_superpanels: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectSolverFactorizationPreferences(_Preferences):
+    """Preferences for `DirectSolver.factorize`. None is the default of each: the provider decides.
+
+    Parameters
+    ----------
+    factorization_algorithm : DirectSolverFactorizationAlg or int, optional
+        Without effect on the CPU.
+    pivot_eps_algorithm : DirectSolverPivotEpsilonAlg or int, optional
+        What small pivots are compared with; 'pardiso' compares with the size of the matrix only.
+    pivot_eps : float, optional
+        Pivots smaller than this are replaced by it, relative to the size of the matrix. 'pardiso' rounds it to a power
+        of ten; 'banded' and 'superlu' replace none.
+    """
+
+    factorization_algorithm: int | None = None
+    pivot_eps_algorithm: int | None = None
+    pivot_eps: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectSolverSolutionPreferences(_Preferences):
+    """Preferences for `DirectSolver.solve`. None is the default of each: the provider decides.
+
+    Parameters
+    ----------
+    solution_algorithm : DirectSolverSolveAlg or int, optional
+        Without effect on the CPU.
+    ir_num_steps : int, optional
+        Steps of iterative refinement to make in any case. Default: none, but as many as help (at most 5) where the
+        backward error is larger than `TOLERANCE`.
+    """
+
+    solution_algorithm: int | None = None
+    ir_num_steps: int | None = None

@@ -1,0 +1,186 @@
+"""Where a matrix has entries: checked once, in linear time, and kept."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from planmath.core.arrays.numpy_arrays import name_of
+from planmath.native.call import Call, Slot
+from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
+from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
+from planmath.sparse.advanced.errors import SingularMatrixError
+from planmath.sparse.advanced.kernels import address
+
+#: What the check says, with the row and the column that it stopped at.
+COMPLAINTS = {
+    kernels.START: "{name} has row starts that begin with {first}; expected 0",
+    kernels.DECREASING: "{name} has row starts that decrease at row {row}; they must not",
+    kernels.LENGTH: "{name} has row starts that end beyond its {length} entries, in row {row}",
+    kernels.RANGE: "{name} has the column index {column} in row {row}, which is out of range for {n} columns",
+    kernels.UNSORTED: "{name} has unsorted column indices in row {row} (at column {column}); {sort}",
+    kernels.DUPLICATE: "{name} has the column {column} twice in row {row}; {sum}",
+}
+MENDS = {
+    "numpy": {"sort": "call {name}.sort_indices()", "sum": "call {name}.sum_duplicates()"},
+    "torch": {"sort": "sort them in each row", "sum": "make the tensor by to_sparse_coo().coalesce().to_sparse_csr()"},
+}
+
+
+class Arrangement(NamedTuple):
+    """The pattern in another form, and where each entry's value comes from."""
+
+    starts: np.ndarray
+    columns: np.ndarray
+    source: np.ndarray | None
+    """Number of the value plus 1; negative where it is to be conjugated, 0 where it is zero. None: as they are."""
+
+
+class Pattern:
+    """The positions of a matrix's entries.
+
+    Parameters
+    ----------
+    starts, columns : numpy.ndarray
+        Of int32 or int64, and copied: what a user does to his arrays later does not reach the library.
+    kind : DirectSolverMatrixType
+    view : DirectSolverMatrixViewType
+    name : str
+        What messages call the matrix.
+    package : str
+
+    Raises
+    ------
+    ValueError
+        If they are not a matrix of that kind, whose columns are sorted.
+    SingularMatrixError
+        If there is a row or a column without entries.
+    """
+
+    def __init__(self, starts: np.ndarray, columns: np.ndarray, kind: MatrixType, view: View, name: str, package: str):
+        self.n = len(starts) - 1
+        self.kind, self.view = kind, view
+        self.index_dtype = name_of(starts.dtype)
+        if self.index_dtype not in kernels.CHECK or columns.dtype != starts.dtype:
+            raise ValueError(
+                f"{name} has row starts of {starts.dtype} and column indices of {columns.dtype}; expected int32 or "
+                "int64 for both: convert them"
+            )
+        facts, seen = np.empty(kernels.FACTS, np.int64), np.zeros(self.n, np.uint8)
+        self.starts, columns = np.array(starts), np.ascontiguousarray(columns)
+        check = CHECK[self.index_dtype]
+        wrong = check(self.n, len(columns), view, *map(address, (self.starts, columns, seen, facts)))
+        row, column = int(facts[kernels.ROW]), int(facts[kernels.COLUMN])
+        if wrong:
+            mends = {key: text.format(name=name) for key, text in MENDS[package].items()}
+            raise ValueError(
+                COMPLAINTS[wrong].format(
+                    name=name, row=row, column=column, n=self.n, length=len(columns), first=self.starts[0], **mends
+                )
+            )
+        self.nnz = int(self.starts[-1])
+        self.columns = np.array(columns[: self.nnz])
+        self.bandwidths = int(facts[kernels.LOWER_BANDWIDTH]), int(facts[kernels.UPPER_BANDWIDTH])
+        if view != View.FULL:
+            self.bandwidths = (max(self.bandwidths),) * 2
+        self.checksum = int(facts[kernels.CHECKSUM])
+        for what, fact in (("row", kernels.EMPTY_ROW), ("column", kernels.EMPTY_COLUMN)):
+            if facts[fact] >= 0:
+                raise SingularMatrixError(
+                    f"{name} has no entry in {what} {facts[fact]}, so it is singular whatever its values",
+                    int(facts[fact]),
+                )
+        if kind in (MatrixType.SPD, MatrixType.HPD) and facts[kernels.NO_DIAGONAL] >= 0:
+            row = int(facts[kernels.NO_DIAGONAL])
+            raise ValueError(
+                f"{name} has no entry on the diagonal in row {row}, so it is not positive definite; "
+                "use sparse_system_type SYMMETRIC or HERMITIAN"
+            )
+        if kind != MatrixType.GENERAL and view == View.FULL and not self._is_symmetric():
+            raise ValueError(
+                f"{name} has a pattern that is not symmetric, but options.sparse_system_type is {kind.name}; "
+                "use GENERAL, or a sparse_system_view of LOWER or UPPER where it holds one triangle only"
+            )
+
+    def __repr__(self) -> str:
+        return f"Pattern(n={self.n}, nnz={self.nnz}, {self.index_dtype}, {self.checksum:x})"
+
+    @property
+    def hermitian(self) -> bool:
+        return self.kind in (MatrixType.HERMITIAN, MatrixType.HPD)
+
+    def same(self, starts: np.ndarray, columns: np.ndarray) -> bool:
+        """Whether these arrays have the pattern: a comparison of memory, of some 10 GB/s."""
+        if starts.dtype != self.starts.dtype or columns.dtype != self.columns.dtype:
+            return False
+        if starts.shape != self.starts.shape or len(columns) < self.nnz:
+            return False
+        if not (starts.flags.c_contiguous and columns.flags.c_contiguous):
+            return bool(np.array_equal(starts, self.starts) and np.array_equal(columns[: self.nnz], self.columns))
+        return bool(
+            SAME(self.starts.nbytes, address(self.starts), address(starts))
+            and SAME(self.columns.nbytes, address(self.columns), address(columns))
+        )
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The row of each entry."""
+        return np.repeat(np.arange(self.n, dtype=np.int64), np.diff(self.starts))
+
+    def _is_symmetric(self) -> bool:
+        keys = self.rows * self.n + self.columns
+        mirrored = self.columns.astype(np.int64) * self.n + self.rows
+        mirrored.sort()
+        return bool(np.array_equal(keys, mirrored))
+
+    @cached_property
+    def upper(self) -> Arrangement:
+        """The entries on and above the diagonal, with a whole diagonal."""
+        rows, columns, source = self.rows, self.columns.astype(np.int64), np.arange(1, self.nnz + 1)
+        if self.view == View.LOWER:
+            counts = columns <= rows
+            rows, columns, source = columns[counts], rows[counts], source[counts] * (-1 if self.hermitian else 1)
+        else:
+            counts = columns >= rows
+            rows, columns, source = rows[counts], columns[counts], source[counts]
+        missing = np.setdiff1d(np.arange(self.n), rows[rows == columns], assume_unique=True)
+        return self._arranged(
+            np.concatenate([rows, missing]), np.concatenate([columns, missing]),
+            np.concatenate([source, np.zeros(len(missing), np.int64)]),
+        )  # fmt: skip
+
+    @cached_property
+    def full(self) -> Arrangement:
+        """All entries, those of the mirrored triangle as well."""
+        if self.view == View.FULL:
+            return Arrangement(self.starts, self.columns, None)
+        rows, columns, source = self.rows, self.columns.astype(np.int64), np.arange(1, self.nnz + 1)
+        counts = columns <= rows if self.view == View.LOWER else columns >= rows
+        rows, columns, source = rows[counts], columns[counts], source[counts]
+        mirror = rows != columns
+        sign = -1 if self.hermitian else 1
+        return self._arranged(
+            np.concatenate([rows, columns[mirror]]), np.concatenate([columns, rows[mirror]]),
+            np.concatenate([source, sign * source[mirror]]),
+        )  # fmt: skip
+
+    def _arranged(self, rows: np.ndarray, columns: np.ndarray, source: np.ndarray) -> Arrangement:
+        order = np.argsort(rows * self.n + columns, kind="stable")
+        dtype = self.starts.dtype
+        starts = np.zeros(self.n + 1, dtype)
+        np.cumsum(np.bincount(rows, minlength=self.n), out=starts[1:])
+        source = source[order]
+        whole = len(source) == self.nnz and np.array_equal(source, np.arange(1, self.nnz + 1))
+        return Arrangement(starts, columns[order].astype(dtype), None if whole else source)
+
+
+def kernel(function: int, arguments: int) -> Call:
+    """A kernel whose arguments, integers and addresses, are all given when it is called."""
+    return Call(function, [Slot(i) for i in range(arguments)], returns_status=True)
+
+
+SAME = kernel(kernels.SAME, 3)
+CHECK = {index_dtype: kernel(function, 7) for index_dtype, function in kernels.CHECK.items()}

@@ -1,0 +1,87 @@
+"""The specification of sparse linear systems."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
+from planmath.sparse.advanced.matrix import Matrices
+from planmath.sparse.advanced.options import DirectSolverPlanPreferences
+from planmath.sparse.advanced.pattern import Pattern
+
+#: The matrix types that a real matrix cannot have, and those that a complex one cannot.
+NOT_REAL, NOT_COMPLEX = (MatrixType.HERMITIAN, MatrixType.HPD), (MatrixType.SPD,)
+
+
+class DirectSolverProblem(NamedTuple):
+    """What to solve: all that matters for planning. Of the matrices it has the patterns, not the values."""
+
+    patterns: tuple[Pattern, ...]
+    """One for each system; systems may share one."""
+    dtype: str
+    columns: tuple[int, ...]
+    """Right-hand sides of each system."""
+    kind: MatrixType
+    batched: bool
+    execution: tuple[str, int]
+    """The execution space, with its number of threads or device."""
+    preferences: DirectSolverPlanPreferences
+
+    @property
+    def threads(self) -> int:
+        return min(self.execution[1], self.preferences.host_nthreads or self.execution[1])
+
+    @property
+    def index_dtype(self) -> str:
+        return self.patterns[0].index_dtype
+
+    @property
+    def is_complex(self) -> bool:
+        return self.dtype.startswith("complex")
+
+    @property
+    def largest(self) -> Pattern:
+        return max(self.patterns, key=lambda pattern: pattern.n)
+
+    @property
+    def key(self) -> str:
+        """The problem in a line that two runs of a program have in common."""
+        mixed = hash_of(pattern.checksum for pattern in self.patterns)
+        sizes = f"{len(self.patterns)}x" if self.batched else ""
+        return (
+            f"{self.kind.name} {self.dtype} {self.index_dtype} {sizes}n={self.largest.n} nnz={self.largest.nnz} "
+            f"pattern={mixed:x} columns={max(self.columns)} on {self.execution[0]}, {self.threads} threads, "
+            f"{self.preferences}"
+        )
+
+
+def hash_of(numbers: object) -> int:
+    """A number made of many."""
+    mixed = 0
+    for number in numbers:  # type: ignore[attr-defined]
+        mixed = (mixed * 1099511628211 ^ number) % 2**63
+    return mixed
+
+
+def check_kind(kind: MatrixType, view: int, dtype: str) -> None:
+    """Raise where matrix type, view and dtype contradict each other."""
+    if dtype not in ("float32", "float64", "complex64", "complex128"):
+        raise ValueError(f"a has the dtype {dtype}; expected float32, float64, complex64 or complex128: convert it")
+    is_complex = dtype.startswith("complex")
+    if kind in (NOT_COMPLEX if is_complex else NOT_REAL):
+        instead = {MatrixType.SPD: "HPD", MatrixType.HERMITIAN: "SYMMETRIC", MatrixType.HPD: "SPD"}[kind]
+        raise ValueError(
+            f"options.sparse_system_type is {kind.name} and a has the dtype {dtype}; "
+            f"{kind.name} matrices are {'real' if is_complex else 'complex'}: use {instead}"
+        )
+    if kind == MatrixType.GENERAL and view != 0:
+        raise ValueError(
+            "options.sparse_system_view is LOWER or UPPER and sparse_system_type is GENERAL, which has no other "
+            "triangle to mirror: use FULL, or SYMMETRIC, HERMITIAN, SPD or HPD"
+        )
+
+
+def batch_count(matrices: Matrices) -> int:
+    """How many systems there are."""
+    return 1 if matrices.batch is None else math.prod(matrices.batch)

@@ -1,0 +1,332 @@
+"""What the CPU's providers share: one system, and how accurate its solutions are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from planmath.core.errors import UnavailableError
+from planmath.native.call import Call, Slot
+from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.errors import SingularMatrixError
+from planmath.sparse.advanced.information import DirectSolverSolutionInfo
+from planmath.sparse.advanced.kernels import address
+from planmath.sparse.advanced.options import (
+    TOLERANCE,
+    DirectSolverFactorizationPreferences,
+    DirectSolverSolutionPreferences,
+)
+from planmath.sparse.advanced.pattern import Pattern, kernel
+
+#: An unknown with a larger relative error than this is not solved for.
+MOST_UNCERTAIN = 0.01
+#: Steps of refinement at most, where none are asked for; it ends sooner when a step does not halve the error.
+MOST_STEPS = 5
+#: The dtype in which sums are kept.
+SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
+
+#: A call and the addresses to make it on.
+Step = tuple[Call, tuple[int, ...]]
+
+PROJECT = {dtype: kernel(function, 5) for dtype, function in kernels.PROJECT.items()}
+PLACE = {dtype: kernel(function, 6) for dtype, function in kernels.PLACE.items()}
+
+
+class Factorization(Protocol):
+    """One library's factorization of one matrix.
+
+    A phase gives the calls that do its work, so that those of many systems run in one stretch; what is reached through
+    Python does it at once, and gives none. All arrays are dense; matrices of right-hand sides column by column.
+    """
+
+    perturbed: int
+    """Pivots that were replaced."""
+    looks_at_values: bool
+    """Whether the analysis reads the values."""
+
+    def analyse(self, values: np.ndarray) -> list[Step]: ...
+
+    def factorize(self, values: np.ndarray, preferences: DirectSolverFactorizationPreferences) -> list[Step]: ...
+
+    def solve(self, b: np.ndarray, x: np.ndarray, columns: int) -> list[Step]: ...
+
+    def check(self, phase: str) -> None:
+        """Raise where the phase ('plan', 'factorization' or 'solution') that ran last has failed."""
+
+    def fact(self, phase: str, name: str) -> Any:
+        """A fact of the info objects; `UnavailableError` where the library does not tell it."""
+
+
+class Placed:
+    """The values of a matrix in the order that a library wants.
+
+    Parameters
+    ----------
+    source : numpy.ndarray or None
+        As in `Arrangement`.
+    dtype : str
+    positions : numpy.ndarray, optional
+        Where each value goes in `size` elements, of which the others are zero. Default: one after the other.
+    size : int, optional
+    """
+
+    def __init__(
+        self, source: np.ndarray | None, dtype: str, positions: np.ndarray | None = None, size: int | None = None
+    ):
+        self.source, self.positions = source, positions
+        self.place = PLACE[dtype]
+        self.values = np.empty(0 if source is None else len(source) if size is None else size, dtype)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """The user's values rearranged: his own array where nothing is to be done."""
+        if self.source is None:
+            return values
+        kernels.run(self.steps(address(values)))
+        return self.values
+
+    def steps(self, values: int) -> list[Step]:
+        """What rearranges the values at this address."""
+        assert self.source is not None
+        placed = address(self.values)
+        positions, erased = 0, 0
+        if self.positions is not None:
+            positions, erased = address(self.positions), self.values.nbytes
+        return [(self.place, (len(self.source), address(self.source), positions, values, placed, erased))]
+
+
+class Measures:
+    """The linear-time kernels of one pattern and dtype, which all systems that share it use."""
+
+    def __init__(self, pattern: Pattern, dtype: str):
+        key, sums = (pattern.index_dtype, dtype), SUM_DTYPE[dtype]
+        # Numbers of mean 0 and variance 1: the square of their product with a residual has the residual's as its mean.
+        random = np.random.default_rng(pattern.n)
+        self.probe = random.uniform(-(3**0.5), 3**0.5, pattern.n).astype(sums)
+        fixed = [pattern.view, int(pattern.hermitian), address(pattern.starts), address(pattern.columns)]
+        keep = (pattern, self.probe)
+        self.measure = Call(
+            kernels.MEASURE[key], [pattern.n, *fixed, Slot(0), address(self.probe), Slot(1), Slot(2), Slot(3)],
+            name="measure", keep=keep,
+        )  # fmt: skip
+        self.residual = Call(
+            kernels.RESIDUAL[key], [pattern.n, Slot(0), *fixed, *(Slot(i) for i in range(1, 7))],
+            name="residual", keep=keep,
+        )  # fmt: skip
+        self.magnitudes = Call(
+            kernels.MAGNITUDES[key], [pattern.n, Slot(0), fixed[0], *fixed[2:], *(Slot(i) for i in range(1, 5))],
+            name="magnitudes", keep=keep,
+        )  # fmt: skip
+        self.project = PROJECT[dtype]
+
+
+class System:
+    """One linear system: its matrix, its factorization, and how accurate its solutions are.
+
+    Parameters
+    ----------
+    pattern : Pattern
+    dtype : str
+    measures : Measures
+    factorization : Factorization
+    name : str
+        What messages call the matrix.
+    most_nonzeros : int, optional
+        More of them in the factors are an error.
+    """
+
+    def __init__(
+        self, pattern: Pattern, dtype: str, measures: Measures, factorization: Factorization, name: str,
+        most_nonzeros: int | None,
+    ):  # fmt: skip
+        self.pattern, self.dtype, self.measures, self.factorization, self.name = (
+            pattern, dtype, measures, factorization, name,
+        )  # fmt: skip
+        self.tolerance, self.most_nonzeros = TOLERANCE[dtype], most_nonzeros
+        self.norm = 0.0
+        self.weights = np.zeros(0)
+        self.factorized_since_analysis = 0
+
+    def measure(self, values: np.ndarray) -> list[Step]:
+        """Find the matrix's norm and the weights of its random projection."""
+        self.weights = np.zeros(self.pattern.n, SUM_DTYPE[self.dtype])
+        self.sums, self.measured = np.zeros(self.pattern.n), np.empty(2)
+        return [(self.measures.measure, tuple(map(address, (values, self.weights, self.sums, self.measured))))]
+
+    def check_values(self) -> None:
+        """Raise where a value is not finite."""
+        self.norm, row = self.measured.tolist()
+        self.sums = self.measured[:0]
+        if row >= 0:
+            raise ValueError(f"{self.name} has a value that is not finite (NaN or infinity) in row {int(row)}")
+
+    def check_analysis(self) -> None:
+        self.factorization.check("plan")
+        self.factorized_since_analysis = 0
+        self._check_nonzeros("plan")
+
+    def check_factorization(self) -> None:
+        self.factorization.check("factorization")
+        self.factorized_since_analysis += 1
+        self._check_nonzeros("factorization")
+
+    def _check_nonzeros(self, phase: str) -> None:
+        if self.most_nonzeros is None:
+            return
+        try:
+            found = self.factorization.fact(phase, "lu_nnz")
+        except UnavailableError:  # known after the factorization only
+            return
+        if found > self.most_nonzeros:
+            raise UnavailableError(
+                f"{self.name}: the factors have {found} nonzeros, more than plan_config.max_nnz = {self.most_nonzeros}"
+            )
+
+    def solve(self, b: np.ndarray, x: np.ndarray) -> list[Step]:
+        """Solve for x, and project the residual; b and x are dense, column by column."""
+        columns = 1 if b.ndim == 1 else b.shape[1]
+        n, project, of_x = self.pattern.n, self.measures.project, address(x)
+        self.projected = np.empty((2, columns, 3))
+        to = address(self.projected)
+        return [
+            (project, (n, columns, address(self.measures.probe), address(b), to)),
+            *self.factorization.solve(b, x, columns),
+            (project, (n, columns, address(self.weights), of_x, to + 24 * columns)),
+        ]
+
+    def check_solution(
+        self, values: np.ndarray, b: np.ndarray, x: np.ndarray, exact: bool,
+        preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
+    ) -> DirectSolverSolutionInfo:  # fmt: skip
+        """How good the solution is, after refinement where that is needed."""
+        of_b, of_x = self.projected.tolist()
+        error = growth = 0.0
+        for (pb, qb, size_b), (px, qx, size_x) in zip(of_b, of_x, strict=True):
+            product = self.norm * size_x
+            scale = product + size_b
+            if not scale < np.inf:
+                self._check_finite(b)
+            error = _larger(error, math.hypot(pb - px, qb - qx) / scale if scale else 0.0)
+            growth = _larger(growth, product / size_b if size_b else 0.0)
+        self.factorization.check("solution")
+        good = error <= self.tolerance and not self._suspicious(error, growth)
+        if good and not exact and not preferences.ir_num_steps:
+            return self._info(error, True, 0, growth)
+        columns = 1 if b.ndim == 1 else b.shape[1]
+        return self._refine(values, b, x, columns, preferences, factorization_preferences)
+
+    def _check_finite(self, b: np.ndarray) -> None:
+        rows = np.flatnonzero(~np.isfinite(b if b.ndim == 1 else b.sum(axis=1)))
+        if len(rows):
+            name = self.name.replace("a", "b", 1)
+            raise ValueError(f"{name} has a value that is not finite (NaN or infinity) in row {rows[0]}")
+
+    def _suspicious(self, error: float, growth: float) -> bool:
+        """Whether the matrix may be singular, or its factorization that of another matrix.
+
+        It may be singular where a solution is larger than any matrix with a condition number of a tenth of the
+        reciprocal rounding unit allows. It may be another one where the residual is not small beside b; still less
+        should it be where pivots are known to have been replaced.
+        """
+        if growth * self.tolerance > 6.4:
+            return True
+        limit = self.tolerance ** (0.5 if self.factorization.perturbed else 0.25)
+        return not error * (growth + 1) <= limit
+
+    def _info(
+        self, error: float, estimated: bool, steps: int, growth: float, forward: float | None = None
+    ) -> DirectSolverSolutionInfo:  # fmt: skip
+        accurate = error <= self.tolerance and (forward <= MOST_UNCERTAIN if forward is not None else True)
+        return DirectSolverSolutionInfo(
+            error, estimated, steps, self.factorization.perturbed, growth, accurate, self.tolerance, forward
+        )
+
+    def _refine(
+        self, values: np.ndarray, b: np.ndarray, x: np.ndarray, columns: int,
+        preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
+    ) -> DirectSolverSolutionInfo:  # fmt: skip
+        """Refine by the residual as long as that helps, or as often as asked for."""
+        residual, correction = np.empty_like(x), np.empty_like(x)
+        error, growth = self._residual(values, x, b, residual, columns)
+        steps, wanted = 0, preferences.ir_num_steps
+        while steps < (MOST_STEPS if wanted is None else wanted) and 0 < error < np.inf:
+            if wanted is None and error <= self.tolerance and not self._suspicious(error, growth):
+                break
+            kernels.run(self.factorization.solve(residual, correction, columns))
+            refined = x + correction
+            new_error, new_growth = self._residual(values, refined, b, residual, columns)
+            steps += 1
+            if not new_error < error:
+                self._residual(values, x, b, residual, columns)
+                break
+            slow = new_error > error / 2
+            np.copyto(x, refined)
+            error, growth = new_error, new_growth
+            if slow and wanted is None:
+                break
+        forward = None
+        if self._suspicious(error, growth):
+            forward = self._forward_error(values, x, b, residual, columns)
+        info = self._info(error, False, steps, growth, forward)
+        if not info.accurate and self.factorized_since_analysis > 1:
+            # Scaling and matching are those of the values at the analysis, which may not suit these ones.
+            kernels.run(self.factorization.analyse(values))
+            self.check_analysis()
+            kernels.run(self.factorization.factorize(values, factorization_preferences))
+            self.check_factorization()
+            kernels.run(self.factorization.solve(b, x, columns))
+            again = self._refine(values, b, x, columns, preferences, factorization_preferences)
+            return again._replace(refinement_steps=steps + again.refinement_steps)
+        return info
+
+    def _forward_error(
+        self, values: np.ndarray, x: np.ndarray, b: np.ndarray, residual: np.ndarray, columns: int
+    ) -> float:
+        """The largest relative error of an unknown, estimated.
+
+        The errors are at most ``|inverse(A)| (|r| + eps (|A| |x| + |b|))`` (as in LAPACK's gerfs; LAPACK Users' Guide,
+        "Further Details: Error Bounds for Linear Equation Solving"), which is estimated by one solution with random
+        signs. It does not depend on how rows and columns are scaled.
+        """
+        sums = np.empty_like(x, dtype=np.float64)
+        self.measures.magnitudes(columns, *map(address, (values, x, b, sums)))
+        rounding = float(np.finfo(self.dtype).eps)
+        signs = np.where(np.random.default_rng(self.pattern.n).random(x.shape) < 0.5, -1.0, 1.0)
+        noise = np.asfortranarray((signs * (np.abs(residual) + rounding * sums)).astype(x.dtype))
+        effect = np.empty_like(x)
+        kernels.run(self.factorization.solve(noise, effect, columns))
+        size = np.abs(x)
+        with np.errstate(all="ignore"):
+            relative = np.abs(effect) / np.maximum(size, rounding * size.max(axis=0))
+        return float(np.inf if np.isnan(relative).any() else relative.max())
+
+    def _residual(
+        self, values: np.ndarray, x: np.ndarray, b: np.ndarray, residual: np.ndarray, columns: int
+    ) -> tuple[float, float]:
+        """The largest backward error and growth of the columns; the residual goes into its array."""
+        work, out = np.empty(self.pattern.n, SUM_DTYPE[self.dtype]), np.empty((columns, 3))
+        self.measures.residual(columns, *map(address, (values, x, b, residual, work, out)))
+        error = growth = 0.0
+        for size_r, size_x, size_b in out.tolist():
+            scale = self.norm * size_x + size_b
+            error = _larger(error, size_r / scale if scale else 0.0)
+            growth = _larger(growth, self.norm * size_x / size_b if size_b else 0.0)
+        return error, growth
+
+
+def _larger(a: float, b: float) -> float:
+    """The larger of the two; NaN where one is."""
+    return a if a > b or a != a else b
+
+
+def unknown(provider: str, name: str) -> UnavailableError:
+    """The error for a fact that a library does not tell."""
+    return UnavailableError(
+        f"{provider} does not tell {name}; plan with another provider (options={{'provider': ...}})"
+    )
+
+
+def singular(name: str, row: int | None, detail: str) -> SingularMatrixError:
+    """The error for a matrix that a library could not factorize."""
+    return SingularMatrixError(f"{name} is singular: {detail}", row)

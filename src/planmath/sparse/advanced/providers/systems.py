@@ -1,0 +1,147 @@
+"""What the CPU's providers share: systems one after the other or in parallel, and making them ready."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from planmath.core.provider import Algorithm, Prepared
+from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.information import DirectSolverSolutionInfo
+from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
+from planmath.sparse.advanced.pattern import Pattern
+from planmath.sparse.advanced.problem import DirectSolverProblem
+from planmath.sparse.advanced.providers.system import Factorization, Measures, Step, System
+
+#: How many systems of a batch a thread begins before it makes their calls: enough that threads seldom wait for each
+#: other with Python's lock, and few enough for the caches.
+BLOCK = 16
+
+#: What begins a piece of work on a system (its number and itself), and what ends it.
+Stage = tuple[Callable[[int, System], list[Step]], Callable[[int, System], Any]]
+
+
+class Systems:
+    """The systems of a problem, solved one after the other or in parallel.
+
+    Parameters
+    ----------
+    systems : sequence of System
+    threads : int
+        How many systems are worked on at a time.
+    """
+
+    def __init__(self, systems: Sequence[System], threads: int):
+        self.systems = tuple(systems)
+        self.threads = min(threads, len(self.systems))
+
+    def analyse(self, values: Sequence[np.ndarray]) -> None:
+        """Order the unknowns and find out the structure of the factors."""
+        measure = [self._measure(values)] if self.systems[0].factorization.looks_at_values else []
+        analyse: Stage = (
+            lambda i, system: system.factorization.analyse(values[i]),
+            lambda i, system: system.check_analysis(),
+        )
+        self._each(*measure, analyse)
+
+    def factorize(self, values: Sequence[np.ndarray], preferences: DirectSolverFactorizationPreferences) -> None:
+        """Factorize the matrices with these values."""
+        factorize: Stage = (
+            lambda i, system: system.factorization.factorize(values[i], preferences),
+            lambda i, system: system.check_factorization(),
+        )
+        self._each(self._measure(values), factorize)
+
+    def _measure(self, values: Sequence[np.ndarray]) -> Stage:
+        return lambda i, system: system.measure(values[i]), lambda i, system: system.check_values()
+
+    def solve(
+        self, values: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], exact: bool,
+        preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
+    ) -> tuple[DirectSolverSolutionInfo, ...]:  # fmt: skip
+        """Solve for x; arrays of any strides."""
+        given = [array if array.flags.f_contiguous else np.asfortranarray(array) for array in b]
+        found = [array if array.flags.f_contiguous else np.empty_like(array, order="F") for array in x]
+
+        def check(i: int, system: System) -> DirectSolverSolutionInfo:
+            info = system.check_solution(
+                values[i], given[i], found[i], exact, preferences, factorization_preferences
+            )  # fmt: skip
+            if found[i] is not x[i]:
+                np.copyto(x[i], found[i])
+            return info
+
+        return tuple(self._each((lambda i, system: system.solve(given[i], found[i]), check)))
+
+    def facts(self, phase: str, name: str) -> tuple[Any, ...]:
+        """A fact of every system."""
+        return tuple(system.factorization.fact(phase, name) for system in self.systems)
+
+    def _each(self, *stages: Stage) -> list[Any]:
+        """Do something with every system, in blocks and stages: begin, make the calls that this gave, end.
+
+        Returns what the last stage ended with, one for each system.
+        """
+
+        def do(share: range) -> list[Any]:
+            results: list[Any] = []
+            for start in range(0, len(share), BLOCK):
+                block = [(i, self.systems[i]) for i in share[start : start + BLOCK]]
+                ended: list[Any] = []
+                for begin, end in stages:
+                    steps: list[Step] = []
+                    for numbered in block:
+                        steps += begin(*numbered)
+                    kernels.run(steps)
+                    ended = [end(*numbered) for numbered in block]
+                results += ended
+            return results
+
+        n, threads = len(self.systems), self.threads
+        if threads == 1:
+            return do(range(n))
+        shares = [range(n * k // threads, n * (k + 1) // threads) for k in range(threads)]
+        return [result for part in _pool(threads).map(do, shares) for result in part]
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="planmath")
+
+
+if hasattr(os, "register_at_fork"):  # a child has the pool, but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSystems(Prepared):
+    """Systems made ready: what analyses, factorizes and solves them all.
+
+    Parameters
+    ----------
+    solver : object
+        With the methods of `Systems`.
+    """
+
+    solver: Any = None
+
+
+def prepare_systems(
+    problem: DirectSolverProblem, algorithm: Algorithm, factorization: Callable[[Pattern, str], Factorization]
+) -> PreparedSystems:
+    """The systems of a problem on the CPU, each with a factorization made from its pattern and its name."""
+    distinct = {id(pattern): pattern for pattern in problem.patterns}
+    measures = {key: Measures(pattern, problem.dtype) for key, pattern in distinct.items()}
+    systems = []
+    for position, pattern in enumerate(problem.patterns):
+        name = f"a[{position}]" if problem.batched else "a"
+        made = factorization(pattern, name)
+        systems.append(System(pattern, problem.dtype, measures[id(pattern)], made, name, problem.preferences.max_nnz))
+    threads = algorithm.get("threads", 1)
+    return PreparedSystems({}, solver=Systems(systems, max(1, problem.threads // threads)))

@@ -1,0 +1,97 @@
+"""The function for single use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from planmath.core import remembered
+from planmath.core.arrays import as_numpy
+from planmath.core.options import as_options
+from planmath.sparse.advanced.execution import Execution
+from planmath.sparse.advanced.matrix import read_matrices
+from planmath.sparse.advanced.operation import DirectSolver
+from planmath.sparse.advanced.options import (
+    DirectSolverFactorizationPreferences,
+    DirectSolverOptions,
+    DirectSolverPlanPreferences,
+    DirectSolverSolutionPreferences,
+)
+
+
+def direct_solver(
+    a: Any,
+    b: Any,
+    /,
+    *,
+    options: DirectSolverOptions | dict[str, Any] | None = None,
+    plan_preferences: DirectSolverPlanPreferences | dict[str, Any] | None = None,
+    factorization_preferences: DirectSolverFactorizationPreferences | dict[str, Any] | None = None,
+    solution_preferences: DirectSolverSolutionPreferences | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    stream: Any = None,
+) -> Any:
+    """Solve sparse linear systems ``a @ x = b`` once.
+
+    Parameters
+    ----------
+    a, b, options, execution, stream
+        As for `DirectSolver`.
+    plan_preferences : DirectSolverPlanPreferences or dict, optional
+    factorization_preferences : DirectSolverFactorizationPreferences or dict, optional
+    solution_preferences : DirectSolverSolutionPreferences or dict, optional
+
+    Returns
+    -------
+    array or list of arrays
+        As for `DirectSolver.solve`.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp
+    >>> from planmath.sparse.advanced import direct_solver
+    >>> direct_solver(sp.csr_array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
+    array([1., 2.])
+    """
+    chosen = {
+        "plan": as_options(DirectSolverPlanPreferences, plan_preferences, "plan_preferences"),
+        "factorization": as_options(
+            DirectSolverFactorizationPreferences, factorization_preferences, "factorization_preferences"
+        ),
+        "solution": as_options(DirectSolverSolutionPreferences, solution_preferences, "solution_preferences"),
+    }
+
+    def create() -> SingleUse:
+        solver = SingleUse(a, b, options=options, execution=execution, stream=stream)
+        solver._preferences.update(chosen)
+        return solver
+
+    key = None
+    if options is None and not isinstance(a, list | tuple):
+        matrices = read_matrices(a)
+        sample = matrices.samples[0]
+        if matrices.batch is None and sample.shape[0] <= MOST_REMEMBERED and matrices.layout.memory_space == "cpu":
+            pattern = as_numpy(sample.starts).tobytes(), as_numpy(sample.columns).tobytes()
+            key = remembered.key_of(
+                "direct_solver", (sample.starts, sample.values, b), execution, pattern, *chosen.values()
+            )
+    return remembered.run_once(
+        key,
+        create,
+        lambda solver: solver.plan(),
+        lambda solver: solver.reset_operands(a=a, b=b),
+        lambda solver: solver.execute(),
+    )
+
+
+#: Unknowns up to which the next stateless call may find the plan of the one before: the factors of larger systems would
+#: take much memory.
+MOST_REMEMBERED = 4096
+
+
+class SingleUse(DirectSolver):
+    """The solver of a stateless call, which the next call with the same pattern takes over."""
+
+    def execute(self) -> Any:
+        """Factorize and solve."""
+        self.factorize()
+        return self.solve()

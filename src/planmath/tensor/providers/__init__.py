@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 
 from planmath.core.provider import Provider
-from planmath.tensor.problem import ContractionProblem
 from planmath.tensor.providers.einsum import EinsumProvider
-from planmath.tensor.providers.gemm import GemmProvider, ways, workspace_of
+from planmath.tensor.providers.gemm import GemmProvider, least_workspace
+
+__all__ = ["PROVIDERS", "least_workspace"]
 
 #: One for each execution space comes first; the last one serves what no other can.
 PROVIDERS: Sequence[Provider] = (GemmProvider(), EinsumProvider())
-
-
-def least_workspace(problem: ContractionProblem) -> int:
-    """Bytes of temporary memory without which no provider contracts."""
-    return min(workspace_of(problem, algorithm) for algorithm in ways(problem))

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from planmath.core.provider import Provider
 from planmath.tensor.problem import ContractionProblem
+from planmath.tensor.providers import gemm
 from planmath.tensor.providers.cutensor import CuTensorProvider
 from planmath.tensor.providers.einsum import EinsumProvider
-from planmath.tensor.providers.gemm import GemmProvider, ways, workspace_of
 
 #: One for each execution space comes first; the last one serves what no other can.
-PROVIDERS: Sequence[Provider] = (CuTensorProvider(), GemmProvider(), EinsumProvider())
+PROVIDERS: Sequence[Provider] = (CuTensorProvider(), gemm.GemmProvider(), EinsumProvider())
 
 
 def least_workspace(problem: ContractionProblem) -> int:
-    """Bytes of temporary memory without which no provider contracts."""
+    """Bytes of temporary memory without which a contraction is not possible."""
     if problem.execution[0] == "cuda":
         return CuTensorProvider().least_workspace(problem)
-    return min(workspace_of(problem, algorithm) for algorithm in ways(problem))
+    return gemm.least_workspace(problem)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import planmath.tensor.kernels as kernels
 from planmath.bindings import blas, mkl
@@ -38,7 +39,7 @@ THREADED_WORK = 250_000
 LARGE_WORK = 100_000_000
 #: Below this many the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
-#: Ways that cost this many times what the best costs are not offered, and at most so many are.
+#: Ways that cost this many times what the best costs are not offered, and at most so many choices of copies are.
 HOPELESS, MOST_WAYS = 8.0, 4
 
 
@@ -69,19 +70,18 @@ class GemmProvider:
             return "it computes on the CPU only"
         if len(problem.extents) > kernels.MOST_LOOPS:
             return f"it takes up to {kernels.MOST_LOOPS} modes, not {len(problem.extents)}"
-        offered = ways(problem)
-        if not offered:
-            return f"it has no algorithm as plan_preference wants it: {dict(problem.preference)}"
-        least = min(workspace_of(problem, algorithm) for algorithm in offered)
+        least = least_workspace(problem)
         if least > problem.memory_limit:
             return (
                 f"it needs at least {least} bytes of temporary memory, and options.memory_limit allows "
                 f"{problem.memory_limit}"
             )
+        if not ways(problem):
+            return f"it has no algorithm as plan_preference wants it: {dict(problem.preference)}"
         return None
 
     def algorithms(self, problem: ContractionProblem) -> Sequence[Algorithm]:
-        return [way for way in ways(problem) if workspace_of(problem, way) <= problem.memory_limit]
+        return ways(problem)
 
     def lingers(self, algorithm: Algorithm) -> float:
         return LIBRARIES[algorithm.get("product", "blas")][1] if algorithm.get("threads", 1) > 1 else 0.0
@@ -112,21 +112,50 @@ def order_of_steps(problem: ContractionProblem, first: tuple[int, int] | None) -
     return [Step(a, b, between, first), Step(between, operands[other], problem.d, (-1, other))]
 
 
+class Way(NamedTuple):
+    """An algorithm, the seconds it is expected to take, and the bytes of temporary memory that it takes."""
+
+    cost: float
+    memory: int
+    algorithm: Algorithm
+
+
 @lru_cache(256)
-def ways(problem: ContractionProblem) -> tuple[Algorithm, ...]:
-    """The algorithms for a problem, the one expected to be fastest first."""
+def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
+    """All algorithms that there are for a problem, the one expected to be fastest first."""
     found = []
     for first in PAIRS[len(problem.operands)]:
-        choices = [_strategies(step, problem) for step in order_of_steps(problem, first)]
-        if not all(choices):
-            continue
-        for picked in [(strategy,) for strategy in choices[0]] if len(choices) == 1 else [tuple(c[0] for c in choices)]:
+        steps = order_of_steps(problem, first)
+        choices = [_strategies(step, problem) for step in steps]
+        if len(steps) > 1 and all(choices):  # of two steps, the fastest way of each and the one with the least copies
+            choices = [
+                [of[0], min(of, key=lambda strategy, step=step: _memory(problem, [(step, strategy)]))]  # type: ignore[misc]
+                for step, of in zip(steps, choices, strict=True)
+            ]
+        for picked in dict.fromkeys(itertools.product(*choices)):
+            memory = _memory(problem, list(zip(steps, picked, strict=True)))
             for factor, sharing in _sharings(problem, picked):
                 cost = factor * sum(strategy.cost for strategy in picked)
-                found.append((cost, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
-    limit = HOPELESS * min((cost for cost, _ in found), default=0.0)
-    ranked = dict.fromkeys(way for cost, way in sorted(found, key=lambda pair: pair[0]) if cost <= limit)
-    return tuple(ranked)[dict(problem.preference).get("kernel_rank", 0) :]
+                found.append(Way(cost, memory, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
+    return tuple(sorted(found, key=lambda way: way.cost))
+
+
+@lru_cache(256)
+def ways(problem: ContractionProblem) -> tuple[Algorithm, ...]:
+    """The algorithms to choose from: those that fit into memory, without the ones that are far behind."""
+    fitting = [way for way in every_way(problem) if way.memory <= problem.memory_limit]
+    kept: list[Algorithm] = []
+    different: set[tuple[Any, ...]] = set()
+    for cost, _, algorithm in fitting:
+        different.add(tuple(algorithm.get(knob) for knob in ("first", "by", "copies")))
+        if cost <= HOPELESS * fitting[0].cost and len(different) <= MOST_WAYS * len(PAIRS[len(problem.operands)]):
+            kept.append(algorithm)
+    return tuple(kept)[dict(problem.preference).get("kernel_rank", 0) :]
+
+
+def least_workspace(problem: ContractionProblem) -> int:
+    """Bytes of temporary memory without which there is no algorithm."""
+    return min((way.memory for way in every_way(problem)), default=0)
 
 
 #: Of so many operands, which two can be contracted first.
@@ -211,17 +240,19 @@ def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS
 
 def workspace_of(problem: ContractionProblem, algorithm: Algorithm) -> int:
     """Bytes of temporary memory that an algorithm takes."""
+    return _memory(problem, _picked(problem, algorithm))
+
+
+def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]]) -> int:
+    """Bytes of the copies that the steps make, and of what the first of two leaves."""
+    elements = [
+        copy_size(name, getattr(step, name), roles_of(step.a, step.b, step.d), problem.extents)
+        for step, strategy in picked
+        for name in strategy.copies
+    ]
+    elements += [extent_of(step.d.modes, problem.extents) for step, _ in picked[:-1]]
     size = ITEMSIZE[WORK_DTYPE[problem.d.dtype]]
-    total = 0
-    picked = _picked(problem, algorithm)
-    for step, strategy in picked:
-        roles = roles_of(step.a, step.b, step.d)
-        for name in strategy.copies:
-            elements = copy_size(name, getattr(step, name), roles, problem.extents)
-            total += -(-elements * size // LINE) * LINE
-    if len(picked) > 1:
-        total += -(-extent_of(picked[0][0].d.modes, problem.extents) * size // LINE) * LINE
-    return total
+    return sum(-(-count * size // LINE) * LINE for count in elements)
 
 
 def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
@@ -273,7 +304,7 @@ def _found(a: Tensor, b: Tensor, d: Tensor, extents: tuple[int, ...], work: str,
     if algo is not None:
         roles = roles_of(a, b, d)
         found = [strategy for strategy in found if KINDS[algo](strategy, roles)]
-    return found[:MOST_WAYS]
+    return found
 
 
 def _strategies(step: Step, problem: ContractionProblem) -> list[Strategy]:

@@ -87,6 +87,11 @@ def cases(*dtypes: str, wide_results: bool = False) -> list[Any]:
     return parameters
 
 
+def on_host(*dtypes: str) -> list[Any]:
+    """The cases of the CPU alone."""
+    return [parameter for parameter in cases(*dtypes) if not parameter.values[0].on_device]
+
+
 def random_values(shape: Sequence[int], dtype: str, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng([seed, *shape])
     if dtype in INTEGER:

@@ -20,6 +20,7 @@ from tests.linalg.operands import (
     cases,
     column_major,
     dtype_of,
+    on_host,
     padded_columns,
     padded_rows,
     place,
@@ -72,11 +73,14 @@ def unpack(mask: Any, m: int) -> np.ndarray:
     return bits[..., :m, :]
 
 
+def passed(z: np.ndarray, *, on_device: bool) -> np.ndarray:
+    """Whose bit ReLU sets: what it lets pass; on a device, all that is not negative, so zeros and NaN as well."""
+    return ~(z < 0) if on_device else z > 0
+
+
 def assert_mask(mask: Any, z: np.ndarray) -> None:
-    """The bit of what ReLU lets pass is set; of a zero, which is the same either way, devices set it as well."""
     bits = unpack(mask, z.shape[-2])
-    counts = z != 0 if package_of(mask) in DEVICE else np.ones(z.shape, bool)
-    np.testing.assert_array_equal(bits[counts], (z > 0)[counts])
+    np.testing.assert_array_equal(bits, passed(z, on_device=package_of(mask) in DEVICE))
 
 
 def pad(values: np.ndarray) -> np.ndarray:
@@ -120,6 +124,7 @@ class Forward:
             self.product = -2 * self.product + 3 * wide(self.c)
         rng = np.random.default_rng(seed + 3)
         self.z = rng.integers(-5, 6, self.shape) / 2
+        self.in_half = False
         self.inputs: dict[str, Any] = {}
         for name in EPILOGS[epilog].inputs:
             self.inputs[name] = {
@@ -129,6 +134,7 @@ class Forward:
             }[name]()
 
     def run(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        self.in_half = options.get("compute_type") == MatmulComputeType.COMPUTE_16F
         result = matmul(
             self.a, self.b, self.c, **self.scales, epilog=self.epilog, epilog_inputs=self.inputs or None,
             options=self.case.options | options,
@@ -183,7 +189,7 @@ class Forward:
         assert dtype_of(array) == self.case.dtype
         assert tuple(array.shape) == ((*self.batch, extent, 1) if self.batch else (extent,))
         assert sorted(strides_of(array), reverse=True)[-1] == 1
-        u = SUMMED[self.case.dtype]
+        u = ROUNDOFF["float16"] if self.in_half and self.case.on_device else SUMMED[self.case.dtype]
         tolerance = bound.sum(-1) + gamma(self.n, u) * abs(d).sum(-1) if bound.any() else 0
         sums = np.broadcast_to(sums, (*self.batch, extent))
         rounding = (
@@ -290,12 +296,14 @@ def test_mask_bit_by_bit(case):
     for shift in range(8):  # each value on each bit of a byte
         column = np.resize(np.roll(values, shift), m)
         bits = np.resize(np.roll([bit for _, bit in SIGNS], shift), m)
+        if case.on_device:
+            bits = passed(column, on_device=True)
         result, auxiliary = matmul(
             case.like(column[:, None]), case.like([[1.0]]), epilog=E.RELU_AUX, options=case.options
         )  # fmt: skip
         mask = to_numpy(auxiliary["relu_aux"])
         assert mask.shape == (16, 1)
-        for i in range(128):
+        for i in range(m if case.on_device else 128):
             assert (mask[i // 8, 0] >> (i % 8)) & 1 == (bits[i] if i < m else 0), (i, column[i] if i < m else None)
         expected = np.where(np.isnan(column), np.nan, np.maximum(wide(case.like(column)), 0))
         np.testing.assert_array_equal(wide(result)[:, 0], expected)
@@ -313,7 +321,8 @@ def test_rows_around_whole_lines(case, m):
     _, sums = matmul(b.T, a.T, epilog=E.BGRADB, options=case.options)
     np.testing.assert_array_equal(wide(sums["bgradb"]), wide(a).sum(-1))
     back, gradient = matmul(a, b, epilog=E.DRELU_BGRAD, epilog_inputs=mask, options=case.options)
-    np.testing.assert_array_equal(wide(back), np.where(z > 0, wide(a) @ wide(b), 0))
+    product = wide(a) @ wide(b)
+    np.testing.assert_array_equal(wide(back), np.where(passed(z, on_device=case.on_device), product, 0))
     np.testing.assert_array_equal(wide(gradient["drelu_bgrad"]), wide(back).sum(-1))
     _, state = matmul(a, b, epilog=E.GELU_AUX_BIAS, epilog_inputs={"bias": bias}, options=case.options)
     assert tuple(state["gelu_aux"].shape) == (round_up(m, 8), 5)
@@ -323,7 +332,26 @@ def test_rows_around_whole_lines(case, m):
     assert (abs(wide(back) - expected) <= 40 * ROUNDOFF[case.dtype] * abs(wide(a) @ wide(b))).all()
 
 
-@REAL_CASES
+REAL_ON_DEVICE = [p for p in cases(*REAL) if p.values[0].on_device]
+
+
+@pytest.mark.parametrize("case", REAL_ON_DEVICE)
+def test_nan_and_infinity_on_a_device(case):
+    """NaN stays NaN, or ReLU makes it 0; of GELU, minus infinity has none but NaN."""
+    values, one = case.like(np.array([[np.nan, np.inf, -np.inf]]).T), case.like([[1.0]])
+    result = wide(matmul(values, one, epilog=E.RELU, options=case.options))[:, 0]
+    assert np.isnan(result[0]) or result[0] == 0
+    np.testing.assert_array_equal(result[1:], [np.inf, 0])
+    result, auxiliary = matmul(values, one, epilog=E.GELU_AUX, options=case.options)
+    np.testing.assert_array_equal(wide(auxiliary["gelu_aux"])[:3], wide(values))
+    np.testing.assert_array_equal(wide(result)[:2, 0], [np.nan, np.inf])
+    mask = case.like(pack(np.array([[True], [True], [False]])), "uint8", column_major)
+    result, sums = matmul(values, one, epilog=E.DRELU_BGRAD, epilog_inputs={"relu_aux": mask}, options=case.options)
+    np.testing.assert_array_equal(wide(result)[:, 0], [np.nan, np.inf, 0])
+    np.testing.assert_array_equal(wide(sums["drelu_bgrad"]), [np.nan, np.inf, 0])
+
+
+@pytest.mark.parametrize("case", on_host(*REAL))
 def test_nan_and_infinity(case):
     """NaN stays NaN. Infinities become the limits of the functions; a gradient that the mask cuts off is 0."""
     values = case.like(np.array([[np.nan, np.inf, -np.inf]]).T)

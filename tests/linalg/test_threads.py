@@ -11,7 +11,7 @@ import pytest
 
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
 from planmath.linalg.advanced.providers import blas_interface
-from tests.linalg.operands import Case, cases, wide
+from tests.linalg.operands import Case, on_host, wide
 
 E = MatmulEpilog
 THREADS = 6
@@ -29,7 +29,7 @@ def in_threads(function):
         return list(pool.map(run, range(THREADS)))
 
 
-@pytest.mark.parametrize("case", cases("float32", "float64", "float16", "complex128"))
+@pytest.mark.parametrize("case", on_host("float32", "float64", "float16", "complex128"))
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_objects_of_many_threads(case, num_threads, monkeypatch):
     """The numbers of threads that the libraries use are set and reset by all of them."""
@@ -51,7 +51,7 @@ def test_objects_of_many_threads(case, num_threads, monkeypatch):
     in_threads(work)
 
 
-@pytest.mark.parametrize("case", cases("float32"))
+@pytest.mark.parametrize("case", on_host("float32"))
 def test_epilogs_of_many_threads(case):
     """Each object has temporary memory of its own."""
 
@@ -92,7 +92,7 @@ def test_stateless_calls_of_many_threads(package, nothing_remembered):
     in_threads(work)
 
 
-@pytest.mark.parametrize("case", cases("float64"))
+@pytest.mark.parametrize("case", on_host("float64"))
 def test_other_threads_run_during_a_product(case):
     """A thread that only wants to look at the clock every millisecond does so while a long product goes on."""
     a = case.like(np.ones((800, 800)))
@@ -124,7 +124,7 @@ def test_other_threads_run_during_a_product(case):
             watcher.join()
 
 
-@pytest.mark.parametrize("case", cases("float64"))
+@pytest.mark.parametrize("case", on_host("float64"))
 def test_operand_replaced_while_it_is_read(case):
     """The arrays in use stay alive until the library is done with them."""
     b = case.like(np.ones((400, 300)))

@@ -15,7 +15,6 @@ from planmath.core.arrays import ITEMSIZE, Layout
 from planmath.core.errors import UnsupportedLayoutError
 
 
-
 class _Streams(threading.local):
     """The stream of each thread: at first the default one."""
 

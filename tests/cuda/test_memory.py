@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,51 +11,8 @@ import planmath
 from planmath.bindings import runtime
 from planmath.fft import estimate_workspace_size
 from planmath.linalg.advanced import Matmul
-from tests.cuda.work import LARGE_FFT, MATMUL_WORK, WORKS, Work
-
-MIB = 1 << 20
-
-
-class Recording:
-    """An allocator that counts what it gives, and may be told to fail."""
-
-    def __init__(self, device_id: int = 0, logger: logging.Logger | None = None):
-        self.sizes: list[int] = []
-        self.living: set[int] = set()
-        self.failure: Exception | None = None
-
-    def given(self, address: int, size: int, give_back: Callable[[], None]) -> planmath.MemoryPointer:
-        self.sizes.append(size)
-        self.living.add(address)
-
-        def finalizer() -> None:
-            self.living.remove(address)
-            give_back()
-
-        return planmath.MemoryPointer(address, size, finalizer)
-
-    def fail(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-
-class Manager(Recording):
-    def memalloc(self, size: int) -> planmath.MemoryPointer:
-        self.fail()
-        address = runtime.malloc(size)
-        return self.given(address, size, lambda: runtime.free(address))
-
-
-class AsyncManager(Recording):
-    def __init__(self) -> None:
-        super().__init__()
-        self.streams: list[int] = []
-
-    def memalloc_async(self, size: int, stream: Any) -> planmath.MemoryPointer:
-        self.fail()
-        address = runtime.malloc_async(size, int(stream))
-        self.streams.append(int(stream))
-        return self.given(address, size, lambda: runtime.free_async(address, int(stream)))
+from tests.cuda.allocation import MIB, POOLS, AsyncManager, Manager, Recording
+from tests.cuda.work import LARGE_FFT, MATMUL_WORK, WORKS
 
 
 @pytest.fixture(params=[Manager, AsyncManager])
@@ -193,52 +146,6 @@ def test_what_is_no_allocator(package, allocator, error, says):
 # ---- the packages' pools, and their end ----
 
 
-class TorchPool:
-    def used(self) -> int:
-        import torch
-
-        return torch.cuda.memory_allocated()
-
-    @contextmanager
-    def full(self) -> Iterator[None]:
-        """Let the process have no more memory than it has."""
-        import torch
-
-        gc.collect()  # what would be collected in between would be room
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + MIB) / total)
-        try:
-            yield
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-class CuPyPool:
-    def used(self) -> int:
-        import cupy
-
-        return cupy.get_default_memory_pool().used_bytes()
-
-    @contextmanager
-    def full(self) -> Iterator[None]:
-        import cupy
-
-        pool = cupy.get_default_memory_pool()
-        gc.collect()
-        cupy.cuda.Device().synchronize()
-        pool.free_all_blocks()
-        pool.set_limit(size=pool.total_bytes() + MIB)
-        try:
-            yield
-        finally:
-            pool.set_limit(size=0)
-
-
-POOLS: dict[str, Any] = {"torch-cuda": TorchPool(), "cupy": CuPyPool()}
-
-
 def test_the_packages_pool_is_the_default(package):
     pool, arrays = POOLS[package], LARGE_FFT.arrays(1, package)
     before = pool.used()
@@ -334,97 +241,6 @@ def test_bad_memory_limit(package, limit):
         MATMUL_WORK.create(*arrays, options={"memory_limit": limit}) as operation,
     ):
         operation.plan()
-
-
-# ---- no leak ----
-
-
-def grown(run: Callable[[], None]) -> int:
-    """Bytes of the device that are gone for good after a run.
-
-    Other processes allocate too: what is gone in one attempt and not in another was theirs.
-    """
-
-    def gone() -> int:
-        before, _ = runtime.mem_get_info()
-        run()
-        runtime.device_synchronize()
-        return before - runtime.mem_get_info()[0]
-
-    run()
-    runtime.device_synchronize()
-    return min(gone() for _ in range(4))
-
-
-@pytest.mark.parametrize("work", [*WORKS, LARGE_FFT], ids=lambda work: work.name)
-def test_no_leak(work: Work, package):
-    pool, arrays = POOLS[package], work.arrays(1, package)
-    lives = 3 if work is LARGE_FFT else 40
-
-    def run() -> None:
-        for _ in range(lives):
-            with work.planned(arrays) as operation:
-                operation.execute()
-                work.replace(operation, arrays)
-                operation.execute(release_workspace=True)
-
-    run()
-    before = pool.used()
-    assert grown(run) < 2 * MIB
-    assert pool.used() == before
-
-
-def test_no_leak_after_errors(package):
-    pool, allocator = POOLS[package], Manager()
-    arrays = LARGE_FFT.arrays(1, package)
-
-    def run() -> None:
-        for _ in range(20):
-            allocator.failure = MemoryError("nothing left")
-            with LARGE_FFT.create(*arrays, options={"allocator": allocator}) as operation:
-                with pytest.raises(MemoryError):
-                    operation.plan()
-                with pytest.raises(TypeError):
-                    operation.plan(stream="none")
-
-    before = pool.used()
-    assert grown(run) < 2 * MIB
-    assert pool.used() == before
-
-
-def test_no_leak_of_stateless_calls(package):
-    """They keep a plan for the next call, and no more than that."""
-    pool, arrays = POOLS[package], MATMUL_WORK.arrays(1, package)
-
-    def run() -> None:
-        for _ in range(100):
-            planmath.linalg.advanced.matmul(*arrays)
-
-    run()
-    before = pool.used()
-    assert grown(run) < 2 * MIB
-    assert pool.used() == before
-
-
-def test_an_object_that_is_dropped_gives_its_memory_back(package, allocator):
-    arrays = LARGE_FFT.arrays(1, package)
-    operation = LARGE_FFT.planned(arrays, options={"allocator": allocator})
-    operation.execute()
-    assert allocator.living
-    with pytest.warns(ResourceWarning, match="unfreed"):
-        del operation
-    assert not allocator.living
-
-
-def test_a_plan_in_place_of_another_gives_its_memory_back(package):
-    allocator = Manager()
-    with LARGE_FFT.planned(LARGE_FFT.arrays(1, package), options={"allocator": allocator}) as operation:
-        operation.execute()
-        for _ in range(3):
-            operation.plan()
-            operation.execute()
-        assert len(allocator.living) == 1
-    assert not allocator.living
 
 
 def test_options_say_what_an_allocator_is():

@@ -1,13 +1,15 @@
 """Measure every algorithm on the real operands and find the best.
 
-Each candidate is run with its operands in the caches (warm), the usual case of repeated executions; the ones that stay
-in the race are also run after the caches were filled with other data (cold). The warm time ranks them; among those
-within two per cent of the best, which is no more than the noise, the cold time decides.
+On the host, each candidate is run with its operands in the caches (warm), the usual case of repeated executions; the
+ones that stay in the race are also run after the caches were filled with other data (cold). The warm time ranks them;
+among those within two per cent of the best, which is no more than the noise, the cold time decides. On a CUDA device the
+cold times, with the L2 cache flushed before each run, rank them: that is how kernels find operands that just arrived.
 """
 
 from __future__ import annotations
 
 import logging
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -37,9 +39,14 @@ LONGEST = 0.5
 #: Bytes written to push the operands out of the caches.
 FLUSH = 64 << 20
 
+#: Seconds for which a device runs before it is measured, until its clock rates are what its power allows.
+LEAD_IN = 0.1
+
+_Candidate = tuple[Algorithm, Callable[[], Any], float]
+
 
 def measure(
-    candidates: Sequence[tuple[Algorithm, Callable[[], Any], float]],
+    candidates: Sequence[_Candidate],
     *,
     iterations: int,
     logger: logging.Logger,
@@ -73,6 +80,10 @@ def measure(
     limit = PRUNE_FACTOR * min(warm.values())
     racing = [candidate for candidate in candidates if warm[candidate[0]] <= limit]
     cold: dict[Algorithm, float] = {}
+    if clock.ranks_cold:
+        cold = _race_cold(racing, clock, iterations)
+        ranked = sorted(warm, key=lambda a: (a not in cold, cold.get(a, warm[a])))
+        return [Measurement(a, warm[a], cold.get(a)) for a in ranked]
     for _ in range(ROUNDS):  # so that a slow moment of the machine does not fall on one candidate alone
         for algorithm, run, lingers in racing:
             pause.before(algorithm)
@@ -97,6 +108,21 @@ def measure(
     return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
 
 
+def _race_cold(racing: Sequence[_Candidate], clock: Clock, iterations: int) -> dict[Algorithm, float]:
+    """The median time of each candidate with cold caches. They take turns, so that all meet the same clock rates."""
+    start = time.perf_counter()
+    while time.perf_counter() - start < LEAD_IN:
+        clock.time(racing[0][1], 10)
+    samples: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
+    start = time.perf_counter()
+    for _ in range(ROUNDS * iterations):
+        for algorithm, run, _ in racing:
+            samples[algorithm].append(clock.time_cold(run))
+        if time.perf_counter() - start > LONGEST * len(racing):
+            break
+    return {algorithm: statistics.median(times) for algorithm, times in samples.items()}
+
+
 class _Pause:
     """Waits until the threads of the library that ran last have gone to sleep, unless the same library runs next."""
 
@@ -119,6 +145,9 @@ def _calls_per_repetition(clock: Clock, run: Callable[[], Any]) -> int:
 class Clock(Protocol):
     """What executions are timed by."""
 
+    ranks_cold: bool
+    """Whether the times with cold caches rank the candidates, and not only decide ties."""
+
     def time(self, run: Callable[[], Any], calls: int) -> float:
         """Seconds for each of `calls` executions that follow each other."""
 
@@ -128,6 +157,8 @@ class Clock(Protocol):
 
 class HostClock:
     """The host's clock, for executions that are done when they return."""
+
+    ranks_cold = False
 
     @cached_property
     def _flush(self) -> np.ndarray:
@@ -151,6 +182,8 @@ class DeviceClock:
     ----------
     queue : core.queue.Queue
     """
+
+    ranks_cold = True
 
     def __init__(self, queue: Any):
         self._queue = queue

@@ -2,8 +2,9 @@
 
 On the host, each candidate is run with its operands in the caches (warm), the usual case of repeated executions; the
 ones that stay in the race are also run after the caches were filled with other data (cold). The warm time ranks them;
-among those within two per cent of the best, which is no more than the noise, the cold time decides. On a CUDA device the
-cold times, with the L2 cache flushed before each run, rank them: that is how kernels find operands that just arrived.
+among those within two per cent of the best, which is no more than the noise, the cold time decides. On a CUDA device
+the cold times, with the L2 cache flushed before each run, rank them: that is how kernels find operands that just
+arrived.
 """
 
 from __future__ import annotations

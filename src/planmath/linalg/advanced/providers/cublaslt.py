@@ -174,7 +174,7 @@ class CublasLtProvider:
         return Call(
             bindings.cublasLt.LIBRARY.address("cublasLtMatmul"), arguments, name="cublasLtMatmul", returns_status=True,
             error=_failure, loops=loops, keep=(description, struct), unaligned=other,
-            alignment=ALIGNED if other is not None else 1,
+            alignment=ALIGNED if other is not None else 1, aligned_slots=len(slots) - 1,  # the last one is the stream's
         )  # fmt: skip
 
     def _around(self, arrangement: Arrangement, step: Copy | Clear) -> Call:

@@ -36,6 +36,11 @@ def foreign_packages(provider: str) -> tuple[str, ...]:
     return HOST if provider in ON_DEVICE else DEVICE
 
 
+def on_host(providers: Sequence[Provider]) -> list[Provider]:
+    """Those that compute on the CPU."""
+    return [provider for provider in providers if provider.name not in ON_DEVICE]
+
+
 def provider_parameters(providers: Sequence[Provider]) -> list[Any]:
     """The names of the providers; those that this machine lacks are skipped, for the reason they give themselves."""
     return [

@@ -6,7 +6,7 @@ import pytest
 
 from planmath.fft.providers import PROVIDERS
 from tests.processes import run_python
-from tests.providers import provider_parameters
+from tests.providers import on_host, provider_parameters
 
 COMPUTE_IN_A_CHILD = """
     import os, sys
@@ -44,7 +44,7 @@ COMPUTE_IN_A_CHILD = """
 """
 
 
-@pytest.mark.parametrize("provider", provider_parameters(PROVIDERS))
+@pytest.mark.parametrize("provider", provider_parameters(on_host(PROVIDERS)))
 @pytest.mark.parametrize("threads", [1, 2])
 def test_execute_in_a_child(provider, threads):
     assert run_python(COMPUTE_IN_A_CHILD, provider, threads, timeout=60) == "[0, 0]\n"

@@ -9,7 +9,7 @@ import pytest
 
 from planmath.fft.providers import PROVIDERS
 from tests.processes import run_python
-from tests.providers import provider_parameters
+from tests.providers import on_host, provider_parameters
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 
@@ -68,7 +68,7 @@ WORK = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("provider", provider_parameters(PROVIDERS))
+@pytest.mark.parametrize("provider", provider_parameters(on_host(PROVIDERS)))
 @pytest.mark.parametrize("what", WORK)
 def test_memory_does_not_grow(what, provider):
     setup, work, warm, count = WORK[what]

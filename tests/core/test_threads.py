@@ -13,7 +13,7 @@ from planmath.core import tuning
 from planmath.core.provider import Algorithm
 from planmath.fft import FFT, fft, rfft
 from planmath.fft.providers import PROVIDERS
-from tests.providers import provider_parameters
+from tests.providers import on_host, provider_parameters
 
 THREADS = 6
 
@@ -35,7 +35,7 @@ def in_threads(function):
         return list(pool.map(run, range(THREADS)))
 
 
-@pytest.mark.parametrize("provider", provider_parameters(PROVIDERS))
+@pytest.mark.parametrize("provider", provider_parameters(on_host(PROVIDERS)))
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_objects_of_many_threads(provider, num_threads):
     def work(number):
@@ -77,7 +77,7 @@ def test_plans_while_the_tuning_record_changes(tuning_record):
     in_threads(work)
 
 
-@pytest.mark.parametrize("provider", provider_parameters(PROVIDERS))
+@pytest.mark.parametrize("provider", provider_parameters(on_host(PROVIDERS)))
 def test_other_threads_run_during_a_transform(provider):
     """A thread that only wants to look at the clock every millisecond does so while a long transform goes on."""
     operand = np.ones((1 << 21,), complex)

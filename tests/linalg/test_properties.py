@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
 from planmath.linalg.advanced.providers import PROVIDERS
-from tests.arrays import PACKAGES, package_of
+from tests.arrays import HOST_PACKAGES, package_of
 from tests.linalg.operands import (
     COMPLEX,
     DTYPES,
@@ -26,14 +26,14 @@ from tests.linalg.operands import (
     wide,
 )
 from tests.linalg.reference import Reference, assert_near, reference, relu, squeezed
-from tests.providers import available
+from tests.providers import available, on_host
 
 #: The packages that are here. PyTorch is available as a provider once it is imported.
-INSTALLED = [parameter.values[0] for parameter in PACKAGES if not parameter.marks[0].args[0]]
+INSTALLED = [parameter.values[0] for parameter in HOST_PACKAGES if not parameter.marks[0].args[0]]
 
 for _name in INSTALLED:
     import_module(_name)
-LIBRARIES = available(PROVIDERS)
+LIBRARIES = available(on_host(PROVIDERS))
 
 
 class Drawn(NamedTuple):

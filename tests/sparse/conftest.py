@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from planmath.sparse.advanced.providers import PROVIDERS
+from tests.arrays import HOST_PACKAGES
 from tests.providers import provider_parameters
+
+
+@pytest.fixture(params=HOST_PACKAGES)
+def package(request: pytest.FixtureRequest) -> str:
+    """The name of an array package: all providers compute on the CPU."""
+    return request.param
 
 
 @pytest.fixture(params=provider_parameters(PROVIDERS))

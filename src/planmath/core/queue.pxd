@@ -8,6 +8,7 @@ cdef class Queue:
     cdef object current
     cdef readonly object held
     cdef public object passed
+    cdef bint only_device       # nobody can have made another one current
     cdef void *get_device
     cdef void *set_device
 

@@ -47,6 +47,7 @@ cdef class Queue:
             GET_DEVICE, SET_DEVICE = [runtime.LIBRARY.address(f"cuda{call}Device") for call in ("Get", "Set")]
         self.get_device, self.set_device = <void *>GET_DEVICE, <void *>SET_DEVICE
         self.device_id, self.package, self.allocator = device_id, package, allocator
+        self.only_device = devices.count() == 1
         self.current = package.current_stream(device_id)
         with devices.on(device_id):
             self.stream = self.current()
@@ -56,7 +57,11 @@ cdef class Queue:
         """Make the device current, note the package's stream, and return the device that was current before."""
         cdef int before = -1
         cdef word argument = <word>&before, stream
-        cdef int status = <int>pm_invoke(self.get_device, 1, &argument)
+        cdef int status = 0
+        if self.only_device:
+            before = self.device_id
+        else:
+            status = <int>pm_invoke(self.get_device, 1, &argument)
         if status == 0 and before != self.device_id:
             argument = self.device_id
             status = <int>pm_invoke(self.set_device, 1, &argument)

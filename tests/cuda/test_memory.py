@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,7 @@ def test_what_is_no_allocator(package, allocator, error, says):
 
 
 def test_the_packages_pool_is_the_default(package):
+    gc.collect()  # nothing of earlier tests is given back in between
     pool, arrays = POOLS[package], LARGE_FFT.arrays(1, package)
     before = pool.used()
     with LARGE_FFT.planned(arrays) as operation:

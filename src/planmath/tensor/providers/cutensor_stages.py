@@ -143,6 +143,11 @@ class NativePlan:
             handle, self.address, cutensor.PlanAttribute.REQUIRED_WORKSPACE, needed.ctypes.data, needed.nbytes
         )
         self.workspace_size = int(needed)
+        if self.workspace_size > limit:  # the library takes its limit for a wish
+            self._destroy()
+            raise UnavailableError(
+                f"cuTENSOR's plan needs {self.workspace_size} bytes of workspace, and options.memory_limit leaves {limit}"
+            )
 
     def _describe(self, stage: Stage, extents: Sequence[int], alignment: int) -> int:
         tensors: list[Any] = []

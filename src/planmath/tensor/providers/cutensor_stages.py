@@ -146,7 +146,8 @@ class NativePlan:
         if self.workspace_size > limit:  # the library takes its limit for a wish
             self._destroy()
             raise UnavailableError(
-                f"cuTENSOR's plan needs {self.workspace_size} bytes of workspace, and options.memory_limit leaves {limit}"
+                f"cuTENSOR's plan needs {self.workspace_size} bytes of workspace, and options.memory_limit leaves "
+                f"{limit}"
             )
 
     def _describe(self, stage: Stage, extents: Sequence[int], alignment: int) -> int:

@@ -1,6 +1,6 @@
 """Stateful math operations: plan once, execute many times.
 
-The public API is that of nvmath-python; planmath is an independent implementation of it that runs on the CPU.
+The public API is that of nvmath-python; planmath is an independent implementation of it, for the CPU and CUDA devices.
 """
 
 from planmath import bindings, fft, linalg, sparse, tensor, tuning

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from planmath.bindings import blas, cublasLt, cufft, fftw3, mkl
+from planmath.bindings import blas, cublasLt, cufft, cutensor, fftw3, mkl
 from planmath.core import devices, tuning
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
@@ -177,6 +177,7 @@ PLACES: dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]] = {
     ("linalg.advanced", "blas"): (_scipy_blas_path, blas.SCIPY.max_threads),
     ("linalg.advanced", "torch"): (_module_path("torch"), _torch_threads),
     ("linalg.advanced", "cublaslt"): (lambda: cublasLt.LIBRARY.path, _nothing),
+    ("tensor", "cutensor"): (lambda: cutensor.LIBRARY.path, _nothing),
     ("tensor", "gemm"): (lambda: mkl.LIBRARY.path or _scipy_blas_path(), available_cpus),
     ("tensor", "einsum"): (_module_path("numpy"), available_cpus),
     ("sparse.advanced", "pardiso"): (lambda: mkl.LIBRARY.path, mkl.threads),

@@ -33,7 +33,9 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
     if LOGGER.isEnabledFor(logging.INFO):
         return None
     try:
-        layouts = tuple([_outline(x) for x in arrays])
+        layouts = tuple(
+            [(np.ndarray, x.dtype, x.shape, x.strides) if type(x) is np.ndarray else _elsewhere(x) for x in arrays]
+        )
         space = tuple(execution.items()) if isinstance(execution, dict) else execution
         key = (name, layouts, space, *rest)
         hash(key)
@@ -42,10 +44,8 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
     return key
 
 
-def _outline(array: Any) -> Hashable:
-    """What of an array a plan depends on, as cheaply as its package tells it."""
-    if type(array) is np.ndarray:
-        return np.ndarray, array.dtype, array.shape, array.strides
+def _elsewhere(array: Any) -> Hashable:
+    """What a plan depends on of an array that is not NumPy's, as cheaply as its package tells it."""
     if hasattr(array, "stride"):
         device_id = array.get_device()
         alignment = 0 if device_id < 0 else array.data_ptr() % ALIGNMENT
@@ -59,7 +59,7 @@ def run_once(
     create: Callable[[], Any],
     plan: Callable[[Any], Any],
     reset: Callable[[Any], None],
-    execute: Callable[[Any], Any],
+    execute: Callable[[Any], Any] | None = None,
 ) -> Any:
     """The result of an operation that is executed once.
 
@@ -71,8 +71,8 @@ def run_once(
         Make the operation, and plan it.
     reset : callable
         Gives an idle operation of the same key the operands of this call.
-    execute : callable
-        Executes it.
+    execute : callable, optional
+        Executes it with arguments, such as a stream. Default: without any.
     """
     operation: Any = None if key is None else take(key)
     fresh = operation is None
@@ -83,7 +83,7 @@ def run_once(
             plan(operation)
         else:
             reset(operation)
-        result = execute(operation)
+        result = operation.execute() if execute is None else execute(operation)
     except BaseException:
         operation.free()
         raise

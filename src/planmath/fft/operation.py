@@ -522,7 +522,7 @@ def _single(
         lambda: _specified(name, domain, operand, axes, options, execution),
         lambda transform: transform.plan(direction=direction, stream=stream),
         lambda transform: transform.reset_operand(operand),
-        lambda transform: transform.execute(stream=stream),
+        None if stream is None else lambda transform: transform.execute(stream=stream),
     )
 
 

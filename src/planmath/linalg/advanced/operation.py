@@ -663,5 +663,5 @@ def matmul(
             preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
         ),
         lambda product: product.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs),
-        lambda product: product.execute(stream=stream),
+        None if stream is None else lambda product: product.execute(stream=stream),
     )  # fmt: skip

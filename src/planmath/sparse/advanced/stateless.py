@@ -79,7 +79,6 @@ def direct_solver(
         create,
         lambda solver: solver.plan(),
         lambda solver: solver.reset_operands(a=a, b=b),
-        lambda solver: solver.execute(),
     )
 
 

@@ -311,7 +311,8 @@ class Operation:
         return {name: provider.version() for name, provider in providers.items()}
 
     def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Executor:
-        results = tuple(self._result_slots(problem).values())
+        named = self._result_slots(problem)
+        results = tuple(named.values())
         operands, constants = tuple(slots.values()), tuple(self._constants.values())
         name = self._inplace_operand()
         inplace = None if name is None else list(slots).index(name)
@@ -326,7 +327,7 @@ class Operation:
             results,
             prepared.programs,
             inplace=-1 if inplace is None else inplace,
-            auxiliary=tuple(self._result_slots(problem))[0 if inplace is not None else 1 :],
+            auxiliary=tuple(named)[0 if inplace is not None else 1 :],
             workspace_size=prepared.workspace_size,
             prologue=prepared.prologue,
             watched=prepared.watched,

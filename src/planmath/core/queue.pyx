@@ -79,9 +79,11 @@ cdef class Queue:
     cdef int leave(self, int before) except -1:
         """Make the device current again that was before `enter`."""
         cdef word argument = before
+        cdef int status = 0
         if before != self.device_id:
-            if pm_invoke(self.set_device, 1, &argument):
-                raise runtime.CUDARuntimeError(<int>pm_invoke(self.set_device, 1, &argument), "cudaSetDevice")
+            status = <int>pm_invoke(self.set_device, 1, &argument)
+        if status:
+            raise runtime.CUDARuntimeError(status, "cudaSetDevice")
         return 0
 
     def change(self, word stream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from planmath.bindings import cufft, runtime
 from planmath.bindings.library_types import CudaDataType
@@ -162,7 +163,9 @@ class NativePlan:
         loops = [(n, (s * sizes[0], r * sizes[1])) for n, s, r in stage.loops]
         return self._call("cufftXtExec", [slots[stage.source], slots[stage.target], direction], loops)
 
-    def _call(self, function: str, arguments: list[Slot | int], loops: list[tuple[int, tuple[int, int]]] = []) -> Call:  # noqa: B006
+    def _call(
+        self, function: str, arguments: list[Slot | int], loops: Sequence[tuple[int, tuple[int, int]]] = ()
+    ) -> Call:
         return Call(
             cufft.LIBRARY.address(function), [self.handle, *arguments], name=function, returns_status=True,
             error=_failure, loops=_checked(loops), keep=self,
@@ -244,7 +247,7 @@ def _copy(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> list[Cal
     ]  # fmt: skip
 
 
-def _checked(loops: list) -> list:
+def _checked(loops: Sequence[Any]) -> Sequence[Any]:
     if len(loops) > MAX_LOOPS:
         raise UnavailableError(f"cuFFT would need {len(loops)} loops around it; {MAX_LOOPS} can nest")
     return loops

@@ -25,35 +25,6 @@ enum {
     PM_ROW_SUMS_F64,
 };
 
-#define PM_ISA baseline
-#include "kernels_body.h"
-#undef PM_ISA
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC target("arch=haswell")
-#define PM_ISA avx2
-#include "kernels_body.h"
-#undef PM_ISA
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("arch=skylake-avx512,prefer-vector-width=512")
-#define PM_ISA avx512
-#include "kernels_body.h"
-#undef PM_ISA
-#pragma GCC pop_options
-
-/* The kernels for the best instruction set of this processor. */
-static void **pm_best_kernels(void) {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
-        return (void **)pm_kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-        return (void **)pm_kernels_avx2;
-    return (void **)pm_kernels_baseline;
-}
-#else
-static void **pm_best_kernels(void) { return (void **)pm_kernels_baseline; }
-#endif
+#define PM_BODY "../linalg/advanced/kernels_body.h"
+#include "instruction_sets.h"
 #endif

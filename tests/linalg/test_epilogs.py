@@ -251,8 +251,9 @@ def test_shapes_and_strides_of_bias(case):
                 out = mm.empty_result()
                 out[...] = float("nan")  # new memory may hold the same result of the layout before
                 result = mm.execute(out=out)
+                context = f"{shape} {layout} {mm!r}"
             expected = wide(a) @ wide(b) + (wide(bias)[:, None] if len(shape) == 1 else wide(bias))
-            np.testing.assert_array_equal(wide(result), expected)
+            np.testing.assert_array_equal(wide(result), expected, context)
     bias = case.exact((1,), seed=2)
     result = matmul(a, b, epilog=E.BIAS, epilog_inputs={"bias": repeated(bias, (5,))}, options=case.options)
     np.testing.assert_array_equal(wide(result), wide(a) @ wide(b) + wide(bias))

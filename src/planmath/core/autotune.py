@@ -43,8 +43,10 @@ FLUSH = 64 << 20
 
 #: Seconds for which a device runs before it is measured, until its clock rates are what its power allows.
 LEAD_IN = 0.1
-#: Kernels that take longer than this many seconds read more than a cache holds, and run for this long at a time.
-SURELY_COLD, SUSTAINED = 100e-6, 10e-3
+#: Kernels that take longer than this many seconds read more than a cache holds, and are measured so long at a time.
+SURELY_COLD, SUSTAINED = 100e-6, 30e-3
+#: Of those, one this many times slower than the best has no second turn.
+BEHIND = 1.1
 
 _Candidate = tuple[Algorithm, Callable[[], Any], float]
 
@@ -115,25 +117,40 @@ def measure(
 def _race_cold(
     racing: Sequence[_Candidate], clock: Clock, iterations: int, expected: Mapping[Algorithm, float]
 ) -> dict[Algorithm, float]:
-    """The time of each candidate with cold caches. They take turns, so that all meet the same clock rates.
-
-    Those that run long push their operands out of the caches themselves, and what counts for them is the rate that the
-    device's power allows for long: they run without a pause.
-    """
+    """The time of each candidate with cold caches. They take turns, so that all meet the same clock rates."""
+    if min(expected[algorithm] for algorithm, _, _ in racing) > SURELY_COLD:
+        return _race_sustained(racing, clock, expected)
     start = time.perf_counter()
     while time.perf_counter() - start < LEAD_IN:
         clock.time(racing[0][1], 10)
-    shortest = min(expected[algorithm] for algorithm, _, _ in racing)
-    calls = math.ceil(SUSTAINED / shortest) if shortest > SURELY_COLD else 0
     samples: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
     start = time.perf_counter()
     for _ in range(ROUNDS * iterations):
         for algorithm, run, _ in racing:
-            samples[algorithm].append(clock.time(run, calls) if calls else clock.time_cold(run))
+            samples[algorithm].append(clock.time_cold(run))
         if time.perf_counter() - start > LONGEST * len(racing):
             break
     # the clock counts in half microseconds, so a mean tells more than the median; the slow quarter is disturbed
     return {a: statistics.fmean(sorted(times)[: math.ceil(0.75 * len(times))]) for a, times in samples.items()}
+
+
+def _race_sustained(
+    racing: Sequence[_Candidate], clock: Clock, expected: Mapping[Algorithm, float]
+) -> dict[Algorithm, float]:
+    """The time of each candidate at the rate that the device's power allows it for long.
+
+    That differs between kernels of the same speed, and shows only after a tenth of a second: each begins its turns with
+    that much. Operands that take so long to read push each other out of the caches.
+    """
+    best: dict[Algorithm, float] = {}
+    for _ in range(ROUNDS):
+        limit = BEHIND * min(best.values(), default=math.inf)
+        for algorithm, run, _ in racing:
+            if best.get(algorithm, 0.0) <= limit:
+                clock.time(run, math.ceil(LEAD_IN / expected[algorithm]))
+                seconds = clock.time(run, math.ceil(SUSTAINED / expected[algorithm]))
+                best[algorithm] = min(seconds, best.get(algorithm, seconds))
+    return best
 
 
 class _Pause:

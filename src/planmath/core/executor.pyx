@@ -55,6 +55,7 @@ cdef extern from *:
         int (*read)(void *array, pm_dltensor *result) noexcept
 
 cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(object o)
     PyObject *PyDict_GetItemWithError(object dictionary, object key)
     void *PyCapsule_GetPointer(object capsule, const char *name) except NULL
 
@@ -73,6 +74,7 @@ cdef enum:
     CUPY = 2
     DLPACK_CPU = 1
     DLPACK_CUDA = 2
+    RECYCLED = 1 << 20  # bytes of the largest results that are handed out again
 
 KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
 
@@ -108,7 +110,12 @@ cdef class ArraySlot:
     cdef pm_dlpack *dlpack          # how a package's arrays are read without Python, or NULL
     cdef unsigned int dlpack_dtype  # DLPack's name of the dtype, once an array with it was seen
     cdef tuple steps                # strides in bytes
+    cdef object dense               # CuPy's name for having such strides, which costs less than they do, or None
+    cdef bint only_device           # there is no other one
     cdef object make                # what makes new arrays of other packages than NumPy
+    cdef object newer, older        # results that were made last, where such are handed out again
+    cdef word newer_address, older_address
+    cdef Py_ssize_t data_count, memory_count  # references to their memory, when nobody else has one
     cdef cnp.npy_intp dims[MAX_DIMS]
     cdef cnp.npy_intp byte_strides[MAX_DIMS]
 
@@ -126,6 +133,9 @@ cdef class ArraySlot:
             if self.dlpack.major != 1:
                 self.dlpack = NULL
         self.steps = tuple([step * itemsize for step in strides])
+        if self.kind == CUPY:
+            self.dense = package.dense(shape, strides)
+            self.only_device = package.only_device
         self.has_conjugate = self.kind == TORCH and "complex" in str(dtype)
         self.ndim = len(shape)
         self.high = itemsize
@@ -162,7 +172,9 @@ cdef class ArraySlot:
             return 0
         if self.kind == CUPY:
             memory = array.data
-            return memory.ptr if array.strides == self.steps and memory.device_id == self.device else 0
+            if not (self.only_device or memory.device_id == self.device):
+                return 0
+            return memory.ptr if (array.strides == self.steps if self.dense is None else getattr(array, self.dense)) else 0
         if array.stride() != self.strides:
             return 0
         if not array.is_cpu if self.device < 0 else array.get_device() != self.device:
@@ -200,7 +212,7 @@ cdef class ArraySlot:
         """Address of the first element of an array that `empty` made."""
         if self.kind == NUMPY:
             return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
-        if self.dlpack_dtype != 0:
+        if self.dlpack != NULL:
             return self.read(array, False)
         return array.data.ptr if self.kind == CUPY else array.data_ptr()
 
@@ -231,6 +243,38 @@ cdef class ArraySlot:
         if self.make is None:
             self.make = self.package.maker(self.shape, self.strides, self.dtype, self.device_id)
         return self.make()
+
+    cdef object fresh(self, word *address):
+        """A new result and its address.
+
+        A small one of CuPy may be the last but one again, if nobody holds it or its memory any longer: CuPy's pool would
+        hand out the same memory, but takes longer for that than an execution may.
+        """
+        cdef object array, data, memory
+        if self.kind != CUPY or self.high - self.low > RECYCLED:
+            array = self.empty()
+            address[0] = self.location(array)
+            return array
+        array, self.older = self.older, self.newer
+        address[0], self.older_address = self.older_address, self.newer_address
+        self.newer, self.newer_address = array, address[0]
+        if array is not None and Py_REFCNT(array) == 2:
+            data = array.data
+            memory = data.mem
+            if (Py_REFCNT(data) == self.data_count and Py_REFCNT(memory) == self.memory_count
+                    and array.shape == self.shape):  # nothing else of an array can be changed in place
+                return array
+        array = self.empty()
+        data = array.data
+        memory = data.mem
+        self.data_count, self.memory_count = Py_REFCNT(data), Py_REFCNT(memory)
+        address[0] = data.ptr
+        self.newer, self.newer_address = array, address[0]
+        return array
+
+    cdef void forget(self):
+        """Keep no result any longer."""
+        self.newer = self.older = None
 
     def snapshot(self):
         """What is bound, to be put back by `restore`."""
@@ -422,8 +466,7 @@ cdef class Executor:
         elif self.n_results == 1:
             slot = <ArraySlot>self.slots[self.n_operands]
             if out is None:
-                first = slot.empty()
-                addresses[self.n_operands] = slot.location(first)
+                first = slot.fresh(&addresses[self.n_operands])
             else:
                 first = out
                 addresses[self.n_operands] = slot.address_of(out)
@@ -492,8 +535,7 @@ cdef class Executor:
         for i in range(self.n_results):
             slot = <ArraySlot>self.slots[self.n_operands + i]
             if given is None:
-                array = slot.empty()
-                addresses[self.n_operands + i] = slot.location(array)
+                array = slot.fresh(&addresses[self.n_operands + i])
             else:
                 array = given[i]
                 addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
@@ -586,7 +628,10 @@ cdef class Executor:
 
     def release_workspace(self):
         """Give the temporary memory back; the next execution allocates it again."""
+        cdef int i
         self.workspace = None
+        for i in range(self.n_results):
+            (<ArraySlot>self.slots[self.n_operands + i]).forget()
         self.invalidate()
 
 

@@ -6,6 +6,7 @@ cdef class Queue:
     cdef readonly object package, allocator
     cdef readonly word stream
     cdef object current
+    cdef void *stream_function  # the package's own in C, where it has one
     cdef readonly object held
     cdef public object passed
     cdef bint only_device       # nobody can have made another one current

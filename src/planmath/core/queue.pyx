@@ -6,6 +6,12 @@ from planmath.bindings import runtime
 from planmath.core import devices, memory
 from planmath.core.streams import Event, is_capturing
 
+cdef extern from "Python.h":
+    bint PyCapsule_IsValid(object capsule, const char *name)
+    void *PyCapsule_GetPointer(object capsule, const char *name) except NULL
+
+ctypedef word (*stream_of)(int device_id) except? -1
+
 cdef word GET_DEVICE = 0, SET_DEVICE = 0
 
 
@@ -49,6 +55,9 @@ cdef class Queue:
         self.device_id, self.package, self.allocator = device_id, package, allocator
         self.only_device = devices.count() == 1
         self.current = package.current_stream(device_id)
+        capsule = getattr(package, "stream_function", None)
+        if PyCapsule_IsValid(capsule, "intptr_t (int)"):
+            self.stream_function = PyCapsule_GetPointer(capsule, "intptr_t (int)")
         with devices.on(device_id):
             self.stream = self.current()
             self.held = package.stream_object(device_id), passed
@@ -68,7 +77,10 @@ cdef class Queue:
         if status:
             raise runtime.CUDARuntimeError(status, "cudaSetDevice")
         try:
-            stream = self.current()
+            if self.stream_function != NULL:
+                stream = (<stream_of>self.stream_function)(self.device_id)
+            else:
+                stream = self.current()
             if stream != self.stream:
                 self.change(stream)
         except BaseException:

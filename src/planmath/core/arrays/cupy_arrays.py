@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 from cupy.cuda import get_current_stream
+from cupy_backends.cuda import stream as _streams
 
+from planmath.core import devices
 from planmath.core.arrays import Layout, contiguous_strides
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
 
@@ -30,6 +32,8 @@ class CuPy:
     array_type = cupy.ndarray
     host = "numpy"
     out_of_memory = (cupy.cuda.memory.OutOfMemoryError,)
+    #: CuPy's own C function for the address of a device's current stream, where it exports one to other modules.
+    stream_function = getattr(_streams, "__pyx_capi__", {}).get("get_stream_ptr")
     _dtypes = NumPy._dtypes
 
     def layout(self, array: cupy.ndarray, argument: str) -> Layout:
@@ -37,6 +41,18 @@ class CuPy:
 
     def dtype(self, name: str) -> np.dtype:
         return NumPy().dtype(name)
+
+    @cached_property
+    def only_device(self) -> bool:
+        """Whether an array on a device can be on no other."""
+        return devices.count() == 1
+
+    def dense(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> str | None:
+        """The attribute that is true of arrays of this shape if they have these strides, where CuPy has one."""
+        for name, axes in (("_c_contiguous", range(len(shape))), ("_f_contiguous", reversed(range(len(shape))))):
+            if hasattr(cupy.ndarray, name) and strides == contiguous_strides(shape, tuple(axes)):
+                return name
+        return None
 
     def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
         return self.maker(shape, strides, dtype, device_id)()

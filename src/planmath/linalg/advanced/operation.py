@@ -152,6 +152,8 @@ class Matmul(Operation):
                 self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
         for name, value in scales.items():
             self._add_operand(scale_slot(name), as_scale(scale_slot(name), value, package, self._device_id))
+        #: Where the executor finds the epilog's inputs, when there is a plan.
+        self._input_places: dict[str, int] = {}
         work = self._problem.scale
         self._scalars = {name: np.zeros((), work) for name in ("alpha", "beta")}
         for name, array in self._scalars.items():
@@ -511,15 +513,25 @@ class Matmul(Operation):
 
     def _in_order(self, a: Any, b: Any, c: Any, inputs: dict[str, Any] | None) -> tuple[Any, ...]:
         """Operands as the executor counts them; none at all where there is one that it does not know."""
-        names = self._plan_made.problem.input_names if self._plan_made else ()
-        given = {} if inputs is None else inputs
-        if type(given) is not dict or any(name not in names for name in given):
-            return ()
-        if c is not None and self._problem.c is None:
-            return ()
-        addend = (c,) if self._problem.c is not None else ()
-        scales = (None,) * len(self._problem.cuda.quantized) if self._problem.cuda else ()
-        return (a, b, *addend, *scales, *(given.get(name) for name in names))
+        arrays = [a, b, *[None] * (len(self._slots) - 2)]
+        if c is not None:
+            if "c" not in self._slots:
+                return ()
+            arrays[2] = c
+        if inputs is not None:
+            if type(inputs) is not dict:
+                return ()
+            places = self._input_places
+            for name, array in inputs.items():
+                if name not in places:
+                    return ()
+                arrays[places[name]] = array
+        return tuple(arrays)
+
+    def _adopt(self, plan: Any, executor: Any) -> None:
+        super()._adopt(plan, executor)
+        inputs = plan.problem.input_names
+        self._input_places = {name: place for place, name in enumerate(self._slots) if name in inputs}
 
     def _reset_carefully(
         self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, inputs: dict[str, Any] | None

@@ -589,6 +589,8 @@ class Matmul(Operation):
         plan = self._plan_made
         assert plan is not None
         if algorithm._algorithm == plan.chosen:
+            programs = self._executor.programs
+            programs.setdefault(plan.chosen, programs[None])  # so that the next time is an ordinary execution
             return self._execute(None, out, stream)
         if algorithm._algorithm not in self._executor.programs:
             self._add_program(algorithm._algorithm, self._checked_algorithm(plan.problem, algorithm._algorithm))

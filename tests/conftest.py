@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
-from planmath.core import remembered, tuning
+from planmath.bindings import runtime
+from planmath.core import devices, memory, remembered, streams, tuning
 from tests.arrays import PACKAGES
 
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
@@ -40,6 +42,25 @@ def _tuning_record_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> I
     """Keep the tests away from the user's own tuning record, and the workers of a parallel run from each other's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANMATH_CACHE_DIR", str(tmp_path_factory.mktemp("tuning")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _poisoned_temporary_memory() -> Iterator[None]:
+    """Fill temporary memory on a device with NaN: what a test before left there may be just what a copy forgot."""
+    if devices.missing():
+        yield
+        return
+    allocate = memory.allocate
+
+    def poisoned(size: int, package: Any, allocator: Any, device_id: int, stream: int) -> tuple[Any, int]:
+        owner, address = allocate(size, package, allocator, device_id, stream)
+        if not streams.is_capturing(stream):
+            runtime.memset_async(address, 0xFF, size, stream)
+        return owner, address
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "allocate", poisoned)
         yield
 
 

@@ -11,7 +11,7 @@ from planmath.native.call import Slot
 
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.advanced import MatmulEpilog
-from planmath.linalg.advanced.providers.arrangement import POINTERS_OF_A_BATCH, Arrangement, Clear, Copy, Walk, walk
+from planmath.linalg.advanced.providers.arrangement import POINTERS_OF_A_BATCH, Arrangement, Clear, Copy, Walk, transfer
 
 E = MatmulEpilog
 
@@ -62,12 +62,12 @@ class Model:
         if isinstance(step, Clear):
             np.asarray(At(self.address(step.slot), "uint8", (step.size,), (1,)))[...] = 0
             return
-        over = walk(self.arrangement.problem.batch, [step.source, step.target])
+        (s, t), operation, over = transfer(self.arrangement.problem.batch, step)
         dtype = step.source.matrix.dtype
         sizes = [ITEMSIZE[dtype]] * 2
+        assert over.matrices == 1 or operation or s.leading != t.leading, "the library would copy the first one only"
         for source, target in visits(over, sizes, [self.address(r.slot) for r in (step.source, step.target)]):
-            s, t = step.forms
-            values = operated(columns(source, dtype, s.rows, s.cols, s.leading), step.operation)
+            values = operated(columns(source, dtype, s.rows, s.cols, s.leading), operation)
             columns(target, dtype, t.rows, t.cols, t.leading)[...] = values
 
     def product(self) -> None:

@@ -82,13 +82,6 @@ class Copy(NamedTuple):
         return NO_TRANSPOSE if source.transposed == target.transposed else TRANSPOSE + self.conjugate
 
 
-class Clear(NamedTuple):
-    """Temporary memory to be filled with zeros."""
-
-    slot: Slot
-    size: int
-
-
 class Walk(NamedTuple):
     """How calls go over a batch."""
 
@@ -98,6 +91,21 @@ class Walk(NamedTuple):
     """Elements from one of these to the next, for each participant."""
     loops: list[tuple[int, tuple[int, ...]]]
     """Repetitions of the call, outermost first: how often, and the bytes by which each participant moves."""
+
+
+class Transfer(NamedTuple):
+    """How a copy is made: what the library is told of source and target, and how it goes over the batch."""
+
+    forms: tuple[Form, Form]
+    operation: int
+    walk: Walk
+
+
+class Clear(NamedTuple):
+    """Temporary memory to be filled with zeros."""
+
+    slot: Slot
+    size: int
 
 
 class Arrangement(Places):
@@ -378,3 +386,22 @@ def walk(batch: tuple[int, ...], moving: Sequence[Region], unit: int = 1) -> Wal
         return Walk(1, (0,) * len(moving), loops)
     count, by = loops.pop(max(possible, key=lambda i: (loops[i][0], i)))
     return Walk(count, tuple([step // size for step, size in zip(by, sizes, strict=True)]), loops)
+
+
+def transfer(batch: tuple[int, ...], copy: Copy) -> Transfer:
+    """How matrices of a batch are copied.
+
+    Of a batch that is not transposed and has the same leading dimension on both sides, ``cublasLtMatrixTransform``
+    copies the first matrix only (seen with cuBLASLt 13.1). Dense matrices are told to it as the columns of one, others
+    are copied one by one.
+    """
+    over, (source, target) = walk(batch, [copy.source, copy.target]), copy.forms
+    if over.matrices == 1 or copy.operation != NO_TRANSPOSE or source.leading != target.leading:
+        return Transfer((source, target), copy.operation, over)
+    size = source.rows * source.cols
+    if min(over.steps) >= size and source.leading == source.rows:
+        first, second = (Form(False, size, over.matrices, step) for step in over.steps)
+        return Transfer((first, second), NO_TRANSPOSE, Walk(1, (0, 0), over.loops))
+    width = ITEMSIZE[copy.source.matrix.dtype]
+    loop = over.matrices, tuple([step * width for step in over.steps])
+    return Transfer((source, target), NO_TRANSPOSE, Walk(1, (0, 0), [*over.loops, loop]))

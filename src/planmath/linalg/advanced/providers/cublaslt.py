@@ -24,7 +24,7 @@ from planmath.linalg.advanced.providers.arrangement import (
     Clear,
     Copy,
     by_columns,
-    walk,
+    transfer,
 )
 from planmath.linalg.advanced.providers.cublaslt_description import Description, Transform
 from planmath.linalg.advanced.providers.pipeline import Region
@@ -184,15 +184,15 @@ class CublasLtProvider:
                 runtime.LIBRARY.address("cudaMemsetAsync"), [step.slot, 0, step.size, arrangement.stream],
                 name="cudaMemsetAsync", returns_status=True, error=runtime.CUDARuntimeError,
             )  # fmt: skip
-        over = walk(arrangement.problem.batch, [step.source, step.target])
-        transform = Transform(arrangement.problem, step, over)
+        made = transfer(arrangement.problem.batch, step)
+        transform = Transform(arrangement.problem, step.source.matrix.dtype, made)
         source, target = (layout.address for layout in transform.layouts)
         arguments = [
             transform.handle, transform.address, transform.one, step.source.slot, source, transform.zero, 0, 0,
             step.target.slot, target, arrangement.stream,
         ]  # fmt: skip
         function = "cublasLtMatrixTransform"
-        loops = [(count, [*by, 0]) for count, by in over.loops]
+        loops = [(count, [*by, 0]) for count, by in made.walk.loops]
         return Call(
             bindings.cublasLt.LIBRARY.address(function), arguments, name=function, returns_status=True,
             error=bindings.cublasLt.cuBLASLtError, loops=loops, keep=transform,

@@ -11,7 +11,7 @@ import numpy as np
 from planmath import bindings
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.advanced.problem import ALIGNED, Choices, MatmulProblem
-from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Copy, Walk
+from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Transfer
 from planmath.native.call import STORE, Call, Slot
 
 #: Stands for an address that is known when the product is computed; only its alignment matters before.
@@ -203,22 +203,23 @@ class Transform:
     Parameters
     ----------
     problem : MatmulProblem
-    copy : Copy
-    walk : Walk
-        Over the batches of source and target.
+    dtype : str
+        Of the elements.
+    made : Transfer
+        How they are copied.
     """
 
-    def __init__(self, problem: MatmulProblem, copy: Copy, walk: Walk):
+    def __init__(self, problem: MatmulProblem, dtype: str, made: Transfer):
         self.address = 0
-        dtype, scale = COPIED_AS[copy.source.matrix.dtype]
+        dtype, scale = COPIED_AS[dtype]
         self.handle = handle_of(problem)
         self._scalars = np.array([1, 0], scale)
         self.one, self.zero = (int(scalar.ctypes.data) for scalar in (self._scalars, self._scalars[1:]))
         self.address = bindings.cublasLt.matrix_transform_desc_create(CUDA_TYPE[scale])
-        _set("matrix_transform_desc", self.address, "TRANSA", copy.operation)
+        _set("matrix_transform_desc", self.address, "TRANSA", made.operation)
         self.layouts = [
-            Layout(dtype, form.rows, form.cols, form.leading, walk.matrices, step)
-            for form, step in zip(copy.forms, walk.steps, strict=True)
+            Layout(dtype, form.rows, form.cols, form.leading, made.walk.matrices, step)
+            for form, step in zip(made.forms, made.walk.steps, strict=True)
         ]
 
     def __del__(self) -> None:

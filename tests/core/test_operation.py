@@ -14,7 +14,7 @@ from planmath.core.arrays import Layout, package_named
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from tests.arrays import to_numpy, to_package
 
 SHAPE = (3, 4)
@@ -34,7 +34,7 @@ class SumProblem(NamedTuple):
     inplace: bool
 
 
-class PythonProvider:
+class PythonProvider(Provider):
     """Adds, and tells where the sum is negative."""
 
     def __init__(self, name: str, reason: str | None = None):
@@ -51,9 +51,6 @@ class PythonProvider:
 
     def algorithms(self, problem: SumProblem) -> list[Algorithm]:
         return [Algorithm(self.name)]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: SumProblem, algorithm: Algorithm) -> Prepared:
         def add(operands: tuple, results: tuple) -> None:

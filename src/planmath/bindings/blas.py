@@ -27,6 +27,8 @@ class BLAS:
     address : callable
         From the name of a routine, such as 'dgemm', to its address; 0 where it is missing.
     version : callable
+    path : callable
+        The file that it was loaded from, if it is one.
     set_threads : callable
         Address of a function that takes a number of threads, or 0 where the number cannot be set.
     max_threads : callable
@@ -39,6 +41,7 @@ class BLAS:
     missing: Callable[[], str | None]
     address: Callable[[str], int]
     version: Callable[[], str]
+    path: Callable[[], str | None]
     set_threads: Callable[[], int]
     max_threads: Callable[[], int]
     reset_threads: int | None = None
@@ -65,7 +68,7 @@ def _mkl_address(routine: str) -> int:
 
 
 MKL = BLAS(
-    "MKL", lambda: mkl.LIBRARY.missing, _mkl_address, mkl.version,
+    "MKL", lambda: mkl.LIBRARY.missing, _mkl_address, mkl.version, lambda: mkl.LIBRARY.path,
     lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, reset_threads=0,
 )  # fmt: skip
 
@@ -106,6 +109,10 @@ def _scipy_version() -> str:
     return config.decode().strip()
 
 
+def _scipy_path() -> str | None:
+    return import_module("scipy.linalg.cython_blas").__file__ if _OPENBLAS.missing else _OPENBLAS.path
+
+
 def _openblas_threads() -> int:
     if _OPENBLAS.missing:
         return 1
@@ -113,10 +120,9 @@ def _openblas_threads() -> int:
 
 
 SCIPY = BLAS(
-    "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version,
+    "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version, _scipy_path,
     lambda: 0 if _OPENBLAS.missing else _OPENBLAS.address("scipy_openblas_set_num_threads"), _openblas_threads,
 )  # fmt: skip
-OPENBLAS_LIBRARY = _OPENBLAS
 
 
 _NVPL = Library(
@@ -135,7 +141,7 @@ def _nvpl_address(routine: str) -> int:
 
 
 NVPL = BLAS(
-    "NVPL BLAS", lambda: _NVPL.missing, _nvpl_address, lambda: "unknown",
+    "NVPL BLAS", lambda: _NVPL.missing, _nvpl_address, lambda: "unknown", lambda: _NVPL.path,
     lambda: _NVPL.address("nvpl_blas_set_num_threads_local"),
     lambda: int(_NVPL.function("nvpl_blas_get_max_threads", ctypes.c_int, [])()),
     reset_threads=0,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.executor import Program
@@ -69,28 +70,45 @@ class Prepared:
     watched: tuple[int, ...] = ()
 
 
-class Provider(Protocol):
-    """One library's way to solve one kind of problem."""
+class Provider(ABC):
+    """One library's way to solve one kind of problem.
+
+    Only `unavailable` and `unsupported` may be asked where this machine cannot use it.
+    """
 
     name: str
 
+    @abstractmethod
     def unavailable(self) -> str | None:
         """Why this machine cannot use it, in words, or None."""
 
+    @abstractmethod
     def version(self) -> str:
         """The library's version, for the tuning record."""
 
+    @abstractmethod
     def unsupported(self, problem: Any) -> str | None:
         """Why it cannot solve this problem, in words, or None."""
 
+    @abstractmethod
     def algorithms(self, problem: Any) -> Sequence[Algorithm]:
         """Its ways to solve the problem, the one expected to be fastest first."""
 
+    @abstractmethod
     def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
         """Make an algorithm ready. Raises UnavailableError where only the library itself could tell that it cannot."""
 
     def lingers(self, algorithm: Algorithm) -> float:
         """Seconds that the library's threads go on spinning after a call, which would disturb a measurement."""
+        return 0.0
+
+    def path(self) -> str | None:
+        """The file that the library was loaded from, if it is one."""
+        return None
+
+    def threads(self) -> int | None:
+        """The most threads of an execution that names no number; None where that says nothing, as on a device."""
+        return None
 
 
 def choose_providers(providers: Sequence[Provider], wanted: str | None, problem: Any) -> list[Provider]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
 
-from planmath.bindings import blas, cublasLt, cufft, cutensor, fftw3, mkl
 from planmath.core import devices, tuning
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
@@ -93,8 +91,7 @@ def _library(operation: str, provider: Provider) -> LibraryFacts:
     missing = provider.unavailable()
     if missing is not None:
         return LibraryFacts(operation, provider.name, missing=missing)
-    path, threads = PLACES.get((operation, provider.name), (_nothing, available_cpus))
-    return LibraryFacts(operation, provider.name, provider.version(), threads(), path())
+    return LibraryFacts(operation, provider.name, provider.version(), provider.threads(), provider.path())
 
 
 def render(facts: Facts) -> str:
@@ -133,54 +130,3 @@ def _version_of(*distributions: str) -> str | None:
         with suppress(PackageNotFoundError):
             return version(distribution)
     return None
-
-
-def _nothing() -> None:
-    return None
-
-
-def _module_path(*names: str) -> Callable[[], str | None]:
-    """Finds the file of the first of the modules that exists."""
-
-    def path() -> str | None:
-        for name in names:
-            try:
-                spec = find_spec(name)
-            except ModuleNotFoundError:  # of the package that should hold it
-                continue
-            if spec is not None:
-                return spec.origin
-        return None
-
-    return path
-
-
-def _scipy_blas_path() -> str | None:
-    return blas.OPENBLAS_LIBRARY.path or _module_path("scipy.linalg.cython_blas")()
-
-
-def _torch_threads() -> int:
-    return int(import_module("torch").get_num_threads())
-
-
-#: pocketfft's compiled module, in SciPy before 1.18 and since.
-POCKETFFT = ("scipy.fft._pocketfft.pypocketfft", "scipy.fft._duccfft.pyduccfft")
-
-#: Where each provider's library is, and the most threads it uses by default, by operation and provider.
-PLACES: dict[tuple[str, str], tuple[Callable[[], Any], Callable[[], Any]]] = {
-    ("fft", "mkl"): (lambda: mkl.LIBRARY.path, mkl.threads),
-    ("fft", "nvpl"): (lambda: fftw3.NVPL.libraries["float64"][0].path, available_cpus),
-    ("fft", "fftw"): (lambda: fftw3.FFTW.libraries["float64"][0].path, available_cpus),
-    ("fft", "pocketfft"): (_module_path(*POCKETFFT), available_cpus),
-    ("fft", "cufft"): (lambda: cufft.LIBRARY.path, _nothing),
-    ("linalg.advanced", "mkl"): (lambda: mkl.LIBRARY.path, mkl.threads),
-    ("linalg.advanced", "blas"): (_scipy_blas_path, blas.SCIPY.max_threads),
-    ("linalg.advanced", "torch"): (_module_path("torch"), _torch_threads),
-    ("linalg.advanced", "cublaslt"): (lambda: cublasLt.LIBRARY.path, _nothing),
-    ("tensor", "cutensor"): (lambda: cutensor.LIBRARY.path, _nothing),
-    ("tensor", "gemm"): (lambda: mkl.LIBRARY.path or _scipy_blas_path(), available_cpus),
-    ("tensor", "einsum"): (_module_path("numpy"), available_cpus),
-    ("sparse.advanced", "pardiso"): (lambda: mkl.LIBRARY.path, mkl.threads),
-    ("sparse.advanced", "banded"): (_module_path("scipy.linalg.cython_lapack"), available_cpus),
-    ("sparse.advanced", "superlu"): (_module_path("scipy.sparse.linalg._dsolve._superlu"), available_cpus),
-}

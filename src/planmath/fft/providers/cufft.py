@@ -13,7 +13,7 @@ from planmath.core import devices, strided_copy
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers.cufft_stages import (
     COMPLEX,
@@ -47,7 +47,7 @@ MAX_PITCH = 2**31 - 1
 NAMES = {-1: "forward", 1: "inverse"}
 
 
-class CuFFTProvider:
+class CuFFTProvider(Provider):
     name = "cufft"
 
     def unavailable(self) -> str | None:
@@ -55,6 +55,9 @@ class CuFFTProvider:
 
     def version(self) -> str:
         return cufft._api.loaded_version
+
+    def path(self) -> str | None:
+        return cufft.LIBRARY.path
 
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cuda":
@@ -77,9 +80,6 @@ class CuFFTProvider:
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
         ways = list(divisions(problem))
         return [Algorithm(self.name, (("axes", way),) if len(ways) > 1 else ()) for way in ways]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         ways = divisions(problem)

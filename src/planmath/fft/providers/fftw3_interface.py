@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from planmath.bindings import fftw3
+from planmath.bindings import fftw3, mkl
 from planmath.bindings.fftw3 import ALIGNMENT, DESTROY_INPUT, ESTIMATE, MEASURE, PRESERVE_INPUT, UNALIGNED
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.errors import UnavailableError
+from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.problem import FFTProblem, fuse
 from planmath.native.call import MAX_LOOPS, Call, Slot
 
@@ -28,7 +29,7 @@ THREADED_WORK, SURELY_THREADED_WORK = 200_000, 2_000_000
 OPERAND_STAND_IN, RESULT_STAND_IN = 1 << 20, 1 << 21
 
 
-class FFTW3Provider:
+class FFTW3Provider(Provider):
     """One library's FFTW3 interface as a provider.
 
     Parameters
@@ -41,7 +42,7 @@ class FFTW3Provider:
     """
 
     def __init__(self, name: str, interface: fftw3.Interface, version: Callable[[], str], spin: float = 0.0):
-        self.name, self.version = name, version
+        self.name, self._version = name, version
         self._interface, self._spin = interface, spin
         #: FFTW takes batches of any rank and measures; the other two have one batch axis and no use for measuring.
         self._is_fftw = interface.needs_alignment
@@ -49,6 +50,15 @@ class FFTW3Provider:
 
     def unavailable(self) -> str | None:
         return self._interface.missing()
+
+    def version(self) -> str:
+        return self._version()
+
+    def path(self) -> str | None:
+        return self._interface.libraries["float64"][0].path
+
+    def threads(self) -> int:
+        return mkl.threads() if self._is_mkl else available_cpus()
 
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":

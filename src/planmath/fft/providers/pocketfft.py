@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from planmath.core.arrays import as_numpy
+from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
 
@@ -17,7 +18,7 @@ from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
 UNSCALED = 0
 
 
-class PocketFFTProvider:
+class PocketFFTProvider(Provider):
     name = "pocketfft"
 
     def unavailable(self) -> str | None:
@@ -30,6 +31,12 @@ class PocketFFTProvider:
 
         return str(scipy.__version__)
 
+    def path(self) -> str | None:
+        return str(_kernels().__file__)
+
+    def threads(self) -> int:
+        return available_cpus()
+
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
@@ -41,9 +48,6 @@ class PocketFFTProvider:
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name, (("threads", n),)) for n in thread_counts(problem)]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         programs: dict[Any, Program] = {}

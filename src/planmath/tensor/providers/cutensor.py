@@ -11,7 +11,7 @@ from planmath.bindings import cutensor
 from planmath.core import devices
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Slot
 from planmath.tensor.enums import ContractionAlgo, ContractionAutotuneMode, Operator
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
@@ -38,7 +38,7 @@ ATTRIBUTES = ("autotune_mode", "cache_mode", "incremental_count", "kernel_rank",
 TOGETHER = "abc"
 
 
-class CuTensorProvider:
+class CuTensorProvider(Provider):
     """Contractions of two and of three tensors, with copies of what cuTENSOR does not take as it is."""
 
     name = "cutensor"
@@ -48,6 +48,9 @@ class CuTensorProvider:
 
     def version(self) -> str:
         return cutensor._api.loaded_version
+
+    def path(self) -> str | None:
+        return cutensor.LIBRARY.path
 
     def unsupported(self, problem: ContractionProblem) -> str | None:
         if problem.execution[0] != "cuda":
@@ -82,9 +85,6 @@ class CuTensorProvider:
             }
             found.append(Algorithm(self.name, tuple((name, value) for name, value in knobs.items() if value)))
         return found
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
         if dict(problem.preference).get("autotune_mode") == ContractionAutotuneMode.INCREMENTAL:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from planmath.core.arrays import ITEMSIZE, Layout, package_named
+from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.tensor.enums import Operator
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor
 
@@ -38,7 +39,7 @@ def _soft_plus(xp: Any, x: Any) -> Any:
     return xp.logaddexp(x, x * 0)
 
 
-class EinsumProvider:
+class EinsumProvider(Provider):
     """The package's einsum, with products by the BLAS that the package has; it works for all operands."""
 
     name = "einsum"
@@ -49,6 +50,12 @@ class EinsumProvider:
     def version(self) -> str:
         modules = [sys.modules[name] for name in ("numpy", "torch") if name in sys.modules]
         return ", ".join(f"{module.__name__} {module.__version__}" for module in modules)
+
+    def path(self) -> str | None:
+        return sys.modules["numpy"].__file__
+
+    def threads(self) -> int:
+        return available_cpus()
 
     def unsupported(self, problem: ContractionProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -66,9 +73,6 @@ class EinsumProvider:
 
     def algorithms(self, problem: ContractionProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name)]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
         return Prepared({None: Program(function=_Einsum(problem))})

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import planmath.tensor.kernels as kernels
 from planmath.bindings import blas, mkl
 from planmath.core.arrays import ITEMSIZE
+from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Slot
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
@@ -53,7 +54,7 @@ class Step(NamedTuple):
     """Which operands they are; -1 is what the step before made."""
 
 
-class GemmProvider:
+class GemmProvider(Provider):
     """Products of MKL, NVPL BLAS and the BLAS of SciPy, on operands as they are or copied into a better order."""
 
     name = "gemm"
@@ -64,6 +65,13 @@ class GemmProvider:
 
     def version(self) -> str:
         return ", ".join(f"{name} {of.version()}" for name, (of, _) in LIBRARIES.items() if of.missing() is None)
+
+    def path(self) -> str | None:
+        """That of the library expected to be the fastest."""
+        return next(library.path() for library, _ in LIBRARIES.values() if library.missing() is None)
+
+    def threads(self) -> int:
+        return available_cpus()
 
     def unsupported(self, problem: ContractionProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -10,7 +10,7 @@ from typing import Any
 from planmath.bindings import blas
 from planmath.bindings.blas import LETTER
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix
 from planmath.linalg.advanced.providers.pipeline import Pipeline, Region, batch_loops, folded
@@ -26,7 +26,7 @@ NARROW = {"float16": "gemm_f16f16f32", "bfloat16": "gemm_bf16bf16f32"}
 HALF = "hgemm"
 
 
-class BLASProvider:
+class BLASProvider(Provider):
     """One library's BLAS as a provider.
 
     Parameters
@@ -45,6 +45,12 @@ class BLASProvider:
 
     def version(self) -> str:
         return self._library.version()
+
+    def path(self) -> str | None:
+        return self._library.path()
+
+    def threads(self) -> int:
+        return self._library.max_threads()
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -12,7 +12,7 @@ from planmath.bindings import runtime
 from planmath.core import devices
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.capabilities import AlgorithmCapabilities
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImplFlags, MatmulReductionScheme
 from planmath.linalg.advanced.epilog import EPILOGS
@@ -39,7 +39,7 @@ ALL_IMPLEMENTATIONS, ALL_REDUCTIONS = int(MatmulNumericalImplFlags.ALL), int(Mat
 NEEDS_CAPABILITY = dict.fromkeys(NARROW, (8, 9)) | {"bfloat16": (8, 0)}
 
 
-class CublasLtProvider:
+class CublasLtProvider(Provider):
     """cuBLASLt as a provider."""
 
     name = "cublaslt"
@@ -49,6 +49,9 @@ class CublasLtProvider:
 
     def version(self) -> str:
         return str(bindings.cublasLt.get_version())
+
+    def path(self) -> str | None:
+        return bindings.cublasLt.LIBRARY.path
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.execution[0] != "cuda" or problem.cuda is None:
@@ -111,9 +114,6 @@ class CublasLtProvider:
     def configured(self, algorithm: Algorithm, knob: str, value: Any) -> Algorithm:
         """The algorithm with another value of a knob. Raises ValueError where it cannot have it."""
         return cublaslt_algorithm.configured(algorithm, knob, value)
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         arrangement = Arrangement(problem)

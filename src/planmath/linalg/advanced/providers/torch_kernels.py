@@ -11,13 +11,13 @@ import numpy as np
 
 from planmath.core.errors import LibraryError
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix
 from planmath.linalg.advanced.providers.pipeline import Pipeline, folded, operand_names
 
 
-class TorchProvider:
+class TorchProvider(Provider):
     name = "torch"
 
     def unavailable(self) -> str | None:
@@ -29,6 +29,12 @@ class TorchProvider:
 
     def version(self) -> str:
         return str(sys.modules["torch"].__version__)
+
+    def path(self) -> str | None:
+        return str(sys.modules["torch"].__file__)
+
+    def threads(self) -> int:
+        return int(sys.modules["torch"].get_num_threads())
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.package != "torch":
@@ -42,10 +48,7 @@ class TorchProvider:
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
-        return [Algorithm(self.name, (("threads", min(problem.threads, sys.modules["torch"].get_num_threads())),))]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
+        return [Algorithm(self.name, (("threads", min(problem.threads, self.threads())),))]
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         return Prepared({None: Program(function=_Product(problem, algorithm.get("threads")))})

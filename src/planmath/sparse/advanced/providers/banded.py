@@ -14,7 +14,8 @@ import numpy as np
 
 from planmath.bindings import lapack
 from planmath.core.arrays import ITEMSIZE
-from planmath.core.provider import Algorithm
+from planmath.core.execution import available_cpus
+from planmath.core.provider import Algorithm, Provider
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
@@ -29,7 +30,7 @@ from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_
 MOST_BANDS = 32
 
 
-class BandedProvider:
+class BandedProvider(Provider):
     name = "banded"
 
     def unavailable(self) -> str | None:
@@ -37,6 +38,12 @@ class BandedProvider:
 
     def version(self) -> str:
         return str(import_module("scipy").__version__)
+
+    def path(self) -> str | None:
+        return import_module("scipy.linalg.cython_lapack").__file__
+
+    def threads(self) -> int:
+        return available_cpus()
 
     def unsupported(self, problem: DirectSolverProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -55,9 +62,6 @@ class BandedProvider:
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name, (("threads", 1),))]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: DirectSolverProblem, algorithm: Algorithm) -> PreparedSystems:
         bands: dict[int, Bands] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from planmath.bindings import mkl, pardiso
 from planmath.bindings.pardiso import Step
 from planmath.core.errors import LibraryError
-from planmath.core.provider import Algorithm
+from planmath.core.provider import Algorithm, Provider
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
@@ -51,7 +51,7 @@ FEW_ENTRIES = 6
 PIVOT_EXPONENT = {True: 13, False: 8}
 
 
-class PardisoProvider:
+class PardisoProvider(Provider):
     name = "pardiso"
 
     def unavailable(self) -> str | None:
@@ -59,6 +59,12 @@ class PardisoProvider:
 
     def version(self) -> str:
         return mkl.version()
+
+    def path(self) -> str | None:
+        return mkl.LIBRARY.path
+
+    def threads(self) -> int:
+        return mkl.threads()
 
     def unsupported(self, problem: DirectSolverProblem) -> str | None:
         if problem.execution[0] != "cpu":

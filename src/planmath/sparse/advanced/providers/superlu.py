@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.provider import Algorithm
+from planmath.core.execution import available_cpus
+from planmath.core.provider import Algorithm, Provider
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
@@ -26,7 +27,7 @@ DEFAULT_ORDERING = {False: "COLAMD", True: "MMD_AT_PLUS_A"}
 NO_PIVOTING = 2
 
 
-class SuperLUProvider:
+class SuperLUProvider(Provider):
     name = "superlu"
 
     def unavailable(self) -> str | None:
@@ -34,6 +35,12 @@ class SuperLUProvider:
 
     def version(self) -> str:
         return str(import_module("scipy").__version__)
+
+    def path(self) -> str | None:
+        return import_module("scipy.sparse.linalg._dsolve._superlu").__file__
+
+    def threads(self) -> int:
+        return available_cpus()
 
     def unsupported(self, problem: DirectSolverProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -49,9 +56,6 @@ class SuperLUProvider:
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name, (("threads", 1),))]
-
-    def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0
 
     def prepare(self, problem: DirectSolverProblem, algorithm: Algorithm) -> PreparedSystems:
         return prepare_systems(problem, algorithm, lambda pattern, name: SuperLUFactorization(problem, pattern, name))

@@ -22,12 +22,10 @@ from planmath.tensor.problem import Tensor
 from planmath.tensor.providers.strategy import (
     Modes,
     Strategy,
-    call_of,
     copy_order,
     dense,
     direct_inner,
     extent_of,
-    matrix_ways,
 )
 
 #: Addresses of temporary memory are multiples of this many bytes: a cache line.
@@ -143,7 +141,7 @@ class Builder:
         if strategy.direct:
             self._direct(regions, strategy, sharing, alpha, beta)
         else:
-            self._products(original, regions, strategy, sharing, alpha, beta)
+            self._products(regions, strategy, sharing, alpha, beta)
         if "d" in strategy.copies:
             self.copy(regions["d"], d)
 
@@ -166,14 +164,11 @@ class Builder:
         self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="contraction", keep=(kept, self._numbers)))
 
     def _products(
-        self, original: Mapping[str, Region], regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing,
-        alpha: Slot | int, beta: Slot | int,
-    ) -> None:  # fmt: skip
+        self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int
+    ) -> None:
         m, n, k = (extent_of(modes, self.extents) for modes in (strategy.m, strategy.n, strategy.k))
-        ways = {name: matrix_ways(name, region.tensor, strategy, self.extents) for name, region in original.items()}
-        conjugate = [x for x in "ab" if regions[x].tensor.operator == Operator.OP_CONJ]
-        call = call_of(ways, conjugate)
-        assert call is not None, "a strategy whose product cannot be called"
+        call = strategy.call
+        assert call is not None
         if call.by_rows:
             m, n = n, m
         ordered = {name: regions[which] for name, which in zip("abd", (*call.factors, "d"), strict=True)}

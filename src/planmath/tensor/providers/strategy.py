@@ -30,6 +30,8 @@ HALF_SPEED = {"m": 6, "n": 6, "k": 12}
 PRODUCT_CALL = 0.25e-6
 #: Bytes that a core moves in a second: reading and writing along the same loop, transposing, and inside of products.
 COPY_SPEED, TRANSPOSE_SPEED, PRODUCT_SPEED = 22e9, 12e9, 30e9
+#: Bytes of a transposed factor for which a product takes a second more: 6 to 11 % of one of 96 by 96 elements.
+TRANSPOSED_SPEED = 50e9
 #: Seconds that a copy takes before its first element.
 COPY_CALL = 0.1e-6
 #: Seconds for each multiplication, and for each row of them, where elements are multiplied without a product.
@@ -52,13 +54,30 @@ class Roles(NamedTuple):
     b_alone: Modes
 
 
+class ProductCall(NamedTuple):
+    """How BLAS, which writes columns, is to be called: on a b, or for a result by rows on its transpose."""
+
+    factors: str
+    """The first and the second factor."""
+    letters: tuple[int, int]
+    """Whether each is transposed (T), also conjugated (C), or neither (N)."""
+    leading: tuple[int, int, int]
+
+    @property
+    def by_rows(self) -> bool:
+        return self.factors == "ba"
+
+    @property
+    def transposed(self) -> list[str]:
+        """Which of the factors it transposes."""
+        return [name for name, letter in zip(self.factors, self.letters, strict=True) if letter != ord("N")]
+
+
 class Strategy(NamedTuple):
     """One way to contract two operands."""
 
     copies: str
     """Which of a, b and d are copied into temporary memory, or from there."""
-    direct: bool
-    """Whether elements are multiplied without a matrix product."""
     m: Modes
     """The modes that are the rows of the products, the slowest first."""
     n: Modes
@@ -66,8 +85,15 @@ class Strategy(NamedTuple):
     result_loops: tuple[Modes, ...]
     """What the products are repeated over, the slowest first."""
     summed_loops: tuple[Modes, ...]
-    cost: float
+    call: ProductCall | None = None
+    """The product; None where elements are multiplied without one."""
+    cost: float = 0.0
     """Seconds on one core, as far as can be said without measuring."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether elements are multiplied without a matrix product."""
+        return self.call is None
 
 
 def roles_of(a: Tensor, b: Tensor, d: Tensor) -> Roles:
@@ -141,15 +167,24 @@ def dense(order: Sequence[int], extents: Sequence[int]) -> dict[int, int]:
 
 
 def copy_order(name: str, tensor: Tensor, strategy: Strategy) -> list[int]:
-    """The order of the modes of a copy, the slowest first: loops, then the matrix with what was fastest the fastest."""
-    inner = matrix_of(name, strategy)
+    """The order of the modes of a copy, the slowest first: loops, then the matrix.
+
+    The copy of a factor has what was fastest as the fastest; that of the result lies as the product writes it.
+    """
     loops = [m for group in (*strategy.result_loops, *strategy.summed_loops) for m in group if m in tensor.modes]
+    first, second = matrix_of(name, strategy)
+    if name == "d" and strategy.call is not None:
+        swapped = not strategy.call.by_rows
+    else:
+        swapped = first_is_fast(name, tensor, strategy)
+    return [*loops, *second, *first] if swapped else [*loops, *first, *second]
+
+
+def first_is_fast(name: str, tensor: Tensor, strategy: Strategy) -> bool:
+    """Whether the first axis of a tensor's matrices has the fastest mode."""
     steps = tensor.steps
-    slow, fast = inner
-    nearest = {modes: min((abs(steps[m]) for m in modes), default=1 << 62) for modes in inner}
-    if nearest[slow] < nearest[fast]:
-        slow, fast = fast, slow
-    return [*loops, *slow, *fast]
+    first, second = (min((abs(steps[m]) for m in modes), default=1 << 62) for modes in matrix_of(name, strategy))
+    return first < second
 
 
 def matrix_of(name: str, strategy: Strategy) -> tuple[Modes, Modes]:
@@ -170,14 +205,17 @@ def _products(
     rows, columns = groups(roles.rows, extents, of("d", "a")), groups(roles.columns, extents, of("d", "b"))
     summed = groups(roles.summed, extents, of("a", "b"))
     copying = sum(copy_cost(tensors[name], extents, work) for name in copies)
+    conjugate = {name for name in "ab" if name not in copies and tensors[name].operator == Operator.OP_CONJ}
     for m, n, k in itertools.product(*(_candidates(found, extents) for found in (rows, columns, summed))):
         result_loops = tuple(batch) + tuple(g for g in rows if g != m) + tuple(g for g in columns if g != n)
         summed_loops = tuple(g for g in summed if g != k)
-        strategy = Strategy(copies, False, m, n, k, result_loops, summed_loops, 0.0)
+        strategy = Strategy(copies, m, n, k, result_loops, summed_loops)
         ways = {name: matrix_ways(name, tensors[name], strategy, extents) for name in "abd"}
-        conjugate = {name for name in "ab" if name not in copies and tensors[name].operator == Operator.OP_CONJ}
-        if call_of(ways, conjugate) is not None:
-            yield strategy._replace(cost=copying + product_cost(strategy, extents, work))
+        sizes = {name: extent_of((*first, *second), extents) for name, first, second in (("a", m, k), ("b", k, n))}
+        call = call_of(ways, conjugate, sizes)
+        if call is not None:
+            strategy = strategy._replace(call=call)
+            yield strategy._replace(cost=copying + product_cost(strategy, sizes, extents, work))
 
 
 def _candidates(found: list[Modes], extents: Sequence[int]) -> list[Modes]:
@@ -188,32 +226,25 @@ def _candidates(found: list[Modes], extents: Sequence[int]) -> list[Modes]:
 
 
 def matrix_ways(name: str, tensor: Tensor, strategy: Strategy, extents: Sequence[int]) -> dict[bool, int]:
-    """The ways in which an operand or its copy is a matrix to BLAS: whether its first axis is the fast one, and the
-    leading dimension."""
+    """The ways in which a tensor or its copy is a matrix to BLAS, the better one first: whether the first axis is the
+    fast one, and the leading dimension. A copy of the result can be either."""
+    first, second = (extent_of(modes, extents) for modes in matrix_of(name, strategy))
+    if max(first, second) > LARGEST:
+        return {}
+    if name == "d" and name in strategy.copies:
+        ways = {True: first, False: second}
+        return ways if first_is_fast(name, tensor, strategy) else dict(reversed(ways.items()))
     order = copy_order(name, tensor, strategy) if name in strategy.copies else ()
     steps = dense(order, extents) if order else tensor.steps
-    axes = [
-        (extent_of(modes, extents), steps[modes[-1]] if modes else 1) for modes in matrix_of(name, strategy)
-    ]  # fmt: skip
-    return dict(leading(*axes)) if max(extent for extent, _ in axes) <= LARGEST else {}
+    p, q = (steps[modes[-1]] if modes else 1 for modes in matrix_of(name, strategy))
+    return dict(leading((first, p), (second, q)))
 
 
-class ProductCall(NamedTuple):
-    """How BLAS, which writes columns, is to be called: on a b, or for a result by rows on its transpose."""
-
-    factors: str
-    """The first and the second factor."""
-    letters: tuple[int, int]
-    """Whether each is transposed (T), also conjugated (C), or neither (N)."""
-    leading: tuple[int, int, int]
-
-    @property
-    def by_rows(self) -> bool:
-        return self.factors == "ba"
-
-
-def call_of(ways: Mapping[str, Mapping[bool, int]], conjugate: Iterable[str]) -> ProductCall | None:
-    """The call that transposes least, or None where none is possible: a product conjugates only what it transposes."""
+def call_of(
+    ways: Mapping[str, Mapping[bool, int]], conjugate: Iterable[str], sizes: Mapping[str, int]
+) -> ProductCall | None:
+    """The call that transposes the fewest elements, or None where none is possible: a product conjugates only what it
+    transposes."""
     calls = []
     for natural, ldd in ways["d"].items():
         factors = "ab" if natural else "ba"
@@ -223,17 +254,21 @@ def call_of(ways: Mapping[str, Mapping[bool, int]], conjugate: Iterable[str]) ->
             options.append([(letters[way], ld) for way, ld in ways[name].items() if way in letters])
         for (x, lda), (y, ldb) in itertools.product(*options):
             calls.append(ProductCall(factors, (x[0], y[0]), (lda, ldb, ldd)))
-    return min(calls, key=lambda call: sum(letter != ord("N") for letter in call.letters), default=None)
+    return min(calls, key=lambda call: sum(sizes[name] for name in call.transposed), default=None)
 
 
-def product_cost(strategy: Strategy, extents: Sequence[int], work: str) -> float:
+def product_cost(strategy: Strategy, sizes: Mapping[str, int], extents: Sequence[int], work: str) -> float:
+    """Seconds that the products take on one core; `sizes` are the elements of the matrices of a and b."""
     m, n, k = (extent_of(modes, extents) for modes in (strategy.m, strategy.n, strategy.k))
     count = math.prod(extent_of(g, extents) for g in (*strategy.result_loops, *strategy.summed_loops))
     speed = CORE_FLOPS / COST_OF[work]
     for name, extent in (("m", m), ("n", n), ("k", k)):
         speed *= extent / (extent + HALF_SPEED[name])
-    moved = (m * k + k * n + (1 + bool(strategy.summed_loops)) * m * n) * ITEMSIZE[work]
-    return count * (PRODUCT_CALL + 2 * m * n * k / speed + moved / PRODUCT_SPEED)
+    assert strategy.call is not None
+    moved = sum(sizes.values()) + (1 + bool(strategy.summed_loops)) * m * n
+    transposed = sum(sizes[name] for name in strategy.call.transposed)
+    moving = (moved / PRODUCT_SPEED + transposed / TRANSPOSED_SPEED) * ITEMSIZE[work]
+    return count * (PRODUCT_CALL + 2 * m * n * k / speed + moving)
 
 
 def copy_size(name: str, tensor: Tensor, roles: Roles, extents: Sequence[int]) -> int:
@@ -262,7 +297,7 @@ def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: S
     if "d" not in copies:
         outer.sort(key=lambda group: -abs(d[group[-1]]))
     inner = groups(roles.summed, extents, of("a", "b"))
-    strategy = Strategy(copies, True, (), (), (), tuple(outer), tuple(inner), 0.0)
+    strategy = Strategy(copies, (), (), (), tuple(outer), tuple(inner))
     along, last = direct_inner(strategy, extents)
     unit = all(
         name in copies or steps[name].get(last[-1], 0) in (0, 1) for name in ("ab" if along else "abd")

@@ -12,6 +12,7 @@ import pytest
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
 from planmath.linalg.advanced.providers import blas_interface
 from tests.linalg.operands import Case, on_host, wide
+from tests.threads import other_threads
 
 E = MatmulEpilog
 THREADS = 6
@@ -122,6 +123,16 @@ def test_other_threads_run_during_a_product(case):
         finally:
             stop.set()
             watcher.join()
+
+
+@pytest.mark.parametrize("case", on_host("float64"))
+@pytest.mark.parametrize("size", [50, 300])
+def test_one_thread(case, size):
+    a = case.like(np.ones((size, size)))
+    with Matmul(a, a, options=case.options, execution={"name": "cpu", "num_threads": 1}) as mm:
+        mm.plan()
+        out = mm.empty_result()
+        assert other_threads(lambda: mm.execute(out=out)) < 0.2
 
 
 @pytest.mark.parametrize("case", on_host("float64"))

@@ -33,6 +33,8 @@ class BLAS:
         Address of a function that takes a number of threads, or 0 where the number cannot be set.
     max_threads : callable
         The number of threads it uses by itself.
+    threaded_work : int
+        Multiplications below which a product takes one thread, however many there are.
     reset_threads : int
         What to give `set_threads` to return to that number; None for the number itself.
     """
@@ -44,6 +46,7 @@ class BLAS:
     path: Callable[[], str | None]
     set_threads: Callable[[], int]
     max_threads: Callable[[], int]
+    threaded_work: int
     reset_threads: int | None = None
     _addresses: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -69,7 +72,7 @@ def _mkl_address(routine: str) -> int:
 
 MKL = BLAS(
     "MKL", lambda: mkl.LIBRARY.missing, _mkl_address, mkl.version, lambda: mkl.LIBRARY.path,
-    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, reset_threads=0,
+    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, 1 << 15, reset_threads=0,
 )  # fmt: skip
 
 
@@ -121,7 +124,7 @@ def _openblas_threads() -> int:
 
 SCIPY = BLAS(
     "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version, _scipy_path,
-    lambda: 0 if _OPENBLAS.missing else _OPENBLAS.address("scipy_openblas_set_num_threads"), _openblas_threads,
+    lambda: 0 if _OPENBLAS.missing else _OPENBLAS.address("scipy_openblas_set_num_threads"), _openblas_threads, 1 << 18,
 )  # fmt: skip
 
 
@@ -143,6 +146,6 @@ def _nvpl_address(routine: str) -> int:
 NVPL = BLAS(
     "NVPL BLAS", lambda: _NVPL.missing, _nvpl_address, lambda: "unknown", lambda: _NVPL.path,
     lambda: _NVPL.address("nvpl_blas_set_num_threads_local"),
-    lambda: int(_NVPL.function("nvpl_blas_get_max_threads", ctypes.c_int, [])()),
+    lambda: int(_NVPL.function("nvpl_blas_get_max_threads", ctypes.c_int, [])()), 1 << 15,
     reset_threads=0,
 )  # fmt: skip

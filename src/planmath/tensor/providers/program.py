@@ -180,8 +180,9 @@ class Builder:
         places = [ordered[x].slot for x in "abd"]
         one_thread = sharing.loops or sharing.threads == 1
         work = m * n * k * math.prod(count for count, _ in (*result, *summed))
-        limited = library.threads_setter and work >= THREADED_WORK * 2
-        inside = one_thread and library.sets_locally and sharing.loops  # each thread limits itself
+        limited = library.threads_setter and work >= library.threaded_work
+        loops = bool(result or summed)
+        inside = one_thread and library.sets_locally and sharing.loops and loops  # each thread limits itself
         if limited and not inside:
             self.calls.append(Call(library.threads_setter, [1 if one_thread else sharing.threads], name="thread limit"))
         keep = (values, flags, self._numbers)
@@ -195,7 +196,7 @@ class Builder:
             ]  # fmt: skip
             function = f"{name}_batch_strided"
             self.calls.append(Call(library.find(function), arguments, name=function, keep=(keep, sizes)))
-        elif not result and not summed:
+        elif not loops:
             arguments = [
                 *map(ctypes.addressof, flags), pm, pn, pk, alpha, places[0], plda, places[1], pldb, beta, places[2],
                 pldd,

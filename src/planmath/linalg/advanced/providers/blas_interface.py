@@ -127,9 +127,10 @@ class BLASProvider(Provider):
         if problem.d.dtype != product:
             d = pipeline.temporary(problem.d, product)
         pipeline.load_c(d)
-        setter, before, after = self._library.threads_setter, algorithm.get("threads"), self._threads_after()
+        library, before, after = self._library, algorithm.get("threads"), self._threads_after()
+        setter = library.threads_setter
         # others may change what the library does by itself, so what was planned for is said where it matters
-        limited = setter and problem.work >= THREADED_WORK and (self._library.sets_locally or before != after)
+        limited = setter and problem.work >= library.threaded_work and (library.sets_locally or before != after)
         if limited:
             pipeline.calls.append(Call(setter, [before], name="thread limit"))
         self._product(pipeline, algorithm, operands[0], operands[1], d)

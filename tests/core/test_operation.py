@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from planmath.core.executor import ArraySlot, Program
 
+from planmath.core import devices
 from planmath.core.arrays import Layout, package_named
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
-from tests.arrays import to_numpy, to_package
+from tests.arrays import HOST, extent, to_numpy, to_package
 
 SHAPE = (3, 4)
 A, B = np.arange(12.0).reshape(SHAPE), np.full(SHAPE, 100.0)
@@ -221,6 +222,34 @@ def test_choice_of_the_user():
             operation._make_plan(operation._problem, operation._slots, [Algorithm("abacus")])
         operation._make_plan(operation._problem, operation._slots, [Algorithm("python")])
         assert "chosen by the user: python" in operation.report()
+
+
+@pytest.mark.parametrize("strides", [(16, 4, 1), (1, 4, 40), (60, 20, 5), (0, 0, 0), (4, -1, 12), (-60, -20, -5)])
+def test_new_array_has_memory_for_all_that_it_spans(package, strides):
+    """Gaps included, and what lies before its first element."""
+    arrays = package_named(package.removesuffix("-cuda"))
+    if arrays.name == "torch" and min(strides) < 0:
+        pytest.skip("PyTorch has no negative strides")
+    device_id = None if package in HOST else 0
+    layout = Layout((2, 4, 3), strides, "float32", "cpu" if device_id is None else "cuda", device_id)
+    with devices.on(device_id):
+        for array in (make_slot(arrays, layout).empty(), arrays.empty(*layout[:2], arrays.dtype("float32"), device_id)):
+            assert arrays.layout(array, "it") == layout
+            low, span = extent(array)
+            begin, size = memory_of(array)
+            assert begin <= low
+            assert low + span <= begin + size
+
+
+def memory_of(array):
+    """Where the memory begins that an array lies in, and its size in bytes."""
+    if hasattr(array, "untyped_storage"):
+        return array.untyped_storage().data_ptr(), array.untyped_storage().nbytes()
+    if not isinstance(array, np.ndarray):
+        return array.data.mem.ptr, array.data.mem.size
+    while not array.flags.owndata:
+        array = array.base if isinstance(array.base, np.ndarray) else array.base.base  # as_strided has one of its own
+    return array.ctypes.data, array.nbytes
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])

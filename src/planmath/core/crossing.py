@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from planmath.bindings import runtime
-from planmath.core.arrays import Layout, package_named
+from planmath.core.arrays import package_named
 from planmath.core.executor import ArraySlot, Program
 from planmath.core.provider import Prepared
 from planmath.core.queue import Queue
@@ -126,10 +126,7 @@ def _around(
     def host_like(slot: ArraySlot) -> Any:
         package = package_named(slot.package.host)
         name = str(slot.dtype).removeprefix("torch.")
-        span = ((slot.high - slot.low) // slot.itemsize,)  # gaps are copied as well
-        memory = package.empty(span, (1,), package.dtype(name), None)
-        first = -slot.low // slot.itemsize
-        return package.with_strides(memory[first:], Layout(slot.shape, slot.strides, name, "cpu", None))
+        return package.empty(slot.shape, slot.strides, package.dtype(name), None)
 
     def copy(slot: ArraySlot, here: Any, there: Any, kind: int) -> None:
         device = slot.package.address(here) + slot.low

@@ -11,6 +11,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from planmath.core.queue cimport Queue
 from planmath.native.call cimport Call, pm_call, pm_run, word
 
+from math import prod
+
 from planmath.core.errors import LibraryError
 
 cnp.import_array()
@@ -112,7 +114,8 @@ cdef class ArraySlot:
     cdef tuple steps                # strides in bytes
     cdef object dense               # CuPy's name for having such strides, which costs less than they do, or None
     cdef bint only_device           # there is no other one
-    cdef object make                # what makes new arrays of other packages than NumPy
+    cdef bint gapped                # new arrays need more memory than their elements
+    cdef object make                # what makes new arrays of other packages than NumPy, and gapped ones
     cdef object newer, older        # results that were made last, where such are handed out again
     cdef word newer_address, older_address
     cdef Py_ssize_t data_count, memory_count  # references to their memory, when nobody else has one
@@ -146,6 +149,7 @@ cdef class ArraySlot:
                 self.low += self.byte_strides[i] * (self.dims[i] - 1)
             else:
                 self.high += self.byte_strides[i] * (self.dims[i] - 1)
+        self.gapped = self.low < 0 or self.high > itemsize * prod(shape)
 
     cdef word address_of(self, object array) except -1:
         """Address of the array's first element if it has exactly the planned layout, else 0."""
@@ -238,7 +242,7 @@ cdef class ArraySlot:
 
     cpdef object empty(self):
         """A new array with the planned layout, its memory not initialized."""
-        if self.kind == NUMPY:
+        if self.kind == NUMPY and not self.gapped:
             return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
         if self.make is None:
             self.make = self.package.maker(self.shape, self.strides, self.dtype, self.device_id)

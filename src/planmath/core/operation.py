@@ -615,10 +615,7 @@ def layout_of(slot: ArraySlot) -> Layout:
 
 def scratch_like(package: Package, array: Any, layout: Layout) -> Any:
     """Memory of its own with the array's values and layout."""
-    span = 1 + sum((n - 1) * abs(step) for n, step in zip(layout.shape, layout.strides, strict=True))
-    start = -sum((n - 1) * step for n, step in zip(layout.shape, layout.strides, strict=True) if step < 0)
-    memory = package.empty((span,), (1,), package.dtype(layout.dtype), layout.device_id)
-    copy = package.with_strides(memory[start:], layout)
+    copy = package.empty(layout.shape, layout.strides, package.dtype(layout.dtype), layout.device_id)
     copy[...] = array
     return copy
 

@@ -48,12 +48,15 @@ class Package(Protocol):
     def dtype(self, name: str) -> Any: ...
 
     def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
-        """A new array, on the current device where `device_id` is its number, its memory not initialized."""
+        """A new array, on the current device where `device_id` is its number, its memory not initialized.
+
+        It may have gaps, and negative strides where the package has such.
+        """
 
     def maker(
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
     ) -> Callable[[], Any]:
-        """What makes such arrays again and again, in the least time, where they have no gaps."""
+        """What makes such arrays again and again, in the least time."""
 
     def with_strides(self, array: Any, layout: Layout) -> Any:
         """The same memory as an array with exactly the layout's strides and dtype object."""
@@ -134,6 +137,19 @@ def contiguous_strides(shape: tuple[int, ...], order: tuple[int, ...] | None = N
 def same_strides(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     """Whether two strides address the same elements; those of axes with one element do not matter."""
     return all(x == y for n, x, y in zip(shape, a, b, strict=True) if n != 1)
+
+
+def spanned(shape: Iterable[int], strides: Iterable[int]) -> tuple[int, int]:
+    """How many elements of memory an array reaches over: those before its first one, and all.
+
+    Examples
+    --------
+    >>> spanned((2, 3), (-10, 2))
+    (10, 15)
+    """
+    spans = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+    before = -sum(span for span in spans if span < 0)
+    return before, 1 + sum(map(abs, spans))
 
 
 def overlaps_itself(shape: Iterable[int], strides: Iterable[int]) -> bool:

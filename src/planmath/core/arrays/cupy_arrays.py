@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property, partial
@@ -14,7 +13,7 @@ from cupy.cuda import get_current_stream
 from cupy_backends.cuda import stream as _streams
 
 from planmath.core import devices
-from planmath.core.arrays import Layout, contiguous_strides
+from planmath.core.arrays import Layout, contiguous_strides, spanned
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
 
 
@@ -64,8 +63,9 @@ class CuPy:
         if strides == contiguous_strides(shape):
             return partial(cupy.ndarray, shape, dtype)
         array_type, alloc = cupy.ndarray, cupy.cuda.alloc
-        size, steps = math.prod(shape) * dtype.itemsize, tuple(step * dtype.itemsize for step in strides)
-        return lambda: array_type(shape, dtype, alloc(size), steps)
+        before, span = (elements * dtype.itemsize for elements in spanned(shape, strides))
+        steps = tuple(step * dtype.itemsize for step in strides)
+        return lambda: array_type(shape, dtype, alloc(span) + before, steps)
 
     def with_strides(self, array: cupy.ndarray, layout: Layout) -> cupy.ndarray:
         dtype = self._dtypes.get(layout.dtype, array.dtype)

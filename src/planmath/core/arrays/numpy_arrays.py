@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, Layout
+from planmath.core.arrays import ITEMSIZE, Layout, spanned
 from planmath.core.errors import UnsupportedLayoutError
 
 
@@ -68,7 +67,8 @@ class NumPy:
     def empty(
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None
     ) -> np.ndarray:
-        return self.with_strides(np.empty(math.prod(shape), dtype), Layout(shape, strides, "", "cpu", None))
+        before, span = spanned(shape, strides)
+        return self.with_strides(np.empty(span, dtype)[before:], Layout(shape, strides, "", "cpu", None))
 
     def maker(
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None

@@ -41,6 +41,12 @@ def planned(call, **given):
     return run
 
 
+def planned_square(x, call, **given):
+    with BinaryContraction("ij,jk->ik", x, np.ones((3, 3)), **given) as contraction:
+        contraction.plan()
+        call(contraction)
+
+
 def operators(*values, dtype=tensor_qualifiers_dtype, a=A, b=B):
     return lambda: binary_contraction("ij,jk", a, b, qualifiers=np.array(values, dtype))
 
@@ -92,6 +98,7 @@ OPERANDS = [
     Misuse("no beta", lambda: binary_contraction("ij,jk", A, B, c=C), V, ("beta was not given, but c was",)),
     Misuse("beta alone", lambda: binary_contraction("ij,jk", A, B, beta=1.0), V, ("beta is 1.0, but nothing is added",)),
     Misuse("alpha is complex", lambda: binary_contraction("ij,jk", A, B, alpha=1j), V, ("alpha is 1j; expected a single number that fits float64",)),
+    Misuse("alpha is too large", lambda: binary_contraction("ij,jk", A.astype("f4"), B.astype("f4"), alpha=1e300), V, (r"alpha is 1e\+300; expected a single number that fits float32",)),
     Misuse("alpha is an array", lambda: binary_contraction("ij,jk", A, B, alpha=[1.0, 2]), V, (r"alpha is \[1.0, 2\]",)),
     Misuse("alpha is text", lambda: binary_contraction("ij,jk", A, B, alpha="2"), V, ("alpha is '2'",)),
     Misuse("d of another shape", lambda: ternary_contraction("ij,jk,kl", A, B, B.T, d=C, beta=1), V, (r"d has the shape \(3, 5\); expected that of the result, \(3, 4\)",)),
@@ -111,6 +118,10 @@ OUT = [
     Misuse("at execution", planned(lambda k: k.execute(out=np.ones((2, 2)))), V, (r"out has the shape \(2, 2\); expected \(3, 5\)", "empty_result")),
     Misuse("at execution, strides", planned(lambda k: k.execute(out=np.ones((5, 3)).T)), V, ("out has the strides",)),
     Misuse("at execution, shares memory", planned(lambda k: k.execute(out=A)), V, ("out has the shape",)),
+    Misuse("at execution, where c is replaced", planned(lambda k: k.execute(beta=1.0, out=C.copy()), **dict.fromkeys(("c", "out"), C.copy())), V, (r"out was given, but the result replaces c \(out=c\); leave out away",)),
+    Misuse("at execution, is an operand", lambda: (lambda x: planned_square(x, lambda k: k.execute(out=x)))(np.ones((3, 3))), V, ("out shares memory with a", "pass other memory; only out=c lets the result replace an operand$")),
+    Misuse("at execution, is what is added", lambda: (lambda x: planned_square(x, lambda k: k.execute(beta=1, out=x), c=x))(np.ones((3, 3))), V, ("out shares memory with a",)),
+    Misuse("replaces c, which is a", lambda: (lambda x: planned_square(x, lambda k: k.execute(beta=1), c=x, out=x))(np.ones((3, 3))), V, ("c shares memory with a", "pass a copy of a, or leave out=c away")),
     Misuse("reset without", planned(lambda k: k.reset_operands(out=C)), V, (r"out was given to reset_operands\(\), but this BinaryContraction was created without",)),
     Misuse("reset to another shape", planned(lambda k: k.reset_operands(out=C.T), out=C.copy()), V, (r"out has the shape \(5, 3\); expected \(3, 5\)",)),
     Misuse("reset to other than c", planned(lambda k: k.reset_operands(c=C.copy(), out=C.copy()), **dict.fromkeys(("c", "out"), C)), V, ("different arrays for c and out",)),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from planmath.core import autotune as measuring
 from planmath.core.errors import UnavailableError
 from planmath.tensor import BinaryContraction, binary_contraction, contract
 from planmath.tensor.options import bytes_of_limit
-from planmath.tensor.providers.gemm import build, workspace_of
+from planmath.tensor.providers.gemm import build, every_way
 from tests.linalg.operands import place, random_values
 from tests.tensor.reference import assert_near, reference
 from tests.tensor.test_conformance import BINARY
@@ -24,10 +26,9 @@ def test_algorithms_take_what_they_say(kind, dtype):
     a, b = (place(random_values(shape, dtype, i), dtype, "numpy") for i, shape in enumerate(shapes))
     with BinaryContraction(expr, a, b) as contraction:
         contraction.plan()
-        plan = contraction._plan_made
-        for algorithm in plan.algorithms:
-            if algorithm.provider == "gemm":
-                assert build(plan.problem, algorithm).workspace_size == workspace_of(plan.problem, algorithm)
+        problem = contraction._plan_made.problem
+        for way in every_way(problem):
+            assert build(problem, way.algorithm).workspace_size == way.memory
 
 
 def test_limits_are_kept():
@@ -38,8 +39,27 @@ def test_limits_are_kept():
             contraction.plan()
             plan = contraction._plan_made
             for algorithm in [algorithm for algorithm in plan.algorithms if algorithm.provider == "gemm"]:
-                assert workspace_of(plan.problem, algorithm) <= bytes_of_limit(limit, 0)
+                assert build(plan.problem, algorithm).workspace_size <= bytes_of_limit(limit, 0)
             assert_near(contraction.execute(), expected)
+
+
+def test_candidates_share_their_memory(monkeypatch):
+    """Autotuning takes what the largest candidate takes, and not what all of them do."""
+    monkeypatch.setattr(measuring, "FLUSH", 1)
+    a, b = np.random.default_rng(0).random((2, 20, 20, 20, 20))
+    with BinaryContraction("abcd,dbea->ec", a, b, options={"provider": "gemm"}) as contraction:
+        contraction.plan()
+        problem = contraction._plan_made.problem
+        sizes = [build(problem, algorithm).workspace_size for algorithm in contraction._plan_made.algorithms]
+        assert sum(sizes) > 3 * max(sizes)
+        tracemalloc.start()
+        try:
+            contraction.autotune(iterations=1)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert max(sizes) <= peak < 1.5 * max(sizes)
+        assert_near(contraction.execute(), reference("abcd,dbea->ec", [a, b]))
 
 
 def test_what_has_to_be_summed_first_takes_memory():

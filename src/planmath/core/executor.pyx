@@ -428,18 +428,23 @@ cdef class Executor:
 
     def allocate_workspace(self):
         """Allocate the temporary memory now, not at the first execution, which may be captured into a graph."""
+        if self.queue is not None and self.workspace is None and self.workspace_size != 0:
+            self.allocate()
+
+    cdef int allocate(self) except -1:
         cdef int before
-        if self.queue is None or self.workspace is not None or self.workspace_size == 0:
-            return
+        if self.queue is None:
+            return self.prepare_workspace()
         before = self.queue.enter()
         try:
             self.prepare_workspace()
         finally:
             self.queue.leave(before)
+        return 0
 
     cdef int prepare_workspace(self) except -1:
         if self.host_workspace:
-            self.workspace = allocate(self.workspace_size)
+            self.workspace = host_memory(self.workspace_size)
             self.workspace_address = <word>cnp.PyArray_DATA(<cnp.ndarray>self.workspace)
         else:
             self.workspace, self.workspace_address = self.queue.allocate(self.workspace_size)
@@ -644,7 +649,25 @@ cdef bint ranges_meet(ArraySlot a, word at_a, ArraySlot b, word at_b):
     return at_b + b.low < at_a + a.high and at_a + a.low < at_b + b.high
 
 
-cdef object allocate(Py_ssize_t size):
+def share_workspace(executors):
+    """Let executors of which only one runs at a time use the same temporary memory.
+
+    Those with a prologue, which leaves something there, keep their own.
+    """
+    cdef Executor executor, largest = None
+    cdef list sharing = []
+    for executor in executors:
+        if executor.prologue is None and executor.workspace_size:
+            sharing.append(executor)
+            if largest is None or executor.workspace_size > largest.workspace_size:
+                largest = executor
+    if largest is not None:
+        largest.allocate()
+    for executor in sharing:
+        executor.workspace, executor.workspace_address = largest.workspace, largest.workspace_address
+
+
+cdef object host_memory(Py_ssize_t size):
     """Uninitialized bytes whose address is a multiple of 64."""
     cdef cnp.npy_intp length = size + 64
     cdef cnp.ndarray memory = cnp.PyArray_SimpleNew(1, &length, cnp.NPY_UINT8)

@@ -15,7 +15,7 @@ from planmath.core import autotune, crossing, devices, streams, tuning
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of, same_strides, share_memory
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
-from planmath.core.executor import ArraySlot, Executor
+from planmath.core.executor import ArraySlot, Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Prepared, Provider, choose_providers
 from planmath.core.queue import Queue
@@ -89,6 +89,8 @@ class Operation:
     """What messages and the log call the operation."""
     reset_name: ClassVar[str] = "reset_operands"
     release_name: ClassVar[str] = "release_operands"
+    inplace_by: ClassVar[str | None] = "options.inplace"
+    """How users let the result replace an operand, if they can."""
     invalid_state: ClassVar[type[InvalidStateError]] = InvalidStateError
 
     _executor: Executor
@@ -401,14 +403,14 @@ class Operation:
                 if name != replaced and share_memory(self._package, self._slots[replaced].array, slot.array):
                     raise ValueError(
                         f"{replaced} shares memory with {name}, which is read while {replaced} is replaced by the "
-                        f"result; pass a copy of {name}, or leave options.inplace away"
+                        f"result; pass a copy of {name}, or leave {self.inplace_by} away"
                     )
 
     def _check_out(self, out: Any) -> Any:
         """`out` as views with exactly the planned layout. Raises where it does not fit."""
         assert self._plan_made is not None
         if (name := self._inplace_operand()) is not None and not self._executor.results:
-            raise ValueError(f"out was given, but the result replaces {name} (options.inplace); leave out away")
+            raise ValueError(f"out was given, but the result replaces {name} ({self.inplace_by}); leave out away")
         slots = self._result_slots(self._plan_made.problem)
         if not self._executor.auxiliary:
             return self._check_result("out", next(iter(slots.values())), out)
@@ -420,7 +422,7 @@ class Operation:
         main, auxiliary = out
         if name is not None and main is not None and main is not self._slots[name].array:
             raise ValueError(
-                f"out[0] was given, but the result replaces {name} (options.inplace); pass None or {name} for it"
+                f"out[0] was given, but the result replaces {name} ({self.inplace_by}); pass None or {name} for it"
             )
         if set(auxiliary) != set(self._executor.auxiliary):
             raise ValueError(f"out[1] has the keys {sorted(auxiliary)}; expected {sorted(self._executor.auxiliary)}")
@@ -442,9 +444,10 @@ class Operation:
             raise ValueError(f"{error}. {self.noun}.empty_result() makes an array that fits") from None
         for operand_name, operand in self._slots.items():
             if share_memory(self._package, array, operand.array):
+                mend = f"; only {self.inplace_by} lets the result replace an operand" if self.inplace_by else ""
                 raise ValueError(
                     f"{name} shares memory with {operand_name}, which is read while {name} is written; "
-                    "pass other memory, or plan with options.inplace"
+                    f"pass other memory{mend}"
                 )
         return view
 
@@ -476,6 +479,7 @@ class Operation:
                 time.sleep(used.lingers(plan.chosen))  # some providers measure when they prepare
             prepared: dict[Algorithm, Prepared] = {}
             candidates: list[tuple[Algorithm, Callable[[], Any], float]] = []
+            executors: list[Executor] = []
             offered = [a for provider in providers.values() for a in provider.algorithms(plan.problem)]
             for algorithm in plan.algorithms if plan.origin == "the user" else offered:
                 provider = providers[algorithm.provider]
@@ -486,10 +490,13 @@ class Operation:
                     self._logger.info("Passed over %s: %s.", algorithm, error)
                     continue
                 executor = self._make_executor(plan.problem, prepared[algorithm], slots)
+                executors.append(executor)
                 run = lambda executor=executor: executor.execute(None, out)  # noqa: E731
                 candidates.append((algorithm, run, provider.lingers(algorithm)))
             if not candidates:
                 raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
+            # what other operations have in an executor's place has memory of its own
+            share_workspace([executor for executor in executors if isinstance(executor, Executor)])
             measured = tuple(
                 autotune.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
             )

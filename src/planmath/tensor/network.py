@@ -64,6 +64,7 @@ class Contraction(Operation):
     """
 
     noun = "Contraction"
+    inplace_by = None
     invalid_state = InvalidContractionState
 
     def __init__(

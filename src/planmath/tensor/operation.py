@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,9 +63,8 @@ class _Contraction(Operation):
                 raise TypeError(f"out is a {package.name} array and a a {self._package.name} one; they must be alike")
             given = package.layout(out, "out")
             if given[3:] != layouts["a"][3:]:
-                raise ValueError(
-                    f"out is in the memory space {given.memory_space!r}; expected that of a: move it there"
-                )
+                where = given.memory_space if given.device_id is None else f"{given.memory_space}:{given.device_id}"
+                raise ValueError(f"out is in the memory space {where!r}; expected that of a: move it there")
         self._check_dtypes(layouts, given)
         every = [*"abc"[: self._factors], addend_name(self._factors)]
         operators = operators_of(qualifiers, every, layouts["a"].dtype)
@@ -229,13 +229,11 @@ class _Contraction(Operation):
         for name, value in values.items():
             dtype = self._scalars[name].dtype
             number = np.asarray(value)
-            if (
-                number.shape != ()
-                or number.dtype.kind not in "biufc"
-                or (number.dtype.kind == "c" and dtype.kind != "c")
-            ):
+            if number.shape == () and number.dtype.kind in "biufc" and (number.dtype.kind != "c" or dtype.kind == "c"):
+                with suppress(FloatingPointError), np.errstate(over="raise"):
+                    checked[name] = number.astype(dtype)
+            if name not in checked:
                 raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}")
-            checked[name] = number
         for name, number in checked.items():
             self._scalars[name][...] = number
         # what cannot change its value is known by its identity the next time
@@ -347,6 +345,7 @@ class BinaryContraction(_Contraction):
     """
 
     noun = "BinaryContraction"
+    inplace_by = "out=c"
     _factors = 2
 
     def __init__(
@@ -438,6 +437,7 @@ class TernaryContraction(_Contraction):
     """
 
     noun = "TernaryContraction"
+    inplace_by = "out=d"
     _factors = 3
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planmath.tensor import BinaryContraction
+from planmath.tensor import BinaryContraction, TernaryContraction
 from tests.threads import other_threads
 
 
@@ -28,3 +28,14 @@ def test_one_thread(expr, shapes):
             contraction._make_plan(plan.problem, contraction._slots, [algorithm])
             out = contraction.empty_result()
             assert other_threads(lambda out=out: contraction.execute(out=out)) < 0.2, algorithm
+
+
+@pytest.mark.parametrize(("size", "expected"), [(24, 1), (400, 2)])
+def test_threads_of_three_operands(size, expected):
+    """What counts is the work of the two steps, not that of contracting all three at once."""
+    operands = [np.ones((size, size)) for _ in "abc"]
+    execution = {"name": "cpu", "num_threads": 2}
+    options = {"provider": "gemm", "tuning": False}
+    with TernaryContraction("ij,jk,kl->il", *operands, options=options, execution=execution) as contraction:
+        contraction.plan()
+        assert contraction._plan_made.chosen.get("threads") == expected

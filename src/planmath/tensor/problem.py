@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,12 +82,6 @@ class ContractionProblem(NamedTuple):
     @property
     def threads(self) -> int:
         return self.execution[1]
-
-    @property
-    def work(self) -> int:
-        """Positions that all modes together have; a contraction of two operands multiplies that often."""
-        used = {mode for tensor in (*self.operands, self.d) for mode in tensor.modes}
-        return math.prod(self.extents[mode] for mode in used)
 
     def names(self) -> list[str]:
         """The arrays as programs see them before the results: the user's operands, then the scale factors."""

@@ -96,7 +96,8 @@ class GemmProvider(Provider):
 
     def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
         builder = build(problem, algorithm)
-        return Prepared({None: Program(builder.calls, release_gil=problem.work > SMALL_WORK)}, builder.workspace_size)
+        program = Program(builder.calls, release_gil=builder.multiplications > SMALL_WORK)
+        return Prepared({None: program}, builder.workspace_size)
 
 
 def order_of_steps(problem: ContractionProblem, first: tuple[int, int] | None) -> list[Step]:
@@ -134,6 +135,7 @@ def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
     found = []
     for first in PAIRS[len(problem.operands)]:
         steps = order_of_steps(problem, first)
+        works = [extent_of(tuple({*step.a.modes, *step.b.modes}), problem.extents) for step in steps]
         choices = [_strategies(step, problem) for step in steps]
         if len(steps) > 1 and all(choices):  # of two steps, the fastest way of each and the one with the least copies
             choices = [
@@ -142,7 +144,7 @@ def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
             ]
         for picked in dict.fromkeys(itertools.product(*choices)):
             memory = _memory(problem, list(zip(steps, picked, strict=True)))
-            for factor, sharing in _sharings(problem, picked):
+            for factor, sharing in _sharings(problem, picked, works):
                 cost = factor * sum(strategy.cost for strategy in picked)
                 found.append(Way(cost, memory, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
     return tuple(sorted(found, key=lambda way: way.cost))
@@ -194,18 +196,21 @@ def _picked(problem: ContractionProblem, algorithm: Algorithm) -> list[tuple[Ste
     ]  # fmt: skip
 
 
-def _sharings(problem: ContractionProblem, picked: Sequence[Strategy]) -> Iterator[tuple[float, dict[str, str | int]]]:
+def _sharings(
+    problem: ContractionProblem, picked: Sequence[Strategy], works: Sequence[int]
+) -> Iterator[tuple[float, dict[str, str | int]]]:
     """How the products can be made: by which library, on how many threads, and who divides the work.
 
-    Each comes with the factor by which it should change the time on one core.
+    Each comes with the factor by which it should change the time on one core. `works` are the multiplications of the
+    steps.
     """
-    many = problem.threads > 1 and problem.work >= THREADED_WORK
+    many = problem.threads > 1 and max(works) >= THREADED_WORK
     if all(strategy.direct for strategy in picked):
         for threads in (problem.threads, 1) if many else (1,):
             yield 1 / threads, {"threads": threads}
         return
     loops = [math.prod(extent_of(group, problem.extents) for group in strategy.result_loops) for strategy in picked]
-    preferred = "blas" if problem.work < TINY_WORK else "mkl"
+    preferred = "blas" if sum(works) < TINY_WORK else "mkl"
     for name, (library, _) in LIBRARIES.items():
         if library.missing() is not None:
             continue
@@ -213,10 +218,10 @@ def _sharings(problem: ContractionProblem, picked: Sequence[Strategy]) -> Iterat
         yield factor, {"product": name, "threads": 1}
         if not many:
             continue
-        count = math.prod(
-            extent_of(group, problem.extents) for s in picked for group in (*s.result_loops, *s.summed_loops)
-        )
-        alone = problem.work / count  # multiplications of one product
+        counts = [
+            math.prod(extent_of(group, problem.extents) for group in (*s.result_loops, *s.summed_loops)) for s in picked
+        ]
+        alone = max(work / count for work, count in zip(works, counts, strict=True))  # multiplications of one product
         most = min(problem.threads, library.max_threads())
         if most > 1 and alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
             yield factor / most, {"product": name, "threads": most, "share": "product"}
@@ -244,11 +249,6 @@ def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS
         if step != 0 and not span <= step < 2**31:
             return False
     return True
-
-
-def workspace_of(problem: ContractionProblem, algorithm: Algorithm) -> int:
-    """Bytes of temporary memory that an algorithm takes."""
-    return _memory(problem, _picked(problem, algorithm))
 
 
 def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]]) -> int:

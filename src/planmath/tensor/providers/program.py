@@ -73,6 +73,8 @@ class Builder:
     ----------
     calls : list of Call
     workspace_size : int
+    multiplications : int
+        Of all steps.
     one, zero : int
         Addresses of these numbers.
     """
@@ -80,7 +82,7 @@ class Builder:
     def __init__(self, extents: Sequence[int], work: str, workspace: int, threads: int):
         self.extents, self.work, self.threads = extents, work, threads
         self.calls: list[Call] = []
-        self.workspace_size = 0
+        self.workspace_size = self.multiplications = 0
         self._workspace = workspace
         self._numbers = np.array([1, 0], work)
         self.one = self._numbers.ctypes.data
@@ -158,6 +160,7 @@ class Builder:
     ) -> None:
         along, _ = direct_inner(strategy, self.extents)
         result, summed = self._loops(regions, strategy.result_loops), self._loops(regions, strategy.summed_loops)
+        self.multiplications += math.prod(count for count, _ in (*result, *summed))
         threads = sharing.threads if self._threads_for(result, summed, THREADED_WORK) > 1 else 1
         kept = descriptor(result, summed, {"threads": threads, "along_sum": int(along)})
         arguments = [kept.ctypes.data, *(regions[name].slot for name in "abd"), alpha, beta]
@@ -180,6 +183,7 @@ class Builder:
         places = [ordered[x].slot for x in "abd"]
         one_thread = sharing.loops or sharing.threads == 1
         work = m * n * k * math.prod(count for count, _ in (*result, *summed))
+        self.multiplications += work
         limited = library.threads_setter and work >= library.threaded_work
         loops = bool(result or summed)
         inside = one_thread and library.sets_locally and sharing.loops and loops  # each thread limits itself

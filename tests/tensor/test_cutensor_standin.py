@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from planmath.tensor.providers.cutensor_stages import _constants
 from tests.core.test_cuda import standin  # noqa: F401 (a fixture)
 from tests.processes import run_python
 
@@ -196,3 +197,9 @@ def test_many_tensors_with_operands_on_the_host(run):
             r = contract("ij,jk,kl,lm->mi", *given, execution="cuda", options={"memory_limit": limit})
             assert_near(r, reference("ij,jk,kl,lm->mi", given, steps=3))
     """)
+
+
+def test_constants_that_numpy_lacks():
+    """bfloat16's are the upper halves of float32's."""
+    assert [int(number[0]) for number in _constants("bfloat16").values()] == [0, 0x3F80]
+    assert [number.dtype for number in _constants("float16").values()] == ["float16"] * 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,6 +78,34 @@ def test_slices(name, dtype, package):
     assert slices == sorted(slices)
     assert slices[0] == 1
     assert slices[-1] > 1
+
+
+def test_result_is_added_to_while_it_is_near():
+    """Slices of what is summed follow each other."""
+    expression = read("ij,jk,kl->il", "abc", [(4, 4)] * 3)
+    path = replace(paths.find(expression, [{}] * 3, "auto"), parts={"k": 2, "i": 2, "j": 2})
+    outer = [position["i"] for position in path.positions()]
+    assert outer == [0] * 4 + [1] * 4
+
+
+def test_failed_plan_leaves_no_steps_behind():
+    """The first step can be planned within the limit, and the second cannot."""
+    a, b, c = np.ones((2, 3)), np.ones((3, 40)), np.ones((40, 50))
+    path = [(0, 1), (0, 1)]
+    limited = {"provider": "einsum", "memory_limit": 6000}
+    with (
+        Contraction("ij,jk,kl->il", a, b, c, optimize=path) as contraction,
+        warnings.catch_warnings(record=True) as seen,
+    ):
+        contraction.plan()
+        expected = contraction.execute()
+        contraction._options = replace(contraction._options, **limited)
+        contraction._problem = contraction._problem._replace(memory_limit=6000)
+        with pytest.raises(UnavailableError, match="einsum: it may take"):
+            contraction.plan()
+        gc.collect()
+        np.testing.assert_array_equal(contraction.execute(), expected)
+    assert not seen
 
 
 def test_half_precision_is_rounded_once():

@@ -59,9 +59,9 @@ class Path:
 
     def positions(self) -> Iterator[dict[Mode, int]]:
         """The slices: which part of each mode that is cut; what is summed turns fastest."""
-        summed = sorted(self.parts, key=lambda mode: mode not in self.expression.output)
-        for numbers in product(*(range(self.parts[mode]) for mode in reversed(summed))):
-            yield dict(zip(reversed(summed), numbers, strict=True))
+        slowest_first = sorted(self.parts, key=lambda mode: mode not in self.expression.output)
+        for numbers in product(*(range(self.parts[mode]) for mode in slowest_first)):
+            yield dict(zip(slowest_first, numbers, strict=True))
 
     def size(self, modes: Sequence[Mode]) -> int:
         """Elements of a tensor with these modes, in one slice."""

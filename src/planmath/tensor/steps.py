@@ -89,25 +89,11 @@ class Network:
             package.with_strides(workspace[place:], layouts[self.count + i]) for i, place in enumerate(places)
         ]
         self.steps: list[_Step] = []
-        limited = replace(
-            options, memory_limit=problem.memory_limit - self.workspace_size, result_layout="auto", blocking="auto"
-        )
-        first = next(path.positions())
-        for i, step in enumerate(path.steps):
-            a, b = (self._tensor(factor, first) for factor in step.factors)
-            last = i == len(path.steps) - 1
-            target = layouts[-1] if last else self.between[i]
-            if last and self.adds:
-                target = self._part(self._empty(*problem.result[:3]), first)
-            self.steps.append(
-                _Step(
-                    [*step.modes_of_factors(path.expression), step.result], a, b,
-                    c=target if last and self.adds else None,
-                    out=target, options=replace(limited, blocking=options.blocking) if last else limited,
-                    execution=execution,
-                )
-            )  # fmt: skip
-            self.steps[-1].plan()
+        try:
+            self._plan(layouts, options, execution)
+        except BaseException:
+            self.free()
+            raise
         #: Whether steps give their copies back, because those of all would take more memory than is allowed.
         self.frugal = self.memory > problem.memory_limit
         self._let_go_of_result()
@@ -199,6 +185,29 @@ class Network:
         return "\n".join(lines)
 
     # Details.
+
+    def _plan(self, layouts: Sequence[Layout], options: ContractionOptions, execution: Execution) -> None:
+        """Make and plan the steps, for the first slice."""
+        path, problem = self.path, self.problem
+        limited = replace(
+            options, memory_limit=problem.memory_limit - self.workspace_size, result_layout="auto", blocking="auto"
+        )
+        first = next(path.positions())
+        for i, step in enumerate(path.steps):
+            a, b = (self._tensor(factor, first) for factor in step.factors)
+            last = i == len(path.steps) - 1
+            target = layouts[-1] if last else self.between[i]
+            if last and self.adds:
+                target = self._part(self._empty(*problem.result[:3]), first)
+            self.steps.append(
+                _Step(
+                    [*step.modes_of_factors(path.expression), step.result], a, b,
+                    c=target if last and self.adds else None,
+                    out=target, options=replace(limited, blocking=options.blocking) if last else limited,
+                    execution=execution,
+                )
+            )  # fmt: skip
+            self.steps[-1].plan()
 
     def _empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Any:
         """A new array where the operands are."""

@@ -359,5 +359,5 @@ def _failure(status: int, function: str) -> Exception:
 def _constants(dtype: str) -> dict[int, np.ndarray]:
     """The numbers 0 and 1 on the host; bfloat16's as their bits, which are the upper half of float32's."""
     if dtype == "bfloat16":
-        return {value: np.array(value, np.float32).view(np.uint16)[..., np.newaxis][1:] for value in (0, 1)}
+        return {value: np.array([value], np.float32).view(np.uint16)[1:] for value in (0, 1)}
     return {value: np.array(value, dtype) for value in (0, 1)}

@@ -83,5 +83,5 @@ def assert_near(result: Any, expected: Reference) -> None:
     """The result has the right shape, and each element is within its bound."""
     values = wide(result)
     assert values.shape == expected.values.shape
-    off = abs(values - expected.values) > expected.bound
+    off = ~(abs(values - expected.values) <= expected.bound)  # of NaN as well
     assert not np.any(off), (values[off][:5], expected.values[off][:5], expected.bound[off][:5])

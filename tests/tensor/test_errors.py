@@ -162,6 +162,8 @@ OPTIONS = [
     Misuse("space", lambda: binary_contraction("ij,jk", A, B, execution="tpu"), V, ("execution 'tpu' does not exist",)),
     Misuse("optimizer", lambda: contract("ij,jk,kl", A, B, B.T, optimize="best-of-all"), V, ("optimize is 'best-of-all'", "opt_einsum")),
     Misuse("half a path", lambda: contract("ij,jk,kl", A, B, B.T, optimize=[(0, 1)]), V, ("optimize is",)),
+    Misuse("a tensor twice in a path", lambda: contract("ij,jk,kl", A, B, B.T, optimize=[(0, 0), (0, 1)]), V, (r"optimize is \[\(0, 0\), \(0, 1\)\]", r"\(0, 0\) .*twice")),
+    Misuse("no preference", planned(lambda k: setattr(k.plan_preference, "kernelrank", 1)), AttributeError, ("kernelrank",)),
     Misuse("algo", planned(lambda k: setattr(k.plan_preference, "algo", 5)), V, ("algo is 5; expected a ContractionAlgo: DEFAULT_PATIENT",)),
     Misuse("kernel_rank", planned(lambda k: setattr(k.plan_preference, "kernel_rank", -1)), V, ("kernel_rank is -1",)),
     Misuse("rank of nothing", planned(lambda k: (setattr(k.plan_preference, "kernel_rank", 99), k.plan())), U, ("no algorithm as plan_preference wants it: {'kernel_rank': 99}",)),

@@ -176,6 +176,8 @@ class ContractionPlanPreference:
            [0., 1.]])
     """
 
+    __slots__ = ("_contraction_name", "_values")
+
     def __init__(self, contraction: Any):
         self._contraction_name = type(contraction).__name__
         self._values: dict[str, Any] = {**ENUMERATIONS, **{name: default for name, (default, _) in NUMBERS.items()}}

@@ -162,6 +162,8 @@ def _order(expression: Expression, optimize: Any) -> list[tuple[int, ...]]:
         ) from None
     taken = count
     for positions in path:
+        if len(set(positions)) != len(positions):
+            raise ValueError(f"optimize is {optimize!r}, and {positions!r} has a tensor twice; name each once")
         taken -= len(positions) - 1
     if taken != 1:
         raise ValueError(

@@ -21,14 +21,17 @@ class Drawn(NamedTuple):
     expr: list[tuple[int, ...]]
     operands: list[np.ndarray]
     c: np.ndarray | None
-    alpha: float
-    beta: float
+    out: np.ndarray | None
+    alpha: complex
+    beta: complex
 
 
 @st.composite
-def arrays(draw: st.DrawFn, modes: tuple[int, ...], extents: dict[int, int], dtype: str, seed: int) -> np.ndarray:
+def arrays(
+    draw: st.DrawFn, modes: tuple[int, ...], extents: dict[int, int], dtype: str, seed: int, *, repeated: bool = True
+) -> np.ndarray:
     """An operand with its axes in any order in memory, with gaps, backwards, or repeated along some."""
-    shape = [extents[mode] if draw(st.integers(0, 9)) else 1 for mode in modes]
+    shape = [1 if repeated and draw(st.integers(0, 9)) == 0 else extents[mode] for mode in modes]
     for mode in set(modes):  # one mode has one extent in an operand
         first = shape[modes.index(mode)]
         shape = [first if m == mode else n for m, n in zip(modes, shape, strict=True)]
@@ -37,7 +40,7 @@ def arrays(draw: st.DrawFn, modes: tuple[int, ...], extents: dict[int, int], dty
     memory = np.full([shape[i] * abs(steps[i]) for i in order], np.nan).astype(dtype)
     view = memory[(*(slice(None, None, steps[i]) for i in order), ...)].transpose(np.argsort(order, kind="stable"))
     view[...] = random_values(view.shape, dtype, seed).astype(dtype)
-    if shape and draw(st.integers(0, 9)) == 0:
+    if repeated and shape and draw(st.integers(0, 9)) == 0:
         axis = draw(st.integers(0, len(shape) - 1))
         view = np.broadcast_to(np.take(view, [0], axis), view.shape)
     return view
@@ -52,12 +55,13 @@ def contractions(draw: st.DrawFn, count: int) -> Drawn:
     operands = [draw(arrays(term, extents, dtype, i)) for i, term in enumerate(terms)]
     used = sorted({mode for term in terms for mode in term})
     output = tuple(draw(st.permutations(used)))[: draw(st.integers(0, len(used)))]
-    c = None
-    if draw(st.booleans()):
-        real = {m: max(a.shape[t.index(m)] for a, t in zip(operands, terms, strict=True) if m in t) for m in output}
-        c = draw(arrays(output, real, dtype, 9))
-    alpha, beta = draw(st.sampled_from((1.0, 0.5, -2.0))), draw(st.sampled_from((0.0, 1.0, -0.5)))
-    return Drawn([*terms, output], operands, c, alpha, beta)
+    real = {m: max(a.shape[t.index(m)] for a, t in zip(operands, terms, strict=True) if m in t) for m in output}
+    c = draw(arrays(output, real, dtype, 9)) if draw(st.booleans()) else None
+    out = draw(arrays(output, real, dtype, 10, repeated=False)) if draw(st.booleans()) else None
+    rotated = (0.5 - 2j,) if dtype.startswith("complex") else ()
+    alpha = draw(st.sampled_from((1.0, 0.5, -2.0, *rotated)))
+    beta = draw(st.sampled_from((0.0, 1.0, -0.5, *rotated)))
+    return Drawn([*terms, output], operands, c, out, alpha, beta)
 
 
 def check(drawn: Drawn, operation: Any, data: st.DataObject, steps: int) -> None:
@@ -70,20 +74,21 @@ def check(drawn: Drawn, operation: Any, data: st.DataObject, steps: int) -> None
         contraction._make_plan(problem, contraction._slots, [data.draw(st.sampled_from(found))])
         r = contraction.execute(**factors)
         assert_near(r, expected)
-        out = contraction.empty_result()
+        assert r is drawn.out or drawn.out is None
+        r, out = r.copy(), contraction.empty_result()
         assert contraction.execute(**factors, out=out) is out
         np.testing.assert_array_equal(out, r)
 
 
 @given(contractions(2), st.data())
 def test_two_operands(drawn, data):
-    check(drawn, BinaryContraction(drawn.expr, *drawn.operands, c=drawn.c), data, 1)
+    check(drawn, BinaryContraction(drawn.expr, *drawn.operands, c=drawn.c, out=drawn.out), data, 1)
 
 
 @settings(max_examples=150)
 @given(contractions(3), st.data())
 def test_three_operands(drawn, data):
-    check(drawn, TernaryContraction(drawn.expr, *drawn.operands, d=drawn.c), data, 2)
+    check(drawn, TernaryContraction(drawn.expr, *drawn.operands, d=drawn.c, out=drawn.out), data, 2)
 
 
 @settings(max_examples=150)

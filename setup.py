@@ -17,6 +17,7 @@ OPTIONS = {
         "-fno-trapping-math",
         "-fno-thread-jumps",
         "-fcx-limited-range",
+        "-fopenmp-simd",
         "-Wno-unused-function",
     ],
 }

@@ -27,11 +27,11 @@ FUNCTIONS = {"int32": "pardiso", "int64": "pardiso_64"}
 ANALYSE, FACTORIZE, SOLVE, RELEASE = 11, 22, 33, -1
 
 #: Matrix types: real, complex.
-GENERAL, SYMMETRIC, HERMITIAN, POSITIVE_DEFINITE = (11, 13), (-2, 6), (None, -4), (2, 4)
+GENERAL, SYMMETRIC, POSITIVE_DEFINITE = (11, 13), (-2, 6), (2, 4)
 
 #: Parameters that planmath sets.
-OWN_VALUES, ORDERING, USER_ORDER, REFINEMENT, PIVOT_EXPONENT, SCALING, MATCHING, BUNCH_KAUFMAN, SINGLE, ZERO_BASED = (
-    0, 1, 4, 7, 9, 10, 12, 20, 27, 34
+OWN_VALUES, ORDERING, USER_ORDER, REFINEMENT, PIVOT_EXPONENT, SCALING, MATCHING, SINGLE, ZERO_BASED = (
+    0, 1, 4, 7, 9, 10, 12, 27, 34
 )  # fmt: skip
 DIAGONAL = 55
 #: Values of ORDERING.
@@ -45,7 +45,7 @@ STEPS, PERTURBED, PEAK_ANALYSIS, PERMANENT_ANALYSIS, FACTORS, NONZEROS, POSITIVE
 )  # fmt: skip
 KILOBYTE = 1024
 
-OUT_OF_MEMORY, ZERO_PIVOT, SINGULAR_DIAGONAL = (-2, -9), -4, -7
+OUT_OF_MEMORY, BAD_PIVOTS = (-2, -9), (-4, -7)
 ERRORS = {
     -1: "the input is inconsistent", -2: "there is not enough memory", -3: "the reordering failed",
     -4: "a pivot is zero, or the factorization failed", -5: "an internal error", -6: "the reordering failed",
@@ -123,7 +123,12 @@ class Factorization:
         return int(self._numbers[6])
 
     def diagonal(self, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The factors' diagonal, in the order of the unknowns, and the initial matrix's; DIAGONAL must be 1."""
+        """The factors' diagonal, in the order of the unknowns, and the initial matrix's.
+
+        DIAGONAL must be 1, and the indices int32: the library's function crashes after `pardiso_64` (MKL 2026.2).
+        """
+        if self._columns.dtype != np.int32:
+            raise ValueError(f"the indices are of {self._columns.dtype}; expected int32")
         factor, initial = np.zeros(self.n, dtype), np.zeros(self.n, dtype)
         first = np.ones(1, self._numbers.dtype)
         error = np.zeros(1, self._numbers.dtype)

@@ -21,6 +21,9 @@ enum { PM_RIGHT = 0, PM_START, PM_DECREASING, PM_LENGTH, PM_RANGE, PM_UNSORTED, 
 enum { PM_ROW = 0, PM_COLUMN, PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_EMPTY_ROW, PM_EMPTY_COLUMN, PM_NO_DIAGONAL,
        PM_CHECKSUM, PM_FACTS };
 
+/* What values may be, and all of that: the last is a whole diagonal of positive (and real) values. */
+enum { PM_SYMMETRIC = 1, PM_HERMITIAN = 2, PM_POSITIVE_DIAGONAL = 4 };
+
 /* Sums are made of blocks of this length, so that rounding errors grow with the number of blocks. */
 enum { PM_BLOCK = 512 };
 

@@ -16,6 +16,17 @@ cdef extern from "kernels.h":
     void *pm_same
     void *pm_check_i32_any
     void *pm_check_i64_any
+    enum: PM_SYMMETRIC, PM_HERMITIAN, PM_POSITIVE_DIAGONAL
+    void *pm_upper_i32_any
+    void *pm_upper_i64_any
+    void *pm_symmetries_i32_f32
+    void *pm_symmetries_i32_f64
+    void *pm_symmetries_i32_c64
+    void *pm_symmetries_i32_c128
+    void *pm_symmetries_i64_f32
+    void *pm_symmetries_i64_f64
+    void *pm_symmetries_i64_c64
+    void *pm_symmetries_i64_c128
     void *pm_project_i32_f32
     void *pm_project_i32_f64
     void *pm_project_i32_c64
@@ -56,11 +67,24 @@ ROW, COLUMN, LOWER_BANDWIDTH, UPPER_BANDWIDTH, EMPTY_ROW, EMPTY_COLUMN, NO_DIAGO
     PM_ROW, PM_COLUMN, PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_EMPTY_ROW, PM_EMPTY_COLUMN, PM_NO_DIAGONAL, \
     PM_CHECKSUM, PM_FACTS
 
+SYMMETRIC, HERMITIAN, POSITIVE_DIAGONAL = PM_SYMMETRIC, PM_HERMITIAN, PM_POSITIVE_DIAGONAL
+
 #: f(bytes, a, b): whether two blocks of memory are equal.
 SAME = <intptr_t>&pm_same
 
 #: index dtype -> f(n, length, view, starts, columns, seen, facts)
 CHECK = {"int32": <intptr_t>&pm_check_i32_any, "int64": <intptr_t>&pm_check_i64_any}
+
+#: index dtype -> f(n, view, sign, starts, columns, upper_starts, upper_columns, source)
+UPPER_PART = {"int32": <intptr_t>&pm_upper_i32_any, "int64": <intptr_t>&pm_upper_i64_any}
+
+#: (index dtype, dtype) -> f(n, pairs, starts, columns, values, next), which returns what they are
+SYMMETRIES = {
+    ("int32", "float32"): <intptr_t>&pm_symmetries_i32_f32, ("int64", "float32"): <intptr_t>&pm_symmetries_i64_f32,
+    ("int32", "float64"): <intptr_t>&pm_symmetries_i32_f64, ("int64", "float64"): <intptr_t>&pm_symmetries_i64_f64,
+    ("int32", "complex64"): <intptr_t>&pm_symmetries_i32_c64, ("int64", "complex64"): <intptr_t>&pm_symmetries_i64_c64,
+    ("int32", "complex128"): <intptr_t>&pm_symmetries_i32_c128, ("int64", "complex128"): <intptr_t>&pm_symmetries_i64_c128,
+}
 
 #: dtype -> f(n, columns, w, x, out)
 PROJECT = {

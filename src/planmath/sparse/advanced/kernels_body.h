@@ -39,6 +39,51 @@ static intptr_t PM_JOIN(check, I_NAME, any)(intptr_t n, intptr_t length, intptr_
     return PM_RIGHT;
 }
 
+/* The entries on and above the diagonal and a whole diagonal, by rows, with the number of each one's value plus 1: 0 where
+ * the diagonal has no entry. Of the lower triangle it takes the mirror image, and of numbers `sign` times. There is room
+ * for n + 1 row starts, and for n more entries than the pattern has. */
+static intptr_t PM_JOIN(upper, I_NAME, any)(intptr_t n, intptr_t view, intptr_t sign, const INDEX *starts,
+                                            const INDEX *columns, INDEX *upper_starts, INDEX *upper_columns,
+                                            int64_t *source) {
+    intptr_t i, k, total = 0;
+    if (view == PM_LOWER) { /* counts, then places: upper_starts[j] is where the next entry of row j goes */
+        memset(upper_starts, 0, (size_t)(n + 1) * sizeof(INDEX));
+        for (i = 0; i < n; i++) {
+            for (k = starts[i]; k < starts[i + 1] && columns[k] < i; k++) upper_starts[columns[k]]++;
+            upper_starts[i]++;
+        }
+        for (i = 0; i <= n; i++) {
+            intptr_t count = upper_starts[i];
+            upper_starts[i] = (INDEX)total;
+            total += count;
+        }
+        for (i = 0; i < n; i++) {
+            for (k = starts[i]; k < starts[i + 1] && columns[k] < i; k++) {
+                intptr_t place = upper_starts[columns[k]]++;
+                upper_columns[place] = (INDEX)i;
+                source[place] = sign * (k + 1);
+            }
+            upper_columns[upper_starts[i]] = (INDEX)i;
+            source[upper_starts[i]++] = k < starts[i + 1] && columns[k] == i ? sign * (k + 1) : 0;
+        }
+        for (i = n; i > 0; i--) upper_starts[i] = upper_starts[i - 1];
+        upper_starts[0] = 0;
+        return 0;
+    }
+    for (i = 0; i < n; i++) {
+        upper_starts[i] = (INDEX)total;
+        for (k = starts[i]; k < starts[i + 1] && columns[k] < i; k++) continue;
+        upper_columns[total] = (INDEX)i;
+        source[total++] = k < starts[i + 1] && columns[k] == i ? ++k : 0;
+        for (; k < starts[i + 1]; k++) {
+            upper_columns[total] = columns[k];
+            source[total++] = k + 1;
+        }
+    }
+    upper_starts[n] = (INDEX)total;
+    return 0;
+}
+
 #define VALUE float
 #define SUM double
 #define V_NAME f32
@@ -64,62 +109,98 @@ static intptr_t PM_JOIN(check, I_NAME, any)(intptr_t n, intptr_t length, intptr_
 
 #if IS_COMPLEX
 #define MAGNITUDE(z) (fabs(creal(z)) + fabs(cimag(z)))
+#define SQUARE(z) (creal(z) * creal(z) + cimag(z) * cimag(z))
 #define CONJUGATE(z) conj(z)
 #else
 #define MAGNITUDE(z) fabs((double)(z))
+#define SQUARE(z) ((double)(z) * (z))
 #define CONJUGATE(z) (z)
 #endif
 #define MIRRORED(z) (hermitian ? CONJUGATE(z) : (z))
 
 #define NORM PM_JOIN(norm, I_NAME, V_NAME)
-/* The 2-norm, scaled where squares would overflow or vanish; NaN and infinity stay what they are. */
-static double NORM(intptr_t n, const VALUE *x) {
-    intptr_t i, start;
+/* The 2-norm, given the sum of squares; scaled where squares overflow or vanish. NaN and infinity stay what they are. */
+static double NORM(intptr_t n, const VALUE *x, double squares) {
+    intptr_t i;
     double total = 0, largest = 0;
-    for (start = 0; start < n; start += PM_BLOCK) {
-        intptr_t end = start + PM_BLOCK < n ? start + PM_BLOCK : n;
-        double a = 0, b = 0;
-        for (i = start; i + 1 < end; i += 2) {
-#if IS_COMPLEX
-            a += creal(x[i]) * (double)creal(x[i]) + cimag(x[i]) * (double)cimag(x[i]);
-            b += creal(x[i + 1]) * (double)creal(x[i + 1]) + cimag(x[i + 1]) * (double)cimag(x[i + 1]);
-#else
-            a += (double)x[i] * x[i];
-            b += (double)x[i + 1] * x[i + 1];
-#endif
-        }
-        if (i < end) a += MAGNITUDE(x[i]) * MAGNITUDE(x[i]);
-        total += a + b;
-    }
-    if (total > 1e-280 && total <= DBL_MAX) return sqrt(total);
+    if (squares > 1e-280 && squares <= DBL_MAX) return sqrt(squares);
     for (i = 0; i < n; i++) {
         double m = MAGNITUDE(x[i]);
         if (!(m <= DBL_MAX)) return m;
         if (m > largest) largest = m;
     }
     if (largest == 0) return 0;
-    for (total = 0, i = 0; i < n; i++) total += (MAGNITUDE(x[i]) / largest) * (MAGNITUDE(x[i]) / largest);
+    for (i = 0; i < n; i++) total += (MAGNITUDE(x[i]) / largest) * (MAGNITUDE(x[i]) / largest);
     return largest * sqrt(total);
+}
+
+#define SIZE PM_JOIN(size, I_NAME, V_NAME)
+/* The 2-norm. */
+static double SIZE(intptr_t n, const VALUE *x) {
+    intptr_t i, start;
+    double total = 0;
+    for (start = 0; start < n; start += PM_BLOCK) {
+        intptr_t end = start + PM_BLOCK < n ? start + PM_BLOCK : n;
+        double squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (i = start; i < end; i++) squares += SQUARE(x[i]);
+        total += squares;
+    }
+    return NORM(n, x, total);
 }
 
 /* Of each column: real and imaginary part of the sum of w x, and the 2-norm of x. */
 static intptr_t PM_JOIN(project, I_NAME, V_NAME)(intptr_t n, intptr_t columns, const SUM *w, const VALUE *x, double *out) {
     intptr_t c, i, start;
     for (c = 0; c < columns; c++, x += n, out += 3) {
-        SUM total = 0;
+        double total = 0, total_imaginary = 0, total_squares = 0;
         for (start = 0; start < n; start += PM_BLOCK) {
             intptr_t end = start + PM_BLOCK < n ? start + PM_BLOCK : n;
-            SUM a = 0, b = 0;
-            for (i = start; i + 1 < end; i += 2) {
-                a += w[i] * x[i];
-                b += w[i + 1] * x[i + 1];
+            double sum = 0, imaginary = 0, squares = 0;
+#pragma omp simd reduction(+ : sum, imaginary, squares)
+            for (i = start; i < end; i++) {
+                SUM product = w[i] * x[i];
+                sum += creal(product);
+                imaginary += cimag(product);
+                squares += SQUARE(x[i]);
             }
-            if (i < end) a += w[i] * x[i];
-            total += a + b;
+            total += sum, total_imaginary += imaginary, total_squares += squares;
         }
-        out[0] = creal(total), out[1] = cimag(total), out[2] = NORM(n, x);
+        out[0] = total, out[1] = total_imaginary, out[2] = NORM(n, x, total_squares);
     }
     return 0;
+}
+
+/* What the values are: a sum of PM_SYMMETRIC, PM_HERMITIAN and PM_POSITIVE_DIAGONAL. `next` has room for n indices. Where
+ * `pairs` is 0, only the diagonal is looked at.
+ *
+ * Rows are gone through from the first to the last, so the entries of row j above the diagonal meet their mirror images
+ * in the order in which they stand there. */
+static intptr_t PM_JOIN(symmetries, I_NAME, V_NAME)(intptr_t n, intptr_t pairs, const INDEX *starts, const INDEX *columns,
+                                                    const VALUE *values, INDEX *next) {
+    intptr_t i, k;
+    int symmetric = 1, hermitian = 1, positive = 1;
+    for (i = 0; i < n && (symmetric || hermitian); i++) {
+        for (k = starts[i]; k < starts[i + 1] && columns[k] < i; k++) {
+            intptr_t j = columns[k], mirror;
+            if (!pairs) continue;
+            mirror = next[j]++;
+            if (mirror >= starts[j + 1] || columns[mirror] != i) return 0;
+            symmetric &= values[k] == values[mirror];
+            hermitian &= values[k] == CONJUGATE(values[mirror]);
+        }
+        if (k < starts[i + 1] && columns[k] == i) {
+            positive &= creal(values[k]) > 0 && cimag(values[k]) == 0;
+            hermitian &= cimag(values[k]) == 0;
+            k++;
+        } else
+            positive = 0;
+        next[i] = (INDEX)k;
+    }
+    if (!symmetric && !hermitian) return 0;
+    for (i = 0; i < n && pairs; i++)
+        if (next[i] < starts[i + 1]) return 0;
+    return PM_SYMMETRIC * symmetric + PM_HERMITIAN * hermitian + PM_POSITIVE_DIAGONAL * positive;
 }
 
 /* The largest row sum of magnitudes, the first row with a value that is not finite or -1, and w = A^T v. `sums` has n
@@ -170,7 +251,7 @@ static intptr_t PM_JOIN(residual, I_NAME, V_NAME)(intptr_t n, intptr_t n_columns
             work[i] -= sum;
         }
         for (i = 0; i < n; i++) r[i] = (VALUE)work[i];
-        out[0] = NORM(n, r), out[1] = NORM(n, x), out[2] = NORM(n, b);
+        out[0] = SIZE(n, r), out[1] = SIZE(n, x), out[2] = SIZE(n, b);
     }
     return 0;
 }
@@ -209,6 +290,8 @@ static intptr_t PM_JOIN(place, I_NAME, V_NAME)(intptr_t n, const int64_t *source
 }
 
 #undef NORM
+#undef SIZE
+#undef SQUARE
 #undef MAGNITUDE
 #undef CONJUGATE
 #undef MIRRORED

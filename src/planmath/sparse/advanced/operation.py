@@ -358,6 +358,8 @@ class DirectSolver(Operation):
 
     def _check_form(self, matrices: Matrices) -> None:
         """Raise where matrices are not of the form that the object was created for."""
+        if matrices is self._matrices:
+            return
         form = matrices.batch, matrices.explicit, tuple(sample.shape[0] for sample in matrices.samples)
         if form != (self._batch, self._explicit[0], self._sizes):
             raise ValueError(

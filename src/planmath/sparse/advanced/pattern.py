@@ -131,26 +131,28 @@ class Pattern:
         return np.repeat(np.arange(self.n, dtype=np.int64), np.diff(self.starts))
 
     def _is_symmetric(self) -> bool:
-        keys = self.rows * self.n + self.columns
-        mirrored = self.columns.astype(np.int64) * self.n + self.rows
-        mirrored.sort()
-        return bool(np.array_equal(keys, mirrored))
+        """Whether a matrix of zeros on this pattern is symmetric."""
+        return bool(self.symmetries(np.zeros(self.nnz, np.float32)))
+
+    def symmetries(self, values: np.ndarray, pairs: bool = True) -> int:
+        """What these values are: a sum of SYMMETRIC, HERMITIAN and POSITIVE_DIAGONAL (kernels.h).
+
+        Where neither of the first two holds, it is 0. Without pairs, only the diagonal is looked at.
+        """
+        check = SYMMETRIES[self.index_dtype, name_of(values.dtype)]
+        following = np.empty(self.n, self.starts.dtype)
+        return check(self.n, pairs, *map(address, (self.starts, self.columns, values, following)))
 
     @cached_property
     def upper(self) -> Arrangement:
         """The entries on and above the diagonal, with a whole diagonal."""
-        rows, columns, source = self.rows, self.columns.astype(np.int64), np.arange(1, self.nnz + 1)
-        if self.view == View.LOWER:
-            counts = columns <= rows
-            rows, columns, source = columns[counts], rows[counts], source[counts] * (-1 if self.hermitian else 1)
-        else:
-            counts = columns >= rows
-            rows, columns, source = rows[counts], columns[counts], source[counts]
-        missing = np.setdiff1d(np.arange(self.n), rows[rows == columns], assume_unique=True)
-        return self._arranged(
-            np.concatenate([rows, missing]), np.concatenate([columns, missing]),
-            np.concatenate([source, np.zeros(len(missing), np.int64)]),
-        )  # fmt: skip
+        room = self.nnz + self.n
+        starts, columns = np.empty_like(self.starts), np.empty(room, self.starts.dtype)
+        source = np.empty(room, np.int64)
+        arrays = map(address, (self.starts, self.columns, starts, columns, source))
+        UPPER_PART[self.index_dtype](self.n, self.view, -1 if self.hermitian else 1, *arrays)
+        count = int(starts[-1])
+        return self._arrangement(starts, columns[:count].copy(), source[:count].copy())
 
     @cached_property
     def full(self) -> Arrangement:
@@ -172,9 +174,11 @@ class Pattern:
         dtype = self.starts.dtype
         starts = np.zeros(self.n + 1, dtype)
         np.cumsum(np.bincount(rows, minlength=self.n), out=starts[1:])
-        source = source[order]
+        return self._arrangement(starts, columns[order].astype(dtype), source[order])
+
+    def _arrangement(self, starts: np.ndarray, columns: np.ndarray, source: np.ndarray) -> Arrangement:
         whole = len(source) == self.nnz and np.array_equal(source, np.arange(1, self.nnz + 1))
-        return Arrangement(starts, columns[order].astype(dtype), None if whole else source)
+        return Arrangement(starts, columns, None if whole else source)
 
 
 def kernel(function: int, arguments: int) -> Call:
@@ -183,4 +187,6 @@ def kernel(function: int, arguments: int) -> Call:
 
 
 SAME = kernel(kernels.SAME, 3)
+SYMMETRIES = {key: kernel(function, 6) for key, function in kernels.SYMMETRIES.items()}
+UPPER_PART = {index_dtype: kernel(function, 8) for index_dtype, function in kernels.UPPER_PART.items()}
 CHECK = {index_dtype: kernel(function, 7) for index_dtype, function in kernels.CHECK.items()}

@@ -118,7 +118,7 @@ class Bands:
 class BandedFactorization:
     """LAPACK's factorization of one banded matrix."""
 
-    perturbed, looks_at_values = 0, False
+    perturbed, looks_at_values, special = 0, False, False
 
     def __init__(self, bands: Bands, name: str):
         self.bands, self.name = bands, name
@@ -143,6 +143,9 @@ class BandedFactorization:
         x[...] = b
         factors, pivots, status = self.addresses
         return [(self.bands.solve, (factors, pivots, status + self.numbers.itemsize, address(x), status))]
+
+    def generalize(self) -> None:
+        """It makes no use of what values happen to be."""
 
     def check(self, phase: str) -> None:
         if phase == "factorization" and (pivot := int(self.numbers[0])):

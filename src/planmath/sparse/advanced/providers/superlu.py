@@ -68,7 +68,7 @@ class SuperLUFactorization:
     solves with its transpose.
     """
 
-    perturbed, looks_at_values = 0, False
+    perturbed, looks_at_values, special = 0, False, False
 
     def __init__(self, problem: DirectSolverProblem, pattern: Pattern, name: str):
         self.name, self.pattern, self.dtype = name, pattern, problem.dtype
@@ -123,6 +123,9 @@ class SuperLUFactorization:
     def solve(self, b: np.ndarray, x: np.ndarray, columns: int) -> list[Step]:
         np.copyto(x, self.factors.solve(b, "T"))
         return []
+
+    def generalize(self) -> None:
+        """It makes no use of what values happen to be."""
 
     def check(self, phase: str) -> None:
         """SciPy has raised what there was to raise."""

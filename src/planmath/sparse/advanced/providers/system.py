@@ -46,6 +46,13 @@ class Factorization(Protocol):
     looks_at_values: bool
     """Whether the analysis reads the values."""
 
+    @property
+    def special(self) -> bool:
+        """Whether it makes use of what the values happen to be beyond the type of the matrix."""
+
+    def generalize(self) -> None:
+        """Do so no more, from the next analysis on."""
+
     def analyse(self, values: np.ndarray) -> list[Step]: ...
 
     def factorize(self, values: np.ndarray, preferences: DirectSolverFactorizationPreferences) -> list[Step]: ...
@@ -269,8 +276,9 @@ class System:
         if self._suspicious(error, growth):
             forward = self._forward_error(values, x, b, residual, columns)
         info = self._info(error, False, steps, growth, forward)
-        if not info.accurate and self.factorized_since_analysis > 1:
+        if not info.accurate and (self.factorized_since_analysis > 1 or self.factorization.special):
             # Scaling and matching are those of the values at the analysis, which may not suit these ones.
+            self.factorization.generalize()
             kernels.run(self.factorization.analyse(values))
             self.check_analysis()
             kernels.run(self.factorization.factorize(values, factorization_preferences))

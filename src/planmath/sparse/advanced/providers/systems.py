@@ -103,6 +103,11 @@ class Systems:
                 results += ended
             return results
 
+        if len(self.systems) == 1:
+            for begin, end in stages:
+                kernels.run(begin(0, self.systems[0]))
+                result = end(0, self.systems[0])
+            return [result]
         n, threads = len(self.systems), self.threads
         if threads == 1:
             return do(range(n))

@@ -90,32 +90,34 @@ def gemm(routine: str, a: int, b: int, c: int, m: int, n: int, k: int) -> tuple[
     return function, (*layout, *extents, scalar(one), *left, *right, scalar(zero), *result)
 
 
-def pardiso(a: Any, b: Any, x: Any, ordering: int, stack: ExitStack) -> tuple[Any, tuple[Any, ...]]:
+def pardiso(
+    a: Any, b: Any, x: Any, kind: int, parameters: dict[int, int], stack: ExitStack
+) -> tuple[Any, tuple[Any, ...]]:
     """PARDISO and its arguments for solving once more with a matrix that it has factorized (phase 33).
 
     Parameters
     ----------
     a, b, x
-        A CSR matrix of float64 and int32, counted from 0; dense vectors.
-    ordering
-        ``iparm(2)``; the other parameters are the defaults for nonsymmetric matrices.
+        A CSR matrix of float64 and int32, of a symmetric one the upper triangle with a whole diagonal; dense vectors.
+    kind
+        Its ``mtype``.
+    parameters
+        ``iparm``, by numbers counted from 0, where it is not 0; indices are counted from 0 in any case.
     stack
         Frees what PARDISO keeps.
     """
     import numpy as np
 
-    handle, parameters = np.zeros(64, np.int64), np.zeros(64, np.int32)
-    for number, value in {0: 1, 1: ordering, 9: 13, 10: 1, 12: 1, 34: 1}.items():
-        parameters[number] = value
-    one, kind, quiet = (ctypes.byref(ctypes.c_int(value)) for value in (1, 11, 0))
+    handle, iparm = np.zeros(64, np.int64), np.zeros(64, np.int32)
+    for number, value in {0: 1, 34: 1, **parameters}.items():
+        iparm[number] = value
+    one, mtype, quiet = (ctypes.byref(ctypes.c_int(value)) for value in (1, kind, 0))
     n, error, unused = ctypes.c_int(a.shape[0]), ctypes.c_int(0), np.zeros(1, np.int32)
-    at = [
-        ctypes.c_void_p(array.ctypes.data) for array in (handle, a.data, a.indptr, a.indices, unused, parameters, b, x)
-    ]
+    at = [ctypes.c_void_p(array.ctypes.data) for array in (handle, a.data, a.indptr, a.indices, unused, iparm, b, x)]
 
     def arguments(phase: int) -> tuple[Any, ...]:
         return (
-            at[0], one, one, kind, ctypes.byref(ctypes.c_int(phase)), ctypes.byref(n), *at[1:5], one, at[5], quiet,
+            at[0], one, one, mtype, ctypes.byref(ctypes.c_int(phase)), ctypes.byref(n), *at[1:5], one, at[5], quiet,
             *at[6:], ctypes.byref(error),
         )  # fmt: skip
 
@@ -124,6 +126,6 @@ def pardiso(a: Any, b: Any, x: Any, ordering: int, stack: ExitStack) -> tuple[An
         function(*arguments(phase))
         if error.value:
             raise RuntimeError(f"pardiso failed in phase {phase} with error {error.value}")
-    stack.callback(lambda: (handle, parameters, unused))  # what the addresses point to, until the last call is made
+    stack.callback(lambda: (handle, iparm, unused, a))  # what the addresses point to, until the last call is made
     stack.callback(function, *arguments(-1))
     return function, arguments(33)

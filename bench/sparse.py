@@ -29,6 +29,8 @@ WHOLE = {"60k": 1.8, "260k": 2.5}
 #: SuperLU takes half a minute for 64,000 unknowns in three dimensions, and for more it takes what patience there is.
 TOO_MUCH_FOR_SUPERLU = {("3d", "260k")}
 TOLERANCE = "solution of a system"
+#: ``iparm(2)`` of PARDISO
+MINIMUM_DEGREE = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,17 @@ class System:
         a = sp.csr_array(a)
         a.sort_indices()
         return sp.csr_array((a.data, a.indices.astype(np.int32), a.indptr.astype(np.int32)), shape=a.shape)
+
+    @cached_property
+    def triangle(self) -> Any:
+        """The entries on and above the diagonal, with those of it that are zero."""
+        import scipy.sparse as sp
+
+        a, n = sp.triu(self.matrix, format="coo"), self.matrix.shape[0]
+        places = np.concatenate([a.row, np.arange(n)]), np.concatenate([a.col, np.arange(n)])
+        upper = sp.csr_array((np.concatenate([a.data, np.zeros(n)]), places), shape=(n, n))
+        upper.sum_duplicates()
+        return sp.csr_array((upper.data, upper.indices.astype(np.int32), upper.indptr.astype(np.int32)), shape=(n, n))
 
     @cached_property
     def solution(self) -> np.ndarray:
@@ -215,15 +228,24 @@ def planmath_solve(system: System, stack: ExitStack) -> Iterator[Contender]:
 
 
 def mkl_solve(system: System, size: str, stack: ExitStack) -> Iterator[Contender]:
-    """The call with the settings that planmath uses: the order of the unknowns decides how long it takes."""
-    x = np.empty_like(system.solution)
-    threads, ordering = (1, 0) if size == "1k" else (CORES, 3 if CORES > 1 else 2)
-    within = partial(mkl_threads, threads)
-    with within():
-        function, arguments = pardiso(system.matrix, system.side, x, ordering, stack)
-    names = {"pardiso": function, **{f"argument{place}": value for place, value in enumerate(arguments)}}
-    statement = f"pardiso({', '.join(list(names)[1:])})"
-    yield Contender("MKL", "pardiso", statement, names, into=x, within=within, spins=True)
+    """The call alone: with the type and the settings that planmath finds out, and with those of a general matrix."""
+    threads, nested = (1, MINIMUM_DEGREE) if size == "1k" else (CORES, 3 if CORES > 1 else 2)
+    matching = {10: 1, 12: 1}
+    if system.kind == "kkt":
+        kind, own = -2, {1: nested, 9: 8, **matching}
+    else:
+        kind, own = 2, {1: nested if system.kind == "3d" else MINIMUM_DEGREE}
+    for form, a, mtype, parameters in (
+        ("pardiso", system.triangle, kind, own),
+        ("pardiso, general", system.matrix, 11, {1: nested, 9: 13, **matching}),
+    ):
+        x = np.empty_like(system.solution)
+        within = partial(mkl_threads, threads)
+        with within():
+            function, arguments = pardiso(a, system.side, x, mtype, parameters, stack)
+        names = {"pardiso": function, **{f"argument{place}": value for place, value in enumerate(arguments)}}
+        statement = f"pardiso({', '.join(list(names)[1:])})"
+        yield Contender("MKL", form, statement, names, into=x, within=within, spins=True)
 
 
 def pypardiso_solve(system: System, stack: ExitStack) -> Iterator[Contender]:

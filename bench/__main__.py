@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 # The modules with the rows, imported when they are asked for: those about CUDA need its bindings.
 SUITES = {
     "cpu": ("imports", "memory", "fft_call", "matmul", "tensor", "sparse", "fft_sweep"),
-    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction"),
+    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse"),
 }
 PEERS = "peers"
 FULL_ROUNDS, QUICK_ROUNDS = 6, 3

@@ -1,9 +1,11 @@
 """A stand-in for the CUDA runtime with two devices, for the tests: it keeps a journal of what is asked of it.
 
-Its devices' memory is memory of the host under other addresses, so that who mixes the two is found out.
+Its devices' memory is memory of the host under other addresses, so that who mixes the two is found out. It can launch
+kernels that were compiled for the host (`standin_kernels`).
 """
 
 SOURCE = r"""
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +13,7 @@ SOURCE = r"""
 #define DEVICE ((size_t)1 << 56)
 #define HOST(p) ((void *)((size_t)(p) & (DEVICE - 1)))
 #define IS_DEVICE(p) ((size_t)(p) >= DEVICE)
-enum { INVALID = 1, NO_MEMORY = 2, OTHER_SPACE = 700 };
+enum { INVALID = 1, NO_MEMORY = 2, INVALID_IMAGE = 200, NO_SYMBOL = 500, OTHER_SPACE = 700 };
 
 static char journal[1 << 16];
 static int device, capturing, blocks;
@@ -46,14 +48,16 @@ int cudaFreeAsync(void *address, void *stream) {
     blocks--;
     return 0;
 }
+int cudaHostAlloc(void **address, size_t size, unsigned flags) { *address = malloc(size); blocks++; return 0; }
+int cudaFreeHost(void *address) { free(address); blocks--; return 0; }
 int cudaPointerGetAttributes(int *attributes, const void *address) {
     attributes[0] = IS_DEVICE(address) ? 2 : 0;
     attributes[1] = 0;
     return 0;
 }
 int cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *stream) {
-    if (IS_DEVICE(to) != (kind == 1) || IS_DEVICE(from) != (kind == 2)) return OTHER_SPACE;
-    NOTE("copy %zu %s on %d:%zu\n", size, kind == 1 ? "in" : "out", device, (size_t)stream);
+    if (IS_DEVICE(to) != (kind & 1) || IS_DEVICE(from) != kind >> 1) return OTHER_SPACE;
+    NOTE("copy %zu %s on %d:%zu\n", size, kind == 1 ? "in" : kind == 2 ? "out" : "within", device, (size_t)stream);
     memcpy(HOST(to), HOST(from), size);
     return 0;
 }
@@ -70,6 +74,25 @@ int cudaEventRecord(void *event, void *stream) { NOTE("record on %zu\n", (size_t
 int cudaStreamWaitEvent(void *stream, void *event, unsigned flags) { NOTE("delay %zu\n", (size_t)stream); return 0; }
 int cudaEventSynchronize(void *event) { return 0; }
 int cudaEventElapsedTime(float *ms, void *start, void *end) { *ms = 0.5f; return 0; }
+
+/* The code of a kernel is the path of a library with functions that launch what it has. */
+typedef struct { unsigned x, y, z; } dim3;
+int cudaLibraryLoadData(void **library, const char *code, void *a, void *b, unsigned c, void *d, void *e, unsigned f) {
+    *library = dlopen(code, RTLD_NOW);
+    return *library ? 0 : INVALID_IMAGE;
+}
+int cudaLibraryGetKernel(void **kernel, void *library, const char *name) {
+    char symbol[256];
+    snprintf(symbol, sizeof symbol, "launch_%s", name);
+    *kernel = dlsym(library, symbol);
+    return *kernel ? 0 : NO_SYMBOL;
+}
+int cudaLaunchKernel(void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, void *stream) {
+    if (!grid.x || !grid.y || grid.y > 65535 || grid.z != 1 || block.y != 1 || block.z != 1) return INVALID;
+    NOTE("launch on %d:%zu\n", device, (size_t)stream);
+    ((void (*)(unsigned, unsigned, unsigned, void **))kernel)(grid.x, grid.y, block.x, arguments);
+    return 0;
+}
 
 /* What a provider launches: total = a + b, with a step for each. */
 int standinAdd(long n, double *a, long a_step, double *b, long b_step, double *total, long step, void *stream) {

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planmath.core.queue import Queue
 from planmath.native.call import Slot
 
 from planmath.bindings import nvrtc, runtime
-from planmath.core import devices, strided_copy
-from tests.arrays import address_of, to_numpy, to_package
+from planmath.core import device_code, devices, strided_copy
+from planmath.core.arrays import package_named
+from planmath.core.device_arrays import upload
+from tests.arrays import address_of
+from tests.core.standin_kernels import COMPILER, ON_THE_STAND_IN
+from tests.core.test_cuda import standin  # noqa: F401 (a fixture)
+from tests.processes import run_python
+
+ROOT = Path(__file__).parents[2]
 
 on_device = pytest.mark.skipif(devices.missing() is not None, reason=str(devices.missing()))
 with_nvrtc = pytest.mark.skipif(nvrtc.LIBRARY.missing is not None, reason=str(nvrtc.LIBRARY.missing))
@@ -21,7 +30,7 @@ with_nvrtc = pytest.mark.skipif(nvrtc.LIBRARY.missing is not None, reason=str(nv
 def copy(axes: list[tuple[int, int, int]], size: int, source: int, target: int) -> None:
     for call in strided_copy.calls(axes, size, Slot(0), Slot(1), Slot(2), 0):
         assert call(source, target, 0) == 0
-    runtime.device_synchronize()
+    runtime.stream_synchronize(0)
 
 
 @st.composite
@@ -39,31 +48,51 @@ def copies(draw: st.DrawFn) -> tuple[list[tuple[int, int, int]], int, int, int]:
     return axes, draw(st.sampled_from((1, 2, 4, 8, 16))), first_read, first_written
 
 
-@on_device
-@given(copies())
-def test_any_layouts(drawn):
+def check_any_layouts(drawn: tuple[list[tuple[int, int, int]], int, int, int]) -> None:
+    """On a device, or on the stand-in for one."""
     axes, size, first_read, first_written = drawn
-    cupy = pytest.importorskip("cupy")
     element = np.dtype(f"V{size}")
     lengths = [1 + sum((axis[0] - 1) * abs(axis[side]) for axis in axes) for side in (1, 2)]
     source = np.random.default_rng(0).integers(0, 256, lengths[0] * size, np.uint8)
     target = np.full(lengths[1] * size, 0x55, np.uint8)
-    on_source, on_target = to_package(source, "cupy"), cupy.full(target.size + 16, 0x55, np.uint8)
-    start = -on_target.data.ptr % 16
+    owner, (of_source, of_target) = upload([source, target], Queue(0, package_named("numpy")))
     in_bytes = [(n, s * size, t * size) for n, s, t in axes]
-    aligned = cupy.empty(source.size + 16, np.uint8)
-    offset = -aligned.data.ptr % 16
-    aligned[offset : offset + source.size] = on_source
-    copy(
-        in_bytes, size, address_of(aligned) + offset + first_read * size,
-        address_of(on_target) + start + first_written * size,
-    )  # fmt: skip
+    copy(in_bytes, size, of_source + first_read * size, of_target + first_written * size)
     index = np.indices([n for n, _, _ in axes]).reshape(len(axes), -1)
-    expected = target.view(element)
+    expected, found = target.view(element), np.empty_like(target)
     expected[first_written + np.array([t for _, _, t in axes]) @ index] = source.view(element)[
         first_read + np.array([s for _, s, _ in axes]) @ index
     ]
-    np.testing.assert_array_equal(to_numpy(on_target)[start : start + target.size], expected.view(np.uint8))
+    runtime.memcpy_async(found.ctypes.data, of_target, found.nbytes, runtime.MemcpyKind.DEVICE_TO_HOST, 0)
+    runtime.stream_synchronize(0)
+    del owner
+    np.testing.assert_array_equal(found, expected.view(np.uint8))
+
+
+@on_device
+@given(copies())
+def test_any_layouts(drawn):
+    check_any_layouts(drawn)
+
+
+@pytest.mark.skipif(not COMPILER, reason="there is no C++ compiler")
+def test_any_layouts_on_the_stand_in(standin):  # noqa: F811
+    run_python(
+        f"""
+        {ON_THE_STAND_IN}
+        from hypothesis import given, settings
+        from tests.core import test_strided_copy
+
+        @settings(derandomize=True, database=None, deadline=None, max_examples=200)
+        @given(test_strided_copy.copies())
+        def check(drawn):
+            test_strided_copy.check_any_layouts(drawn)
+
+        check()
+        assert test_strided_copy.strided_copy.available(0)
+        """,
+        standin, ROOT,
+    )  # fmt: skip
 
 
 @on_device
@@ -82,26 +111,21 @@ def test_more_elements_than_threads():
 @pytest.mark.parametrize("index", ["unsigned int", "unsigned long long"])
 def test_kernels_compile_without_a_device(monkeypatch, size, index):
     """Loading is left out: it needs a driver."""
-    codes = {}
-    compile_to_cubin = nvrtc.compile_to_cubin
-    monkeypatch.setattr(
-        nvrtc, "compile_to_cubin", lambda *given: codes.setdefault(given[1][0], compile_to_cubin(*given))
-    )
-    monkeypatch.setattr(strided_copy.runtime, "library_load_data", lambda *given: 1)
-    monkeypatch.setattr(strided_copy.runtime, "library_get_kernel", lambda library, name: name)
-    assert strided_copy._kernel.__wrapped__((9, 0), size, index) == "strided_copy"
-    assert codes["--gpu-architecture=sm_90"].startswith(b"\x7fELF")
-
-
-@with_nvrtc
-def test_compilers_complaints_are_shown():
-    with pytest.raises(nvrtc.NVRTCError, match=r"NVRTC_ERROR_COMPILATION\n(.|\n)*expected an expression"):
-        nvrtc.compile_to_cubin("__device__ int x = ;", ["--gpu-architecture=sm_90"])
+    codes = []
+    monkeypatch.setattr(device_code, "_load", lambda source, *rest: codes.append(source_code(source, *rest)))
+    source_code = lambda source, *rest: device_code.machine_code(device_code._PRELUDE + source, *rest)  # noqa: E731
+    device = devices.Device(0, "", (9, 0), 1, 1, 1)
+    monkeypatch.setattr(device_code.devices, "device", lambda number: device)
+    monkeypatch.setattr(device_code.runtime, "library_get_kernel", lambda library, name: name)
+    device_code.kernel.cache_clear()
+    assert strided_copy._kernel(0, size, index) == "strided_copy"
+    device_code.kernel.cache_clear()
+    assert codes[0].startswith(b"\x7fELF")
 
 
 def test_without_nvrtc_or_a_device_there_are_no_kernels(monkeypatch):
     def missing(number: int) -> None:
         raise nvrtc.NVRTCError("not today")
 
-    monkeypatch.setattr(strided_copy.devices, "device", missing)
+    monkeypatch.setattr(device_code.devices, "device", missing)
     assert strided_copy.available.__wrapped__(0) is False

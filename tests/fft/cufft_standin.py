@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.bindings import cufft, library_types, runtime
-from planmath.core import devices, strided_copy
+from planmath.core import device_code, devices, strided_copy
 from planmath.fft.providers import cufft as provider
 from tests.arrays import COMPLEX32, as_complex, as_complex32
 
@@ -229,9 +229,9 @@ def in_place_of_cufft(monkeypatch: Any, *, kernels: bool = True) -> Iterator[Sta
         patch.setattr(provider, "runtime", standin)
         patch.setattr(provider, "devices", _NoDevices)
         patch.setattr(strided_copy, "devices", _NoDevices)
-        patch.setattr(strided_copy, "runtime", standin)
+        patch.setattr(device_code, "runtime", standin)
         patch.setattr(strided_copy, "available", lambda device_id: kernels)
-        patch.setattr(strided_copy, "_kernel", lambda capability, size, index: size)
+        patch.setattr(strided_copy, "_kernel", lambda device_id, size, index: size)
         yield standin
 
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
 from planmath.bindings import runtime
 from planmath.core.arrays import package_named
 from planmath.core.executor import ArraySlot, Program
@@ -95,6 +98,27 @@ def across(
     }
     prologue = None if prepared.prologue is None else Program(moved(prepared.prologue, prepared.watched))
     return Prepared(programs, size, prologue, prepared.watched)
+
+
+def fetched(arrays: Sequence[np.ndarray], queue: Queue) -> list[np.ndarray]:
+    """Copies on the host, with the same strides, of arrays on the queue's device, which are given by their outlines."""
+    copies = []
+    for array in arrays:
+        low, high = byte_bounds(array)
+        memory = np.empty(high - low, np.uint8)
+        runtime.memcpy_async(memory.ctypes.data, low, high - low, _TO_HOST, queue.stream)
+        start = array.__array_interface__["data"][0] - low
+        copies.append(np.ndarray(array.shape, array.dtype, memory, start, array.strides))
+    runtime.stream_synchronize(queue.stream)
+    return copies
+
+
+def send(copies: Sequence[np.ndarray], arrays: Sequence[np.ndarray], queue: Queue) -> None:
+    """Put copies on the host, with the same strides and without gaps, into arrays on the queue's device."""
+    for copy, array in zip(copies, arrays, strict=True):
+        (source, end), (target, _) = byte_bounds(copy), byte_bounds(array)
+        runtime.memcpy_async(target, source, end - source, _TO_DEVICE, queue.stream)
+    runtime.stream_synchronize(queue.stream)  # the copies may be dropped now
 
 
 def has_gaps(slot: ArraySlot) -> bool:

@@ -42,7 +42,7 @@ class Device(NamedTuple):
         major, minor = self.compute_capability
         return (
             f"CUDA device {self.id}: {self.name}, compute capability {major}.{minor}, {self.multiprocessors} "
-            f"multiprocessors, {_bytes(self.total_memory)}"
+            f"multiprocessors, {bytes_in_words(self.total_memory)}"
         )
 
 
@@ -133,7 +133,7 @@ def place_of(address: int) -> int | None:
     return int(attributes["device"][0]) if on_device else None
 
 
-def memory_limit(value: Any, device_id: int) -> int:
+def memory_limit(value: Any, device_id: int, what: str = "memory_limit") -> int:
     """The bytes that a user's limit stands for.
 
     Parameters
@@ -141,6 +141,8 @@ def memory_limit(value: Any, device_id: int) -> int:
     value : int or str
         Bytes, bytes with a unit (``"1.5 GiB"``, ``"500 MB"``), or per cent of the device's memory (``"80%"``).
     device_id : int
+    what : str
+        What messages call it.
 
     Raises
     ------
@@ -154,8 +156,8 @@ def memory_limit(value: Any, device_id: int) -> int:
         limit = float(number) * (total / 100 if unit == "%" else _UNITS.get(unit.removesuffix("b"), -1))
     if not 0 <= limit <= total:
         raise ValueError(
-            f"memory_limit is {value!r}; expected bytes as an integer, bytes with a unit as in '1 GiB' or '500 MB', or "
-            f"per cent of the device's memory as in '80%': at most the {_bytes(total)} of device {device_id}"
+            f"{what} is {value!r}; expected bytes as an integer, bytes with a unit as in '1 GiB' or '500 MB', or "
+            f"per cent of the device's memory as in '80%': at most the {bytes_in_words(total)} of device {device_id}"
         )
     return int(limit)
 
@@ -168,17 +170,20 @@ class OutOfDeviceMemoryError(MemoryError):
     what : str
         What was to be allocated.
     device_id : int
+    remedy : str
+        What helps, beside releasing memory.
     """
 
-    def __init__(self, what: str, device_id: int):
+    def __init__(self, what: str, device_id: int, remedy: str = "lower options.memory_limit"):
         free, total = free_memory(device_id)
         super().__init__(
-            f"{what} on CUDA device {device_id}, of whose {_bytes(total)} the driver has {_bytes(free)} free (pools "
-            "may hold more): release what is not needed, or lower options.memory_limit"
+            f"{what} on CUDA device {device_id}, of whose {bytes_in_words(total)} the driver has "
+            f"{bytes_in_words(free)} free (pools may hold more): release what is not needed, or {remedy}"
         )
 
 
-def _bytes(size: float) -> str:
+def bytes_in_words(size: float) -> str:
+    """A number of bytes with the unit that suits it."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
             return f"{size:,.{0 if unit == 'bytes' else 2}f} {unit}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from planmath.core.errors import nearest
@@ -92,7 +92,7 @@ def resolve_execution(
     """
     chosen = _as_execution(execution, memory_space, spaces)
     if isinstance(chosen, ExecutionCUDA) and device_id is not None:
-        return ExecutionCUDA(device_id=device_id)
+        return replace(chosen, device_id=device_id)
     return chosen
 
 

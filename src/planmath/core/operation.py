@@ -486,10 +486,10 @@ class Operation:
                 self._logger.info("Preparing %s.", algorithm)
                 try:
                     prepared[algorithm] = provider.prepare(plan.problem, algorithm)
+                    executor = self._make_executor(plan.problem, prepared[algorithm], slots)
                 except UnavailableError as error:
                     self._logger.info("Passed over %s: %s.", algorithm, error)
                     continue
-                executor = self._make_executor(plan.problem, prepared[algorithm], slots)
                 executors.append(executor)
                 run = lambda executor=executor: executor.execute(None, out)  # noqa: E731
                 candidates.append((algorithm, run, provider.lingers(algorithm)))

@@ -98,6 +98,13 @@ cdef class Queue:
             raise runtime.CUDARuntimeError(status, "cudaSetDevice")
         return 0
 
+    def begin(self):
+        """`enter`, for work that Python puts on the queue; returns what `end` wants."""
+        return self.enter()
+
+    def end(self, int before):
+        self.leave(before)
+
     def change(self, word stream):
         """Let work on another stream wait for what is on the one before."""
         # a stream that is being captured into a graph can wait for nothing outside of it: who captures has waited

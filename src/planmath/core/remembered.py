@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -23,6 +25,8 @@ CAPACITY = 64
 ALIGNMENT = 16
 
 _idle: OrderedDict[Hashable, Any] = OrderedDict()
+#: Looking up a key runs Python for some, in which another thread may take its turn: an OrderedDict does not stand that.
+_lock = threading.Lock()
 
 
 def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) -> Hashable | None:
@@ -97,30 +101,38 @@ def run_once(
 
 def take(key: Hashable) -> Any | None:
     """The idle operation of this specification, now the caller's alone, or None."""
-    return _idle.pop(key, None)
+    with _lock:
+        return _idle.pop(key, None)
 
 
 def put(key: Hashable, operation: Any) -> None:
     """Leave an operation, its operands released, to the next call."""
-    if _idle.setdefault(key, operation) is not operation:  # another thread was faster
-        operation.free()
-        return
-    if len(_idle) > CAPACITY:
-        try:
-            _, oldest = _idle.popitem(last=False)
-        except KeyError:  # another thread emptied it
-            return
-        oldest.free()
+    surplus = None
+    with _lock:
+        if _idle.setdefault(key, operation) is not operation:  # another thread was faster
+            surplus = operation
+        elif len(_idle) > CAPACITY:
+            _, surplus = _idle.popitem(last=False)
+    if surplus is not None:
+        surplus.free()
 
 
 def clear() -> None:
     """Free every idle operation."""
-    while _idle:
-        try:
+    while True:
+        with _lock:
+            if not _idle:
+                return
             _, operation = _idle.popitem()
-        except KeyError:
-            return
         operation.free()
 
 
+def _unlock() -> None:
+    """In a forked child: another thread may have held the lock, and is not there to release it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 atexit.register(clear)

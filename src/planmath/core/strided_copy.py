@@ -7,10 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from planmath.bindings import nvrtc, runtime
-from planmath.core import devices
-from planmath.native.call import STORE, Call, Slot
-from planmath.native.library import MissingLibraryError
+from planmath.core import device_code, devices
+from planmath.core.errors import UnavailableError
+from planmath.native.call import Call, Slot
 
 #: The most axes that a copy may have: as many as arrays of NumPy and of PyTorch.
 MOST_AXES = 64
@@ -32,8 +31,8 @@ PARAMETERS = np.dtype(
 )  # fmt: skip
 _SOURCE = """
 struct parameters {
-    const char *source;
-    char *target;
+    pointer<const char> source;
+    pointer<char> target;
     long long count, axes, extents[MOST_AXES], read[MOST_AXES], written[MOST_AXES];
 };
 
@@ -58,13 +57,13 @@ extern "C" __global__ void strided_copy(const parameters p) {
 
 @cache
 def available(device_id: int) -> bool:
-    """Whether kernels can be compiled and loaded here: NVRTC is there, and a runtime of CUDA 12.9 or newer.
+    """Whether kernels can be compiled and loaded here.
 
     Who copies where they cannot takes the driver's copies, of rows of elements, and more of them.
     """
     try:
-        return _kernel(devices.device(device_id).compute_capability, 8, "unsigned int") != 0
-    except (MissingLibraryError, nvrtc.NVRTCError, runtime.CUDARuntimeError):
+        return _kernel(device_id, 8, "unsigned int") != 0
+    except UnavailableError:
         return False
 
 
@@ -81,36 +80,20 @@ def calls(
         Bytes of an element. The addresses and all steps are multiples of it.
     """
     count = int(np.prod([n for n, _, _ in axes], dtype=np.int64))
-    device = devices.device(device_id)
-    kernel = _kernel(device.compute_capability, size, "unsigned int" if count < FEW else "unsigned long long")
     parameters = np.zeros(1, PARAMETERS)
     parameters["count"], parameters["axes"] = count, len(axes)
     for place, axis in enumerate(reversed(axes)):
         parameters["extents"][0, place], parameters["read"][0, place], parameters["written"][0, place] = axis
-    address = parameters.ctypes.data
-    pointers = np.array([address], np.uintp)
-    blocks = min(-(-count // THREADS), device.multiprocessors * BLOCKS)
-    fields = PARAMETERS.fields
-    assert fields is not None
+    blocks = min(-(-count // THREADS), devices.device(device_id).multiprocessors * BLOCKS)
+    kernel = _kernel(device_id, size, "unsigned int" if count < FEW else "unsigned long long")
     return [
-        Call(STORE, [address + fields["source"][1], source], name="store", keep=parameters),
-        Call(STORE, [address + fields["target"][1], target], name="store", keep=parameters),
-        Call(
-            # a dim3 by value takes two words: x and y, and z
-            runtime.LIBRARY.address("cudaLaunchKernel"),
-            [kernel, blocks | 1 << 32, 1, THREADS | 1 << 32, 1, pointers.ctypes.data, 0, stream],
-            name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers),
-        ),
-    ]  # fmt: skip
+        device_code.store(parameters, "source", source),
+        device_code.store(parameters, "target", target),
+        device_code.launch(kernel, (blocks, 1), THREADS, parameters, stream),
+    ]
 
 
-@cache
-def _kernel(capability: tuple[int, int], size: int, index: str) -> int:
-    """The kernel for elements of a size; it stays loaded."""
-    options = [
-        f"--gpu-architecture=sm_{capability[0]}{capability[1]}",
-        f"-DELEMENT={ELEMENTS[size]}", f"-DINDEX={index}", f"-DMOST_AXES={MOST_AXES}",
-    ]  # fmt: skip
-    code = nvrtc.compile_to_cubin(_SOURCE, options)
-    library = runtime.library_load_data(np.frombuffer(code, np.uint8).ctypes.data, 0, 0, 0, 0, 0, 0)
-    return runtime.library_get_kernel(library, "strided_copy")
+def _kernel(device_id: int, size: int, index: str) -> int:
+    """The kernel for elements of a size."""
+    definitions = f"ELEMENT={ELEMENTS[size]}", f"INDEX={index}", f"MOST_AXES={MOST_AXES}"
+    return device_code.kernel(_SOURCE, "strided_copy", device_id, definitions)

@@ -100,6 +100,13 @@ class Library:
     def has(self, name: str) -> bool:
         return self.missing is None and hasattr(self.handle, name)
 
+    def companions_found(self, *patterns: str) -> list[str]:
+        """Files that match the patterns, the first one's first: beside the library, else in this environment."""
+        folder = os.path.dirname(self.path or "")
+        beside = [path for name in patterns for path in sorted(glob.glob(os.path.join(folder, name))) if folder]
+        wheels = in_package("nvidia", *(f"nvidia/*/lib/{name}" for name in patterns))
+        return list(dict.fromkeys([*beside, *wheels, *in_environment(*patterns)]))
+
 
 def in_package(package: str, *patterns: str) -> list[str]:
     """Files that match the patterns, relative to the folder that holds an installed package."""

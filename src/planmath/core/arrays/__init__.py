@@ -117,6 +117,27 @@ def as_numpy(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.detach().numpy()
 
 
+def outline(array: Any, layout: Layout | None = None) -> np.ndarray:
+    """A NumPy array over the memory of any package's array: on a device, for its shape, strides and address alone.
+
+    Whoever reads the elements of one on a device crashes.
+
+    Parameters
+    ----------
+    array : object
+        An array of any package, of a dtype that NumPy has.
+    layout : Layout, optional
+        Its layout, where that is known.
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    package = package_of(array, "the array")
+    layout = layout or package.layout(array, "the array")
+    if layout.device_id is None:
+        return as_numpy(array)
+    return np.asarray(_Outline(package, array, layout, np.dtype(layout.dtype)))
+
+
 def contiguous_strides(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -> tuple[int, ...]:
     """Strides in elements of a dense array.
 
@@ -168,7 +189,11 @@ MOST_WORK = 100_000
 
 def share_memory(package: Package, a: Any, b: Any) -> bool:
     """Whether two arrays of a package have an element in common; True where that is too hard to tell."""
-    first, second = (np.asarray(_Outline(package, array)) for array in (a, b))
+    layouts = [package.layout(array, "the array") for array in (a, b)]
+    first, second = (
+        np.asarray(_Outline(package, array, layout, np.dtype(f"V{ITEMSIZE[layout.dtype]}")))
+        for array, layout in zip((a, b), layouts, strict=True)
+    )
     if not np.may_share_memory(first, second):
         return False
     try:
@@ -180,11 +205,10 @@ def share_memory(package: Package, a: Any, b: Any) -> bool:
 class _Outline:
     """Where an array lies, as an array of NumPy's that nobody reads: its memory may be a device's."""
 
-    def __init__(self, package: Package, array: Any):
-        layout = package.layout(array, "the array")
-        size = ITEMSIZE[layout.dtype]
+    def __init__(self, package: Package, array: Any, layout: Layout, dtype: np.dtype):
+        size = dtype.itemsize
         self.array = array
         self.__array_interface__ = {
-            "version": 3, "typestr": f"|V{size}", "data": (package.address(array), True), "shape": layout.shape,
+            "version": 3, "typestr": dtype.str, "data": (package.address(array), True), "shape": layout.shape,
             "strides": tuple(step * size for step in layout.strides),
         }  # fmt: skip

@@ -62,7 +62,7 @@ class ExecutionCUDA(core.ExecutionCUDA):
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionHybrid:
+class ExecutionHybrid(core.ExecutionCUDA):
     """Factorize and solve on a CUDA device and the CPU together, as suits small systems.
 
     Parameters
@@ -77,7 +77,7 @@ class ExecutionHybrid:
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
-        core.ExecutionCUDA(device_id=self.device_id)
+        core.ExecutionCUDA.__post_init__(self)
         ExecutionCPU(num_threads=self.num_threads)
 
     @property

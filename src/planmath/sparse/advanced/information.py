@@ -54,6 +54,11 @@ class DirectSolverPlanInfo(_Info):
 
     phase = "plan"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing of the plan, such as a threading layer that was not found."""
+        return tuple(self._solver._executor.notes)
+
 
 @_facts(
     info="0, or where pivots were replaced, the number (from 1) of the unknown with the smallest one.",
@@ -138,7 +143,7 @@ def complaint(titles: Sequence[str], infos: Sequence[DirectSolverSolutionInfo], 
         What to call the solutions.
     infos : sequence of DirectSolverSolutionInfo
     pivots : sequence of int
-        The `info` of each factorization.
+        The `info` of each factorization; 0 where it is not known.
     """
     told = []
     for title, info, pivot in zip(titles, infos, pivots, strict=True):
@@ -150,7 +155,7 @@ def complaint(titles: Sequence[str], infos: Sequence[DirectSolverSolutionInfo], 
             why += f", the condition number of the matrix at least {info.growth:.2g}"
         if info.perturbed_pivots:
             why += f", and {info.perturbed_pivots} pivots were too small and replaced"
-            why += f" (the smallest is that of unknown {pivot - 1})"
+            why += f" (the smallest is that of unknown {pivot - 1})" * bool(pivot)
         told.append(f"{title}: {why}")
     more = f", and {len(told) - 3} more" if len(told) > 3 else ""
     return (

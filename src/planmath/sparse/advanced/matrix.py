@@ -13,7 +13,12 @@ from planmath.core.arrays import Layout, package_named, package_of
 from planmath.core.errors import UnsupportedLayoutError
 
 #: How messages propose to make a CSR matrix of something else, by how the package writes it.
-CONVERSIONS = {"scipy": "{}.tocsr()", "torch": "{}.to_sparse_csr()", "numpy": "scipy.sparse.csr_array({})"}
+CONVERSIONS = {
+    "scipy": "{}.tocsr()", "torch": "{}.to_sparse_csr()", "numpy": "scipy.sparse.csr_array({})",
+    "cupy": "cupyx.scipy.sparse.csr_matrix({})",
+}  # fmt: skip
+#: The modules of CSR matrices made of three arrays, and the package of those arrays.
+SPARSE = {"scipy.sparse": "numpy", "cupyx.scipy.sparse": "cupy"}
 
 
 class CSR(NamedTuple):
@@ -83,6 +88,8 @@ def read_matrices(a: Any) -> Matrices:
                 raise TypeError(
                     f"{name} belongs to {samples[-1].package} and a[0] to {samples[0].package}; all must belong to one"
                 )
+            if (here := _device_of(samples[-1])) != (there := _device_of(samples[0])):
+                raise ValueError(f"{name} is on {here} and a[0] on {there}; move all matrices to the same place")
             if _dtypes(samples[-1]) != dtypes:
                 raise ValueError(
                     f"{name} has the dtypes {_dtypes(samples[-1])} of values and indices, and a[0] {dtypes}; "
@@ -96,6 +103,14 @@ def _dtypes(sample: CSR) -> tuple[str, str]:
     return dtype_name(sample.values), dtype_name(sample.starts)
 
 
+def _device_of(sample: CSR) -> str:
+    """Where the values of a matrix are, for messages."""
+    if sample.package == "numpy":
+        return "the CPU"
+    device = sample.values.device
+    return str(device) if sample.package == "torch" else f"cuda:{device.id}"
+
+
 def dtype_name(array: Any) -> str:
     """The name of an array's dtype, whatever its package."""
     return _name_of(array.dtype)
@@ -107,23 +122,30 @@ def _name_of(dtype: Any) -> str:
 
 
 def _read(a: Any, name: str) -> Matrices:
-    sparse, torch = sys.modules.get("scipy.sparse"), sys.modules.get("torch")
-    if sparse is not None and isinstance(a, (sparse.csr_array, sparse.csr_matrix)):
-        if len(a.shape) != 2:
-            raise ValueError(f"{name} has the shape {a.shape}; expected a square matrix")
-        _check_square(name, a.shape)
-        _check_dense(name, a.data.flags.c_contiguous)
-        sample = CSR("numpy", a.shape, a.indptr, a.indices, a.data)
-        return Matrices((sample,), (a.data,), None, False)
-    if torch is not None and isinstance(a, torch.Tensor) and a.layout is torch.sparse_csr:
-        return _read_tensor(a, name)
-    if sparse is not None and sparse.issparse(a):
-        kind, mend = f"a {type(a).__name__}", CONVERSIONS["scipy"]
-    elif torch is not None and isinstance(a, torch.Tensor):
+    torch = sys.modules.get("torch")
+    for module, package in SPARSE.items():
+        sparse = sys.modules.get(module)
+        if sparse is None:
+            continue
+        if isinstance(a, (getattr(sparse, "csr_array", sparse.csr_matrix), sparse.csr_matrix)):
+            if len(a.shape) != 2:
+                raise ValueError(f"{name} has the shape {a.shape}; expected a square matrix")
+            _check_square(name, a.shape)
+            _check_dense(name, a.data.flags.c_contiguous)
+            sample = CSR(package, a.shape, a.indptr, a.indices, a.data)
+            return Matrices((sample,), (a.data,), None, False)
+        if sparse.issparse(a):
+            mend = CONVERSIONS["scipy"].format(name)
+            raise TypeError(
+                f"{name} is a {type(a).__name__}; expected a sparse matrix in CSR format: convert it with {mend}"
+            )
+    if torch is not None and isinstance(a, torch.Tensor):
+        if a.layout is torch.sparse_csr:
+            return _read_tensor(a, name)
         kind, mend = f"a torch.Tensor of layout {a.layout}", CONVERSIONS["torch"]
     else:
-        package_of(a, name)  # raises for what is no array at all
-        kind, mend = "a dense numpy.ndarray", CONVERSIONS["numpy"]
+        package = package_of(a, name).name  # raises for what is no array at all
+        kind, mend = f"a dense {package}.ndarray", CONVERSIONS[package]
     raise TypeError(f"{name} is {kind}; expected a sparse matrix in CSR format: convert it with {mend.format(name)}")
 
 
@@ -197,6 +219,7 @@ def read_right_hand_sides(b: Any, matrices: Matrices) -> RightHandSides:
         for what, given, expected in (
             ("dtype", layout.dtype, whole.dtype),
             ("memory space", layout.memory_space, whole.memory_space),
+            ("device_id", layout.device_id, whole.device_id),
         ):
             if given != expected:
                 raise ValueError(f"{name} has the {what} {given} and a has {expected}; bring both to the same one")

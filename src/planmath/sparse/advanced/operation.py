@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from planmath.core.arrays import as_numpy, package_named
+from planmath.core import autotune
+from planmath.core.arrays import outline, package_named
+from planmath.core.errors import UnavailableError
 from planmath.core.execution import resolve_execution
 from planmath.core.executor import ArraySlot
 from planmath.core.log import phase
-from planmath.core.operation import Operation, State
+from planmath.core.operation import Operation, State, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.sparse.advanced.configuration import (
@@ -33,17 +35,17 @@ from planmath.sparse.advanced.information import (
     complaint,
     summary,
 )
-from planmath.sparse.advanced.matrix import Matrices, names, per_system, read_matrices, read_right_hand_sides, reread
+from planmath.sparse.advanced.matrix import Matrices, names, read_matrices, read_right_hand_sides, reread
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
     DirectSolverOptions,
     DirectSolverPlanPreferences,
     DirectSolverSolutionPreferences,
 )
-from planmath.sparse.advanced.phases import Phases
+from planmath.sparse.advanced.phases import Phases, patterns_of
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
 from planmath.sparse.advanced.providers import PROVIDERS, expected_order
-from planmath.sparse.advanced.results import check_overlaps, result_layout
+from planmath.sparse.advanced.results import Span, check_overlaps, result_layout, spans_of
 
 
 class DirectSolver(Operation):
@@ -51,18 +53,19 @@ class DirectSolver(Operation):
 
     Parameters
     ----------
-    a : scipy.sparse.csr_array, scipy.sparse.csr_matrix or torch.Tensor, or a sequence of them
+    a : csr_array or csr_matrix of scipy.sparse or cupyx.scipy.sparse, or torch.Tensor, or a sequence of them
         The square matrix in CSR format, of float32, float64, complex64 or complex128 with int32 or int64 indices; the
         columns of each row sorted, none twice. A sequence is a batch of systems, which may differ in size; a torch
         tensor of more than two dimensions as well, its last two being those of the matrices.
-    b : numpy.ndarray or torch.Tensor, or a sequence of them
-        The right-hand side: (n,) or (n, k), of a's dtype, in any memory order. For a batch a sequence of them, or an
-        array (..., n, k). NumPy's arrays go with SciPy's matrices, tensors with tensors.
+    b : numpy.ndarray, cupy.ndarray or torch.Tensor, or a sequence of them
+        The right-hand side: (n,) or (n, k), of a's dtype, in any memory order, where a is. For a batch a sequence of
+        them, or an array (..., n, k). NumPy's arrays go with SciPy's matrices, CuPy's arrays with its matrices, tensors
+        with tensors.
     options : DirectSolverOptions or dict, optional
     execution : {'cpu', 'cuda', 'hybrid'}, dict, ExecutionCPU, ExecutionCUDA or ExecutionHybrid, optional
         Where to compute. Default: where the operands are.
     stream : object, optional
-        CUDA stream; without effect on the CPU.
+        Without effect: `plan`, `factorize` and `solve` are told a CUDA stream where it is not the current one.
 
     Raises
     ------
@@ -111,7 +114,8 @@ class DirectSolver(Operation):
         self._kind = DirectSolverMatrixType(self._options.sparse_system_type)
         self._view = DirectSolverMatrixViewType(self._options.sparse_system_view)
         check_kind(self._kind, self._view, dtype)
-        self._execution = resolve_execution(execution, matrices.layout.memory_space, spaces=SPACES)
+        device_id = matrices.layout.device_id
+        self._execution = resolve_execution(execution, matrices.layout.memory_space, device_id, SPACES)
         self._package = package_named(matrices.package)
         self._dtype, self._batch, self._explicit = dtype, matrices.batch, (matrices.explicit, sides.explicit)
         self._a_names = names("a", len(matrices.values), matrices.explicit)
@@ -131,15 +135,35 @@ class DirectSolver(Operation):
             self._slots[name] = self._slot_of(name, array)
         self._a = a
         self._sizes = tuple(sample.shape[0] for sample in matrices.samples)
-        self._executor: Any = Phases.nothing()
+        self._executor: Any = self._nothing()
         self._take(matrices)
         self._log_specification()
 
     def _slot_of(self, name: str, array: Any) -> ArraySlot:
-        slot = self._make_slot(self._package.layout(array, name))
+        slot = make_slot(self._package, self._package.layout(array, name))
         if not slot.bind(array):
             slot.bind_view(array, self._view_for(name, slot, array))
         return slot
+
+    def _nothing(self) -> Phases:
+        return Phases.nothing(None if self._explicit[1] else self._batch)
+
+    def _run(self, work: Callable[..., Any], stream: Any, *arguments: Any) -> Any:
+        """Do something with the device that takes part, if one does, current, and after what is on its stream."""
+        if self._queue is None and self._device_id is None and isinstance(self._execution, ExecutionCPU):
+            return work(*arguments)
+        if stream is not None or self._queue is None:
+            with self._on_device(stream):
+                return self._in_order(work, *arguments)
+        return self._in_order(work, *arguments)
+
+    def _in_order(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        queue: Any = self._queue
+        before = queue.begin()
+        try:
+            return work(*arguments)
+        finally:
+            queue.end(before)
 
     # The phases.
 
@@ -151,7 +175,7 @@ class DirectSolver(Operation):
         Parameters
         ----------
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream. Default: the package's current one. Without effect where no device takes part.
 
         Returns
         -------
@@ -170,14 +194,19 @@ class DirectSolver(Operation):
             If no provider can solve the systems.
         """
         self._require("plan")
+        self._run(self._plan, stream)
+        return self.plan_info
+
+    def _plan(self) -> None:
         matrices = reread(self._a, self._matrices)
         self._check_form(matrices)
-        patterns = self._executor.patterns_of(matrices, self._kind, self._view)
+        patterns = patterns_of(matrices, self._kind, self._view, self._queue)
         limit = self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
-        columns = tuple(1 if b.ndim == 1 else b.shape[-1] for b in self._sides)
+        columns = [1 if len(layout.shape) == 1 else layout.shape[-1] for layout in self._x_layouts]
         problem = DirectSolverProblem(
-            patterns, self._dtype, columns, self._kind, self._batch is not None, (self._execution.space, limit),
-            self._preferences["plan"],
+            patterns, self._dtype, tuple(columns if self._explicit[1] else columns * len(patterns)), self._kind,
+            self._batch is not None, (self._execution.space, limit), self._preferences["plan"], self._execution,
+            matrices.layout.memory_space == "cpu", self._options.handle or 0, self._options.multithreading_lib,
         )  # fmt: skip
         before = self._matrices
         slots = {
@@ -190,7 +219,6 @@ class DirectSolver(Operation):
         except BaseException:
             self._take(before)
             raise
-        return self.plan_info
 
     def factorize(self, *, stream: Any = None) -> DirectSolverFactorizationInfo:
         """Factorize the matrices with their present values.
@@ -198,7 +226,7 @@ class DirectSolver(Operation):
         Parameters
         ----------
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream. Default: the package's current one. Without effect where no device takes part.
 
         Returns
         -------
@@ -214,12 +242,15 @@ class DirectSolver(Operation):
             If a matrix is singular, or is not positive definite although its type says so.
         """
         self._require("factorize")
+        self._run(self._factorize, stream)
+        return self.factorization_info
+
+    def _factorize(self) -> None:
         self._follow_matrix()
         self._factorized = False
         with phase(self._logger, self.noun, "FACTORIZATION"):
             self._executor.factorize()
         self._factorized = True
-        return self.factorization_info
 
     def solve(self, *, stream: Any = None, out: Any = None) -> Any:
         """Solve with the present right-hand sides.
@@ -227,7 +258,7 @@ class DirectSolver(Operation):
         Parameters
         ----------
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream. Default: the package's current one. Without effect where no device takes part.
         out : array or sequence of arrays, optional
             Where to put the solutions: like `b`, with the shapes, dtype and strides that `empty_result` gives.
 
@@ -254,31 +285,33 @@ class DirectSolver(Operation):
             self._require("solve")
         if self._logger.isEnabledFor(logging.INFO):
             with phase(self._logger, self.noun, "SOLUTION"):
-                return self._solve(out)
-        return self._solve(out)
+                found = self._run(self._solve, stream, out)
+        else:
+            found = self._run(self._solve, stream, out)
+        if not all(info.accurate for info in self._solution):
+            self._complain()
+        return found
 
     def _solve(self, out: Any) -> Any:
         slots = self._result_slots_made
         results = [slot.empty() for slot in slots] if out is None else self._checked_out(out)
-        views = [as_numpy(array) for array in results]
-        if self._batch is not None and not self._explicit[1]:
-            views = per_system(views[0], self._batch)
-        self._solution = self._executor.solve(views)
-        if not all(info.accurate for info in self._solution):
-            self._complain()
+        self._solution = self._executor.solve(results, self._x_layouts)
         if out is not None:
             return out
         return results if self._explicit[1] else results[0]
 
     def _complain(self) -> None:
         """Tell of inaccurate solutions, in the way that the options say."""
-        pivots = self._executor.facts("factorization", "info")
+        try:
+            pivots = self._run(self._executor.facts, None, "factorization", "info")
+        except UnavailableError:  # of a batch as a whole
+            pivots = (0,) * len(self._solution)
         message = complaint(names("x", len(self._solution), self._batch is not None), self._solution, pivots)
         self._logger.info("%s: %s.", self.noun, message)
         if self._options.on_inaccurate == "raise":
             raise InaccurateSolutionError(message)
         if self._options.on_inaccurate == "warn":
-            warnings.warn(message, InaccurateSolutionWarning, stacklevel=4)
+            warnings.warn(message, InaccurateSolutionWarning, stacklevel=3)
 
     def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
         """Measure a factorization and a solution by every way of every provider, and adopt the fastest.
@@ -293,14 +326,15 @@ class DirectSolver(Operation):
         prune : int, optional
             How many of the fastest algorithms to keep in `report`. Default: all.
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream. Default: the package's current one. Without effect where no device takes part.
 
         Raises
         ------
         InvalidDirectSolverState
             Before `plan`, after `release_operands` or `free`.
         """
-        self._autotune(iterations, prune)
+        self._require("autotune")
+        self._run(self._autotune, stream, iterations, prune)
 
     # Operands.
 
@@ -314,7 +348,7 @@ class DirectSolver(Operation):
         a, b : optional
             As for `DirectSolver`, with the package, dtype, shapes and strides of the old ones.
         stream : object, optional
-            CUDA stream; without effect on the CPU.
+            CUDA stream. Default: the package's current one. Without effect where no device takes part.
 
         Raises
         ------
@@ -323,16 +357,16 @@ class DirectSolver(Operation):
         InvalidDirectSolverState
             After `free`.
         """
-        self._reset_systems("reset_operands", a, b)
+        self._reset_systems("reset_operands", a, b, stream)
 
     def reset_operands_unchecked(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
         """`reset_operands` for callers that know that the operands fit.
 
         The comparison that keeps a wrong operand from crashing the process is fast and is made here as well.
         """
-        self._reset_systems("reset_operands_unchecked", a, b)
+        self._reset_systems("reset_operands_unchecked", a, b, stream)
 
-    def _reset_systems(self, call: str, a: Any, b: Any) -> None:
+    def _reset_systems(self, call: str, a: Any, b: Any, stream: Any) -> None:
         self._require("reset", call)
         if a is None and b is not None and len(self._b_names) == 1 and self._executor.ready:  # the ordinary case
             slot = self._slots.get("b")
@@ -344,7 +378,7 @@ class DirectSolver(Operation):
         if a is not None:
             matrices = read_matrices(a)
             self._check_form(matrices)
-            self._executor.check_patterns(matrices)
+            self._run(self._executor.check_patterns, stream, matrices)
             arrays.update(zip(self._a_names, matrices.values, strict=True))
         if b is not None:
             given = b if self._explicit[1] else (b,)
@@ -383,18 +417,21 @@ class DirectSolver(Operation):
         """Take over arrays that the owner of the matrix replaced, and make sure that the pattern is the planned one."""
         matrices = reread(self._a, self._matrices)
         self._check_form(matrices)
-        self._executor.check_patterns(matrices)
+        self._executor.check_patterns(matrices, later=True)
         if replaced := self._replaced(matrices):
             self._reset(replaced, "factorize")
             self._take(matrices)
 
     def _take(self, matrices: Matrices | None) -> None:
-        """Note the operands as NumPy sees them, one for each system."""
+        """Note the operands."""
         self._matrices: Any = matrices
-        self._values = [as_numpy(sample.values) for sample in matrices.samples] if matrices else []
-        sides = [as_numpy(self._slots[name].array) for name in self._b_names] if matrices else []
-        self._sides = sides if self._explicit[1] or not sides else per_system(sides[0], self._batch)
-        self._executor.bind(self._values, self._sides)
+        self._operand_spans: list[Span] | None = None
+        self._bind(self._executor)
+
+    def _bind(self, phases: Phases) -> None:
+        matrices = self._matrices
+        values = [sample.values for sample in matrices.samples] if matrices else []
+        phases.bind(values, [self._slots[name].array for name in self._b_names] if matrices else [])
 
     def release_operands(self) -> None:
         """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
@@ -417,8 +454,11 @@ class DirectSolver(Operation):
     def free(self) -> None:
         """Release the plan, the factorization and the references to the operands. Calling it again does nothing."""
         if not self._freed:
-            super().free()
-            self._executor = Phases.nothing()
+            if self._queue is None:
+                super().free()
+            else:
+                self._run(super().free, None)
+            self._executor = self._nothing()
             self._forget()
 
     @property
@@ -470,8 +510,18 @@ class DirectSolver(Operation):
                 raise self.invalid_state("plan_info is of a plan that is gone; call plan() first")
         else:
             self._require("solve", "factorization_info")
-        facts = self._executor.facts(phase_name, name)
+        facts = self._run(self._executor.facts, None, phase_name, name)
         return facts if self._batch is not None else facts[0]
+
+    def report(self) -> str:
+        """What was chosen, why, what the candidates cost, and what else is worth knowing, as text.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `plan` and after `free`.
+        """
+        return "\n".join([super().report(), *self._executor.notes])
 
     # What the lifecycle asks for.
 
@@ -490,8 +540,9 @@ class DirectSolver(Operation):
         return f"{self.noun} {problem.key}"
 
     def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Any:
-        phases = Phases(problem, prepared.solver, self._options, self._preferences)  # type: ignore[attr-defined]
-        phases.bind(self._values, self._sides)
+        batch = None if self._explicit[1] else self._batch
+        phases = Phases(problem, prepared.solver, self._options, self._preferences, batch, self._queue)  # type: ignore
+        self._bind(phases)
         phases.analyse()
         return phases
 
@@ -502,11 +553,10 @@ class DirectSolver(Operation):
         self._result_slots_made = list(self._result_slots(plan.problem).values())
 
     def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
-        results = [slot.empty() for slot in self._result_slots_made]
-        views = [as_numpy(array) for array in results]
-        if self._batch is not None and not self._explicit[1]:
-            views = per_system(views[0], self._batch)
-        return self._slots, views
+        return self._slots, ([slot.empty() for slot in self._result_slots_made], self._x_layouts)
+
+    def _clock(self) -> Any:
+        return autotune.HostClock()  # a solution is there when `solve` returns
 
     def _checked_out(self, out: Any) -> list[Any]:
         given = out if self._explicit[1] else (out,)
@@ -515,20 +565,22 @@ class DirectSolver(Operation):
                 f"out is a {type(out).__name__}; expected a sequence of {len(self._x_layouts)} arrays, like b"
             )
         found = names("out", len(given), self._explicit[1])
-        views = []
+        views, spans = [], list[Span]()
         for name, slot, array in zip(found, self._result_slots_made, given, strict=True):
-            views.append(array if slot.bind(array) else self._view_for(name, slot, array))
+            view = array if slot.bind(array) else self._view_for(name, slot, array)
             slot.release()
-        check_overlaps(
-            zip(found, map(as_numpy, views), strict=True),
-            [(name, as_numpy(slot.array)) for name, slot in self._slots.items()],
-        )
+            start = self._package.address(view)
+            views.append(view)
+            spans.append((start, start + slot.high, name, True))  # it is dense
+        if self._operand_spans is None:
+            self._operand_spans = spans_of((name, outline(slot.array)) for name, slot in self._slots.items())
+        check_overlaps([*spans, *self._operand_spans])
         return views
 
     def empty_result(self) -> Any:
         """An uninitialized array, or list of arrays, that fits ``solve(out=...)``."""
         self._require("factorize", "empty_result")
-        results = [slot.empty() for slot in self._result_slots_made]
+        results = self._run(lambda: [slot.empty() for slot in self._result_slots_made], None)
         return results if self._explicit[1] else results[0]
 
     def _describe(self) -> str:

@@ -43,15 +43,19 @@ class DirectSolverOptions:
     sparse_system_view : DirectSolverMatrixViewType or int
         Which triangle of it the operand holds. LOWER and UPPER are for matrices that are symmetric or Hermitian.
     multithreading_lib : str, optional
-        cuDSS's threading layer; without effect on the CPU.
+        File of cuDSS's threading layer, with which it plans several times faster. Default: the one beside cuDSS.
+        Without effect on the CPU.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     blocking : {'auto', True}
-        When executions on a CUDA device return. On the CPU they return when they are done.
+        Without effect: `factorize` and `solve` return when they are done, also on a CUDA device, for they say how it
+        went.
     handle : int, optional
-        A cuDSS handle; without effect on the CPU.
+        A cuDSS handle, whose threading layer and memory are used as they are. Default: one of the object's own.
+        Without effect on the CPU.
     provider : str, optional
-        The library to use: 'pardiso', 'banded' or 'superlu'. Default: the one expected to be fastest.
+        The library to use: 'pardiso', 'banded' or 'superlu' on the CPU, 'cudss' on a CUDA device. Default: the one
+        expected to be fastest.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     on_inaccurate : {'warn', 'raise', 'ignore'}
@@ -61,7 +65,9 @@ class DirectSolverOptions:
         How to find the backward error after each solve: by a random projection of the residual, which costs a few
         passes over vectors, or by the residual itself, which costs a product with the matrix. The estimate differs
         from the error by a factor; it misses an error 100 times too large with a probability of about 1 in 100, and
-        one 10^6 times too large with one of 1 in 10^6.
+        one 10^6 times too large with one of 1 in 10^6. On a CUDA device it is the residual in both cases.
+    allocator : BaseCUDAMemoryManager or BaseCUDAMemoryManagerAsync, optional
+        Where device memory comes from, that of cuDSS as well. Default: the pool of the operands' package.
     """
 
     sparse_system_type: int = DirectSolverMatrixType.GENERAL
@@ -74,6 +80,7 @@ class DirectSolverOptions:
     tuning: bool = True
     on_inaccurate: Literal["warn", "raise", "ignore"] = "warn"
     backward_error: Literal["estimate", "exact"] = "estimate"
+    allocator: Any = None
 
     def __post_init__(self) -> None:
         owner = "DirectSolverOptions"
@@ -98,7 +105,7 @@ def as_member(what: str, value: Any, numbers: type[Any]) -> Any:
 #: What a preference may be: an enumeration, or bounds for a number (lowest, highest, whether it is an integer).
 _POSITIVE = (1, 2**63 - 1, True)
 KINDS: dict[str, Any] = {
-    "host_nthreads": _POSITIVE, "reordering_algorithm": DirectSolverReorderingAlg, "pivot_type": (0, 2, True),
+    "host_nthreads": _POSITIVE, "reordering_algorithm": DirectSolverReorderingAlg, "pivot_type": (0, 6, True),
     "pivot_threshold": (0.0, 1.0, False), "max_nnz": _POSITIVE, "matching_algorithm": DirectSolverMatchingAlg,
     "nd_min_levels": _POSITIVE, "use_superpanels": bool, "factorization_algorithm": DirectSolverFactorizationAlg,
     "pivot_eps_algorithm": DirectSolverPivotEpsilonAlg, "pivot_eps": (0.0, 1.0, False),
@@ -145,7 +152,8 @@ class DirectSolverPlanPreferences(_Preferences):
         Threads of the CPU that planning (on the CPU, all work) may use.
     reordering_algorithm : DirectSolverReorderingAlg or int, optional
     pivot_type : int, optional
-        Along what to look for a pivot: 0 columns, 1 rows, 2 not at all (``cudssPivotType_t``).
+        Where to look for a pivot (``cudssPivotType_t``): 0 where it suits matrix and ordering, 1 nowhere, 2 in columns
+        and 3 in rows (with BTF_COLAMD and COLAMD), 4 on the diagonal, 5 in a block, 6 by Bunch and Kaufman.
     pivot_threshold : float, optional
         A diagonal pivot is kept that has at least this part of the largest one's size, from 0 to 1.
     max_nnz : int, optional

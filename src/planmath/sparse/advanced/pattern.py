@@ -26,6 +26,7 @@ COMPLAINTS = {
 }
 MENDS = {
     "numpy": {"sort": "call {name}.sort_indices()", "sum": "call {name}.sum_duplicates()"},
+    "cupy": {"sort": "call {name}.sort_indices()", "sum": "call {name}.sum_duplicates()"},
     "torch": {"sort": "sort them in each row", "sum": "make the tensor by to_sparse_coo().coalesce().to_sparse_csr()"},
 }
 
@@ -87,13 +88,14 @@ class Pattern:
         if view != View.FULL:
             self.bandwidths = (max(self.bandwidths),) * 2
         self.checksum = int(facts[kernels.CHECKSUM])
+        self.has_diagonal = facts[kernels.NO_DIAGONAL] < 0
         for what, fact in (("row", kernels.EMPTY_ROW), ("column", kernels.EMPTY_COLUMN)):
             if facts[fact] >= 0:
                 raise SingularMatrixError(
                     f"{name} has no entry in {what} {facts[fact]}, so it is singular whatever its values",
                     int(facts[fact]),
                 )
-        if kind in (MatrixType.SPD, MatrixType.HPD) and facts[kernels.NO_DIAGONAL] >= 0:
+        if kind in (MatrixType.SPD, MatrixType.HPD) and not self.has_diagonal:
             row = int(facts[kernels.NO_DIAGONAL])
             raise ValueError(
                 f"{name} has no entry on the diagonal in row {row}, so it is not positive definite; "
@@ -112,11 +114,14 @@ class Pattern:
     def hermitian(self) -> bool:
         return self.kind in (MatrixType.HERMITIAN, MatrixType.HPD)
 
+    def fits(self, starts: np.ndarray, columns: np.ndarray) -> bool:
+        """Whether these arrays have the dtype and the lengths of the pattern's."""
+        same_dtypes = starts.dtype == self.starts.dtype and columns.dtype == self.columns.dtype
+        return same_dtypes and starts.shape == self.starts.shape and len(columns) >= self.nnz
+
     def same(self, starts: np.ndarray, columns: np.ndarray) -> bool:
         """Whether these arrays have the pattern: a comparison of memory, of some 10 GB/s."""
-        if starts.dtype != self.starts.dtype or columns.dtype != self.columns.dtype:
-            return False
-        if starts.shape != self.starts.shape or len(columns) < self.nnz:
+        if not self.fits(starts, columns):
             return False
         if not (starts.flags.c_contiguous and columns.flags.c_contiguous):
             return bool(np.array_equal(starts, self.starts) and np.array_equal(columns[: self.nnz], self.columns))
@@ -179,6 +184,14 @@ class Pattern:
     def _arrangement(self, starts: np.ndarray, columns: np.ndarray, source: np.ndarray) -> Arrangement:
         whole = len(source) == self.nnz and np.array_equal(source, np.arange(1, self.nnz + 1))
         return Arrangement(starts, columns, None if whole else source)
+
+
+def changed_pattern(name: str) -> ValueError:
+    """The error for a matrix with entries at other positions than were planned for."""
+    return ValueError(
+        f"{name} has another sparsity pattern than the one that was planned for; "
+        "call plan() again after the pattern changed, or create a new DirectSolver"
+    )
 
 
 def kernel(function: int, arguments: int) -> Call:

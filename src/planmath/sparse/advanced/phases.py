@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import as_numpy
+from planmath.core import crossing
+from planmath.core.arrays import Layout, outline
+from planmath.core.queue import Queue
 from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
-from planmath.sparse.advanced.matrix import Matrices, names
+from planmath.sparse.advanced.matrix import Matrices, names, per_system
 from planmath.sparse.advanced.options import DirectSolverOptions
-from planmath.sparse.advanced.pattern import Pattern
+from planmath.sparse.advanced.pattern import Pattern, changed_pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
 
 
 class Phases:
     """What `core.executor.Executor` is to operations of one step: the plan's work and the operands to do it on.
+
+    Solvers see arrays as NumPy's. Those on a device are outlines to a solver that works on devices; to others they are
+    copies on the host, made once in each phase.
 
     Parameters
     ----------
@@ -28,6 +33,10 @@ class Phases:
     options : DirectSolverOptions
     preferences : dict
         Those of the phases 'factorization' and 'solution', as they are when a phase runs.
+    batch : tuple of int, optional
+        The shape of the batch whose right-hand sides are in one array.
+    queue : Queue, optional
+        That of the device that takes part, if one does.
     """
 
     results = auxiliary = ()
@@ -38,21 +47,45 @@ class Phases:
         solver: Any,
         options: DirectSolverOptions,
         preferences: dict[str, Any],
+        batch: tuple[int, ...] | None = None,
+        queue: Queue | None = None,
     ):
         self._problem, self._solver, self._preferences = problem, solver, preferences
+        self._batch, self._queue = batch, queue
         self._exact = options.backward_error == "exact"
+        on_host = problem is None or problem.on_host
+        self._on_device = problem is not None and problem.execution[0] != "cpu"
+        self._fetches = not on_host and not self._on_device
         self._values: Sequence[np.ndarray] = ()
+        self._fetched: Sequence[np.ndarray] = ()
         self._sides: Sequence[np.ndarray] = ()
+        self._indices: tuple[Matrices | None, list[np.ndarray], list[np.ndarray]] = None, [], []
         self.ready = False
+        self._address: Any = None
+        """What tells the address of an array, where a solver on a device wants to know no more of the result."""
+        if self._on_device:
+            solver.attach(queue, on_host)
+            if not on_host and len(problem.patterns) == 1:  # type: ignore[union-attr]
+                self._address = queue.package.address  # type: ignore[union-attr]
 
     @classmethod
-    def nothing(cls) -> Phases:
+    def nothing(cls, batch: tuple[int, ...] | None = None) -> Phases:
         """Of an object without a plan."""
-        return cls(None, None, DirectSolverOptions(), {})
+        return cls(None, None, DirectSolverOptions(), {}, batch)
 
-    def bind(self, values: Sequence[np.ndarray], sides: Sequence[np.ndarray]) -> None:
-        """Take the matrices' values and the right-hand sides, one of each for every system."""
-        self._values, self._sides = values, sides
+    def bind(self, values: Sequence[Any], sides: Sequence[Any]) -> None:
+        """Take the matrices' values, one array for each system, and the right-hand sides; none to let them go."""
+        self._values = [outline(array) for array in values]
+        given = [outline(array) for array in sides]
+        self._sides = given if self._fetches else self._each(given)
+        if not values:
+            self._indices, self._fetched = (None, [], []), ()
+            if self._on_device:
+                self._solver.release()
+
+    def _each(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """One array for each system."""
+        return per_system(arrays[0], self._batch) if self._batch is not None and arrays else arrays
 
     def rebound(self, indices: Sequence[int]) -> None:
         """Nothing has to be done when operands were bound: `factorize` reads them again in any case."""
@@ -60,52 +93,99 @@ class Phases:
     def allocate_workspace(self) -> None:
         """Nothing: the libraries keep what they need between the phases."""
 
+    def _present(self) -> Sequence[np.ndarray]:
+        """The values as they are now; copies of them are kept as long as a solution may want them."""
+        if self._fetches:
+            self._fetched = crossing.fetched(self._values, self._queue)
+            return self._fetched
+        return self._values
+
     def analyse(self) -> None:
-        self._solver.analyse(self._values)
+        self._solver.analyse(self._present())
 
     def factorize(self) -> None:
-        self._solver.factorize(self._values, self._preferences["factorization"])
+        self._solver.factorize(self._present(), self._preferences["factorization"])
 
-    def solve(self, results: Sequence[np.ndarray]) -> tuple[DirectSolverSolutionInfo, ...]:
-        """Solve into the given arrays."""
-        return self._solver.solve(
-            self._values, self._sides, results, self._exact, self._preferences["solution"],
-            self._preferences["factorization"],
-        )  # fmt: skip
+    def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> tuple[DirectSolverSolutionInfo, ...]:
+        """Solve into arrays of these layouts."""
+        wanted = self._preferences["solution"], self._preferences["factorization"]
+        if self._address is not None:
+            infos = self._solver.solve_at(self._sides, self._address(results[0]), *wanted)
+            if infos is not None:
+                return infos
+        x = [outline(array, layout) for array, layout in zip(results, layouts, strict=True)]
+        if not self._fetches:
+            return self._solver.solve(self._values, self._sides, self._each(x), self._exact, *wanted)
+        queue: Any = self._queue
+        b, found = crossing.fetched(self._sides, queue), [np.empty_like(array, order="K") for array in x]
+        infos = self._solver.solve(self._fetched, self._each(b), self._each(found), self._exact, *wanted)
+        crossing.send(found, x, queue)
+        return infos
 
-    def execute(self, key: object, results: Sequence[np.ndarray]) -> None:
+    def execute(self, key: object, results: tuple[Sequence[Any], Sequence[Layout]]) -> None:
         """Factorize and solve: what autotuning measures."""
         self.factorize()
-        self.solve(results)
+        self.solve(*results)
 
     def facts(self, phase: str, name: str) -> tuple[Any, ...]:
         """What is known of each system."""
         return self._solver.facts(phase, name)
 
-    def patterns_of(
-        self, matrices: Matrices, kind: DirectSolverMatrixType, view: DirectSolverMatrixViewType
-    ) -> tuple[Pattern, ...]:
-        """The patterns of matrices, checked; equal ones that follow each other are one object."""
-        found = list[Pattern]()
-        titles = names("a", len(matrices.samples), matrices.batch is not None)
-        for title, sample in zip(titles, matrices.samples, strict=True):
-            starts, columns = as_numpy(sample.starts), as_numpy(sample.columns)
-            if len(as_numpy(sample.values)) < len(columns):
-                raise ValueError(f"{title} has {len(columns)} column indices and {len(sample.values)} values")
-            if not (found and found[-1].same(starts, columns)):
-                found.append(Pattern(starts, columns, kind, view, title, matrices.package))
-            else:
-                found.append(found[-1])
-        return tuple(found)
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is worth knowing of the plan."""
+        return tuple(self._solver.notes) if self._on_device else ()
 
-    def check_patterns(self, matrices: Matrices) -> None:
-        """Raise where a matrix has entries at other positions than were planned for."""
+    def check_patterns(self, matrices: Matrices, later: bool = False) -> None:
+        """Raise where a matrix has entries at other positions than were planned for.
+
+        Parameters
+        ----------
+        matrices : Matrices
+        later : bool
+            Whether that may wait for the factorization, which finds it out at no cost on a device.
+        """
         if self._problem is None:
             return
         titles = names("a", len(matrices.samples), matrices.batch is not None)
-        for title, sample, pattern in zip(titles, matrices.samples, self._problem.patterns, strict=True):
-            if not pattern.same(as_numpy(sample.starts), as_numpy(sample.columns)):
-                raise ValueError(
-                    f"{title} has another sparsity pattern than the one that was planned for; "
-                    "call plan() again after the pattern changed, or create a new DirectSolver"
-                )
+        starts, columns = self._indices_of(matrices)
+        elsewhere = not self._problem.on_host
+        if elsewhere and self._on_device and all(array.flags.c_contiguous for array in (*starts, *columns)):
+            for title, *arrays, pattern in zip(titles, starts, columns, self._problem.patterns, strict=True):
+                if not pattern.fits(*arrays):
+                    raise changed_pattern(title)
+            (self._solver.compare if later else self._solver.check_patterns)(starts, columns)
+            return
+        if elsewhere:
+            starts, columns = (crossing.fetched(arrays, self._queue) for arrays in (starts, columns))
+        for title, *arrays, pattern in zip(titles, starts, columns, self._problem.patterns, strict=True):
+            if not pattern.same(*arrays):
+                raise changed_pattern(title)
+
+    def _indices_of(self, matrices: Matrices) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        known, starts, columns = self._indices
+        if known is not matrices:
+            starts = [outline(sample.starts) for sample in matrices.samples]
+            columns = [outline(sample.columns) for sample in matrices.samples]
+            self._indices = matrices, starts, columns
+        return starts, columns
+
+
+def patterns_of(
+    matrices: Matrices, kind: DirectSolverMatrixType, view: DirectSolverMatrixViewType, queue: Queue | None
+) -> tuple[Pattern, ...]:
+    """The patterns of matrices, checked; equal ones that follow each other are one object."""
+    found = list[Pattern]()
+    titles = names("a", len(matrices.samples), matrices.batch is not None)
+    for title, sample in zip(titles, matrices.samples, strict=True):
+        starts, columns = outline(sample.starts), outline(sample.columns)
+        if len(outline(sample.values)) < len(columns):
+            raise ValueError(f"{title} has {len(columns)} column indices and {len(sample.values)} values")
+        if matrices.layout.memory_space != "cpu":
+            assert queue is not None
+            starts, columns = crossing.fetched([starts, columns], queue)
+        if not (found and found[-1].same(starts, columns)):
+            found.append(Pattern(starts, columns, kind, view, title, matrices.package))
+        else:
+            found.append(found[-1])
+    return tuple(found)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from planmath.core.execution import available_cpus
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.matrix import Matrices
 from planmath.sparse.advanced.options import DirectSolverPlanPreferences
@@ -27,10 +29,18 @@ class DirectSolverProblem(NamedTuple):
     execution: tuple[str, int]
     """The execution space, with its number of threads or device."""
     preferences: DirectSolverPlanPreferences
+    space: Any = None
+    """The execution space as the user has it, with its options."""
+    on_host: bool = True
+    """Where the operands are."""
+    handle: int = 0
+    threading_layer: str | None = None
 
     @property
     def threads(self) -> int:
-        return min(self.execution[1], self.preferences.host_nthreads or self.execution[1])
+        """Most threads of the CPU that the work may use."""
+        most = self.execution[1] if self.execution[0] == "cpu" else available_cpus()
+        return min(most, self.preferences.host_nthreads or most)
 
     @property
     def index_dtype(self) -> str:
@@ -51,9 +61,16 @@ class DirectSolverProblem(NamedTuple):
         sizes = f"{len(self.patterns)}x" if self.batched else ""
         return (
             f"{self.kind.name} {self.dtype} {self.index_dtype} {sizes}n={self.largest.n} nnz={self.largest.nnz} "
-            f"pattern={mixed:x} columns={max(self.columns)} on {self.execution[0]}, {self.threads} threads, "
-            f"{self.preferences}"
+            f"pattern={mixed:x} columns={max(self.columns)} on {self._where}, {self.preferences}"
         )
+
+    @property
+    def _where(self) -> str:
+        """The execution space, where one device is like another of its kind."""
+        if self.execution[0] == "cpu":
+            return f"cpu, {self.threads} threads"
+        options = replace(self.space, device_id=0)
+        return f"{options}, operands on the {'host' if self.on_host else 'device'}"
 
 
 def hash_of(numbers: object) -> int:

@@ -17,11 +17,18 @@ def result_layout(layout: Layout) -> Layout:
     return layout._replace(strides=contiguous_strides(layout.shape, order))
 
 
-def check_overlaps(results: Iterable[tuple[str, np.ndarray]], operands: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Raise where one of the results shares memory with an operand or with another result."""
-    spans = [(*_span(array), name, True) for name, array in results]
-    spans += [(*_span(array), name, False) for name, array in operands]
-    spans.sort()
+#: The addresses of the first byte of an array and of the first one behind it, its name, and whether it is written to.
+Span = tuple[int, int, str, bool]
+
+
+def spans_of(arrays: Iterable[tuple[str, np.ndarray]]) -> list[Span]:
+    """Where arrays lie that are only read."""
+    return [(*_span(array), name, False) for name, array in arrays]
+
+
+def check_overlaps(spans: Iterable[Span]) -> None:
+    """Raise where an array that is written to shares memory with another one."""
+    spans = sorted(spans)
     highest, last, writes = 0, "", False
     for low, high, name, written in spans:
         if low < highest and (written or writes):

@@ -77,8 +77,9 @@ def direct_solver(
     return remembered.run_once(
         key,
         create,
-        lambda solver: solver.plan(),
-        lambda solver: solver.reset_operands(a=a, b=b),
+        lambda solver: solver.plan(stream=stream),
+        lambda solver: solver.reset_operands(a=a, b=b, stream=stream),
+        lambda solver: solver.execute(stream),
     )
 
 
@@ -90,7 +91,7 @@ MOST_REMEMBERED = 4096
 class SingleUse(DirectSolver):
     """The solver of a stateless call, which the next call with the same pattern takes over."""
 
-    def execute(self) -> Any:
+    def execute(self, stream: Any = None) -> Any:
         """Factorize and solve."""
-        self.factorize()
-        return self.solve()
+        self.factorize(stream=stream)
+        return self.solve(stream=stream)

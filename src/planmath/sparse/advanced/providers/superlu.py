@@ -24,7 +24,7 @@ ORDERINGS = {Reordering.COLAMD: "COLAMD", Reordering.AMD: "MMD_AT_PLUS_A", Reord
 #: Without a wish: the order of A + A^T for a symmetric matrix.
 DEFAULT_ORDERING = {False: "COLAMD", True: "MMD_AT_PLUS_A"}
 #: cudssPivotType_t: do not look for a pivot.
-NO_PIVOTING = 2
+NO_PIVOTING = 1
 
 
 class SuperLUProvider(Provider):

@@ -13,17 +13,10 @@ from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.errors import SingularMatrixError
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.kernels import address
-from planmath.sparse.advanced.options import (
-    TOLERANCE,
-    DirectSolverFactorizationPreferences,
-    DirectSolverSolutionPreferences,
-)
+from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
 from planmath.sparse.advanced.pattern import Pattern, kernel
+from planmath.sparse.advanced.providers.accuracy import Judge, Request, carry_out, larger
 
-#: An unknown with a larger relative error than this is not solved for.
-MOST_UNCERTAIN = 0.01
-#: Steps of refinement at most, where none are asked for; it ends sooner when a step does not halve the error.
-MOST_STEPS = 5
 #: The dtype in which sums are kept.
 SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
 
@@ -128,7 +121,7 @@ class Measures:
         self.project = PROJECT[dtype]
 
 
-class System:
+class System(Judge):
     """One linear system: its matrix, its factorization, and how accurate its solutions are.
 
     Parameters
@@ -147,13 +140,21 @@ class System:
         self, pattern: Pattern, dtype: str, measures: Measures, factorization: Factorization, name: str,
         most_nonzeros: int | None,
     ):  # fmt: skip
+        super().__init__(dtype)
         self.pattern, self.dtype, self.measures, self.factorization, self.name = (
             pattern, dtype, measures, factorization, name,
         )  # fmt: skip
-        self.tolerance, self.most_nonzeros = TOLERANCE[dtype], most_nonzeros
-        self.norm = 0.0
+        self.most_nonzeros = most_nonzeros
         self.weights = np.zeros(0)
         self.factorized_since_analysis = 0
+
+    @property
+    def perturbed(self) -> int:  # type: ignore[override]
+        return self.factorization.perturbed
+
+    @property
+    def may_start_over(self) -> bool:  # type: ignore[override]
+        return self.factorized_since_analysis > 1 or self.factorization.special
 
     def measure(self, values: np.ndarray) -> list[Step]:
         """Find the matrix's norm and the weights of its random projection."""
@@ -214,12 +215,11 @@ class System:
             scale = product + size_b
             if not scale < np.inf:
                 self._check_finite(b)
-            error = _larger(error, math.hypot(pb - px, qb - qx) / scale if scale else 0.0)
-            growth = _larger(growth, product / size_b if size_b else 0.0)
+            error = larger(error, math.hypot(pb - px, qb - qx) / scale if scale else 0.0)
+            growth = larger(growth, product / size_b if size_b else 0.0)
         self.factorization.check("solution")
-        good = error <= self.tolerance and not self._suspicious(error, growth)
-        if good and not exact and not preferences.ir_num_steps:
-            return self._info(error, True, 0, growth)
+        if self.satisfied(error, growth) and not exact and not preferences.ir_num_steps:
+            return self.info(error, True, 0, growth)
         columns = 1 if b.ndim == 1 else b.shape[1]
         return self._refine(values, b, x, columns, preferences, factorization_preferences)
 
@@ -229,64 +229,34 @@ class System:
             name = self.name.replace("a", "b", 1)
             raise ValueError(f"{name} has a value that is not finite (NaN or infinity) in row {rows[0]}")
 
-    def _suspicious(self, error: float, growth: float) -> bool:
-        """Whether the matrix may be singular, or its factorization that of another matrix.
-
-        It may be singular where a solution is larger than any matrix with a condition number of a tenth of the
-        reciprocal rounding unit allows. It may be another one where the residual is not small beside b; still less
-        should it be where pivots are known to have been replaced.
-        """
-        if growth * self.tolerance > 6.4:
-            return True
-        limit = self.tolerance ** (0.5 if self.factorization.perturbed else 0.25)
-        return not error * (growth + 1) <= limit
-
-    def _info(
-        self, error: float, estimated: bool, steps: int, growth: float, forward: float | None = None
-    ) -> DirectSolverSolutionInfo:  # fmt: skip
-        accurate = error <= self.tolerance and (forward <= MOST_UNCERTAIN if forward is not None else True)
-        return DirectSolverSolutionInfo(
-            error, estimated, steps, self.factorization.perturbed, growth, accurate, self.tolerance, forward
-        )
-
     def _refine(
         self, values: np.ndarray, b: np.ndarray, x: np.ndarray, columns: int,
         preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
     ) -> DirectSolverSolutionInfo:  # fmt: skip
         """Refine by the residual as long as that helps, or as often as asked for."""
-        residual, correction = np.empty_like(x), np.empty_like(x)
-        error, growth = self._residual(values, x, b, residual, columns)
-        steps, wanted = 0, preferences.ir_num_steps
-        while steps < (MOST_STEPS if wanted is None else wanted) and 0 < error < np.inf:
-            if wanted is None and error <= self.tolerance and not self._suspicious(error, growth):
-                break
+        residual, correction, refined = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+
+        def refine() -> tuple[float, float]:
             kernels.run(self.factorization.solve(residual, correction, columns))
-            refined = x + correction
-            new_error, new_growth = self._residual(values, refined, b, residual, columns)
-            steps += 1
-            if not new_error < error:
-                self._residual(values, x, b, residual, columns)
-                break
-            slow = new_error > error / 2
-            np.copyto(x, refined)
-            error, growth = new_error, new_growth
-            if slow and wanted is None:
-                break
-        forward = None
-        if self._suspicious(error, growth):
-            forward = self._forward_error(values, x, b, residual, columns)
-        info = self._info(error, False, steps, growth, forward)
-        if not info.accurate and (self.factorized_since_analysis > 1 or self.factorization.special):
-            # Scaling and matching are those of the values at the analysis, which may not suit these ones.
+            np.add(x, correction, out=refined)
+            return self._residual(values, refined, b, residual, columns)
+
+        def start_over() -> None:
             self.factorization.generalize()
             kernels.run(self.factorization.analyse(values))
             self.check_analysis()
             kernels.run(self.factorization.factorize(values, factorization_preferences))
             self.check_factorization()
             kernels.run(self.factorization.solve(b, x, columns))
-            again = self._refine(values, b, x, columns, preferences, factorization_preferences)
-            return again._replace(refinement_steps=steps + again.refinement_steps)
-        return info
+
+        return carry_out(self.decide(preferences.ir_num_steps), {
+            Request.RESIDUAL: lambda: self._residual(values, x, b, residual, columns),
+            Request.REFINE: refine,
+            Request.KEEP: lambda: np.copyto(x, refined),
+            Request.DISCARD: lambda: self._residual(values, x, b, residual, columns),
+            Request.FORWARD: lambda: self._forward_error(values, x, b, residual, columns),
+            Request.START_OVER: start_over,
+        })  # fmt: skip
 
     def _forward_error(
         self, values: np.ndarray, x: np.ndarray, b: np.ndarray, residual: np.ndarray, columns: int
@@ -315,17 +285,7 @@ class System:
         """The largest backward error and growth of the columns; the residual goes into its array."""
         work, out = np.empty(self.pattern.n, SUM_DTYPE[self.dtype]), np.empty((columns, 3))
         self.measures.residual(columns, *map(address, (values, x, b, residual, work, out)))
-        error = growth = 0.0
-        for size_r, size_x, size_b in out.tolist():
-            scale = self.norm * size_x + size_b
-            error = _larger(error, size_r / scale if scale else 0.0)
-            growth = _larger(growth, self.norm * size_x / size_b if size_b else 0.0)
-        return error, growth
-
-
-def _larger(a: float, b: float) -> float:
-    """The larger of the two; NaN where one is."""
-    return a if a > b or a != a else b
+        return self.error(out.tolist())
 
 
 def unknown(provider: str, name: str) -> UnavailableError:

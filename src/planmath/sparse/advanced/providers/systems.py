@@ -141,6 +141,12 @@ def prepare_systems(
     problem: DirectSolverProblem, algorithm: Algorithm, factorization: Callable[[Pattern, str], Factorization]
 ) -> PreparedSystems:
     """The systems of a problem on the CPU, each with a factorization made from its pattern and its name."""
+    threads = algorithm.get("threads", 1)
+    return PreparedSystems({}, solver=Systems(systems_of(problem, factorization), max(1, problem.threads // threads)))
+
+
+def systems_of(problem: DirectSolverProblem, factorization: Callable[[Pattern, str], Factorization]) -> list[System]:
+    """The systems of a problem whose matrices are on the host."""
     distinct = {id(pattern): pattern for pattern in problem.patterns}
     measures = {key: Measures(pattern, problem.dtype) for key, pattern in distinct.items()}
     systems = []
@@ -148,5 +154,4 @@ def prepare_systems(
         name = f"a[{position}]" if problem.batched else "a"
         made = factorization(pattern, name)
         systems.append(System(pattern, problem.dtype, measures[id(pattern)], made, name, problem.preferences.max_nnz))
-    threads = algorithm.get("threads", 1)
-    return PreparedSystems({}, solver=Systems(systems, max(1, problem.threads // threads)))
+    return systems

@@ -1,0 +1,120 @@
+"""Kernels of planmath's own on CUDA devices: compiled by NVRTC when first needed, and launched by prepared calls."""
+
+from __future__ import annotations
+
+from functools import cache
+from struct import Struct
+
+import numpy as np
+
+from planmath.bindings import nvrtc, runtime
+from planmath.core import devices
+from planmath.core.errors import UnavailableError
+from planmath.native.call import STORE, Call, Slot
+from planmath.native.library import MissingLibraryError
+
+#: Stands before every source. Kernels are given addresses as `pointer`: for tests, where they run on the host, that is
+#: a type that tells addresses of the device from others.
+_PRELUDE = """
+#ifndef PM_ON_HOST
+template <class T> using pointer = T *;
+#endif
+"""
+
+
+@cache
+def kernel(source: str, name: str, device_id: int, definitions: tuple[str, ...] = ()) -> int:
+    """A kernel, ready to be launched; it stays loaded.
+
+    Parameters
+    ----------
+    source : str
+        CUDA C++, in which the kernel is ``extern "C"``.
+    name : str
+    device_id : int
+    definitions : tuple of str
+        Macros, as in ``INDEX=int``.
+
+    Raises
+    ------
+    UnavailableError
+        If NVRTC, or a runtime of CUDA 12.9 or newer, is missing.
+    """
+    try:
+        capability = devices.device(device_id).compute_capability
+        return runtime.library_get_kernel(_load(source, capability, definitions), name)
+    except (MissingLibraryError, nvrtc.NVRTCError, runtime.CUDARuntimeError) as error:
+        raise UnavailableError(f"planmath's own kernels cannot be used on CUDA device {device_id}: {error}") from error
+
+
+@cache
+def _load(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> int:
+    code = machine_code(_PRELUDE + source, capability, definitions)
+    return runtime.library_load_data(np.frombuffer(code, np.uint8).ctypes.data, 0, 0, 0, 0, 0, 0)
+
+
+def machine_code(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> bytes:
+    """What NVRTC makes of a source: in up to a second the first time, but it keeps what it made on disk."""
+    options = [f"--gpu-architecture=sm_{capability[0]}{capability[1]}", *(f"-D{each}" for each in definitions)]
+    return nvrtc.compile_to_cubin(source, options)
+
+
+def launch(kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot) -> Call:
+    """The launch of a kernel.
+
+    Parameters
+    ----------
+    kernel : int
+    blocks : tuple of int
+        The extents of the grid in x and y.
+    threads : int
+        Of a block.
+    parameters : numpy.ndarray
+        One record: the kernel's only parameter, which is read anew at each launch.
+    stream : Slot
+    """
+    pointers = np.array([parameters.ctypes.data], np.uintp)
+    return Call(
+        # a dim3 by value takes two words: x and y, and z
+        runtime.LIBRARY.address("cudaLaunchKernel"),
+        [kernel, blocks[0] | blocks[1] << 32, 1, threads | 1 << 32, 1, pointers.ctypes.data, 0, stream],
+        name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers),
+    )  # fmt: skip
+
+
+class Launch:
+    """A kernel that is launched again and again, with parameters of which some change from time to time.
+
+    Parameters
+    ----------
+    kernel, blocks, threads, parameters
+        As of `launch`.
+    changing : str
+        The field of the parameters, of 64-bit integers, that each launch gives anew.
+    """
+
+    def __init__(self, kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, changing: str):
+        self._call = launch(kernel, blocks, threads, parameters, Slot(0))
+        fields = parameters.dtype.fields
+        assert fields is not None
+        self._changing = memoryview(parameters.view(np.uint8))[fields[changing][1] :]  # type: ignore[arg-type]
+        self._given: tuple[int, ...] = ()
+
+    def __call__(self, stream: int, changing: tuple[int, ...]) -> None:
+        if changing != self._given:
+            _words(len(changing)).pack_into(self._changing, 0, *changing)
+            self._given = changing
+        if status := self._call(stream):
+            raise runtime.CUDARuntimeError(status, "cudaLaunchKernel")
+
+
+@cache
+def _words(count: int) -> Struct:
+    return Struct(f"{count}q")
+
+
+def store(parameters: np.ndarray, field: str, slot: Slot) -> Call:
+    """What leaves an operand's address in a field of a kernel's parameters."""
+    fields = parameters.dtype.fields
+    assert fields is not None
+    return Call(STORE, [parameters.ctypes.data + fields[field][1], slot], name="store", keep=parameters)

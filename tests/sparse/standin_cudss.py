@@ -20,7 +20,7 @@ from planmath.bindings import cudss
 from planmath.bindings.cudss import ConfigParam, DataParam, Phase
 
 DEVICE = 1 << 56
-ALLOC_FAILED, INVALID, NOT_SUPPORTED = 2, 3, 4
+ALLOC_FAILED, INVALID, NOT_SUPPORTED, EXECUTION_FAILED = 2, 3, 4, 5
 DTYPES = {0: np.float32, 1: np.float64, 4: np.complex64, 5: np.complex128, 10: np.int32, 24: np.int64}
 GLOBAL_PIVOTING = (1, 2)
 WIDE = {ConfigParam.IR_TOL, ConfigParam.PIVOT_THRESHOLD, ConfigParam.PIVOT_EPSILON}
@@ -190,7 +190,7 @@ class StandIn:
         if which == DataParam.INFO:
             return np.array([max((each.failed for each in factors), default=0)], np.int32)
         if which == DataParam.NPIVOTS:
-            return np.array([sum(each.replaced for each in factors)], np.int32)
+            return np.array([sum(each.replaced for each in factors)], matrix.index)
         if which == DataParam.INERTIA:
             signs = [(each.diagonal.real > 0).sum() for each in factors]
             return np.array([sum(signs), sum(matrix.rows) - sum(signs)], matrix.index)
@@ -289,6 +289,8 @@ class StandIn:
                 dense = read_matrix(a, i, 0 if alone >= 0 else i, on_host)
                 exchanges = rows_to_exchange(dense) if pivots else work.exchanges[i]
                 work.factors[i] = factorize(dense, a.kind, exchanges, epsilon)
+            if settings.get(ConfigParam.HYBRID_EXECUTE_MODE) and any(work.factors[i].failed for i in chosen):
+                raise Failure(EXECUTION_FAILED)
             return
         x, b = self.objects[solution], self.objects[sides]
         if on_host and max(b.columns) > 1:

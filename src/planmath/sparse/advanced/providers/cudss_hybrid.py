@@ -114,7 +114,7 @@ class HybridFactorization:
             cudss_phases.check_analysis(self.task, self.choices, [self.name])
         if phase == "factorization":
             if cudss_phases.failed_pivot(self.task):
-                cudss_phases.raise_not_definite([self.task], [self.name])
+                cudss_phases.raise_not_definite(self.task, [self.task], [self.name])
             (self.perturbed,) = cudss_phases.perturbed(self.task, lambda i: None)
 
     def fact(self, phase: str, name: str) -> Any:

@@ -219,6 +219,15 @@ class Task:
         cudss.data_get(self.handle.address, self.data, parameter, found.ctypes.data, found.nbytes)
         return found
 
+    def integer(self, parameter: DataParam) -> int:
+        """A fact that is a number: some are as wide as the indices, others are C's int with any."""
+        try:
+            return int(self.get(parameter, self.problem.index_dtype)[0])
+        except cudss.cuDSSError as error:
+            if error.status != cudss.Status.INVALID_VALUE:
+                raise
+            return int(self.get(parameter, np.int32)[0])
+
     def execute(self, phase: Phase, values: Located, x: Located, b: Located) -> None:
         """Put a phase on the stream; a factorization after the first one since the analysis is a refactorization."""
         matrix, solution, right_hand_side = self._matrix(values), self._dense(x), self._dense(b)

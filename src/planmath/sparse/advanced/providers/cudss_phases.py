@@ -165,6 +165,9 @@ def explained(error: cudss.cuDSSError, task: Task, phase: Phase, handle: Handle,
             f"systems of {problem.dtype} with {max(problem.columns)} right-hand sides and {settings or 'its defaults'} "
             f"({error})"
         )
+    definite = task.problem.kind in DEFINITE
+    if error.status == cudss.Status.EXECUTION_FAILED and phase == Phase.FACTORIZATION and definite:
+        return not_definite(task, names)  # hybrid execution ends so, and does not tell where
     memory = handle.memory
     if error.status != cudss.Status.ALLOC_FAILED and not (memory and memory.failures):
         error.add_note(f"{name}, phase {phase.name}")
@@ -186,20 +189,28 @@ def explained(error: cudss.cuDSSError, task: Task, phase: Phase, handle: Handle,
 
 def failed_pivot(task: Task) -> int:
     """For a matrix said to be definite, the number (from 1) of the pivot at which that turned out to be wrong."""
-    return int(task.get(DataParam.INFO, np.int32)[0]) if task.problem.kind in DEFINITE else 0
+    return task.integer(DataParam.INFO) if task.problem.kind in DEFINITE else 0
 
 
-def raise_not_definite(tasks: Iterable[Task], names: Sequence[str]) -> None:
-    """Raise for the first of the systems, each by itself, that is not positive definite."""
-    for task in tasks:
-        if pivot := failed_pivot(task):
-            row, kind = int(_order(task, DataParam.PERM_REORDER_ROW)[pivot - 1]), MatrixType(task.problem.kind).name
-            raise singular(
-                names[task.members[0]], row,
-                f"the pivot of row {row} is not positive; options.sparse_system_type is {kind}: use SYMMETRIC or "
-                "HERMITIAN for a matrix that is not positive definite",
-            )  # fmt: skip
-    raise SingularMatrixError(f"one of the matrices {', '.join(names[:3])}, ... is not positive definite")
+def raise_not_definite(task: Task, each: Iterable[Task], names: Sequence[str]) -> None:
+    """Raise for the first of a task's systems, `each` by itself, that is not positive definite."""
+    for single in each:
+        if pivot := failed_pivot(single):
+            raise not_definite(single, names, int(_order(single, DataParam.PERM_REORDER_ROW)[pivot - 1]))
+    raise not_definite(task, names)
+
+
+def not_definite(task: Task, names: Sequence[str], row: int | None = None) -> SingularMatrixError:
+    """The error for a matrix that was said to be positive definite, with the row where that is known."""
+    if len(task.members) > 1:
+        named = ", ".join(names[i] for i in task.members[:3])
+        return SingularMatrixError(f"one of the matrices {named}, ... is not positive definite")
+    pivot = "a pivot is" if row is None else f"the pivot of row {row} is"
+    return singular(
+        names[task.members[0]], row,
+        f"{pivot} not positive; options.sparse_system_type is {MatrixType(task.problem.kind).name}: use SYMMETRIC or "
+        "HERMITIAN for a matrix that is not positive definite",
+    )  # fmt: skip
 
 
 def perturbed(task: Task, factorize_alone: Callable[[int], None]) -> list[int]:
@@ -208,13 +219,13 @@ def perturbed(task: Task, factorize_alone: Callable[[int], None]) -> list[int]:
     Of several at once cuDSS tells the sum. Those with one pattern are factorized again by themselves, where it is not
     zero; of those with different patterns each one gets the sum.
     """
-    total = int(task.get(DataParam.NPIVOTS, np.int32)[0])
+    total = task.integer(DataParam.NPIVOTS)
     if not total or not task.uniform:
         return [total] * len(task.members)
     counts = []
     for i in task.members:
         factorize_alone(i)
-        counts.append(int(task.get(DataParam.NPIVOTS, np.int32)[0]))
+        counts.append(task.integer(DataParam.NPIVOTS))
     return counts
 
 
@@ -273,7 +284,7 @@ def _fact(task: Task, phase: str, name: str) -> Any:
     if name in SCALES:
         return task.get(SCALES[name], np.dtype(problem.dtype).type(0).real.dtype, n)
     if name == "num_superpanels":
-        return int(task.get(DataParam.NSUPERPANELS, np.int32)[0])
+        return task.integer(DataParam.NSUPERPANELS)
     if name == "lu_nnz":
         return int(task.get(DataParam.LU_NNZ, np.int64)[0])
     has_inertia = (

@@ -258,7 +258,7 @@ class CudssSystems:
     def _check_task(self, task: Task) -> None:
         """Note how many pivots were replaced; raise where a matrix is not positive definite."""
         if cudss_phases.failed_pivot(task):
-            cudss_phases.raise_not_definite(self._alone(task), self.names)
+            cudss_phases.raise_not_definite(task, self._alone(task), self.names)
         cudss_phases.check_nonzeros(task, self.names[task.members[0]])
         counts = cudss_phases.perturbed(task, lambda i: self._factorize_alone(task, i))
         for i, count in zip(task.members, counts, strict=True):

@@ -38,8 +38,9 @@ lint: $(VENV)/.stamp-lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+# One thread each: cuDSS's would spin beside those of all the other workers.
 test-cuda: $(CUDA_STAMP)
-	$(CUDA_PYTHON) -m pytest -m cuda -p no:benchmark $(CUDA_WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m cuda -p no:benchmark $(CUDA_WORKERS) $(ARGS)
 
 bench-cuda: $(CUDA_STAMP)
 	$(CUDA_PYTHON) -m bench --cuda $(ARGS)

@@ -58,7 +58,9 @@ def tests(folder: Path, workers: int) -> int:
     command = ["-m", "pytest", "-m", "cuda", "-p", "no:benchmark", "-q", "-rfEs", "--tb=short"]
     if cuda_device.module_version("xdist"):
         command += ["-n", str(workers)]
+    os.environ["OMP_NUM_THREADS"] = "1"  # cuDSS's threads would spin beside those of all the other workers
     output, status = run(command)
+    del os.environ["OMP_NUM_THREADS"]
     start = output.find("short test summary info")
     summary = output[output.rfind("\n", 0, start) + 1 :] if start >= 0 else output.splitlines(keepends=True)[-1]
     write(folder / "cuda-tests.txt", header(cuda_device.facts(), f"python {' '.join(command)}") + summary)

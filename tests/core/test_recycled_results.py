@@ -40,7 +40,7 @@ class Package:
         return None
 
     def maker(self, *layout):
-        return Array
+        return Array, ()
 
 
 DTYPE = np.dtype("float64")

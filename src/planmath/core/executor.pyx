@@ -8,6 +8,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
+from planmath.core.dlpack cimport DLPACK_CPU, DLPACK_CUDA, dlpack_of, pm_dlpack, pm_dltensor
 from planmath.core.queue cimport Queue
 from planmath.native.call cimport Call, pm_call, pm_run, word
 
@@ -29,37 +30,10 @@ cdef extern from *:
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
     PyObject *pm_descr(object array)
 
-cdef extern from *:
-    """
-    /* DLTensor and DLPackExchangeAPI of DLPack 1.3, as far as they are used here. */
-    typedef struct {
-        char *data;
-        int32_t device_type, device_id, ndim;
-        uint32_t dtype;
-        int64_t *shape, *strides;
-        uint64_t byte_offset;
-    } pm_dltensor;
-    typedef struct {
-        uint32_t major, minor;
-        void *previous, *allocate, *from_array, *to_array;
-        int (*read)(void *array, pm_dltensor *result);
-    } pm_dlpack;
-    """
-    ctypedef struct pm_dltensor:
-        char *data
-        int device_type, device_id, ndim
-        unsigned int dtype
-        long long *shape
-        long long *strides
-        unsigned long long byte_offset
-    ctypedef struct pm_dlpack:
-        unsigned int major
-        int (*read)(void *array, pm_dltensor *result) noexcept
-
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
     PyObject *PyDict_GetItemWithError(object dictionary, object key)
-    void *PyCapsule_GetPointer(object capsule, const char *name) except NULL
+    object PyObject_Call(object function, object arguments, PyObject *keywords)
 
 cdef extern from "numpy/arrayobject.h":
     int PyArray_CheckExact(object array)
@@ -74,8 +48,6 @@ cdef enum:
     NUMPY = 0
     TORCH = 1
     CUPY = 2
-    DLPACK_CPU = 1
-    DLPACK_CUDA = 2
     RECYCLED = 1 << 20  # bytes of the largest results that are handed out again
 
 KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
@@ -115,7 +87,7 @@ cdef class ArraySlot:
     cdef object dense               # CuPy's name for having such strides, which costs less than they do, or None
     cdef bint only_device           # there is no other one
     cdef bint gapped                # new arrays need more memory than their elements
-    cdef object make                # what makes new arrays of other packages than NumPy, and gapped ones
+    cdef object make, arguments     # what makes new arrays of other packages than NumPy, and gapped ones
     cdef object newer, older        # results that were made last, where such are handed out again
     cdef word newer_address, older_address
     cdef Py_ssize_t data_count, memory_count  # references to their memory, when nobody else has one
@@ -130,11 +102,7 @@ cdef class ArraySlot:
         self.device = -1 if device_id is None else device_id
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
         self.kind = KINDS[package.name]
-        capsule = getattr(package, "dlpack_exchange", None)
-        if capsule is not None:
-            self.dlpack = <pm_dlpack *>PyCapsule_GetPointer(capsule, "dlpack_exchange_api")
-            if self.dlpack.major != 1:
-                self.dlpack = NULL
+        self.dlpack = dlpack_of(package)
         self.steps = tuple([step * itemsize for step in strides])
         if self.kind == CUPY:
             self.dense = package.dense(shape, strides)
@@ -220,6 +188,10 @@ cdef class ArraySlot:
             return self.read(array, False)
         return array.data.ptr if self.kind == CUPY else array.data_ptr()
 
+    def locate(self, array):
+        """Address of the array's first element if it has exactly the planned layout, else 0."""
+        return self.address_of(array)
+
     cpdef bint bind(self, object array) except -1:
         """Take the array if it has exactly the planned layout."""
         cdef word address = self.address_of(array)
@@ -245,8 +217,8 @@ cdef class ArraySlot:
         if self.kind == NUMPY and not self.gapped:
             return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
         if self.make is None:
-            self.make = self.package.maker(self.shape, self.strides, self.dtype, self.device_id)
-        return self.make()
+            self.make, self.arguments = self.package.maker(self.shape, self.strides, self.dtype, self.device_id)
+        return PyObject_Call(self.make, self.arguments, NULL)
 
     cdef object fresh(self, word *address):
         """A new result and its address.
@@ -307,6 +279,7 @@ cdef class Program:
     cdef readonly bint release_gil
     cdef const pm_call *native[MAX_CALLS]
     cdef int n_calls
+    cdef readonly int highest_slot  # the last address that a call refers to, or -1
 
     def __init__(self, calls=(), *, function=None, bint release_gil=True):
         cdef int i
@@ -315,9 +288,31 @@ cdef class Program:
         self.calls = tuple(calls)
         self.function = function
         self.release_gil = release_gil
-        self.n_calls = len(self.calls)
+        self.n_calls, self.highest_slot = len(self.calls), -1
         for i in range(self.n_calls):
-            self.native[i] = &(<Call>self.calls[i]).native
+            self.native[i] = &(<Call?>self.calls[i]).native
+            self.highest_slot = max(self.highest_slot, (<Call>self.calls[i]).highest_slot)
+
+    def __call__(self, *addresses):
+        """Make the calls now, on operands at these addresses, whatever they wait for without the Python lock.
+
+        Raises what a call that fails has for it; those behind it are not made.
+        """
+        cdef word words[MAX_ARRAYS]
+        cdef int i, status, failed = 0
+        if self.n_calls == 0 or not self.highest_slot < len(addresses) <= MAX_ARRAYS:
+            raise ValueError(f"{len(addresses)} addresses for {self.n_calls} native calls, which refer to number "
+                             f"{self.highest_slot}; at most {MAX_ARRAYS} are passed")
+        for i in range(len(addresses)):
+            words[i] = addresses[i]
+        with nogil:
+            status = self.run(words, &failed)
+        if status:
+            self.fail(status, failed)
+
+    cdef int fail(self, int status, int failed) except -1:
+        call = <Call>self.calls[failed]
+        raise LibraryError(call.name, status) if call.error is None else call.error(status, call.name)
 
     cdef int run(self, const word *addresses, int *failed) noexcept nogil:
         cdef int i, status
@@ -521,8 +516,7 @@ cdef class Executor:
             if failed < 0:
                 return None
             if status:
-                call = <Call>program.calls[failed]
-                raise LibraryError(call.name, status) if call.error is None else call.error(status, call.name)
+                program.fail(status, failed)
         if self.auxiliary and (out is None or self.inplace >= 0):
             return first, dict(zip(self.auxiliary, others if self.inplace >= 0 else others[1:]))
         return first if out is None else out

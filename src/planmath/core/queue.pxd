@@ -1,3 +1,4 @@
+from planmath.core.dlpack cimport pm_dlpack
 from planmath.native.call cimport word
 
 
@@ -7,6 +8,7 @@ cdef class Queue:
     cdef readonly word stream
     cdef object current
     cdef void *stream_function  # the package's own in C, where it has one
+    cdef pm_dlpack *dlpack      # or DLPack's
     cdef readonly object held
     cdef public object passed
     cdef bint only_device       # nobody can have made another one current

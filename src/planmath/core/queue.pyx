@@ -1,5 +1,8 @@
 """Where work on a CUDA device is put: the device, and the package's stream that is current at each execution."""
 
+from cpython.exc cimport PyErr_Clear
+
+from planmath.core.dlpack cimport DLPACK_CUDA, PyCapsule_GetPointer, dlpack_of
 from planmath.native.call cimport pm_invoke, word
 
 from planmath.bindings import runtime
@@ -8,7 +11,6 @@ from planmath.core.streams import Event, is_capturing
 
 cdef extern from "Python.h":
     bint PyCapsule_IsValid(object capsule, const char *name)
-    void *PyCapsule_GetPointer(object capsule, const char *name) except NULL
 
 ctypedef word (*stream_of)(int device_id) except? -1
 
@@ -58,6 +60,7 @@ cdef class Queue:
         capsule = getattr(package, "stream_function", None)
         if PyCapsule_IsValid(capsule, "intptr_t (int)"):
             self.stream_function = PyCapsule_GetPointer(capsule, "intptr_t (int)")
+        self.dlpack = dlpack_of(package)
         with devices.on(device_id):
             self.stream = self.current()
             self.held = package.stream_object(device_id), passed
@@ -66,6 +69,7 @@ cdef class Queue:
         """Make the device current, note the package's stream, and return the device that was current before."""
         cdef int before = -1
         cdef word argument = <word>&before, stream
+        cdef void *told
         cdef int status = 0
         if self.only_device:
             before = self.device_id
@@ -79,7 +83,10 @@ cdef class Queue:
         try:
             if self.stream_function != NULL:
                 stream = (<stream_of>self.stream_function)(self.device_id)
+            elif self.dlpack != NULL and self.dlpack.current_stream(DLPACK_CUDA, self.device_id, &told) == 0:
+                stream = <word>told
             else:
+                PyErr_Clear()
                 stream = self.current()
             if stream != self.stream:
                 self.change(stream)

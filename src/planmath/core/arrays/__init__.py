@@ -33,6 +33,10 @@ class Layout(NamedTuple):
     device_id: int | None
 
 
+#: A function that makes arrays, and its arguments.
+Maker = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
 class Package(Protocol):
     """What planmath needs of an array package."""
 
@@ -53,9 +57,7 @@ class Package(Protocol):
         It may have gaps, and negative strides where the package has such.
         """
 
-    def maker(
-        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
-    ) -> Callable[[], Any]:
+    def maker(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Maker:
         """What makes such arrays again and again, in the least time."""
 
     def with_strides(self, array: Any, layout: Layout) -> Any:

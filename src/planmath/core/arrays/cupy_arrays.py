@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import cupy
@@ -13,7 +13,7 @@ from cupy.cuda import get_current_stream
 from cupy_backends.cuda import stream as _streams
 
 from planmath.core import devices
-from planmath.core.arrays import Layout, contiguous_strides, spanned
+from planmath.core.arrays import Layout, Maker, contiguous_strides, spanned
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
 
 
@@ -54,18 +54,17 @@ class CuPy:
         return None
 
     def empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Any:
-        return self.maker(shape, strides, dtype, device_id)()
+        make, arguments = self.maker(shape, strides, dtype, device_id)
+        return make(*arguments)
 
-    def maker(
-        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
-    ) -> Callable[[], cupy.ndarray]:
+    def maker(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Maker:
         # the current device is the array's, as everywhere where planmath allocates
         if strides == contiguous_strides(shape):
-            return partial(cupy.ndarray, shape, dtype)
+            return cupy.ndarray, (shape, dtype)
         array_type, alloc = cupy.ndarray, cupy.cuda.alloc
         before, span = (elements * dtype.itemsize for elements in spanned(shape, strides))
         steps = tuple(step * dtype.itemsize for step in strides)
-        return lambda: array_type(shape, dtype, alloc(span) + before, steps)
+        return (lambda: array_type(shape, dtype, alloc(span) + before, steps)), ()
 
     def with_strides(self, array: cupy.ndarray, layout: Layout) -> cupy.ndarray:
         dtype = self._dtypes.get(layout.dtype, array.dtype)

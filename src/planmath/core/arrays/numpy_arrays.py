@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, Layout, spanned
+from planmath.core.arrays import ITEMSIZE, Layout, Maker, spanned
 from planmath.core.errors import UnsupportedLayoutError
 
 
@@ -72,8 +72,8 @@ class NumPy:
 
     def maker(
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None
-    ) -> Callable[[], np.ndarray]:
-        return partial(self.empty, shape, strides, dtype)
+    ) -> Maker:
+        return self.empty, (shape, strides, dtype)
 
     def with_strides(self, array: np.ndarray, layout: Layout) -> np.ndarray:
         dtype = self._dtypes.get(layout.dtype, array.dtype)

@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
-from planmath.core.arrays import ITEMSIZE, Layout
+from planmath.core.arrays import ITEMSIZE, Layout, Maker
 from planmath.core.errors import UnsupportedLayoutError
+
+#: PyTorch's compiled functions for the programs that TorchInductor writes, where this version has them.
+_INDUCTOR = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
 
 
 class Torch:
@@ -44,15 +47,17 @@ class Torch:
     ) -> torch.Tensor:
         return torch.empty_strided(shape, strides, dtype=dtype, device=device_id)
 
-    def maker(
-        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None
-    ) -> Callable[[], torch.Tensor]:
-        # empty_like takes two thirds of empty_strided's time; what it copies the layout from needs no memory
+    def maker(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Maker:
+        # what TorchInductor's programs allocate with takes less time than empty_like, and that less than empty_strided
+        quick = getattr(_INDUCTOR, "_empty_strided_cpu" if device_id is None else "_empty_strided_cuda", None)
+        if quick is not None:  # on the current device
+            return quick, (shape, strides, dtype)
+        # what empty_like copies the layout from needs no memory
         prototype = self.empty(shape, strides, dtype, device_id)
         prototype.untyped_storage().resize_(0)
         if torch.empty_like(prototype).stride() == strides:
-            return partial(torch.empty_like, prototype)
-        return partial(self.empty, shape, strides, dtype, device_id)
+            return torch.empty_like, (prototype,)
+        return self.empty, (shape, strides, dtype, device_id)
 
     def with_strides(self, array: torch.Tensor, layout: Layout) -> torch.Tensor:
         return array.detach().as_subclass(torch.Tensor).as_strided(layout.shape, layout.strides)

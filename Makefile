@@ -40,7 +40,8 @@ lint: $(VENV)/.stamp-lint
 
 # One thread each: cuDSS's would spin beside those of all the other workers.
 test-cuda: $(CUDA_STAMP)
-	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m cuda -p no:benchmark $(CUDA_WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m "cuda and not alone" -p no:benchmark $(CUDA_WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m "cuda and alone" -p no:benchmark $(ARGS)
 
 bench-cuda: $(CUDA_STAMP)
 	$(CUDA_PYTHON) -m bench --cuda $(ARGS)

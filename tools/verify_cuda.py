@@ -55,16 +55,19 @@ def tests(folder: Path, workers: int) -> int:
     """Run them; write pytest's summary."""
     from bench import cuda_device
 
-    command = ["-m", "pytest", "-m", "cuda", "-p", "no:benchmark", "-q", "-rfEs", "--tb=short"]
-    if cuda_device.module_version("xdist"):
-        command += ["-n", str(workers)]
+    command = ["-m", "pytest", "-p", "no:benchmark", "-q", "-rfEs", "--tb=short"]
+    together = ["-n", str(workers)] if cuda_device.module_version("xdist") else []
     os.environ["OMP_NUM_THREADS"] = "1"  # cuDSS's threads would spin beside those of all the other workers
-    output, status = run(command)
+    failed, summaries = 0, []
+    for which in (["-m", "cuda and not alone", *together], ["-m", "cuda and alone"]):
+        output, status = run([*command, *which])
+        start = output.find("short test summary info")
+        summaries.append(output[output.rfind("\n", 0, start) + 1 :] if start >= 0 else output.splitlines()[-1] + "\n")
+        failed |= status
     del os.environ["OMP_NUM_THREADS"]
-    start = output.find("short test summary info")
-    summary = output[output.rfind("\n", 0, start) + 1 :] if start >= 0 else output.splitlines(keepends=True)[-1]
-    write(folder / "cuda-tests.txt", header(cuda_device.facts(), f"python {' '.join(command)}") + summary)
-    return status
+    text = header(cuda_device.facts(), f"python {' '.join([*command, '-m', 'cuda', *together])}") + "\n".join(summaries)
+    write(folder / "cuda-tests.txt", text)
+    return failed
 
 
 def benchmark(folder: Path) -> int:

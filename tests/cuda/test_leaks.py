@@ -29,6 +29,7 @@ def grown(run: Callable[[], None]) -> int:
     return min(gone() for _ in range(4))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("work", [*WORKS, LARGE_FFT], ids=lambda work: work.name)
 def test_no_leak(work: Work, package):
     pool, arrays = POOLS[package], work.arrays(1, package)
@@ -47,6 +48,7 @@ def test_no_leak(work: Work, package):
     assert pool.used() == before
 
 
+@pytest.mark.alone
 def test_no_leak_after_errors(package):
     pool, allocator = POOLS[package], Manager()
     arrays = LARGE_FFT.arrays(1, package)
@@ -65,6 +67,7 @@ def test_no_leak_after_errors(package):
     assert pool.used() == before
 
 
+@pytest.mark.alone
 def test_no_leak_of_stateless_calls(package):
     """They keep a plan for the next call, and no more than that."""
     pool, arrays = POOLS[package], MATMUL_WORK.arrays(1, package)

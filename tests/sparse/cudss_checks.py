@@ -200,6 +200,31 @@ def layouts(place: Place) -> None:
             raises(ValueError, "strides", solver.solve, out=place(np.zeros((n, 3))))
 
 
+def operands_elsewhere(place: Place) -> None:
+    """Each solution is of the present right-hand side, and where it was asked for, in whatever order they come."""
+    a, rng = csr(FAMILIES["random"]()), np.random.default_rng(8)
+    n = a.shape[0]
+    for columns in (1, 3):
+        sides = [np.asfortranarray(rng.standard_normal((n, columns))) for _ in range(3)]
+        given = [place(side) for side in sides]
+        with DirectSolver(place(a), given[0], execution="cuda", options={"tuning": False}) as solver:
+            solver.plan()
+            solver.factorize()
+            outs = [solver.empty_result() for _ in range(2)]
+            for step, which in enumerate([0, 0, 1, 2, 2, 0, 1]):
+                if step == 4:
+                    solver.solution_config.ir_num_steps = 1
+                if step == 5:
+                    solver.solution_config.ir_num_steps = 0
+                if step == 6:
+                    solver.reset_operands(a=place(csr(2 * a)))
+                    solver.factorize()
+                solver.reset_operands(b=given[which])
+                factor = 2 if step == 6 else 1
+                check(csr(factor * a), place.host(solver.solve(out=outs[step % 2])), sides[which])
+                check(csr(factor * a), place.host(solver.solve()), sides[which])
+
+
 def types_and_views(place: Place, kind: T, dtype: str, view: V, junk: bool) -> None:
     whole = matrix_of(kind, dtype, bands=False)
     a, b = shown(whole, view, junk), right_hand_side(csr(whole), 2)
@@ -725,7 +750,7 @@ def errors(place: Place) -> None:
 
 #: Those that take a place alone.
 CHECKS = (
-    layouts, crossing, trust, values_that_are_not_finite, pivots, stale_matching, not_definite, loop, changed_pattern,
-    batches, batch_with_a_singular_system, facts, preferences, hybrid_memory, allocator, operands_are_let_go, tuning,
-    stateless, errors,
+    layouts, operands_elsewhere, crossing, trust, values_that_are_not_finite, pivots, stale_matching, not_definite,
+    loop, changed_pattern, batches, batch_with_a_singular_system, facts, preferences, hybrid_memory, allocator,
+    operands_are_let_go, tuning, stateless, errors,
 )  # fmt: skip

@@ -406,5 +406,7 @@ def solve(factors: Factors, b: np.ndarray) -> np.ndarray:
 def install() -> StandIn:
     """Let planmath find the stand-in in cuDSS's place."""
     standin = StandIn()
-    vars(cudss.LIBRARY).update(missing=None, _handle=standin, path="/nowhere/libcudss.so.0")
+    vars(cudss.LIBRARY).update(
+        missing=None, _handle=standin, path="/nowhere/libcudss.so.0", companions_found=lambda *patterns: []
+    )
     return standin

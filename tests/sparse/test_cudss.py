@@ -12,6 +12,7 @@ from planmath.bindings import runtime
 from planmath.sparse.advanced.options import TOLERANCE
 from planmath.sparse.advanced.providers.cudss import CudssProvider
 from tests.arrays import missing
+from tests.cuda.streams import STREAMS
 from tests.cuda.test_leaks import grown
 from tests.sparse import cudss_checks
 from tests.sparse.cudss_checks import DirectSolver, Place, V, check, direct_solver
@@ -128,6 +129,24 @@ def test_every_phase_on_another_stream(name):
                 check(a, place.host(x), place.host(side))
 
 
+@pytest.mark.parametrize("name", ["cupy", "torch-cuda"])
+def test_phases_behind_long_work(name):
+    """Memory that a phase gets was used last by work on the stream that may not be done yet."""
+    if why := missing(name):
+        pytest.skip(why)
+    place, streams = Place(name), STREAMS[name]
+    a = csr(laplacian(60, 60))
+    b = right_hand_side(a)
+    matrix, side = place(a), place(b)
+    runtime.device_synchronize()
+    with DirectSolver(matrix, side, options={"on_inaccurate": "raise"}) as solver, streams.use(streams.new()):
+        for _ in range(2):
+            for phase in (solver.plan, solver.factorize, solver.solve):
+                streams.delay()
+                x = phase()
+            check(a, place.host(x), b)
+
+
 @pytest.mark.parametrize("blocking", ["auto", True])
 def test_current_device_and_stream_stay(place, blocking):
     before = runtime.get_device()
@@ -135,6 +154,7 @@ def test_current_device_and_stream_stay(place, blocking):
     assert runtime.get_device() == before
 
 
+@pytest.mark.alone
 def test_nothing_leaks(place):
     """Device memory after many lives is what it was after a few."""
     a, b = place(csr(laplacian(50, 50))), place(np.ones(2500))

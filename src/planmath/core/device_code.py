@@ -94,6 +94,7 @@ class Launch:
     """
 
     def __init__(self, kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, changing: str):
+        self._made = kernel, blocks, threads, parameters, changing
         self._call = launch(kernel, blocks, threads, parameters, Slot(0))
         fields = parameters.dtype.fields
         assert fields is not None
@@ -106,6 +107,19 @@ class Launch:
             self._given = changing
         if status := self._call(stream):
             raise runtime.CUDARuntimeError(status, "cudaLaunchKernel")
+
+    def prepared(self, stream: Slot, changing: tuple[int | Slot, ...]) -> list[Call]:
+        """The launch as prepared calls, with slots in place of parameters that each execution gives."""
+        kernel, blocks, threads, parameters, field = self._made
+        own = parameters.copy()
+        words = own[field].reshape(-1)
+        calls = []
+        for place, word in enumerate(changing):
+            if isinstance(word, Slot):
+                calls.append(Call(STORE, [words[place:].ctypes.data, word], name="store", keep=own))
+            else:
+                words[place] = word
+        return [*calls, launch(kernel, blocks, threads, own, stream)]
 
 
 @cache

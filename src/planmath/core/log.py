@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 #: Used where options name no logger. It inherits level and handlers from the root logger.
 LOGGER = logging.getLogger("planmath")
@@ -21,9 +21,16 @@ def levels_of(logger: logging.Logger) -> dict[int, bool]:
     return getattr(logger, "_cache", {})
 
 
-@contextmanager
-def phase(logger: logging.Logger, noun: str, name: str) -> Iterator[None]:
+_UNHEARD = nullcontext()
+
+
+def phase(logger: logging.Logger, noun: str, name: str) -> AbstractContextManager[None]:
     """Log a phase of an operation's life, and how long it took."""
+    return _logged(logger, noun, name) if logger.isEnabledFor(logging.INFO) else _UNHEARD
+
+
+@contextmanager
+def _logged(logger: logging.Logger, noun: str, name: str) -> Iterator[None]:
     logger.info("= %s %s =", noun, name)
     start = time.perf_counter()
     yield

@@ -21,6 +21,7 @@ from planmath.core import device_code, devices
 from planmath.core.arrays import REAL_OF
 from planmath.core.device_arrays import overwrite, pinned, upload
 from planmath.core.queue import Queue
+from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
 from planmath.sparse.advanced.pattern import Pattern
 
@@ -221,6 +222,18 @@ class DeviceSystems:
     def residual(self, values: Places, x: Places, b: Places, r: Places) -> None:
         """r = b - A x, and `sizes`. r may not be where x or b is."""
         self._residual(self._queue.stream, (*values, *x, *b, *r))
+
+    def prepared_residual(self, values: Places, x: Places, b: Places, r: Places, *slots: Slot) -> list[Call]:
+        """`residual` as prepared calls, for x and b of one system laid out like these.
+
+        Parameters
+        ----------
+        values, x, b, r : Places
+        *slots : Slot
+            For the addresses of x and b, and for the stream.
+        """
+        of_x, of_b, stream = slots
+        return self._residual.prepared(stream, (*values, of_x, *x[1:], of_b, *b[1:], *r))
 
     def add(self, x: Places, correction: Places, total: Places) -> None:
         """total = x + correction; total may be where either is."""

@@ -288,8 +288,10 @@ class DirectSolver(Operation):
                 found = self._run(self._solve, stream, out)
         else:
             found = self._run(self._solve, stream, out)
-        if not all(info.accurate for info in self._solution):
-            self._complain()
+        for info in self._solution:
+            if not info.accurate:
+                self._complain()
+                break
         return found
 
     def _solve(self, out: Any) -> Any:
@@ -567,14 +569,15 @@ class DirectSolver(Operation):
         found = names("out", len(given), self._explicit[1])
         views, spans = [], list[Span]()
         for name, slot, array in zip(found, self._result_slots_made, given, strict=True):
-            view = array if slot.bind(array) else self._view_for(name, slot, array)
-            slot.release()
-            start = self._package.address(view)
+            start, view = slot.locate(array), array
+            if not start:
+                view = self._view_for(name, slot, array)
+                start = slot.locate(view)
             views.append(view)
             spans.append((start, start + slot.high, name, True))  # it is dense
         if self._operand_spans is None:
             self._operand_spans = spans_of((name, outline(slot.array)) for name, slot in self._slots.items())
-        check_overlaps([*spans, *self._operand_spans])
+        check_overlaps(spans, self._operand_spans)
         return views
 
     def empty_result(self) -> Any:

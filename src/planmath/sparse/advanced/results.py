@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -26,15 +26,18 @@ def spans_of(arrays: Iterable[tuple[str, np.ndarray]]) -> list[Span]:
     return [(*_span(array), name, False) for name, array in arrays]
 
 
-def check_overlaps(spans: Iterable[Span]) -> None:
+def check_overlaps(written: Sequence[Span], read: Sequence[Span]) -> None:
     """Raise where an array that is written to shares memory with another one."""
-    spans = sorted(spans)
+    if len(written) == 1:
+        ((start, end, _, _),) = written
+        if not any(low < end and start < high for low, high, _, _ in read):
+            return
     highest, last, writes = 0, "", False
-    for low, high, name, written in spans:
-        if low < highest and (written or writes):
+    for low, high, name, is_written in sorted([*written, *read]):
+        if low < highest and (is_written or writes):
             raise ValueError(f"{name} and {last} may share memory, and one is written to; pass memory of its own")
         if high > highest:
-            highest, last, writes = high, name, written
+            highest, last, writes = high, name, is_written
 
 
 def _span(array: np.ndarray) -> tuple[int, int]:

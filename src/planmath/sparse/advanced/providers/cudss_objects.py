@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from planmath.bindings import cudss
+from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import ConfigParam, DataParam, Phase
 from planmath.core import devices
 from planmath.core.device_arrays import upload
 from planmath.core.queue import Queue
+from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.execution import ExecutionHybrid
 from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.problem import DirectSolverProblem
@@ -74,6 +75,8 @@ class Memory:
             try:
                 if size:
                     owner, address = queue.allocate(size)
+                    # cuDSS copies into it beside the stream, on which the last user of the memory may be at work yet
+                    runtime.stream_synchronize(queue.stream)
                     owners[address] = owner
                     where[0] = address
             except Exception as error:  # nothing may pass through C
@@ -241,6 +244,22 @@ class Task:
         elif self.columnwise:
             self._solve_other_columns(matrix, (solution, x), (right_hand_side, b))
 
+    def prepared_solution(self, values: Located, x: Located, b: Located, of_x: Slot, of_b: Slot) -> list[Call]:
+        """The solution of one system as prepared calls, for x and b like these where the slots say."""
+        matrix, solution, right_hand_side = self._matrix(values), self._dense(x), self._dense(b)
+        phase = [self.handle.address, Phase.SOLVE, self.config, self.data, matrix, solution, right_hand_side]
+        calls = [
+            ("cudssMatrixSetValues", [solution, of_x]), ("cudssMatrixSetValues", [right_hand_side, of_b]),
+            ("cudssExecute", phase),
+        ]  # fmt: skip
+        common = {"returns_status": True, "error": cudss.cuDSSError, "keep": self}
+        return [Call(cudss.LIBRARY.address(name), arguments, name=name, **common) for name, arguments in calls]
+
+    def moved(self, *operands: Located) -> None:
+        """Note that the descriptions of these operands are at other addresses now."""
+        for operand in operands:
+            self._described[id(operand)] = self._described[id(operand)][0], None
+
     def _solve_other_columns(self, matrix: int, *pairs: tuple[int, Located]) -> None:
         """Hybrid execution takes one right-hand side at a time: those behind the first."""
         size, n = np.dtype(self.problem.dtype).itemsize, self.patterns[0].n
@@ -248,7 +267,7 @@ class Task:
             for dense, operand in pairs:
                 start = operand.addresses[self.members[0]]
                 cudss.matrix_set_values(dense, start + column * (operand.places.leading or n) * size)
-                self._described[id(operand)] = dense, None
+            self.moved(*(operand for _, operand in pairs))
             described = (dense for dense, _ in pairs)
             cudss.execute(self.handle.address, Phase.SOLVE, self.config, self.data, matrix, *described)
 
@@ -256,7 +275,7 @@ class Task:
         """Execute a phase for one system of those with one pattern."""
         for matrix, operand in ((self._matrix(values), values), (self._dense(x), x), (self._dense(b), b)):
             cudss.matrix_set_values(matrix, operand.addresses[member])
-            self._described[id(operand)] = matrix, None
+        self.moved(values, x, b)
         self.set(ConfigParam.UBATCH_INDEX, self.members.index(member))
         try:
             cudss.execute(

@@ -11,8 +11,10 @@ from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import Phase
 from planmath.core import crossing
 from planmath.core.errors import UnavailableError
+from planmath.core.executor import Program
 from planmath.core.provider import Algorithm
 from planmath.core.queue import Queue
+from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.device_kernels import DeviceSystems
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
@@ -23,6 +25,46 @@ from planmath.sparse.advanced.providers.accuracy import Decisions, Judge, Reques
 from planmath.sparse.advanced.providers.cudss_objects import Handle, Task
 from planmath.sparse.advanced.providers.cudss_phases import Choices
 from planmath.sparse.advanced.providers.device_operand import Operand
+
+
+class DirectSolution:
+    """A solution of one system, its residual, and the wait for both, as native calls that follow each other directly.
+
+    Parameters
+    ----------
+    kernels : DeviceSystems
+    task : Task
+    values, x, b, residual : Operand
+        Not copied. x, and b, may be elsewhere at each execution, but lie as they do now.
+    """
+
+    def __init__(
+        self, kernels: DeviceSystems, task: Task, values: Operand, x: Operand, b: Operand, residual: Operand
+    ):  # fmt: skip
+        of_x, of_b, stream = Slot(0), Slot(1), Slot(2)
+        places = values.places, x.places, b.places
+        wait = Call(
+            runtime.LIBRARY.address("cudaStreamSynchronize"), [stream], name="cudaStreamSynchronize",
+            returns_status=True, error=runtime.CUDARuntimeError,
+        )  # fmt: skip
+        self._program = Program([
+            *task.prepared_solution(values, x, b, of_x, of_b),
+            *kernels.prepared_residual(*places, residual.places, of_x, of_b, stream), wait,
+        ])  # fmt: skip
+        self._task, self._x, self._b, self._places = task, x, b, places
+
+    def fits(self, task: Task, values: Operand, x: Operand, b: Operand) -> bool:
+        """Whether these operands are where, or as, those were that it was made for."""
+        of_values, of_x, of_b = self._places
+        return (
+            task is self._task and values.places is of_values and not x.copied and x.places.leading == of_x.leading
+            and not b.copied and b.places.leading == of_b.leading
+        )  # fmt: skip
+
+    def __call__(self, x: int, stream: int) -> None:
+        self._task.moved(self._x, self._b)
+        self._program(x, self._b.addresses[0], stream)
+
 
 #: The values of the algorithms' knob "batch": all systems at once, or each by itself.
 AT_ONCE, ONE_BY_ONE = "at once", "one by one"
@@ -70,6 +112,7 @@ class CudssSystems:
         )
         self.residual = self._scratch()
         self._spare: tuple[Operand, Operand] | None = None
+        self._direct: DirectSolution | None = None
 
     def _task(self, members: Sequence[int]) -> Task:
         task = Task(self.handle, self.problem, members, self.kernels.indices)
@@ -155,16 +198,22 @@ class CudssSystems:
         factorization_preferences: DirectSolverFactorizationPreferences,
     ) -> tuple[DirectSolverSolutionInfo, ...] | None:  # fmt: skip
         """Solve one system into an array like the one before at another address; None where that is not all."""
-        ordinary = b is self.b.views and not self.b.copied and preferences is self.choices.solution
-        if not (ordinary and self.x.move(x)):
+        if b is not self.b.views or preferences is not self.choices.solution or preferences.ir_num_steps:
             return None
         (task,), (judge,) = self.tasks, self.judges
-        self._run(task, Phase.SOLVE, self.x, self.b)
-        self.kernels.residual(self.values.places, self.x.places, self.b.places, self.residual.places)
-        runtime.stream_synchronize(self.handle.stream)
+        if self._direct is None or not self._direct.fits(task, self.values, self.x, self.b):
+            if self.b.copied or self.x.copied or not self.x.addresses or task.columnwise:
+                return None
+            self._direct = DirectSolution(self.kernels, task, self.values, self.x, self.b, self.residual)
+        self.handle.follow()
+        try:
+            self._direct(x, self.queue.stream)
+        except cudss.cuDSSError as failure:
+            raise cudss_phases.explained(failure, task, Phase.SOLVE, self.handle, self.names) from failure
         error, growth = judge.error(self.kernels.sizes.tolist())
-        if judge.satisfied(error, growth) and not preferences.ir_num_steps:
+        if judge.satisfied(error, growth):
             return (judge.info(error, False, 0, growth),)
+        self.x.move(x)
         return self._judged(b, preferences, factorization_preferences)
 
     def _solve_placed(

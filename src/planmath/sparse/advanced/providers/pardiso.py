@@ -238,8 +238,8 @@ class PardisoFactorization:
 
     def _steps(self, phase: int, values: np.ndarray) -> list[Step]:
         self.values, self.given = values, address(values)
-        self.address = address(self.placed.of(values))  # the user's own array stays bound as long as solve() may come
-        return self.library.steps(phase, self.address)
+        self.address, placing = self.placed.placing(self.given)  # where it is the user's, that stays bound for solve()
+        return [*placing, *self.library.steps(phase, self.address)]
 
     def _analyse_anew(self, values: np.ndarray) -> None:
         self._make(self._best)

@@ -86,6 +86,10 @@ class Placed:
         kernels.run(self.steps(address(values)))
         return self.values
 
+    def placing(self, values: int) -> tuple[int, list[Step]]:
+        """Where the user's values, which are at this address, are rearranged, and what rearranges them."""
+        return (values, []) if self.source is None else (address(self.values), self.steps(values))
+
     def steps(self, values: int) -> list[Step]:
         """What rearranges the values at this address."""
         assert self.source is not None

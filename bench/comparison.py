@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.contender import PLANMATH, Contender
@@ -39,6 +39,11 @@ class Settings:
     rounds: int = 6
     quick: bool = False
     peers_only: bool = False
+
+    def longer(self) -> Settings:
+        """For rows where a microsecond counts: a shared host is slower for seconds at a time, and everyone is to meet
+        a moment when it is not."""
+        return replace(self, rounds=4 * self.rounds)
 
     def libraries(self, *names: str) -> list[str]:
         """Those of the named libraries that take part."""

@@ -250,7 +250,7 @@ def row(name: str, kind: Kind, package: str, settings: Settings) -> Outcome:
     makers[NAMES[package]] = partial(kind.peer, work)
     if kind.bare is not None:
         makers["bare"] = partial(kind.bare, work)
-    return compare(name, makers, kind.expected(work), "float32", kind.targets, settings, everyone=True)
+    return compare(name, makers, kind.expected(work), "float32", kind.targets, settings.longer(), everyone=True)
 
 
 def rows(settings: Settings) -> dict[str, Row]:

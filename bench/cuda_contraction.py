@@ -120,7 +120,7 @@ def call(name: str, kind: Kind, dtype: str, settings: Settings) -> Outcome:
     work = Work(SMALL[0], SMALL[1:], dtype)
     makers: dict[str, Maker] = {library: partial(kind.lifecycle, library, work) for library in LIBRARIES}
     makers |= {"torch": partial(einsum, HOST, work), "bare": partial(bare, work)}
-    return compare(name, makers, work.expected, dtype, kind.targets, settings, everyone=True)
+    return compare(name, makers, work.expected, dtype, kind.targets, settings.longer(), everyone=True)
 
 
 # ---- larger ones ----

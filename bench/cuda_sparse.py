@@ -133,7 +133,8 @@ def phase(name: str, size: str, of: str, settings: Settings) -> Outcome:
     if of != "plan":
         executed = Phase.REFACTORIZATION if of == "factorize" else Phase.SOLVE
         makers["bare"] = partial(bare, executed, problem)
-    return compare(name, makers, problem.expected, TOLERANCE, TARGETS[of], settings, everyone=of != "plan")
+    rounds = settings if of == "plan" else settings.longer()
+    return compare(name, makers, problem.expected, TOLERANCE, TARGETS[of], rounds, everyone=of != "plan")
 
 
 def rows(settings: Settings) -> dict[str, Row]:

@@ -65,6 +65,8 @@ class Factors:
 @dataclass
 class Data:
     settings: dict[int, float] = field(default_factory=dict)
+    stream: int = 0
+    """That of the last analysis."""
     factors: list[Factors] = field(default_factory=list)
     planned: Any = None
     memory: list[int] = field(default_factory=list)
@@ -253,8 +255,10 @@ class StandIn:
     # Phases.
 
     def Execute(self, handle: int, phase: int, config: int, data: int, matrix: int, solution: int, sides: int) -> None:
-        self.phases.append((Phase(phase).name, self.objects[handle]["stream"]))
         work, settings, a = self.objects[data], self.objects[config], self.objects[matrix]
+        if phase == Phase.ANALYSIS:
+            work.stream = self.objects[handle]["stream"]
+        self.phases.append((Phase(phase).name, work.stream))
         size = int(settings.get(ConfigParam.UBATCH_SIZE, 1))
         matched = settings.get(ConfigParam.MATCHING_ALG, 0) != 0
         if (a.batch or size > 1) and matched:

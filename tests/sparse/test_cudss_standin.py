@@ -107,8 +107,29 @@ def test_what_a_phase_takes(run):
                 solver.solve(out=out)
                 assert journal() == (["launch"], 1), "the residual"
             assert LIBRARY.phases == [("REFACTORIZATION", 3), ("SOLVE", 3), ("SOLVE", 3)], "on CuPy's stream"
+    """)
+
+
+def test_all_is_on_the_stream_of_the_analysis(run):
+    """Where cuDSS has it: what comes on another stream waits for it there, and it for that."""
+    run("""
+        a, b = CUPY(csr(laplacian(20))), CUPY(np.ones(20))
+        with DirectSolver(a, b, execution="cuda", options={"tuning": False}) as solver:
+            solver.plan(stream=7)
+            solver.factorize(stream=7)
+            out = solver.empty_result()
             solver.solve(out=out, stream=7)
-            assert LIBRARY.phases[-1] == ("SOLVE", 7)
+            to_5, to_7 = ["record on 7", "delay 5"], ["record on 5", "delay 7"]
+            for stream, expected in (7, []), (5, to_5 + to_7 + to_5), (5, to_7 + to_5), (7, to_7):
+                STANDIN.standinForget()
+                solver.solve(out=out, stream=stream)
+                lines = STANDIN.standinJournal().decode().splitlines()
+                assert [line for line in lines if line.startswith(("record", "delay"))] == expected
+                check(csr(laplacian(20)), CUPY.host(out), np.ones(20))
+            assert {stream for _, stream in LIBRARY.phases} == {7}
+            solver.plan(stream=5)
+            solver.factorize(stream=5)
+            assert LIBRARY.phases[-1] == ("FACTORIZATION", 5)
     """)
 
 

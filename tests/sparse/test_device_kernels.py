@@ -68,6 +68,7 @@ def test_tables():
 
 
 @on_device
+@pytest.mark.alone
 def test_memory_is_given_back():
     device_checks.check_memory_is_given_back()
 

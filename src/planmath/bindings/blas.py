@@ -76,6 +76,10 @@ MKL = BLAS(
 )  # fmt: skip
 
 
+#: Seconds for which OpenBLAS's threads look for work before they sleep: 2**26 ticks of the time stamp counter (its
+#: THREAD_TIMEOUT), at 2 GHz.
+OPENBLAS_SPIN = 2**26 / 2e9
+
 # SciPy's BLAS is reached by the pointers that it publishes for Cython, whatever library it was built with. Only where
 # that is the OpenBLAS of SciPy's wheels is the library itself found as well, to set its number of threads.
 

@@ -157,15 +157,21 @@ class _Pause:
     """Waits until the threads of the library that ran last have gone to sleep, unless the same library runs next."""
 
     def __init__(self) -> None:
-        self.provider, self.until = "", 0.0
+        self.library: tuple[str, str | None] = "", None
+        self.until = 0.0
 
     def before(self, algorithm: Algorithm) -> None:
         remaining = self.until - time.perf_counter()
-        if remaining > 0 and not (algorithm.provider == self.provider and algorithm.get("threads", 1) > 1):
+        if remaining > 0 and not (_library_of(algorithm) == self.library and algorithm.get("threads", 1) > 1):
             time.sleep(remaining)
 
     def after(self, algorithm: Algorithm, lingers: float) -> None:
-        self.provider, self.until = algorithm.provider, time.perf_counter() + lingers
+        self.library, self.until = _library_of(algorithm), time.perf_counter() + lingers
+
+
+def _library_of(algorithm: Algorithm) -> tuple[str, str | None]:
+    """What tells apart the libraries whose threads an algorithm uses: a provider may have products of several."""
+    return algorithm.provider, algorithm.get("product")
 
 
 def _calls_per_repetition(clock: Clock, run: Callable[[], Any]) -> int:

@@ -7,7 +7,7 @@ from planmath.native.call cimport pm_invoke, word
 
 from planmath.bindings import runtime
 from planmath.core import devices, memory
-from planmath.core.streams import Event, is_capturing
+from planmath.core.streams import is_capturing, let_wait
 
 cdef extern from "Python.h":
     bint PyCapsule_IsValid(object capsule, const char *name)
@@ -26,9 +26,7 @@ class Workspace:
     def __del__(self):
         if self.queue.stream != self.stream and not is_capturing(self.stream):
             with devices.on(self.queue.device_id):
-                event = Event()
-                event.record(self.queue.stream)
-                event.delay(self.stream)
+                let_wait(self.stream, self.queue.stream)
 
 
 cdef class Queue:
@@ -116,9 +114,7 @@ cdef class Queue:
         """Let work on another stream wait for what is on the one before."""
         # a stream that is being captured into a graph can wait for nothing outside of it: who captures has waited
         if not (is_capturing(stream) or is_capturing(self.stream)):
-            event = Event()
-            event.record(self.stream)
-            event.delay(stream)
+            let_wait(stream, self.stream)
         self.held = self.package.stream_object(self.device_id), self.passed
         self.stream = stream
 

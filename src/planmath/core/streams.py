@@ -42,6 +42,13 @@ class Event:
             runtime.event_destroy(self.address)
 
 
+def let_wait(later: int, earlier: int) -> None:
+    """Let what comes on one stream wait for what is on another."""
+    event = Event()
+    event.record(earlier)
+    event.delay(later)
+
+
 def fill(address: int, size: int, stream: int) -> None:
     """Write zeros to device memory."""
     runtime.memset_async(address, 0, size, stream)

@@ -172,7 +172,7 @@ struct largest { static __device__ double of(double a, double b) { return b > a 
  * remainder of a thread's number modulo N. The block that comes last gets them, column by column; others get null. */
 template <class OF, int WIDTH, int N>
 __device__ const double *put_together(const parameters &p, const system &s, double (&q)[WIDTH]) {
-    enum { SIZE = WIDTH * N, SHARES = THREADS / SIZE };
+    enum { SIZE = WIDTH * N, SHARES = THREADS / SIZE, GROUPS = SHARES < 8 ? 1 : 8 };
     static_assert(THREADS / WARP * SIZE <= THREADS, "room for what the warps have found");
     __shared__ double shared[THREADS], total[SIZE];
     __shared__ bool is_last;
@@ -202,8 +202,14 @@ __device__ const double *put_together(const parameters &p, const system &s, doub
         shared[thread] = share;
         __syncthreads();
         result = 0;
+        if (thread < GROUPS * SIZE)
+            for (int i = thread; i < SHARES * SIZE; i += GROUPS * SIZE) result = OF::of(result, shared[i]);
+        __syncthreads();
+        if (thread < GROUPS * SIZE) shared[thread] = result;
+        __syncthreads();
+        result = 0;
         if (thread < SIZE)
-            for (int i = 0; i < SHARES; i++) result = OF::of(result, shared[i * SIZE + thread]);
+            for (int i = 0; i < GROUPS; i++) result = OF::of(result, shared[i * SIZE + thread]);
     }
     if (thread < SIZE) total[thread] = result;
     __syncthreads();

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from planmath.bindings.blas import OPENBLAS_SPIN
 from planmath.core.arrays import ITEMSIZE, Layout, package_named
 from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
@@ -73,6 +74,9 @@ class EinsumProvider(Provider):
 
     def algorithms(self, problem: ContractionProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name)]
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return OPENBLAS_SPIN
 
     def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
         return Prepared({None: Program(function=_Einsum(problem))})

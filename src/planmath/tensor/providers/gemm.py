@@ -31,7 +31,9 @@ from planmath.tensor.providers.strategy import (
 
 #: The libraries whose products are used, the one expected to be fastest for larger products first, and the seconds for
 #: which its threads spin after a call.
-LIBRARIES = {"mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.SCIPY, 0.0)}
+LIBRARIES = {
+    "mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.SCIPY, blas.OPENBLAS_SPIN),
+}  # fmt: skip
 #: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
 TINY_WORK = 40_000
 #: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.

@@ -102,12 +102,11 @@ class HybridFactorization:
         return []
 
     def _run(self, phase: Phase) -> None:
-        self.handle.follow()
         try:
             self.task.execute(phase, self.values, self.x, self.b)
         except cudss.cuDSSError as error:
             raise cudss_phases.explained(error, self.task, phase, self.handle, [self.name]) from error
-        runtime.stream_synchronize(self.handle.stream)
+        runtime.stream_synchronize(self.handle.queue.stream)
 
     def check(self, phase: str) -> None:
         if phase == "plan":

@@ -15,6 +15,7 @@ from planmath.bindings.cudss import ConfigParam, DataParam, Phase
 from planmath.core import devices
 from planmath.core.device_arrays import upload
 from planmath.core.queue import Queue
+from planmath.core.streams import let_wait
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.execution import ExecutionHybrid
 from planmath.sparse.advanced.kernels import address
@@ -75,7 +76,7 @@ class Memory:
             try:
                 if size:
                     owner, address = queue.allocate(size)
-                    # cuDSS copies into it beside the stream, on which the last user of the memory may be at work yet
+                    # cuDSS may use it on another stream, while its last user is at work on this one
                     runtime.stream_synchronize(queue.stream)
                     owners[address] = owner
                     where[0] = address
@@ -147,7 +148,7 @@ class Handle:
             self.refusal = error
 
     def follow(self) -> None:
-        """Let work go on the queue's present stream."""
+        """Let what is analysed now be worked on on the queue's present stream."""
         if self.stream != self.queue.stream:
             self.stream = self.queue.stream
             cudss.set_stream(self.address, self.stream)
@@ -199,6 +200,8 @@ class Task:
         self.settings: dict[int, float] = {}
         self.factorizations = 0
         """Since the last analysis."""
+        self.home, self._keeps_home = 0, None
+        """The stream of the last analysis, on which all of cuDSS's work is, and what keeps it alive."""
         self.declined = False
         """Whether cuDSS turned out not to have matching with the other settings."""
         self.config = self.data = 0
@@ -236,13 +239,28 @@ class Task:
         matrix, solution, right_hand_side = self._matrix(values), self._dense(x), self._dense(b)
         if phase == Phase.FACTORIZATION and self.factorizations:
             phase = Phase.REFACTORIZATION
-        cudss.execute(self.handle.address, phase, self.config, self.data, matrix, solution, right_hand_side)
+        self._put(phase, matrix, solution, right_hand_side)
         if phase == Phase.ANALYSIS:
             self.factorizations = 0
         elif phase != Phase.SOLVE:
             self.factorizations += 1
         elif self.columnwise:
             self._solve_other_columns(matrix, (solution, x), (right_hand_side, b))
+
+    def _put(self, phase: Phase, *described: int) -> None:
+        """Put a phase between what was on the queue's stream before and what comes after.
+
+        Where an analysis was, cuDSS (0.8) does all that follows for the matrix, whatever stream its handle has by then.
+        """
+        queue = self.handle.queue
+        if phase == Phase.ANALYSIS:
+            self.handle.follow()
+            self.home, self._keeps_home = queue.stream, queue.held
+        if self.home != queue.stream:
+            let_wait(self.home, queue.stream)
+        cudss.execute(self.handle.address, phase, self.config, self.data, *described)
+        if self.home != queue.stream:
+            let_wait(queue.stream, self.home)
 
     def prepared_solution(self, values: Located, x: Located, b: Located, of_x: Slot, of_b: Slot) -> list[Call]:
         """The solution of one system as prepared calls, for x and b like these where the slots say."""
@@ -268,8 +286,7 @@ class Task:
                 start = operand.addresses[self.members[0]]
                 cudss.matrix_set_values(dense, start + column * (operand.places.leading or n) * size)
             self.moved(*(operand for _, operand in pairs))
-            described = (dense for dense, _ in pairs)
-            cudss.execute(self.handle.address, Phase.SOLVE, self.config, self.data, matrix, *described)
+            self._put(Phase.SOLVE, matrix, *(dense for dense, _ in pairs))
 
     def execute_alone(self, member: int, phase: Phase, values: Located, x: Located, b: Located) -> None:
         """Execute a phase for one system of those with one pattern."""
@@ -278,9 +295,7 @@ class Task:
         self.moved(values, x, b)
         self.set(ConfigParam.UBATCH_INDEX, self.members.index(member))
         try:
-            cudss.execute(
-                self.handle.address, phase, self.config, self.data, *(self._described[id(o)][0] for o in (values, x, b))
-            )
+            self._put(phase, *(self._described[id(operand)][0] for operand in (values, x, b)))
         finally:
             self.set(ConfigParam.UBATCH_INDEX, -1)
 

@@ -201,11 +201,12 @@ class CudssSystems:
         if b is not self.b.views or preferences is not self.choices.solution or preferences.ir_num_steps:
             return None
         (task,), (judge,) = self.tasks, self.judges
+        if task.home != self.queue.stream:
+            return None
         if self._direct is None or not self._direct.fits(task, self.values, self.x, self.b):
             if self.b.copied or self.x.copied or not self.x.addresses or task.columnwise:
                 return None
             self._direct = DirectSolution(self.kernels, task, self.values, self.x, self.b, self.residual)
-        self.handle.follow()
         try:
             self._direct(x, self.queue.stream)
         except cudss.cuDSSError as failure:
@@ -274,7 +275,6 @@ class CudssSystems:
 
     def _run(self, task: Task, phase: Phase, x: Operand, b: Operand) -> None:
         """Put a phase on the queue's stream."""
-        self.handle.follow()
         try:
             task.execute(phase, self.values, x, b)
         except cudss.cuDSSError as error:

@@ -62,6 +62,24 @@ def plan(operand=OPERAND, direction=None, **options):
 BY_HEURISTIC, BY_RECORD = "chosen by the heuristic", "chosen by the tuning record: pocketfft(threads=1)"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [((10, 9, 30), "mkl"), ((10, 8, 30), "blas"), ((10, 9, 9.5), "elements"), ((10, 30, 40), "mkl")],
+)
+def test_libraries_are_mixed_where_that_is_worth_it(seconds, chosen):
+    """A library whose threads look for work after a call is in the way of another one's."""
+    mkl, blas = (Algorithm("gemm", (("product", name), ("threads", 2))) for name in ("mkl", "blas"))
+    elements = Algorithm("gemm", (("threads", 2),))
+    candidates = [(mkl, print, 0.2), (blas, print, 0.03), (elements, print, 0.0)]
+    measured = [
+        tuning.Measurement(algorithm, time) for (algorithm, _, _), time in zip(candidates, seconds, strict=True)
+    ]
+    measured.sort(key=lambda m: m.warm)
+    ranked = autotune.prefer_one_library(measured, candidates)
+    assert ranked[0].algorithm == {"mkl": mkl, "blas": blas, "elements": elements}[chosen]
+    assert sorted(ranked, key=lambda m: m.warm) == measured
+
+
 def test_autotune_measures_every_algorithm():
     with FFT(OPERAND) as transform:
         transform.plan()

@@ -34,6 +34,8 @@ ROUNDS = 3
 HOPELESS, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
 TIE = 1.02
+#: What another library than the expected one has to be faster by, where its threads would be in that one's way.
+WORTH_MIXING = 1.2
 #: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
 SHORTEST = 200e-6
 #: Seconds after which a slow candidate's repetitions are cut short.
@@ -112,6 +114,24 @@ def measure(
         cold[algorithm] = clock.time_cold(run)
     best_first = sorted(warm, key=lambda a: (warm[a] > near, cold.get(a, 0.0) if warm[a] <= near else warm[a]))
     return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
+
+
+def prefer_one_library(measured: Sequence[Measurement], candidates: Sequence[_Candidate]) -> list[Measurement]:
+    """The measurements, the one to choose first, for operations of which programs make many different ones in turn.
+
+    Threads that look for work after a call are in the way of another library's: MKL's products took twice as long after
+    one of OpenBLAS's (2 CPUs). So a way whose threads do that, of another library than the first such candidate's, is
+    chosen only where it is much faster than all others.
+    """
+    lingering = {algorithm: _library_of(algorithm) for algorithm, _, lingers in candidates if lingers}
+    expected = next(iter(lingering.values()), None)
+    best = measured[0]
+    if lingering.get(best.algorithm, expected) == expected:
+        return list(measured)
+    chosen = next((m for m in measured if lingering.get(m.algorithm, expected) == expected), best)
+    if chosen.warm > WORTH_MIXING * best.warm:
+        chosen = best
+    return [chosen, *(m for m in measured if m is not chosen)]
 
 
 def _race_cold(

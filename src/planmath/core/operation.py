@@ -91,6 +91,8 @@ class Operation:
     release_name: ClassVar[str] = "release_operands"
     inplace_by: ClassVar[str | None] = "options.inplace"
     """How users let the result replace an operand, if they can."""
+    mixes: ClassVar[bool] = False
+    """Whether programs make many different ones in turn, so that their libraries should not be in each other's way."""
     invalid_state: ClassVar[type[InvalidStateError]] = InvalidStateError
 
     _executor: Executor
@@ -500,6 +502,8 @@ class Operation:
             measured = tuple(
                 autotune.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
             )
+            if self.mixes:
+                measured = tuple(autotune.prefer_one_library(measured, candidates))
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
             new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)

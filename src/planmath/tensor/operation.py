@@ -39,6 +39,7 @@ class _Contraction(Operation):
     """What the contractions of a certain number of operands share."""
 
     invalid_state = InvalidContractionState
+    mixes = True
     _factors: ClassVar[int]
     """How many operands are multiplied; one more may be added."""
 

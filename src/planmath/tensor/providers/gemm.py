@@ -94,7 +94,8 @@ class GemmProvider(Provider):
         return ways(problem)
 
     def lingers(self, algorithm: Algorithm) -> float:
-        return LIBRARIES[algorithm.get("product", "blas")][1] if algorithm.get("threads", 1) > 1 else 0.0
+        # threads that share loops are planmath's own, and end with the call
+        return LIBRARIES[algorithm.get("product")][1] if algorithm.get("share") in ("product", "batch") else 0.0
 
     def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
         builder = build(problem, algorithm)

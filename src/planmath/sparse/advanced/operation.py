@@ -45,7 +45,7 @@ from planmath.sparse.advanced.options import (
 from planmath.sparse.advanced.phases import Phases, patterns_of
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
 from planmath.sparse.advanced.providers import PROVIDERS, expected_order
-from planmath.sparse.advanced.results import Span, check_overlaps, result_layout, spans_of
+from planmath.sparse.advanced.results import Span, check_overlaps, is_apart, result_layout, spans_of
 
 
 class DirectSolver(Operation):
@@ -561,6 +561,10 @@ class DirectSolver(Operation):
         return autotune.HostClock()  # a solution is there when `solve` returns
 
     def _checked_out(self, out: Any) -> list[Any]:
+        if self._operand_spans is not None and not self._explicit[1]:  # the ordinary case, with less Python
+            start = (slot := self._result_slots_made[0]).locate(out)
+            if start and is_apart(start, start + slot.high, self._operand_spans):
+                return [out]
         given = out if self._explicit[1] else (out,)
         if not isinstance(given, list | tuple) or len(given) != len(self._x_layouts):
             raise TypeError(

@@ -26,12 +26,16 @@ def spans_of(arrays: Iterable[tuple[str, np.ndarray]]) -> list[Span]:
     return [(*_span(array), name, False) for name, array in arrays]
 
 
+def is_apart(start: int, end: int, spans: Iterable[Span]) -> bool:
+    """Whether the bytes from one address to another are in none of these arrays."""
+    for low, high, _, _ in spans:  # noqa: SIM110 (half a microsecond)
+        if low < end and start < high:
+            return False
+    return True
+
+
 def check_overlaps(written: Sequence[Span], read: Sequence[Span]) -> None:
     """Raise where an array that is written to shares memory with another one."""
-    if len(written) == 1:
-        ((start, end, _, _),) = written
-        if not any(low < end and start < high for low, high, _, _ in read):
-            return
     highest, last, writes = 0, "", False
     for low, high, name, is_written in sorted([*written, *read]):
         if low < highest and (is_written or writes):

@@ -147,4 +147,15 @@ def commit() -> str | None:
 
 def save(path: Path, outcomes: Sequence[Outcome], facts: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(outcomes, facts), indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(rounded(document(outcomes, facts)), indent=1, ensure_ascii=False) + "\n")
+
+
+def rounded(value: Any) -> Any:
+    """The same with four significant digits, which is more than a repeat is good for."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
+    return value

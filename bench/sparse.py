@@ -212,7 +212,7 @@ def solve(name: str, system: System, size: str, settings: Settings) -> Outcome:
         "pypardiso": partial(pypardiso_solve, system),
     }
     targets = [at_most_and(1.05, 20e-6, "planmath solve(out=)", "MKL pardiso")]
-    return compare(name, makers, system.solution, TOLERANCE, targets, settings)
+    return compare(name, makers, system.solution, TOLERANCE, targets, settings.longer())
 
 
 def planmath_solve(system: System, stack: ExitStack) -> Iterator[Contender]:

@@ -55,7 +55,7 @@ def tests(folder: Path, workers: int) -> int:
     """Run them; write pytest's summary."""
     from bench import cuda_device
 
-    command = ["-m", "pytest", "-p", "no:benchmark", "-q", "-rfEs", "--tb=short"]
+    command = ["-m", "pytest", "-p", "no:benchmark", "-rfEs", "--tb=short"]
     together = ["-n", str(workers)] if cuda_device.module_version("xdist") else []
     os.environ["OMP_NUM_THREADS"] = "1"  # cuDSS's threads would spin beside those of all the other workers
     failed, summaries = 0, []

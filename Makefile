@@ -38,10 +38,11 @@ lint: $(VENV)/.stamp-lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-# One thread each: cuDSS's would spin beside those of all the other workers.
+# One thread each: cuDSS's would spin beside those of all the other workers. What measures how much memory the device
+# has left runs after them.
 test-cuda: $(CUDA_STAMP)
 	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m "cuda and not alone" -p no:benchmark $(CUDA_WORKERS) $(ARGS)
-	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m "cuda and alone" -p no:benchmark $(ARGS)
+	OMP_NUM_THREADS=1 $(CUDA_PYTHON) -m pytest -m "cuda and alone" -p no:benchmark $(ARGS) || [ $$? -eq 5 ]
 
 bench-cuda: $(CUDA_STAMP)
 	$(CUDA_PYTHON) -m bench --cuda $(ARGS)

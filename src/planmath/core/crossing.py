@@ -14,6 +14,7 @@ from planmath.core.arrays import package_named
 from planmath.core.executor import ArraySlot, Program
 from planmath.core.provider import Prepared
 from planmath.core.queue import Queue
+from planmath.core.streams import wait_call
 from planmath.native.call import Call, Slot
 
 #: Addresses in temporary memory are multiples of this many bytes, like those that `cudaMalloc` gives.
@@ -31,7 +32,7 @@ def synchronized(programs: Mapping[Hashable, Program], stream: int) -> dict[Hash
     stream : int
         The stream's number among a program's arrays.
     """
-    return {key: Program([*program.calls, _wait(stream)]) for key, program in programs.items()}
+    return {key: Program([*program.calls, wait_call(Slot(stream))]) for key, program in programs.items()}
 
 
 def across(
@@ -80,7 +81,7 @@ def across(
     # what lies between a result's elements is copied back as well
     arriving = [*range(len(operands)), *(index for index in out if has_gaps(crossing[index]))]
     inward, outward = (_TO_DEVICE, _TO_HOST) if to_device else (_TO_HOST, _TO_DEVICE)
-    wait = [_wait(workspace + 1)]
+    wait = [wait_call(Slot(workspace + 1))]
 
     def moved(program: Program, indices: Iterable[int]) -> list[Call]:
         arriving = [copy(index, inward) for index in indices]
@@ -132,13 +133,6 @@ def _memcpy(target: Slot, source: Slot, size: int, kind: int, stream: Slot) -> C
         address, [target, source, size, kind, stream], name="cudaMemcpyAsync", returns_status=True,
         error=runtime.CUDARuntimeError,
     )  # fmt: skip
-
-
-def _wait(stream: int) -> Call:
-    address = runtime.LIBRARY.address("cudaStreamSynchronize")
-    return Call(
-        address, [Slot(stream)], name="cudaStreamSynchronize", returns_status=True, error=runtime.CUDARuntimeError
-    )
 
 
 def _around(

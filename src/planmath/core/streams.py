@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planmath.bindings import runtime
+from planmath.native.call import Call, Slot
 
 #: ``cudaStreamLegacy`` and ``cudaStreamPerThread``, and the default stream: those of whatever device is current.
 _OF_ANY_DEVICE = (0, 1, 2)
@@ -47,6 +48,13 @@ def let_wait(later: int, earlier: int) -> None:
     event = Event()
     event.record(earlier)
     event.delay(later)
+
+
+def wait_call(stream: Slot) -> Call:
+    """The prepared call that waits for what is on a stream."""
+    name = "cudaStreamSynchronize"
+    address = runtime.LIBRARY.address(name)
+    return Call(address, [stream], name=name, returns_status=True, error=runtime.CUDARuntimeError)
 
 
 def fill(address: int, size: int, stream: int) -> None:

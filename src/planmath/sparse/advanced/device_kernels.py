@@ -299,7 +299,7 @@ def divide(starts: np.ndarray, pieces: int, fewest_lanes: int) -> Division:
     n, lengths = len(starts) - 1, np.diff(starts)
     lanes = fewest_lanes
     mean = np.minimum(lengths, 32 * LONG).mean()
-    # or where it would have nothing else to do
+    # another thread shares a row where that pays, or where it would have nothing else to do
     while lanes < 32 and (2 * lanes * SHARE <= mean or (2 * lanes * n <= pieces * THREADS and 2 * lanes <= mean)):
         lanes *= 2
     work = starts + ROW * np.arange(n + 1, dtype=np.int64)

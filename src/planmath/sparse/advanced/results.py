@@ -28,7 +28,7 @@ def spans_of(arrays: Iterable[tuple[str, np.ndarray]]) -> list[Span]:
 
 def is_apart(start: int, end: int, spans: Iterable[Span]) -> bool:
     """Whether the bytes from one address to another are in none of these arrays."""
-    for low, high, _, _ in spans:  # noqa: SIM110 (half a microsecond)
+    for low, high, _, _ in spans:  # noqa: SIM110 (all() takes three times as long)
         if low < end and start < high:
             return False
     return True

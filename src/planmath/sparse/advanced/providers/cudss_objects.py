@@ -76,7 +76,7 @@ class Memory:
             try:
                 if size:
                     owner, address = queue.allocate(size)
-                    # cuDSS may use it on another stream, while its last user is at work on this one
+                    # it is there in the order of this stream only, and cuDSS may be at work on another
                     runtime.stream_synchronize(queue.stream)
                     owners[address] = owner
                     where[0] = address
@@ -148,7 +148,7 @@ class Handle:
             self.refusal = error
 
     def follow(self) -> None:
-        """Let what is analysed now be worked on on the queue's present stream."""
+        """Let the next analysis, and all that follows it, go on the queue's present stream."""
         if self.stream != self.queue.stream:
             self.stream = self.queue.stream
             cudss.set_stream(self.address, self.stream)

@@ -11,10 +11,8 @@ from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import Phase
 from planmath.core import crossing
 from planmath.core.errors import UnavailableError
-from planmath.core.executor import Program
 from planmath.core.provider import Algorithm
 from planmath.core.queue import Queue
-from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.device_kernels import DeviceSystems
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
@@ -24,47 +22,8 @@ from planmath.sparse.advanced.providers import cudss_phases
 from planmath.sparse.advanced.providers.accuracy import Decisions, Judge, Request
 from planmath.sparse.advanced.providers.cudss_objects import Handle, Task
 from planmath.sparse.advanced.providers.cudss_phases import Choices
+from planmath.sparse.advanced.providers.cudss_solution import DirectSolution
 from planmath.sparse.advanced.providers.device_operand import Operand
-
-
-class DirectSolution:
-    """A solution of one system, its residual, and the wait for both, as native calls that follow each other directly.
-
-    Parameters
-    ----------
-    kernels : DeviceSystems
-    task : Task
-    values, x, b, residual : Operand
-        Not copied. x, and b, may be elsewhere at each execution, but lie as they do now.
-    """
-
-    def __init__(
-        self, kernels: DeviceSystems, task: Task, values: Operand, x: Operand, b: Operand, residual: Operand
-    ):  # fmt: skip
-        of_x, of_b, stream = Slot(0), Slot(1), Slot(2)
-        places = values.places, x.places, b.places
-        wait = Call(
-            runtime.LIBRARY.address("cudaStreamSynchronize"), [stream], name="cudaStreamSynchronize",
-            returns_status=True, error=runtime.CUDARuntimeError,
-        )  # fmt: skip
-        self._program = Program([
-            *task.prepared_solution(values, x, b, of_x, of_b),
-            *kernels.prepared_residual(*places, residual.places, of_x, of_b, stream), wait,
-        ])  # fmt: skip
-        self._task, self._x, self._b, self._places = task, x, b, places
-
-    def fits(self, task: Task, values: Operand, x: Operand, b: Operand) -> bool:
-        """Whether these operands are where, or as, those were that it was made for."""
-        of_values, of_x, of_b = self._places
-        return (
-            task is self._task and values.places is of_values and not x.copied and x.places.leading == of_x.leading
-            and not b.copied and b.places.leading == of_b.leading
-        )  # fmt: skip
-
-    def __call__(self, x: int, stream: int) -> None:
-        self._task.moved(self._x, self._b)
-        self._program(x, self._b.addresses[0], stream)
-
 
 #: The values of the algorithms' knob "batch": all systems at once, or each by itself.
 AT_ONCE, ONE_BY_ONE = "at once", "one by one"
@@ -422,6 +381,7 @@ class CudssSystems:
             self._factorize(task)
             fresh.append(task)
         runtime.stream_synchronize(self.queue.stream)
+        self._direct = None  # it would keep the factors of before
         replaced = {task.members for task in fresh}
         self.tasks = [task for task in self.tasks if task.members not in replaced] + fresh
         for task in fresh:

@@ -64,10 +64,17 @@ BY_HEURISTIC, BY_RECORD = "chosen by the heuristic", "chosen by the tuning recor
 
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
-    [((10, 9, 30), "mkl"), ((10, 8, 30), "blas"), ((10, 9, 9.5), "elements"), ((10, 30, 40), "mkl")],
+    [
+        ((0.010, 0.009, 0.030), "mkl"),
+        ((0.010, 0.002, 0.030), "mkl"),  # OpenBLAS's threads would take more than that from others
+        ((0.300, 0.200, 0.400), "blas"),
+        ((0.010, 0.009, 0.0095), "mkl"),
+        ((0.010, 0.009, 0.008), "elements"),
+        ((0.010, 0.030, 0.040), "mkl"),
+    ],
 )
 def test_libraries_are_mixed_where_that_is_worth_it(seconds, chosen):
-    """A library whose threads look for work after a call is in the way of another one's."""
+    """A library whose threads look for work after a call is in the way of others, and of threads of planmath's own."""
     mkl, blas = (Algorithm("gemm", (("product", name), ("threads", 2))) for name in ("mkl", "blas"))
     elements = Algorithm("gemm", (("threads", 2),))
     candidates = [(mkl, print, 0.2), (blas, print, 0.03), (elements, print, 0.0)]
@@ -75,7 +82,7 @@ def test_libraries_are_mixed_where_that_is_worth_it(seconds, chosen):
         tuning.Measurement(algorithm, time) for (algorithm, _, _), time in zip(candidates, seconds, strict=True)
     ]
     measured.sort(key=lambda m: m.warm)
-    ranked = autotune.prefer_one_library(measured, candidates)
+    ranked = autotune.prefer_one_library(measured, candidates, ("gemm", "mkl"))
     assert ranked[0].algorithm == {"mkl": mkl, "blas": blas, "elements": elements}[chosen]
     assert sorted(ranked, key=lambda m: m.warm) == measured
 

@@ -183,6 +183,27 @@ def test_larger_ones_share_the_work(case, threads):
             assert_near(contraction.execute(), expected)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("expr", ["ka,kb->ab", "kla,lkb->ba", "kla,kbl->ab"])
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_threads_share_long_sums(expr, dtype, threads, inplace):
+    """Each has a result of its own, and what is added is added once."""
+    extents = {"k": 96, "l": 90, "a": 7, "b": 6} if "l" in expr else {"k": 12000, "a": 7, "b": 6}
+    shapes = ([extents[mode] for mode in modes] for modes in expr.replace("->", ",").split(","))
+    a, b, c = (place(random_values(shape, dtype, i), dtype, "numpy") for i, shape in enumerate(shapes))
+    expected = reference(expr, [np.conj(a), b], np.conj(c), alpha=2.0, beta=0.5)
+    execution, before, shared = {"name": "cpu", "num_threads": threads}, c.copy(), 0
+    with BinaryContraction(
+        expr, a, b, c=c, out=c if inplace else None, qualifiers=conjugating(dtype, 3), execution=execution
+    ) as contraction:
+        for algorithm in every_algorithm(contraction):
+            shared += algorithm.get("share") == "sums"
+            c[...] = before
+            assert_near(contraction.execute(alpha=2.0, beta=0.5), expected)
+    assert shared
+
+
 @pytest.mark.parametrize("case", cases("float64", "float16"))
 def test_addend_is_repeated_along_extents_of_one(case):
     a, b, c = case.operand((3, 4)), case.operand((4, 5)), case.operand((3, 1), seed=3)

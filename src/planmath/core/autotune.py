@@ -34,7 +34,7 @@ ROUNDS = 3
 HOPELESS, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
 TIE = 1.02
-#: What another library than the expected one has to be faster by, where its threads would be in that one's way.
+#: What a way on other threads than the usual library's has to be faster by, where those would be in its way.
 WORTH_MIXING = 1.2
 #: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
 SHORTEST = 200e-6
@@ -116,21 +116,35 @@ def measure(
     return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
 
 
-def prefer_one_library(measured: Sequence[Measurement], candidates: Sequence[_Candidate]) -> list[Measurement]:
+def prefer_one_library(
+    measured: Sequence[Measurement], candidates: Sequence[_Candidate], usual: tuple[str, str | None]
+) -> list[Measurement]:
     """The measurements, the one to choose first, for operations of which programs make many different ones in turn.
 
-    Threads that look for work after a call are in the way of another library's: MKL's products took twice as long after
-    one of OpenBLAS's (2 CPUs). So a way whose threads do that, of another library than the first such candidate's, is
-    chosen only where it is much faster than all others.
+    Threads that look for work after a call are in the way of all others: MKL's products took twice as long after one of
+    OpenBLAS's, and so did products that planmath's own threads share (2 CPUs). So what uses other threads than those of
+    the usual library is chosen only where it is much faster than what does not, and saves more time than its own
+    threads would take from others.
+
+    Parameters
+    ----------
+    measured : sequence of Measurement
+        The best first.
+    candidates : sequence of (algorithm, run, lingers)
+    usual : (str, str or None)
+        The library: the provider, and which of several libraries.
     """
-    lingering = {algorithm: _library_of(algorithm) for algorithm, _, lingers in candidates if lingers}
-    expected = next(iter(lingering.values()), None)
-    best = measured[0]
-    if lingering.get(best.algorithm, expected) == expected:
-        return list(measured)
-    chosen = next((m for m in measured if lingering.get(m.algorithm, expected) == expected), best)
-    if chosen.warm > WORTH_MIXING * best.warm:
-        chosen = best
+    lingering = {algorithm: lingers for algorithm, _, lingers in candidates if lingers}
+
+    def undisturbed(algorithm: Algorithm) -> bool:
+        return _library_of(algorithm) == usual if algorithm in lingering else algorithm.get("threads", 1) == 1
+
+    best = next((m for m in measured if undisturbed(m.algorithm)), measured[0])
+
+    def worth_it(m: Measurement) -> bool:
+        return best.warm > max(WORTH_MIXING * m.warm, m.warm + lingering.get(m.algorithm, 0.0))
+
+    chosen = next(filter(worth_it, measured), best)
     return [chosen, *(m for m in measured if m is not chosen)]
 
 

@@ -91,8 +91,6 @@ class Operation:
     release_name: ClassVar[str] = "release_operands"
     inplace_by: ClassVar[str | None] = "options.inplace"
     """How users let the result replace an operand, if they can."""
-    mixes: ClassVar[bool] = False
-    """Whether programs make many different ones in turn, so that their libraries should not be in each other's way."""
     invalid_state: ClassVar[type[InvalidStateError]] = InvalidStateError
 
     _executor: Executor
@@ -128,6 +126,10 @@ class Operation:
     def _preferred(self, problem: Any, algorithms: list[Algorithm]) -> list[Algorithm]:
         """The algorithms by expected speed, where nothing was measured; they come in the order of the providers."""
         return algorithms
+
+    def _usual_library(self) -> tuple[str, str | None] | None:
+        """Of operations of which programs make many different ones in turn: whose threads should make them all."""
+        return None
 
     def _describe(self) -> str:
         """The problem in half a line, for `repr` and the log."""
@@ -502,8 +504,8 @@ class Operation:
             measured = tuple(
                 autotune.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
             )
-            if self.mixes:
-                measured = tuple(autotune.prefer_one_library(measured, candidates))
+            if (usual := self._usual_library()) is not None:
+                measured = tuple(autotune.prefer_one_library(measured, candidates, usual))
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
             new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)

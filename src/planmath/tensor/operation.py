@@ -25,7 +25,7 @@ from planmath.tensor.problem import (
     operators_of,
     specify,
 )
-from planmath.tensor.providers import PROVIDERS
+from planmath.tensor.providers import PROVIDERS, usual_library
 
 #: The most bytes of temporary memory that a plan keeps which a stateless call leaves to the next one.
 MOST_KEPT = 4 << 20
@@ -39,7 +39,6 @@ class _Contraction(Operation):
     """What the contractions of a certain number of operands share."""
 
     invalid_state = InvalidContractionState
-    mixes = True
     _factors: ClassVar[int]
     """How many operands are multiplied; one more may be added."""
 
@@ -197,6 +196,9 @@ class _Contraction(Operation):
 
     def _providers(self) -> Sequence[Any]:
         return PROVIDERS
+
+    def _usual_library(self) -> tuple[str, str | None]:
+        return usual_library()
 
     def _result_slots(self, problem: ContractionProblem) -> dict[str, ArraySlot]:
         return {} if problem.inplace else {"out": self._make_slot(self._result, writeable=True)}

@@ -17,3 +17,8 @@ def least_workspace(problem: ContractionProblem) -> int:
     if problem.execution[0] == "cuda":
         return CuTensorProvider().least_workspace(problem)
     return gemm.least_workspace(problem)
+
+
+def usual_library() -> tuple[str, str | None]:
+    """The provider and the library whose threads contractions on the CPU should use one after the other."""
+    return gemm.GemmProvider.name, gemm.usual_library()

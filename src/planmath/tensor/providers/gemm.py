@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import planmath.tensor.kernels as kernels
@@ -14,6 +14,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.core.tuning import machine
 from planmath.native.call import Slot
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
@@ -25,21 +26,27 @@ from planmath.tensor.providers.strategy import (
     dense,
     extent_of,
     matrix_of,
+    parts_of,
     roles_of,
     strategies,
 )
 
-#: The libraries whose products are used, the one expected to be fastest for larger products first, and the seconds for
-#: which its threads spin after a call.
+#: The libraries whose products are used, mostly the fastest for larger products first, and the seconds for which its
+#: threads spin after a call.
 LIBRARIES = {
     "mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.SCIPY, blas.OPENBLAS_SPIN),
 }  # fmt: skip
 #: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
 TINY_WORK = 40_000
+#: On processors with this in their names OpenBLAS is expected to be: large products of float64 took 5 to 9 % less time
+#: than MKL's (Zen 3).
+ELSEWHERE = "AMD"
 #: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.
 THREADED_WORK = 250_000
 #: Products with fewer than this many are shared by threads only if there are too few of them to share them out.
 LARGE_WORK = 100_000_000
+#: Elements summed into one of a part's results, for each of which adding up the parts is little work.
+SUM_OF_PARTS = 64
 #: Below this many the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
 #: Ways that cost this many times what the best costs are not offered, and at most so many choices of copies are.
@@ -70,7 +77,7 @@ class GemmProvider(Provider):
 
     def path(self) -> str | None:
         """That of the library expected to be the fastest."""
-        return next(library.path() for library, _ in LIBRARIES.values() if library.missing() is None)
+        return LIBRARIES[usual_library()][0].path()
 
     def threads(self) -> int:
         return available_cpus()
@@ -132,6 +139,13 @@ class Way(NamedTuple):
     algorithm: Algorithm
 
 
+@cache
+def usual_library() -> str:
+    """The one expected to be fastest here for larger products."""
+    order = ["blas", *LIBRARIES] if ELSEWHERE in machine() else [*LIBRARIES]
+    return next(name for name in order if LIBRARIES[name][0].missing() is None)
+
+
 @lru_cache(256)
 def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
     """All algorithms that there are for a problem, the one expected to be fastest first."""
@@ -142,12 +156,13 @@ def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
         choices = [_strategies(step, problem) for step in steps]
         if len(steps) > 1 and all(choices):  # of two steps, the fastest way of each and the one with the least copies
             choices = [
-                [of[0], min(of, key=lambda strategy, step=step: _memory(problem, [(step, strategy)]))]  # type: ignore[misc]
+                [of[0], min(of, key=lambda strategy, step=step: _memory(problem, [(step, strategy)], 1))]  # type: ignore[misc]
                 for step, of in zip(steps, choices, strict=True)
             ]
         for picked in dict.fromkeys(itertools.product(*choices)):
-            memory = _memory(problem, list(zip(steps, picked, strict=True)))
             for factor, sharing in _sharings(problem, picked, works):
+                parts = parts_of(picked[0], problem.extents, problem.threads) if sharing.get("share") == "sums" else 1
+                memory = _memory(problem, list(zip(steps, picked, strict=True)), parts)
                 cost = factor * sum(strategy.cost for strategy in picked)
                 found.append(Way(cost, memory, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
     return tuple(sorted(found, key=lambda way: way.cost))
@@ -159,9 +174,11 @@ def ways(problem: ContractionProblem) -> tuple[Algorithm, ...]:
     fitting = [way for way in every_way(problem) if way.memory <= problem.memory_limit]
     kept: list[Algorithm] = []
     different: set[tuple[Any, ...]] = set()
+    most = MOST_WAYS * len(PAIRS[len(problem.operands)])
     for cost, _, algorithm in fitting:
-        different.add(tuple(algorithm.get(knob) for knob in ("first", "by", "copies")))
-        if cost <= HOPELESS * fitting[0].cost and len(different) <= MOST_WAYS * len(PAIRS[len(problem.operands)]):
+        choice = tuple(algorithm.get(knob) for knob in ("first", "by", "copies"))
+        if cost <= HOPELESS * fitting[0].cost and (choice in different or len(different) < most):
+            different.add(choice)
             kept.append(algorithm)
     return tuple(kept)[dict(problem.preference).get("kernel_rank", 0) :]
 
@@ -213,7 +230,7 @@ def _sharings(
             yield 1 / threads, {"threads": threads}
         return
     loops = [math.prod(extent_of(group, problem.extents) for group in strategy.result_loops) for strategy in picked]
-    preferred = "blas" if sum(works) < TINY_WORK else "mkl"
+    preferred = "blas" if sum(works) < TINY_WORK else usual_library()
     for name, (library, _) in LIBRARIES.items():
         if library.missing() is not None:
             continue
@@ -231,8 +248,20 @@ def _sharings(
         if max(loops) > 1:
             sharing = min(problem.threads, max(loops))
             yield factor / sharing * 1.02, {"product": name, "threads": sharing, "share": "loops"}
+        if len(picked) == 1 and _sums(problem, picked[0], works[0]):
+            yield factor / problem.threads * 1.03, {"product": name, "threads": problem.threads, "share": "sums"}
         if len(picked) == 1 and _batched(problem, picked[0], library):
             yield factor / problem.threads * 1.04, {"product": name, "threads": problem.threads, "share": "batch"}
+
+
+def _sums(problem: ContractionProblem, strategy: Strategy, work: int) -> bool:
+    """Whether threads can share a long sum, each with a result of its own: where there are no products to share out and
+    results are small."""
+    if strategy.direct or strategy.result_loops or "d" not in strategy.copies:
+        return False
+    parts = parts_of(strategy, problem.extents, problem.threads)
+    small = work >= SUM_OF_PARTS * parts * extent_of(problem.d.modes, problem.extents)
+    return parts > 1 and small and problem.d.dtype == WORK_DTYPE[problem.d.dtype]
 
 
 def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS) -> bool:
@@ -254,10 +283,11 @@ def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS
     return True
 
 
-def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]]) -> int:
-    """Bytes of the copies that the steps make, and of what the first of two leaves."""
+def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]], parts: int) -> int:
+    """Bytes of the copies that the steps make, those of the result in parts, and of what the first of two leaves."""
+    times = {"a": 1, "b": 1, "d": parts}
     elements = [
-        copy_size(name, getattr(step, name), roles_of(step.a, step.b, step.d), problem.extents)
+        times[name] * copy_size(name, getattr(step, name), roles_of(step.a, step.b, step.d), problem.extents)
         for step, strategy in picked
         for name in strategy.copies
     ]
@@ -280,8 +310,7 @@ def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
     sharing = Sharing(
         LIBRARIES[algorithm.get("product", "blas")][0],
         algorithm.get("threads", 1),
-        algorithm.get("share", "loops") == "loops",
-        algorithm.get("share") == "batch",
+        algorithm.get("share", "loops"),
     )
     between: Region | None = None
     steps = _picked(problem, algorithm)

@@ -26,6 +26,8 @@ from planmath.tensor.providers.strategy import (
     dense,
     direct_inner,
     extent_of,
+    longest_sum,
+    parts_of,
 )
 
 #: Addresses of temporary memory are multiples of this many bytes: a cache line.
@@ -49,10 +51,14 @@ class Sharing(NamedTuple):
 
     library: BLAS
     threads: int
-    loops: bool
-    """Whether threads share the loops, rather than each product."""
-    batched: bool
-    """Whether one call of the library makes all products."""
+    what: str
+    """What threads share: each 'product', the 'batch' that one call of the library makes, the 'loops' over products, or
+    the parts of 'sums', which are added afterwards."""
+
+    @property
+    def among_products(self) -> bool:
+        """Whether each product is made by one thread."""
+        return self.threads == 1 or self.what in ("loops", "sums")
 
 
 class Builder:
@@ -88,10 +94,10 @@ class Builder:
         self.one = self._numbers.ctypes.data
         self.zero = self.one + self._numbers.itemsize
 
-    def temporary(self, order: Sequence[int], dtype: str | None = None) -> Region:
-        """Dense temporary memory for a tensor with these modes, the slowest first."""
+    def temporary(self, order: Sequence[int], dtype: str | None = None, count: int = 1) -> Region:
+        """Dense temporary memory for `count` tensors with these modes, the slowest first; the first of them there."""
         offset = self.workspace_size
-        size = extent_of(tuple(order), self.extents) * ITEMSIZE[dtype or self.work]
+        size = count * extent_of(tuple(order), self.extents) * ITEMSIZE[dtype or self.work]
         self.workspace_size += -(-size // LINE) * LINE
         steps = dense(order, self.extents)
         return Region(Tensor(dtype or self.work, tuple(steps), tuple(steps.values())), Slot(self._workspace, offset))
@@ -132,20 +138,33 @@ class Builder:
         """d = alpha a b + beta c; beta has to be 0 where c is None. d may be where c is."""
         original = {"a": a, "b": b, "d": d}
         regions = dict(original)
+        parts = parts_of(strategy, self.extents, sharing.threads) if sharing.what == "sums" else 1
         for name in "ab":
             if name in strategy.copies:
                 regions[name] = self.temporary(copy_order(name, original[name].tensor, strategy))
                 self.copy(original[name], regions[name])
         if "d" in strategy.copies:
-            regions["d"] = self.temporary(copy_order("d", d.tensor, strategy))
-        if c is not None and (c.slot != regions["d"].slot or c.tensor.operator != Operator.OP_IDENTITY):
-            self.copy(c, regions["d"])
+            regions["d"] = self.temporary(copy_order("d", d.tensor, strategy), count=parts)
+        added = regions["d"] if parts == 1 else d
+        if c is not None and (c.slot != added.slot or c.tensor.operator != Operator.OP_IDENTITY):
+            self.copy(c, added)
         if strategy.direct:
             self._direct(regions, strategy, sharing, alpha, beta)
         else:
-            self._products(regions, strategy, sharing, alpha, beta)
-        if "d" in strategy.copies:
+            self._products(regions, strategy, sharing, alpha, beta if parts == 1 else self.zero, parts)
+        if parts > 1:
+            self._add(regions["d"], parts, d, beta)
+        elif "d" in strategy.copies:
             self.copy(regions["d"], d)
+
+    def _add(self, source: Region, parts: int, target: Region, beta: Slot | int) -> None:
+        """Put the sum of tensors that follow each other in the target, and `beta` times what was there."""
+        size, steps = ITEMSIZE[self.work], source.tensor.steps
+        loops = [(self.extents[m], (steps[m] * size, 0, step * size)) for m, step in target.tensor.steps.items()]
+        result = fused(sorted(loops, key=lambda loop: -abs(loop[1][2])))
+        kept = descriptor(result, [(parts, (extent_of(tuple(steps), self.extents) * size, 0, 0))], {})
+        arguments = [kept.ctypes.data, source.slot, self.one, target.slot, self.one, beta]
+        self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="sum", keep=(kept, self._numbers)))
 
     def _loops(self, regions: Mapping[str, Region], modes: Iterable[Modes]) -> list[Loop]:
         """Loops over groups of modes: count, and the bytes by which a, b and d move."""
@@ -167,8 +186,9 @@ class Builder:
         self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="contraction", keep=(kept, self._numbers)))
 
     def _products(
-        self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int
-    ) -> None:
+        self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int,
+        parts: int,
+    ) -> None:  # fmt: skip
         m, n, k = (extent_of(modes, self.extents) for modes in (strategy.m, strategy.n, strategy.k))
         call = strategy.call
         assert call is not None
@@ -176,21 +196,30 @@ class Builder:
             m, n = n, m
         ordered = {name: regions[which] for name, which in zip("abd", (*call.factors, "d"), strict=True)}
         result, summed = self._loops(ordered, strategy.result_loops), self._loops(ordered, strategy.summed_loops)
+        if parts > 1:  # as many results as parts, of which each sums its share
+            ((count, steps),) = self._loops(ordered, [long := longest_sum(strategy)])
+            each = count // parts
+            size = extent_of(regions["d"].tensor.modes, self.extents) * ITEMSIZE[self.work]
+            result = [(parts, (each * steps[0], each * steps[1], size))]
+            if long in strategy.summed_loops:
+                summed = fused([(each, steps), *self._loops(ordered, strategy.summed_loops[1:])])
+            else:
+                k = each
         name, library = f"{LETTER[self.work]}gemm", sharing.library
         values = [ctypes.c_int(x) for x in (m, n, k, *call.leading)]
         flags = [ctypes.c_char(x) for x in call.letters]
         pm, pn, pk, plda, pldb, pldd = map(ctypes.addressof, values)
         places = [ordered[x].slot for x in "abd"]
-        one_thread = sharing.loops or sharing.threads == 1
+        one_thread = sharing.among_products
         work = m * n * k * math.prod(count for count, _ in (*result, *summed))
         self.multiplications += work
         limited = library.threads_setter and work >= library.threaded_work
         loops = bool(result or summed)
-        inside = one_thread and library.sets_locally and sharing.loops and loops  # each thread limits itself
+        inside = one_thread and library.sets_locally and loops  # each thread limits itself
         if limited and not inside:
             self.calls.append(Call(library.threads_setter, [1 if one_thread else sharing.threads], name="thread limit"))
         keep = (values, flags, self._numbers)
-        if sharing.batched:
+        if sharing.what == "batch":
             ((count, steps),) = result
             sizes = [ctypes.c_int(x) for x in (*(step // ITEMSIZE[self.work] for step in steps), count)]
             s1, s2, s3, size = map(ctypes.addressof, sizes)
@@ -208,7 +237,7 @@ class Builder:
             self.calls.append(Call(library.find(name), arguments, name=name, keep=keep))
         else:
             header = {
-                "threads": sharing.threads if sharing.loops else 1, "gemm": library.find(name),
+                "threads": sharing.threads if one_thread else 1, "gemm": library.find(name),
                 "limit": library.threads_setter if inside else 0, "letters": call.letters[0] | call.letters[1] << 8,
                 "m": m, "n": n, "k": k, "one": self.one,
                 **dict(zip(("lda", "ldb", "ldd"), call.leading, strict=True)),

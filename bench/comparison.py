@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.contender import PLANMATH, Contender
@@ -34,11 +34,13 @@ Maker = Callable[[ExitStack], Iterable[Contender]]
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured: with how many rounds, at all sizes or a few, with planmath or its peers alone."""
+    """How much is measured: with how many rounds, at all sizes or a few, with planmath or its peers alone; and what was
+    measured of rows before, by name, whose rounds count as well."""
 
     rounds: int = 6
     quick: bool = False
     peers_only: bool = False
+    earlier: Mapping[str, Outcome] = field(default_factory=dict)
 
     def longer(self) -> Settings:
         """For rows where a microsecond counts: a shared host is slower for seconds at a time, and everyone is to meet
@@ -100,6 +102,8 @@ def compare(
         race(timings, settings.rounds, everyone)
         for timing in timings:
             label = timing.contender.label
+            if name in settings.earlier:
+                timing.rounds[:0] = turns(settings.earlier[name], timing.contender)
             outcome.figures[label] = timing.best
             outcome.raw[label] = {
                 "statement": timing.contender.statement,
@@ -111,6 +115,12 @@ def compare(
     if not settings.peers_only:
         outcome.judge(targets, {timing.contender.label: timing.contender for timing in timings})
     return outcome
+
+
+def turns(outcome: Outcome, contender: Contender) -> list[list[float]]:
+    """The turns that a contender had in an outcome; none where it did its work in another way."""
+    raw: Any = outcome.raw.get(contender.label, {})
+    return list(raw["seconds per operation"]) if raw.get("plan", "") == contender.plan and raw else []
 
 
 def reason(error: Exception) -> str:

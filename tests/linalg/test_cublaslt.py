@@ -23,6 +23,7 @@ from planmath.linalg.advanced import (
     matmul,
 )
 from planmath.linalg.advanced.capabilities import extents
+from planmath.linalg.advanced.providers.cublaslt import sooner_first
 from tests.arrays import DEVICE_PACKAGES, HOST_PACKAGES, package_of, to_numpy
 from tests.linalg.operands import Case, cases, column_major, padded_rows, wide
 from tests.linalg.reference import assert_near, assert_product, reference
@@ -35,6 +36,26 @@ ON_DEVICE = pytest.mark.parametrize("case", [p for p in FLOATS if p.values[0].on
 
 
 # Algorithms.
+
+
+@pytest.mark.parametrize(
+    ("proposals", "first"),
+    [
+        ([(20, 2), (55, 0)], 0),  # sooner launched by 0.7 microseconds, but second
+        ([(55, 2), (20, 2), (55, 2)], 1),
+        ([(21, 2), (21, 0), (20, 0)], 1),  # no second kernel
+        ([(54, 2), (54, 2), (54, 0)], 2),
+        ([(55, 2), (55, 2), (55, 2), (20, 0)], 0),  # the fourth is not looked at
+        ([(55, 1)], 0),
+    ],
+)
+def test_small_products_take_what_is_launched_sooner(proposals, first):
+    algorithms = [
+        provider.Algorithm("cublaslt", (("id", number), ("reduction_scheme", scheme), ("place", place)))
+        for place, (number, scheme) in enumerate(proposals)
+    ]
+    ordered = [algorithm.get("place") for algorithm in sooner_first(list(algorithms))]
+    assert ordered == [first, *(place for place in range(len(proposals)) if place != first)]
 
 
 def test_extents():

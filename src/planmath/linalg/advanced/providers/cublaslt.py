@@ -35,6 +35,14 @@ CANDIDATES = 8
 #: Bytes of temporary memory that a kernel is offered: twice what cuBLAS takes by default on compute capability 9.0.
 WORKSPACE = 64 << 20
 ALL_IMPLEMENTATIONS, ALL_REDUCTIONS = int(MatmulNumericalImplFlags.ALL), int(MatmulReductionScheme.MASK)
+#: Products with fewer multiplications may take the device no longer than launching them takes the host.
+SMALL_WORK = 1 << 28
+#: Microseconds that launches take the host more than the least (cuBLASLt 13.1, H100): where a second kernel adds up
+#: what a first one left, and by the library's number of the algorithm.
+SECOND_KERNEL, SLOW_LAUNCH = 3.0, {43: 4.5, 54: 2.3, 55: 2.3, 66: 1.5}
+#: Microseconds by which a small product is expected to take the device longer with each next proposal of the
+#: heuristics; and how many of them are looked at.
+NEXT_PROPOSAL, PROPOSALS = 1.0, 3
 #: The compute capability that has products of these dtypes.
 NEEDS_CAPABILITY = dict.fromkeys(NARROW, (8, 9)) | {"bfloat16": (8, 0)}
 
@@ -69,7 +77,7 @@ class CublasLtProvider(Provider):
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
-        """What the library's heuristics propose.
+        """What the library's heuristics propose, in their order; of a small product, the first may be another one.
 
         Raises
         ------
@@ -80,7 +88,8 @@ class CublasLtProvider(Provider):
         found = description.heuristics(CANDIDATES, WORKSPACE, aligned=description.arrangement.aligned)
         if not len(found):
             raise UnavailableError(_nothing_for(problem, description.arrangement))
-        return list(dict.fromkeys(cublaslt_algorithm.algorithm_of(self.name, result) for result in found))
+        algorithms = list(dict.fromkeys(cublaslt_algorithm.algorithm_of(self.name, result) for result in found))
+        return sooner_first(algorithms) if problem.work < SMALL_WORK else algorithms
 
     def checked(self, problem: MatmulProblem, algorithm: Algorithm) -> Algorithm:
         """An algorithm that this problem's heuristics did not propose, with the temporary memory that it needs.
@@ -197,6 +206,22 @@ class CublasLtProvider(Provider):
             bindings.cublasLt.LIBRARY.address(function), arguments, name=function, returns_status=True,
             error=bindings.cublasLt.cuBLASLtError, loops=loops, keep=transform,
         )  # fmt: skip
+
+
+def sooner_first(algorithms: list[Algorithm]) -> list[Algorithm]:
+    """The heuristics' proposals for a small product, with the one first that is expected to be done first.
+
+    The heuristics rank by the device's time. Executions that follow each other wait for the host where launching takes
+    longer than that, and the result of a single one is there after the sum of both.
+    """
+
+    def cost(place: int) -> float:
+        algorithm = algorithms[place]
+        adds_up = algorithm.get("reduction_scheme") > MatmulReductionScheme.INPLACE
+        return NEXT_PROPOSAL * place + SECOND_KERNEL * adds_up + SLOW_LAUNCH.get(algorithm.get("id"), 0.0)
+
+    best = min(range(len(algorithms[:PROPOSALS])), key=cost)
+    return [algorithms[best], *algorithms[:best], *algorithms[best + 1 :]]
 
 
 def _failure(status: int, function: str) -> Exception:

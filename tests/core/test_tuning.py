@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -116,6 +118,33 @@ def test_measured_with_the_best_first():
     assert runs[Algorithm("b")] > 2 * runs[Algorithm("a")]
     assert all(m.warm >= naps[m.algorithm] for m in measured)
     assert [m.cold is not None for m in measured] == [True, False, False]
+
+
+class CoolingClock:
+    """A device's: kernels that run long, and take less time as long as it is cool; what is run says how long."""
+
+    ranks_cold = True
+
+    def __init__(self):
+        self.turns = Counter()
+
+    def time(self, run, calls):
+        name, sustained = run()
+        turn = calls == math.ceil(autotune.SUSTAINED / sustained)
+        self.turns[name] += turn
+        return sustained * (0.96 if turn and self.turns[name] == 1 and name == "lucky" else 1.0)
+
+    def time_cold(self, run):
+        raise AssertionError("such kernels read more than a cache holds")
+
+
+def test_kernels_that_run_long_are_ranked_by_what_they_reach_for_long():
+    seconds = {"best": 1.00e-3, "lucky": 1.02e-3, "close": 1.025e-3, "near": 1.06e-3, "behind": 1.2e-3}
+    candidates = [(Algorithm(name), lambda name=name: (name, seconds[name]), 0.0) for name in reversed(seconds)]
+    clock = CoolingClock()
+    measured = autotune.measure(candidates, iterations=3, logger=logging.getLogger("planmath.silent"), clock=clock)
+    assert [m.algorithm.provider for m in measured] == list(seconds)
+    assert clock.turns == {"best": 5, "lucky": 5, "close": 5, "near": 3, "behind": 1}
 
 
 def test_prune_keeps_the_fastest():

@@ -47,8 +47,9 @@ FLUSH = 64 << 20
 LEAD_IN = 0.1
 #: Kernels that take longer than this many seconds read more than a cache holds, and are measured so long at a time.
 SURELY_COLD, SUSTAINED = 100e-6, 30e-3
-#: Of those, one this many times slower than the best has no second turn.
-BEHIND = 1.1
+#: Of those, one this many times slower than the best has no further turn; and how near to the best are those that have
+#: some more.
+BEHIND, CLOSE, FINAL_ROUNDS = 1.1, 1.03, 2
 
 _Candidate = tuple[Algorithm, Callable[[], Any], float]
 
@@ -174,17 +175,23 @@ def _race_sustained(
     """The time of each candidate at the rate that the device's power allows it for long.
 
     That differs between kernels of the same speed, and shows only after a tenth of a second: each begins its turns with
-    that much. Operands that take so long to read push each other out of the caches.
+    that much. Operands that take so long to read push each other out of the caches. The first turns find the device
+    cooler than it is for long, and only tell who is far behind; of the others the median counts, since clock rates vary
+    both ways.
     """
-    best: dict[Algorithm, float] = {}
-    for _ in range(ROUNDS):
-        limit = BEHIND * min(best.values(), default=math.inf)
+    turns: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
+
+    def typical(algorithm: Algorithm) -> float:
+        return statistics.median(turns[algorithm][1:] or turns[algorithm])
+
+    for played in range(ROUNDS + FINAL_ROUNDS):
+        near = BEHIND if played < ROUNDS else CLOSE
+        limit = near * min(map(typical, turns)) if played else math.inf
         for algorithm, run, _ in racing:
-            if best.get(algorithm, 0.0) <= limit:
+            if not played or typical(algorithm) <= limit:
                 clock.time(run, math.ceil(LEAD_IN / expected[algorithm]))
-                seconds = clock.time(run, math.ceil(SUSTAINED / expected[algorithm]))
-                best[algorithm] = min(seconds, best.get(algorithm, seconds))
-    return best
+                turns[algorithm].append(clock.time(run, math.ceil(SUSTAINED / expected[algorithm])))
+    return {algorithm: typical(algorithm) for algorithm in turns}
 
 
 class _Pause:

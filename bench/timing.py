@@ -1,7 +1,8 @@
 """The measuring method: contenders side by side, in rounds.
 
 - Every contender of a row is warmed up, then all are timed in turn, round after round: a machine that slows down or is
-  shared slows them all, and not only the one that happened to be running.
+  shared slows them all, and not only the one that happened to be running. Every other round goes the other way round,
+  where nobody's workers spin: how fast a device runs depends on what ran before.
 - A turn is an untimed run, then a few repeats; a repeat loops until it has lasted about 2 ms (one call where a call
   takes longer), well above the resolution of the clock. The turn's figure is the median of its repeats.
 - A contender's time is the best of its turns. Disturbance only ever adds time, so the least disturbed turn is the
@@ -105,7 +106,8 @@ def race(timings: Iterable[Timing], rounds: int, everyone: bool = False) -> None
         for played in range(rounds):
             if played == QUALIFYING_ROUNDS and not everyone:
                 racing = in_front(racing, BEHIND)
-            for timing in racing:
+            turned = played % 2 and not any(timing.contender.spins for timing in racing)
+            for timing in reversed(racing) if turned else racing:
                 timing.turn()
     finally:
         if collecting:

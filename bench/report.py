@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -145,9 +146,14 @@ def commit() -> str | None:
     return head + "+" * bool(changed)
 
 
+#: A list of numbers, as JSON with indentation has it.
+NUMBERS = re.compile(r"\[([-+.,\deE\s]*)\]")
+
+
 def save(path: Path, outcomes: Sequence[Outcome], facts: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rounded(document(outcomes, facts)), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(rounded(document(outcomes, facts)), indent=1, ensure_ascii=False)
+    path.write_text(NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n")
 
 
 def rounded(value: Any) -> Any:

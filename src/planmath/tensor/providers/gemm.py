@@ -40,7 +40,7 @@ LIBRARIES = {
 TINY_WORK = 40_000
 #: On processors with this in their names OpenBLAS is expected to be: large products of float64 took 5 to 9 % less time
 #: than MKL's (Zen 3).
-ELSEWHERE = "AMD"
+OPENBLAS_FIRST = "AMD"
 #: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.
 THREADED_WORK = 250_000
 #: Products with fewer than this many are shared by threads only if there are too few of them to share them out.
@@ -142,7 +142,7 @@ class Way(NamedTuple):
 @cache
 def usual_library() -> str:
     """The one expected to be fastest here for larger products."""
-    order = ["blas", *LIBRARIES] if ELSEWHERE in machine() else [*LIBRARIES]
+    order = ["blas", *LIBRARIES] if OPENBLAS_FIRST in machine() else [*LIBRARIES]
     return next(name for name in order if LIBRARIES[name][0].missing() is None)
 
 

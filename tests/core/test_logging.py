@@ -100,7 +100,8 @@ def switch_all(logger, level):
 @pytest.mark.parametrize("give_out", [False, True])
 def test_switched_on_and_off_between_executions(caplog, switch, give_out):
     """The fast path looks at what `logging` itself remembers, which every change of a level empties."""
-    logger = logging.getLogger("tests.of.planmath.switched")
+    parent = logging.getLogger("tests.of.planmath")  # or else the root would be it
+    logger = parent.getChild("switched")
     logger.setLevel(logging.INFO if switch is switch_all else logging.NOTSET)
     try:
         switch(logger, logging.WARNING)
@@ -123,7 +124,7 @@ def test_switched_on_and_off_between_executions(caplog, switch, give_out):
     finally:
         switch_all(logger, logging.INFO)
         logger.setLevel(logging.NOTSET)
-        logger.parent.setLevel(logging.NOTSET)
+        parent.setLevel(logging.NOTSET)
 
 
 def test_results_are_the_same_with_the_log_on(caplog):

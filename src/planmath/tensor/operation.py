@@ -197,8 +197,8 @@ class _Contraction(Operation):
     def _providers(self) -> Sequence[Any]:
         return PROVIDERS
 
-    def _usual_library(self) -> tuple[str, str | None]:
-        return usual_library()
+    def _usual_library(self) -> tuple[str, str | None] | None:
+        return usual_library() if self._execution.space == "cpu" else None
 
     def _result_slots(self, problem: ContractionProblem) -> dict[str, ArraySlot]:
         return {} if problem.inplace else {"out": self._make_slot(self._result, writeable=True)}

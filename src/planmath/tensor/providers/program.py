@@ -26,8 +26,8 @@ from planmath.tensor.providers.strategy import (
     dense,
     direct_inner,
     extent_of,
-    longest_sum,
     parts_of,
+    shared_sum,
 )
 
 #: Addresses of temporary memory are multiples of this many bytes: a cache line.
@@ -197,11 +197,11 @@ class Builder:
         ordered = {name: regions[which] for name, which in zip("abd", (*call.factors, "d"), strict=True)}
         result, summed = self._loops(ordered, strategy.result_loops), self._loops(ordered, strategy.summed_loops)
         if parts > 1:  # as many results as parts, of which each sums its share
-            ((count, steps),) = self._loops(ordered, [long := longest_sum(strategy)])
+            ((count, steps),) = self._loops(ordered, [group := shared_sum(strategy)])
             each = count // parts
             size = extent_of(regions["d"].tensor.modes, self.extents) * ITEMSIZE[self.work]
             result = [(parts, (each * steps[0], each * steps[1], size))]
-            if long in strategy.summed_loops:
+            if group in strategy.summed_loops:
                 summed = fused([(each, steps), *self._loops(ordered, strategy.summed_loops[1:])])
             else:
                 k = each

@@ -282,14 +282,14 @@ def copy_cost(tensor: Tensor, extents: Sequence[int], work: str) -> float:
     return COPY_CALL + size / (COPY_SPEED if len(tensor.modes) < 2 else TRANSPOSE_SPEED)
 
 
-def longest_sum(strategy: Strategy) -> Modes:
+def shared_sum(strategy: Strategy) -> Modes:
     """The modes whose sum threads can share: those of the slowest summed loop, or else of the products."""
     return strategy.summed_loops[0] if strategy.summed_loops else strategy.k
 
 
 def parts_of(strategy: Strategy, extents: Sequence[int], threads: int) -> int:
     """Into how many equal parts that sum is cut, so that each thread has as many; 1 where that is not possible."""
-    extent = extent_of(longest_sum(strategy), extents)
+    extent = extent_of(shared_sum(strategy), extents)
     return next((parts for parts in range(threads, 4 * threads + 1, threads) if extent % parts == 0), 1)
 
 

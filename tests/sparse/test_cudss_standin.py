@@ -110,6 +110,54 @@ def test_what_a_phase_takes(run):
     """)
 
 
+def test_ordinary_solutions_are_direct(run):
+    """They take one solution of cuDSS's, of whatever is bound; an inaccurate one is found again, and refined."""
+    run("""
+        a, rng = csr(FAMILIES["random"]()), np.random.default_rng(1)
+        n = a.shape[0]
+        sides = [rng.standard_normal(n) for _ in range(2)]
+        singular = a.copy()
+        singular.data[singular.indptr[5] : singular.indptr[6]] *= 1e-200
+
+        def solutions():
+            LIBRARY.phases.clear()
+            x = CUPY.host(solver.solve())
+            return x, [phase for phase, _ in LIBRARY.phases].count("SOLVE")
+
+        matrix = CUPY(a)
+        options = {"tuning": False, "on_inaccurate": "ignore"}
+        with DirectSolver(matrix, CUPY(sides[0]), execution="cuda", options=options) as solver:
+            solver.plan()
+            solver.factorize()
+            for factor in (1, 1, 2, 3):
+                if factor > 1:  # the first with the arrays of before, the second with others
+                    other = csr(factor * a)
+                    CUPY.put(matrix.data, other.data) if factor == 2 else solver.reset_operands(a=CUPY(other))
+                    solver.factorize()
+                for side in sides:
+                    solver.reset_operands(b=CUPY(side))
+                    x, count = solutions()
+                    check(csr(factor * a), x, side)
+                    assert count == 1
+                    assert solver.solution_info.accurate
+                    assert solver._executor._solver._direct is not None
+            held = solver._executor._solver._direct
+            solver.reset_operands(a=CUPY(singular))
+            solver.factorize()
+            x, count = solutions()
+            assert count > 2
+            assert solver._executor._solver._direct is None
+            solver.reset_operands(a=CUPY(a))
+            solver.factorize()
+            for _ in range(2):
+                x, count = solutions()
+                check(a, x, sides[1])
+                assert count == 1
+            assert solver._executor._solver._direct not in (None, held)
+            raises(ValueError, "share memory", solver.solve, out=solver._slots["b"].array)
+    """)
+
+
 def test_all_is_on_the_stream_of_the_analysis(run):
     """Where cuDSS has it: what comes on another stream waits for it there, and it for that."""
     run("""
@@ -120,12 +168,15 @@ def test_all_is_on_the_stream_of_the_analysis(run):
             out = solver.empty_result()
             solver.solve(out=out, stream=7)
             to_5, to_7 = ["record on 7", "delay 5"], ["record on 5", "delay 7"]
-            for stream, expected in (7, []), (5, to_5 + to_7 + to_5), (5, to_7 + to_5), (7, to_7):
-                STANDIN.standinForget()
-                solver.solve(out=out, stream=stream)
-                lines = STANDIN.standinJournal().decode().splitlines()
-                assert [line for line in lines if line.startswith(("record", "delay"))] == expected
-                check(csr(laplacian(20)), CUPY.host(out), np.ones(20))
+            for passed in True, False:  # else the stream is CuPy's current one, as of solutions that may be direct
+                for stream, expected in (7, []), (5, to_5 + to_7 + to_5), (5, to_7 + to_5), (7, to_7), (7, []):
+                    standin_cupy.STREAM.ptr = 3 if passed else stream
+                    STANDIN.standinForget()
+                    solver.solve(out=out, stream=stream if passed else None)
+                    lines = STANDIN.standinJournal().decode().splitlines()
+                    assert [line for line in lines if line.startswith(("record", "delay"))] == expected
+                    check(csr(laplacian(20)), CUPY.host(out), np.ones(20))
+            standin_cupy.STREAM.ptr = 3
             assert {stream for _, stream in LIBRARY.phases} == {7}
             solver.plan(stream=5)
             solver.factorize(stream=5)

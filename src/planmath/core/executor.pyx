@@ -341,6 +341,8 @@ cdef class Executor:
         Bytes of temporary memory, allocated at the first execution and kept.
     queue : Queue, optional
         Where a CUDA device takes part: the programs then find its stream behind the workspace.
+    only_stream : int, optional
+        The only stream that programs may run on; on others an execution is not ordinary.
     host_workspace : bool
         Whether temporary memory is the host's all the same.
     prologue : Program, optional
@@ -364,18 +366,20 @@ cdef class Executor:
     cdef readonly Queue queue
     cdef object workspace
     cdef word workspace_address
-    cdef bint host_workspace
+    cdef bint host_workspace, any_stream
+    cdef word only_stream
     cdef int n_operands, n_results
     cdef PyObject *slots[MAX_ARRAYS]
 
     def __init__(self, tuple operands, tuple results, dict programs, *, int inplace=-1, tuple auxiliary=(),
                  Py_ssize_t workspace_size=0, Program prologue=None, tuple watched=(), dict log_levels=None,
-                 Queue queue=None, bint host_workspace=False):
+                 Queue queue=None, only_stream=None, bint host_workspace=False):
         cdef int i
         self.operands, self.results, self.programs = operands, results, programs
         self.inplace, self.auxiliary, self.workspace_size = inplace, auxiliary, workspace_size
         self.prologue, self.watched, self.stale = prologue, watched, prologue is not None
         self.queue, self.host_workspace = queue, queue is None or host_workspace
+        self.any_stream, self.only_stream = only_stream is None, only_stream or 0
         self.log_levels = {INFO: False} if log_levels is None else log_levels
         self.n_operands, self.n_results = len(operands), len(results)
         if self.n_operands + self.n_results >= MAX_ARRAYS:
@@ -393,7 +397,7 @@ cdef class Executor:
         """Run a program, or return None where something is not ordinary: then the caller finds out what it is.
 
         Ordinary means: the operands are in place, nobody listens to the log, `out` is None or exactly as planned, and the
-        stream, where there are streams, is the package's current one.
+        stream, where there are streams, is the package's current one, and one that programs may run on.
         """
         if not self.ready or self.log_levels.get(INFO) is not False or stream is not None:
             return None
@@ -414,6 +418,8 @@ cdef class Executor:
         """Run a program on the package's current stream."""
         cdef int before = self.queue.enter()
         try:
+            if not (self.any_stream or self.queue.stream == self.only_stream):
+                return None
             return self.perform(key, out, disjoint, self.queue.stream)
         except Exception as error:
             self.queue.explain(error)

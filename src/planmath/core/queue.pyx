@@ -103,12 +103,13 @@ cdef class Queue:
             raise runtime.CUDARuntimeError(status, "cudaSetDevice")
         return 0
 
-    def begin(self):
-        """`enter`, for work that Python puts on the queue; returns what `end` wants."""
-        return self.enter()
-
-    def end(self, int before):
-        self.leave(before)
+    def run(self, work, *arguments):
+        """What ``work(*arguments)`` returns, which is Python that puts work on the queue's stream."""
+        cdef int before = self.enter()
+        try:
+            return work(*arguments)
+        finally:
+            self.leave(before)
 
     def change(self, word stream):
         """Let work on another stream wait for what is on the one before."""

@@ -9,6 +9,7 @@
  * TRIANGLE, THREADS of a block, BLOCKS of a multiprocessor, COLUMNS, LONG, EPSILON. */
 #define WARP 32
 #define EVERY 0xffffffffu
+#define READS 16 /* that a thread has on their way at once, where it waits for nothing else */
 #define LARGEST_DOUBLE 0x1.fffffffffffffp+1023
 #define INFINITE __longlong_as_double(0x7ff0000000000000)
 
@@ -189,16 +190,26 @@ __device__ const double *put_together(const parameters &p, const system &s, doub
         double *partial = p.partial + (s.first_piece * gridDim.y + blockIdx.y * s.n_pieces) * SIZE;
         unsigned *ticket = p.tickets + s.number * gridDim.y + blockIdx.y;
         if (thread < SIZE) partial[(blockIdx.x - s.first_piece) * SIZE + thread] = result;
-        __threadfence();
         __syncthreads();
-        if (thread == 0) is_last = atomicInc(ticket, (unsigned)s.n_pieces - 1) == s.n_pieces - 1;
+        if (thread == 0) {
+            __threadfence();
+            is_last = atomicInc(ticket, (unsigned)s.n_pieces - 1) == s.n_pieces - 1;
+            __threadfence();
+        }
         __syncthreads();
         if (!is_last) return nullptr;
-        __threadfence();
         double share = 0;
         if (thread < SHARES * SIZE)
-#pragma unroll 8
-            for (long long i = thread; i < s.n_pieces * SIZE; i += SHARES * SIZE) share = OF::of(share, __ldcg(partial + i));
+            for (long long first = thread; first < s.n_pieces * SIZE; first += READS * SHARES * SIZE) {
+                double read[READS];
+#pragma unroll
+                for (int i = 0; i < READS; i++) {
+                    const long long from = first + i * SHARES * SIZE;
+                    read[i] = from < s.n_pieces * SIZE ? __ldcg(partial + from) : 0;
+                }
+#pragma unroll
+                for (int i = 0; i < READS; i++) share = OF::of(share, read[i]);
+            }
         shared[thread] = share;
         __syncthreads();
         result = 0;
@@ -317,10 +328,8 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void residual(const par
             add_squares(q, of_r), add_squares(q + 2, of_x), add_squares(q + 4, of_b);
         });
     const double *total = put_together<added, 6, COLUMNS>(p, s, q);
-    if (total && threadIdx.x < columns) {
-        double *found = p.found + 3 * (s.first_column + blockIdx.y * COLUMNS + threadIdx.x);
-        for (int i = 0; i < 3; i++) found[i] = norm_of(total + threadIdx.x * 6 + 2 * i);
-    }
+    if (total && threadIdx.x < 3 * columns)
+        p.found[3 * (s.first_column + blockIdx.y * COLUMNS) + threadIdx.x] = norm_of(total + 2 * threadIdx.x);
 }
 
 /* of: x, correction, their sum. */

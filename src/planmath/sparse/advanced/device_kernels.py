@@ -30,7 +30,7 @@ THREADS, BLOCKS = 256, 4
 #: Pieces of a plan's rows, for each multiprocessor, that there are at least, however many columns there are.
 FEWEST = 2
 #: What a row costs beside its entries, in entries; and the least that is worth a piece of its own.
-ROW, LEAST = 4, 1024
+ROW, LEAST = 4, 2048
 #: Right-hand sides that a block works on at a time, where there are several: it reads the matrix once for them.
 TOGETHER = 4
 #: How many entries of a row are worth another thread that shares it.
@@ -224,16 +224,16 @@ class DeviceSystems:
         self._residual(self._queue.stream, (*values, *x, *b, *r))
 
     def prepared_residual(self, values: Places, x: Places, b: Places, r: Places, *slots: Slot) -> list[Call]:
-        """`residual` as prepared calls, for x and b of one system laid out like these.
+        """`residual` as prepared calls, for values, x and b of one system laid out like these.
 
         Parameters
         ----------
         values, x, b, r : Places
         *slots : Slot
-            For the addresses of x and b, and for the stream.
+            For the addresses of the values, x and b, and for the stream.
         """
-        of_x, of_b, stream = slots
-        return self._residual.prepared(stream, (*values, of_x, *x[1:], of_b, *b[1:], *r))
+        of_values, of_x, of_b, stream = slots
+        return self._residual.prepared(stream, (of_values, *values[1:], of_x, *x[1:], of_b, *b[1:], *r))
 
     def add(self, x: Places, correction: Places, total: Places) -> None:
         """total = x + correction; total may be where either is."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from planmath.core import autotune
 from planmath.core.arrays import outline, package_named
 from planmath.core.errors import UnavailableError
 from planmath.core.execution import resolve_execution
-from planmath.core.executor import ArraySlot
-from planmath.core.log import phase
+from planmath.core.executor import ArraySlot, Executor
+from planmath.core.log import levels_of, phase
 from planmath.core.operation import Operation, State, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
@@ -152,18 +153,11 @@ class DirectSolver(Operation):
         """Do something with the device that takes part, if one does, current, and after what is on its stream."""
         if self._queue is None and self._device_id is None and isinstance(self._execution, ExecutionCPU):
             return work(*arguments)
-        if stream is not None or self._queue is None:
-            with self._on_device(stream):
-                return self._in_order(work, *arguments)
-        return self._in_order(work, *arguments)
-
-    def _in_order(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        queue: Any = self._queue
-        before = queue.begin()
-        try:
-            return work(*arguments)
-        finally:
-            queue.end(before)
+        if stream is None and self._queue is not None:
+            return self._queue.run(work, *arguments)
+        with self._on_device(stream):
+            queue: Any = self._queue
+            return queue.run(work, *arguments)
 
     # The phases.
 
@@ -283,6 +277,9 @@ class DirectSolver(Operation):
         """
         if not self._factorized or not self._executor.ready:
             self._require("solve")
+        if stream is None and (solution := self._executor.solve_directly(out)) is not None:
+            found, self._solution = solution
+            return found
         if self._logger.isEnabledFor(logging.INFO):
             with phase(self._logger, self.noun, "SOLUTION"):
                 found = self._run(self._solve, stream, out)
@@ -543,7 +540,14 @@ class DirectSolver(Operation):
 
     def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Any:
         batch = None if self._explicit[1] else self._batch
-        phases = Phases(problem, prepared.solver, self._options, self._preferences, batch, self._queue)  # type: ignore
+        executor_of = None
+        if self._batch is None and problem.execution[0] != "cpu" and not problem.on_host:
+            results = tuple(self._result_slots(problem).values())
+            executor_of = partial(
+                Executor, tuple(slots.values()), results, queue=self._queue, log_levels=levels_of(self._logger)
+            )
+        solver: Any = prepared.solver  # type: ignore[attr-defined]
+        phases = Phases(problem, solver, self._options, self._preferences, batch, self._queue, executor_of)
         self._bind(phases)
         phases.analyse()
         return phases

@@ -15,7 +15,7 @@ from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.matrix import Matrices, names, per_system
 from planmath.sparse.advanced.options import DirectSolverOptions
 from planmath.sparse.advanced.pattern import Pattern, changed_pattern
-from planmath.sparse.advanced.problem import DirectSolverProblem
+from planmath.sparse.advanced.problem import DirectSolverProblem, ExecutorOf
 
 
 class Phases:
@@ -37,6 +37,8 @@ class Phases:
         The shape of the batch whose right-hand sides are in one array.
     queue : Queue, optional
         That of the device that takes part, if one does.
+    executor_of : ExecutorOf, optional
+        Where the only system's operands are on a device.
     """
 
     results = auxiliary = ()
@@ -49,6 +51,7 @@ class Phases:
         preferences: dict[str, Any],
         batch: tuple[int, ...] | None = None,
         queue: Queue | None = None,
+        executor_of: ExecutorOf | None = None,
     ):
         self._problem, self._solver, self._preferences = problem, solver, preferences
         self._batch, self._queue = batch, queue
@@ -61,12 +64,9 @@ class Phases:
         self._sides: Sequence[np.ndarray] = ()
         self._indices: tuple[Matrices | None, list[np.ndarray], list[np.ndarray]] = None, [], []
         self.ready = False
-        self._address: Any = None
-        """What tells the address of an array, where a solver on a device wants to know no more of the result."""
+        self._may_be_direct = executor_of is not None
         if self._on_device:
-            solver.attach(queue, on_host)
-            if not on_host and len(problem.patterns) == 1:  # type: ignore[union-attr]
-                self._address = queue.package.address  # type: ignore[union-attr]
+            solver.attach(queue, on_host, executor_of)
 
     @classmethod
     def nothing(cls, batch: tuple[int, ...] | None = None) -> Phases:
@@ -109,10 +109,6 @@ class Phases:
     def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> tuple[DirectSolverSolutionInfo, ...]:
         """Solve into arrays of these layouts."""
         wanted = self._preferences["solution"], self._preferences["factorization"]
-        if self._address is not None:
-            infos = self._solver.solve_at(self._sides, self._address(results[0]), *wanted)
-            if infos is not None:
-                return infos
         x = [outline(array, layout) for array, layout in zip(results, layouts, strict=True)]
         if not self._fetches:
             return self._solver.solve(self._values, self._sides, self._each(x), self._exact, *wanted)
@@ -121,6 +117,10 @@ class Phases:
         infos = self._solver.solve(self._fetched, self._each(b), self._each(found), self._exact, *wanted)
         crossing.send(found, x, queue)
         return infos
+
+    def solve_directly(self, out: Any) -> tuple[Any, tuple[DirectSolverSolutionInfo, ...]] | None:
+        """A new solution, or `out`, and how good it is, where that takes nothing out of the ordinary; else None."""
+        return self._solver.solve_directly(out, self._preferences["solution"]) if self._may_be_direct else None
 
     def execute(self, key: object, results: tuple[Sequence[Any], Sequence[Layout]]) -> None:
         """Factorize and solve: what autotuning measures."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from planmath.core.execution import available_cpus
+from planmath.core.executor import Executor
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.matrix import Matrices
 from planmath.sparse.advanced.options import DirectSolverPlanPreferences
@@ -14,6 +16,9 @@ from planmath.sparse.advanced.pattern import Pattern
 
 #: The matrix types that a real matrix cannot have, and those that a complex one cannot.
 NOT_REAL, NOT_COMPLEX = (MatrixType.HERMITIAN, MatrixType.HPD), (MatrixType.SPD,)
+
+#: `Executor` for the only system's values, b and x: it takes the programs, and the only stream that they may run on.
+ExecutorOf = Callable[..., Executor]
 
 
 class DirectSolverProblem(NamedTuple):

@@ -15,7 +15,7 @@ from planmath.sparse.advanced.device_kernels import Places
 from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.pattern import Pattern
-from planmath.sparse.advanced.problem import DirectSolverProblem
+from planmath.sparse.advanced.problem import DirectSolverProblem, ExecutorOf
 from planmath.sparse.advanced.providers import cudss_phases
 from planmath.sparse.advanced.providers.cudss_objects import Handle, Task
 from planmath.sparse.advanced.providers.cudss_phases import Choices
@@ -30,7 +30,7 @@ class HybridSystems(Systems):
         self.problem, self.algorithm = problem, algorithm
         self.notes: list[str] = []
 
-    def attach(self, queue: Queue, on_host: bool) -> None:
+    def attach(self, queue: Queue, on_host: bool, executor_of: ExecutorOf | None) -> None:
         """Take the queue that work is put on."""
         handle = Handle(queue, self.problem.handle, self.problem.threading_layer)
         self.notes = cudss_phases.notes_of(handle)

@@ -11,18 +11,19 @@ from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import Phase
 from planmath.core import crossing
 from planmath.core.errors import UnavailableError
+from planmath.core.executor import Executor
 from planmath.core.provider import Algorithm
 from planmath.core.queue import Queue
 from planmath.sparse.advanced.device_kernels import DeviceSystems
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
 from planmath.sparse.advanced.pattern import changed_pattern
-from planmath.sparse.advanced.problem import DirectSolverProblem
+from planmath.sparse.advanced.problem import DirectSolverProblem, ExecutorOf
 from planmath.sparse.advanced.providers import cudss_phases
 from planmath.sparse.advanced.providers.accuracy import Decisions, Judge, Request
 from planmath.sparse.advanced.providers.cudss_objects import Handle, Task
 from planmath.sparse.advanced.providers.cudss_phases import Choices
-from planmath.sparse.advanced.providers.cudss_solution import DirectSolution
+from planmath.sparse.advanced.providers.cudss_solution import direct_solution
 from planmath.sparse.advanced.providers.device_operand import Operand
 
 #: The values of the algorithms' knob "batch": all systems at once, or each by itself.
@@ -48,7 +49,7 @@ class CudssSystems:
         self.notes: list[str] = []
         self._compared: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] | None = None
 
-    def attach(self, queue: Queue, on_host: bool) -> None:
+    def attach(self, queue: Queue, on_host: bool, executor_of: ExecutorOf | None) -> None:
         """Take the queue that work is put on; the operands are on the host or on its device."""
         problem = self.problem
         count = len(problem.patterns)
@@ -66,12 +67,12 @@ class CudssSystems:
         self.shapes = [(pattern.n, k) for pattern, k in zip(patterns, problem.columns, strict=True)]
         self._form: dict[str, Any] = {"packed": count == 1 or self.tasks[0].uniform, "listed": self.tasks[0].together}
         self.values = Operand(lengths, problem.dtype, queue, kernels.copy_values, on_host=on_host, **self._form)
-        self.b, self.x = (
-            Operand(self.shapes, problem.dtype, queue, kernels.copy, on_host=on_host, **self._form) for _ in range(2)
+        self.b, self.x, self.direct_b, self.direct_x = (
+            Operand(self.shapes, problem.dtype, queue, kernels.copy, on_host=on_host, **self._form) for _ in range(4)
         )
         self.residual = self._scratch()
         self._spare: tuple[Operand, Operand] | None = None
-        self._direct: DirectSolution | None = None
+        self._executor_of, self._direct = executor_of, None
 
     def _task(self, members: Sequence[int]) -> Task:
         task = Task(self.handle, self.problem, members, self.kernels.indices)
@@ -147,40 +148,6 @@ class CudssSystems:
         """Solve for x; arrays of any strides."""
         self.b.take(b)
         self.x.take(x)
-        infos = self._solve_placed(b, preferences, factorization_preferences)
-        self.x.land()
-        self.x.release()
-        return infos
-
-    def solve_at(
-        self, b: Sequence[np.ndarray], x: int, preferences: DirectSolverSolutionPreferences,
-        factorization_preferences: DirectSolverFactorizationPreferences,
-    ) -> tuple[DirectSolverSolutionInfo, ...] | None:  # fmt: skip
-        """Solve one system into an array like the one before at another address; None where that is not all."""
-        if b is not self.b.views or preferences is not self.choices.solution or preferences.ir_num_steps:
-            return None
-        (task,), (judge,) = self.tasks, self.judges
-        if task.home != self.queue.stream:
-            return None
-        if self._direct is None or not self._direct.fits(task, self.values, self.x, self.b):
-            if self.b.copied or self.x.copied or not self.x.addresses or task.columnwise:
-                return None
-            self._direct = DirectSolution(self.kernels, task, self.values, self.x, self.b, self.residual)
-        try:
-            self._direct(x, self.queue.stream)
-        except cudss.cuDSSError as failure:
-            raise cudss_phases.explained(failure, task, Phase.SOLVE, self.handle, self.names) from failure
-        error, growth = judge.error(self.kernels.sizes.tolist())
-        if judge.satisfied(error, growth):
-            return (judge.info(error, False, 0, growth),)
-        self.x.move(x)
-        return self._judged(b, preferences, factorization_preferences)
-
-    def _solve_placed(
-        self, b: Sequence[np.ndarray], preferences: DirectSolverSolutionPreferences,
-        factorization_preferences: DirectSolverFactorizationPreferences,
-    ) -> tuple[DirectSolverSolutionInfo, ...]:  # fmt: skip
-        """Solve with operands whose places are known."""
         self.b.bring()
         if self.choices.solution is not preferences:
             self.choices.apply_solution(self.tasks, preferences)
@@ -188,7 +155,47 @@ class CudssSystems:
         self._find_residual(self.x)
         self.x.send()
         runtime.stream_synchronize(self.queue.stream)
-        return self._judged(b, preferences, factorization_preferences)
+        infos = self._judged(b, preferences, factorization_preferences)
+        if self._executor_of is not None and self._direct is None:
+            self._direct = self._direct_after(infos[0], b, x, self._executor_of)
+        self.x.land()
+        self.x.release()
+        return infos
+
+    def solve_directly(
+        self, out: Any, preferences: DirectSolverSolutionPreferences
+    ) -> tuple[Any, tuple[DirectSolverSolutionInfo, ...]] | None:
+        """The solution of the only system for what is bound, and how good it is; None where `solve` has more to do."""
+        if self._direct is None or preferences is not self.choices.solution or preferences.ir_num_steps:
+            return None
+        try:
+            x = self._direct.run(None, out)
+        except cudss.cuDSSError as failure:
+            raise cudss_phases.explained(failure, self.tasks[0], Phase.SOLVE, self.handle, self.names) from failure
+        if x is None:
+            return None
+        (judge,) = self.judges
+        error, growth = judge.error(self.kernels.sizes.tolist())
+        if judge.satisfied(error, growth):
+            return x, (judge.info(error, False, 0, growth),)
+        self._direct = None  # further ones are likely to need more as well
+        return None
+
+    def _direct_after(
+        self, info: DirectSolverSolutionInfo, b: Sequence[np.ndarray], x: Sequence[np.ndarray], executor_of: ExecutorOf
+    ) -> Executor | None:
+        """The direct solution of the only system, for arrays that lie like these, if this one was accurate at once."""
+        (task,) = self.tasks
+        accurate = info.accurate and not info.refinement_steps and info.forward_error is None
+        if not accurate or self.values.copied or self.x.copied or self.b.copied or task.columnwise:
+            return None
+        for operand, arrays in ((self.direct_x, x), (self.direct_b, b)):
+            operand.take(arrays)
+            operand.release()
+        operands = self.values, self.direct_x, self.direct_b, self.residual
+        direct = executor_of({None: direct_solution(self.kernels, task, *operands)}, only_stream=task.home)
+        direct.ready = True
+        return direct
 
     def _judged(
         self, b: Sequence[np.ndarray], preferences: DirectSolverSolutionPreferences,

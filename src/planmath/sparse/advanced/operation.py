@@ -189,7 +189,7 @@ class DirectSolver(Operation):
         """
         self._require("plan")
         self._run(self._plan, stream)
-        return self.plan_info
+        return DirectSolverPlanInfo(self)
 
     def _plan(self) -> None:
         matrices = reread(self._a, self._matrices)
@@ -235,9 +235,10 @@ class DirectSolver(Operation):
         SingularMatrixError
             If a matrix is singular, or is not positive definite although its type says so.
         """
-        self._require("factorize")
+        if not self._executor.ready:
+            self._require("factorize")
         self._run(self._factorize, stream)
-        return self.factorization_info
+        return DirectSolverFactorizationInfo(self)
 
     def _factorize(self) -> None:
         self._follow_matrix()

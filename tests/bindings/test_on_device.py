@@ -45,6 +45,7 @@ class Device:
         """The address of a copy."""
         address = self.empty(array.nbytes)
         runtime.memcpy(address, np.ascontiguousarray(array).ctypes.data, array.nbytes, H2D)
+        runtime.device_synchronize()  # a copy of pageable memory may be on its way still, and no stream of a test waits
         return address
 
     def empty(self, size: int) -> int:

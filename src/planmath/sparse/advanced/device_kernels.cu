@@ -43,6 +43,7 @@ struct parameters {
     pointer<double> largest_x; /* of each column, from `noise` for `relative` */
     double *found;             /* memory of the host */
     places of[5];              /* the operands */
+    system only;               /* where there is one, and no table of them */
 };
 
 #if IS_COMPLEX
@@ -254,7 +255,7 @@ __device__ inline double norm_of(const double *norm) {
 /* What every kernel begins with. Blocks beyond a system's columns have nothing to do. */
 #define BEGIN                                                                                                               \
     const piece part = p.pieces[blockIdx.x];                                                                                \
-    const system s = p.systems[part.system];                                                                                \
+    const system s = p.systems ? p.systems[part.system] : p.only;                                                           \
     const int columns = columns_here(s);                                                                                    \
     if (columns <= 0) return;
 

@@ -50,7 +50,7 @@ SYSTEM = np.dtype(
 PIECE = np.dtype([(name, np.int64) for name in ("system", "first", "last", "long_rows", "n_long_rows")])
 PARAMETERS = np.dtype(
     [*((name, np.int64) for name in ("pieces", "systems", "partial", "tickets", "largest_x", "found")),
-     ("of", np.int64, (5, 5))]
+     ("of", np.int64, (5, 5)), ("only", SYSTEM)]
 )  # fmt: skip
 #: In C: real and complex numbers of each precision, and indices.
 REALS = {"float32": "float", "float64": "double"}
@@ -177,6 +177,8 @@ class DeviceSystems:
             first_piece += len(of_system)
         tickets = np.zeros(len(patterns) * rows_of_grid, np.uint32)
         tables, (of_systems, of_pieces, of_tickets) = upload([systems, np.concatenate(pieces), tickets], queue)
+        if len(systems) == 1:
+            of_systems = 0  # kernels get it with their parameters, which takes no reading first
         n_partial = first_piece * rows_of_grid * together * WIDTH
         scratch, of_scratch = queue.allocate(8 * (n_partial + first_columns[-1]))
 
@@ -194,7 +196,7 @@ class DeviceSystems:
             parameters = np.zeros(1, PARAMETERS)
             parameters[0] = (
                 of_pieces, of_systems, of_scratch, of_tickets, of_scratch + 8 * n_partial,
-                0 if found is None else found.ctypes.data, 0,
+                0 if found is None else found.ctypes.data, 0, systems[0],
             )  # fmt: skip
             return device_code.Launch(kernel, (first_piece, grid_rows), THREADS, parameters, "of")
 

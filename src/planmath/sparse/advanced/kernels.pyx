@@ -128,6 +128,33 @@ def address(cnp.ndarray array not None):
     return <intptr_t>cnp.PyArray_DATA(array)
 
 
+def largest_errors(cnp.ndarray sizes not None, double norm):
+    """The largest backward error and growth of the columns of a solution; NaN where one is.
+
+    Parameters
+    ----------
+    sizes : numpy.ndarray of shape (columns, 3), float64, dense
+        Of each column, the sizes of r, x and b.
+    norm : float
+        The matrix's.
+    """
+    cdef const double *size = <const double *>cnp.PyArray_DATA(sizes)
+    cdef double product, scale, error = 0, growth = 0
+    cdef Py_ssize_t i
+    for i in range(cnp.PyArray_DIMS(sizes)[0]):
+        product = norm * size[1]
+        scale = product + size[2]
+        error = larger(error, size[0] / scale if scale != 0 else 0)
+        growth = larger(growth, product / size[2] if size[2] != 0 else 0)
+        size += 3
+    return error, growth
+
+
+cpdef double larger(double a, double b):
+    """The larger of the two; NaN where one is."""
+    return a if a > b or a != a else b
+
+
 def run(list steps):
     """Make calls in order, in one stretch without the Python lock.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
+from planmath.sparse.advanced.kernels import largest_errors
 from planmath.sparse.advanced.options import TOLERANCE
 
 #: An unknown with a larger relative error than this is not solved for.
@@ -55,17 +56,12 @@ class Judge:
 
     def __init__(self, dtype: str):
         self.tolerance = TOLERANCE[dtype]
+        self._limits = self.tolerance**0.25, self.tolerance**0.5
         self.norm = 0.0
 
-    def error(self, columns: Iterable[Sequence[float]]) -> tuple[float, float]:
+    def error(self, sizes: np.ndarray) -> tuple[float, float]:
         """The largest backward error and growth of the columns, of each of which the sizes of r, x and b are given."""
-        error = growth = 0.0
-        for size_r, size_x, size_b in columns:
-            product = self.norm * size_x
-            scale = product + size_b
-            error = larger(error, size_r / scale if scale else 0.0)
-            growth = larger(growth, product / size_b if size_b else 0.0)
-        return error, growth
+        return largest_errors(sizes, self.norm)
 
     def satisfied(self, error: float, growth: float) -> bool:
         """Whether there is nothing to be done about a solution."""
@@ -80,8 +76,7 @@ class Judge:
         """
         if growth * self.tolerance > 6.4:
             return True
-        limit = self.tolerance ** (0.5 if self.perturbed else 0.25)
-        return not error * (growth + 1) <= limit
+        return not error * (growth + 1) <= self._limits[self.perturbed > 0]
 
     def info(
         self, error: float, estimated: bool, steps: int, growth: float, forward: float | None = None
@@ -128,8 +123,3 @@ def carry_out(decisions: Decisions, actions: dict[Request, Callable[[], Any]]) -
         except StopIteration as end:
             return end.value
         answer = actions[request]()
-
-
-def larger(a: float, b: float) -> float:
-    """The larger of the two; NaN where one is."""
-    return a if a > b or a != a else b

@@ -175,7 +175,7 @@ class CudssSystems:
         if x is None:
             return None
         (judge,) = self.judges
-        error, growth = judge.error(self.kernels.sizes.tolist())
+        error, growth = judge.error(self.kernels.sizes)
         if judge.satisfied(error, growth):
             return x, (judge.info(error, False, 0, growth),)
         self._direct = None  # further ones are likely to need more as well
@@ -203,14 +203,14 @@ class CudssSystems:
     ) -> tuple[DirectSolverSolutionInfo, ...]:  # fmt: skip
         """How good the solutions are, whose residuals are known, after what had to be done about it."""
         wanted = preferences.ir_num_steps
-        sizes, first = self.kernels.sizes.tolist(), self.kernels.first_columns
+        sizes, first = self.kernels.sizes, self.kernels.first_columns
         infos: list[Any] = []
         doubtful = []
         for i, (judge, start, k) in enumerate(zip(self.judges, first, self.problem.columns, strict=True)):
-            columns = sizes[start : start + k]
-            error, growth = judge.error(columns)
+            own = sizes[start : start + k]
+            error, growth = judge.error(own)
             if not growth * error < np.inf:
-                self._check_right_hand_side(i, b[i], columns)
+                self._check_right_hand_side(i, b[i], own)
             infos.append(judge.info(error, False, 0, growth))
             if wanted or not judge.satisfied(error, growth):
                 doubtful.append(i)
@@ -297,8 +297,8 @@ class CudssSystems:
             runtime.stream_synchronize(self.queue.stream)
             yield single
 
-    def _check_right_hand_side(self, number: int, b: np.ndarray, columns: Sequence[Sequence[float]]) -> None:
-        if all(size_b < np.inf for _, _, size_b in columns):
+    def _check_right_hand_side(self, number: int, b: np.ndarray, sizes: np.ndarray) -> None:
+        if (sizes[:, 2] < np.inf).all():
             return
         (array,) = [b] if self.on_host else crossing.fetched([b], self.queue)
         rows = np.flatnonzero(~np.isfinite(array if array.ndim == 1 else array.sum(axis=1)))
@@ -337,7 +337,7 @@ class CudssSystems:
     def _errors(self, x: Operand, members: Sequence[int]) -> dict[int, tuple[float, float]]:
         self._find_residual(x)
         runtime.stream_synchronize(self.queue.stream)
-        sizes, first = self.kernels.sizes.tolist(), self.kernels.first_columns
+        sizes, first = self.kernels.sizes, self.kernels.first_columns
         return {i: self.judges[i].error(sizes[first[i] : first[i] + self.problem.columns[i]]) for i in members}
 
     def _errors_of_x(self, members: Sequence[int]) -> dict[int, tuple[float, float]]:

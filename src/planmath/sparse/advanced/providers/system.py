@@ -12,10 +12,10 @@ from planmath.native.call import Call, Slot
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.errors import SingularMatrixError
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
-from planmath.sparse.advanced.kernels import address
+from planmath.sparse.advanced.kernels import address, larger
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
 from planmath.sparse.advanced.pattern import Pattern, kernel
-from planmath.sparse.advanced.providers.accuracy import Judge, Request, carry_out, larger
+from planmath.sparse.advanced.providers.accuracy import Judge, Request, carry_out
 
 #: The dtype in which sums are kept.
 SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
@@ -289,7 +289,7 @@ class System(Judge):
         """The largest backward error and growth of the columns; the residual goes into its array."""
         work, out = np.empty(self.pattern.n, SUM_DTYPE[self.dtype]), np.empty((columns, 3))
         self.measures.residual(columns, *map(address, (values, x, b, residual, work, out)))
-        return self.error(out.tolist())
+        return self.error(out)
 
 
 def unknown(provider: str, name: str) -> UnavailableError:

@@ -2,7 +2,8 @@
 
 Writes to a folder, docs/verification unless another one is named:
 
-- ``cuda-tests.txt``: pytest's summary, with what was skipped and why, on what machine, and of which commit;
+- ``cuda-tests.txt``: pytest's summary, with how tests failed and why others were skipped, on what machine, and of which
+  commit;
 - ``cuda-bench.txt``: the benchmark's table;
 - ``cuda-bench.json``: all of its figures.
 
@@ -61,13 +62,19 @@ def tests(folder: Path, workers: int) -> int:
     failed, summaries = 0, []
     for which in (["-m", "cuda and not alone", *together], ["-m", "cuda and alone"]):
         output, status = run([*command, *which])
-        start = output.find("short test summary info")
-        summaries.append(output[output.rfind("\n", 0, start) + 1 :] if start >= 0 else output.splitlines()[-1] + "\n")
+        summaries.append(summary(output))
         failed |= status
     del os.environ["OMP_NUM_THREADS"]
     text = header(cuda_device.facts(), f"python {' '.join([*command, '-m', 'cuda', *together])}") + "\n".join(summaries)
     write(folder / "cuda-tests.txt", text)
     return failed
+
+
+def summary(output: str) -> str:
+    """Of what pytest printed: how tests failed, if some did, and its summary."""
+    starts = [output.find(f"= {title} =") for title in ("ERRORS", "FAILURES", "short test summary info")]
+    start = min((start for start in starts if start >= 0), default=None)
+    return output.splitlines()[-1] + "\n" if start is None else output[output.rfind("\n", 0, start) + 1 :]
 
 
 def benchmark(folder: Path) -> int:

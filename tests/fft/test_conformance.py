@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -36,6 +35,7 @@ from tests.fft.operands import (
     unaligned,
 )  # fmt: skip
 from tests.fft.reference import FORWARD, INVERSE, assert_accurate
+from tests.memory import bytes_taken
 
 #: Kind of transform, parity of the result's last transformed axis, and the directions it has.
 KINDS = [
@@ -220,16 +220,9 @@ def test_out_is_filled_and_nothing_is_allocated(package, provider, kind, parity,
         arrays = type(package_named(package.removesuffix("-cuda")))
         for function in {"empty", "empty_like"} & set(dir(arrays)):
             monkeypatch.setattr(arrays, function, lambda *_: pytest.fail("an array was allocated"))
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            tracemalloc.reset_peak()
-            same = transform.execute(out=out)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert same is out
-        assert peak - before < 1024, "more than a few Python objects for the call itself"
+        assert transform.execute(out=out) is out
+        taken = bytes_taken(lambda: transform.execute(out=out))
+        assert taken < 1024, "more than a few Python objects for the call itself"
         assert_accurate(to_numpy(out), kind, values, axes, directions[0], parity)
 
 

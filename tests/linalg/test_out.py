@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tests.arrays import strides_of, to_numpy
 from tests.linalg.operands import REAL, Case, cases, column_major, padded_rows, wide
 from tests.linalg.reference import assert_near, assert_product, reference
 from tests.linalg.test_epilogs import Forward
+from tests.memory import bytes_taken
 
 E = MatmulEpilog
 SHAPES = [
@@ -121,15 +121,7 @@ def test_nothing_is_allocated(case, epilog, inplace, monkeypatch):
             "empty",
             lambda *_: pytest.fail("an array was allocated"),
         )
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            tracemalloc.reset_peak()
-            mm.execute(out=out)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert peak - before < 4096
+        assert bytes_taken(lambda: mm.execute(out=out)) < 4096
 
 
 @pytest.mark.parametrize("case", cases("float64"))

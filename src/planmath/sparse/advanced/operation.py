@@ -117,6 +117,7 @@ class DirectSolver(Operation):
         check_kind(self._kind, self._view, dtype)
         device_id = matrices.layout.device_id
         self._execution = resolve_execution(execution, matrices.layout.memory_space, device_id, SPACES)
+        self._host_alone = device_id is None and isinstance(self._execution, ExecutionCPU)
         self._package = package_named(matrices.package)
         self._dtype, self._batch, self._explicit = dtype, matrices.batch, (matrices.explicit, sides.explicit)
         self._a_names = names("a", len(matrices.values), matrices.explicit)
@@ -151,7 +152,7 @@ class DirectSolver(Operation):
 
     def _run(self, work: Callable[..., Any], stream: Any, *arguments: Any) -> Any:
         """Do something with the device that takes part, if one does, current, and after what is on its stream."""
-        if self._queue is None and self._device_id is None and isinstance(self._execution, ExecutionCPU):
+        if self._host_alone:
             return work(*arguments)
         if stream is None and self._queue is not None:
             return self._queue.run(work, *arguments)
@@ -418,7 +419,7 @@ class DirectSolver(Operation):
         matrices = reread(self._a, self._matrices)
         self._check_form(matrices)
         self._executor.check_patterns(matrices, later=True)
-        if replaced := self._replaced(matrices):
+        if matrices is not self._matrices and (replaced := self._replaced(matrices)):
             self._reset(replaced, "factorize")
             self._take(matrices)
 

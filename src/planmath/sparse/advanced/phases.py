@@ -147,20 +147,18 @@ class Phases:
         """
         if self._problem is None:
             return
-        titles = names("a", len(matrices.samples), matrices.batch is not None)
         starts, columns = self._indices_of(matrices)
-        elsewhere = not self._problem.on_host
-        if elsewhere and self._on_device and all(array.flags.c_contiguous for array in (*starts, *columns)):
-            for title, *arrays, pattern in zip(titles, starts, columns, self._problem.patterns, strict=True):
-                if not pattern.fits(*arrays):
-                    raise changed_pattern(title)
-            (self._solver.compare if later else self._solver.check_patterns)(starts, columns)
-            return
-        if elsewhere:
+        elsewhere, test = not self._problem.on_host, Pattern.same
+        by_kernel = elsewhere and self._on_device and all(array.flags.c_contiguous for array in (*starts, *columns))
+        if by_kernel:
+            test = Pattern.fits
+        elif elsewhere:
             starts, columns = (crossing.fetched(arrays, self._queue) for arrays in (starts, columns))
-        for title, *arrays, pattern in zip(titles, starts, columns, self._problem.patterns, strict=True):
-            if not pattern.same(*arrays):
-                raise changed_pattern(title)
+        for i, pattern in enumerate(self._problem.patterns):
+            if not test(pattern, starts[i], columns[i]):
+                raise changed_pattern(names("a", len(matrices.samples), matrices.batch is not None)[i])
+        if by_kernel:
+            (self._solver.compare if later else self._solver.check_patterns)(starts, columns)
 
     def _indices_of(self, matrices: Matrices) -> tuple[list[np.ndarray], list[np.ndarray]]:
         known, starts, columns = self._indices

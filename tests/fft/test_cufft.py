@@ -119,6 +119,7 @@ def test_large_c2r_leaves_the_operand_as_it_is(package, n, layout):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_more_elements_than_32_bits_count(package):
     """17 GB each for operand and result. The last of the batch would be the first with offsets of 32 bits."""
     rows, n = (1 << 21) + 3, 1024

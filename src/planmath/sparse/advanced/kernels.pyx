@@ -1,4 +1,4 @@
-"""Addresses of the sparse solver's own kernels (kernels.h), for prepared calls."""
+"""Addresses of the sparse solver's own kernels (kernels.h), for prepared calls, and what is made of their results."""
 
 cimport numpy as cnp
 from libc.stdint cimport intptr_t

@@ -148,12 +148,11 @@ class Phases:
         if self._problem is None:
             return
         starts, columns = self._indices_of(matrices)
-        elsewhere, test = not self._problem.on_host, Pattern.same
+        elsewhere = not self._problem.on_host
         by_kernel = elsewhere and self._on_device and all(array.flags.c_contiguous for array in (*starts, *columns))
-        if by_kernel:
-            test = Pattern.fits
-        elif elsewhere:
+        if elsewhere and not by_kernel:
             starts, columns = (crossing.fetched(arrays, self._queue) for arrays in (starts, columns))
+        test = Pattern.fits if by_kernel else Pattern.same
         for i, pattern in enumerate(self._problem.patterns):
             if not test(pattern, starts[i], columns[i]):
                 raise changed_pattern(names("a", len(matrices.samples), matrices.batch is not None)[i])

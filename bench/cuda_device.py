@@ -22,9 +22,9 @@ HOST = Clock(
 )
 
 
-#: After so many seconds of large products the device's clocks are what its power allows: the first contender of all
-#: would otherwise find a cooler device than the others.
-SETTLING = 0.1
+#: For so many seconds, as long as a turn, a large product runs before it is timed: until the device's clocks are what
+#: its power allows this one, and not the one before.
+SETTLING = 0.03
 
 
 @cache

@@ -162,7 +162,7 @@ def in_graph(work: Product, library: str, form: str, operation: Any, plan: str, 
 
 
 def row(name: str, measure: Any, extents: tuple[int, int, int], dtype: str, settings: Settings) -> Outcome:
-    outcome: Outcome = measure(name, Product(extents, dtype), settings)
+    outcome: Outcome = measure(name, Product(extents, dtype), settings.longer())
     importable("torch").cuda.empty_cache()
     return outcome
 

@@ -1,8 +1,8 @@
 """The measuring method: contenders side by side, in rounds.
 
 - Every contender of a row is warmed up, then all are timed in turn, round after round: a machine that slows down or is
-  shared slows them all, and not only the one that happened to be running. Every other round goes the other way round,
-  where nobody's workers spin: how fast a device runs depends on what ran before.
+  shared slows them all, and not only the one that happened to be running. Where nobody's workers spin, the turns of
+  each round are in another order: how fast a device at the limit of its power runs depends on what ran before.
 - A turn is an untimed run, then a few repeats; a repeat loops until it has lasted about 2 ms (one call where a call
   takes longer), well above the resolution of the clock. The turn's figure is the median of its repeats.
 - A contender's time is the best of its turns. Disturbance only ever adds time, so the least disturbed turn is the
@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -100,14 +101,16 @@ def race(timings: Iterable[Timing], rounds: int, everyone: bool = False) -> None
     if not everyone:
         fair = in_front(racing, HOPELESS)
         racing = [timing for timing in racing if timing in fair or timing.first < LONG_SECONDS]
+    shuffle = random.Random(0).shuffle
     collecting = gc.isenabled()
     gc.disable()  # as timeit does: a collection belongs to no contender
     try:
         for played in range(rounds):
             if played == QUALIFYING_ROUNDS and not everyone:
                 racing = in_front(racing, BEHIND)
-            turned = played % 2 and not any(timing.contender.spins for timing in racing)
-            for timing in reversed(racing) if turned else racing:
+            if not any(timing.contender.spins for timing in racing):
+                shuffle(racing)
+            for timing in racing:
                 timing.turn()
     finally:
         if collecting:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,8 +49,8 @@ LEAD_IN = 0.1
 #: Kernels that take longer than this many seconds read more than a cache holds, and are measured so long at a time.
 SURELY_COLD, SUSTAINED = 100e-6, 30e-3
 #: Of those, one this many times slower than the best has no further turn; and how near to the best are those that have
-#: some more.
-BEHIND, CLOSE, FINAL_ROUNDS = 1.1, 1.03, 2
+#: some more. One turn differs from the next by up to a tenth.
+BEHIND, CLOSE, FINAL_ROUNDS = 1.2, 1.05, 6
 
 _Candidate = tuple[Algorithm, Callable[[], Any], float]
 
@@ -165,8 +166,12 @@ def _race_cold(
             samples[algorithm].append(clock.time_cold(run))
         if time.perf_counter() - start > LONGEST * len(racing):
             break
-    # the clock counts in half microseconds, so a mean tells more than the median; the slow quarter is disturbed
-    return {a: statistics.fmean(sorted(times)[: math.ceil(0.75 * len(times))]) for a, times in samples.items()}
+    return {algorithm: _undisturbed(times) for algorithm, times in samples.items()}
+
+
+def _undisturbed(times: Sequence[float]) -> float:
+    """The mean of all but the slow quarter: it tells more than the median of a few, counted in half microseconds."""
+    return statistics.fmean(sorted(times)[: math.ceil(0.75 * len(times))])
 
 
 def _race_sustained(
@@ -174,23 +179,27 @@ def _race_sustained(
 ) -> dict[Algorithm, float]:
     """The time of each candidate at the rate that the device's power allows it for long.
 
-    That differs between kernels of the same speed, and shows only after a tenth of a second: each begins its turns with
-    that much. Operands that take so long to read push each other out of the caches. The first turns find the device
-    cooler than it is for long, and only tell who is far behind; of the others the median counts, since clock rates vary
-    both ways.
+    That differs between kernels of the same speed, so each begins its turns with as much untimed work. It also depends
+    on what ran before: behind a kernel that draws less power, one is faster for a while. So the turns are in another
+    order in each round. The first ones find the device cooler than it is for long, and only tell who is far behind.
+    Operands that take so long to read push each other out of the caches.
     """
     turns: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
+    order, shuffle = list(racing), random.Random(0).shuffle
 
     def typical(algorithm: Algorithm) -> float:
-        return statistics.median(turns[algorithm][1:] or turns[algorithm])
+        return _undisturbed(turns[algorithm][1:] or turns[algorithm])
 
+    clock.time(racing[0][1], math.ceil(LEAD_IN / expected[racing[0][0]]))
     for played in range(ROUNDS + FINAL_ROUNDS):
         near = BEHIND if played < ROUNDS else CLOSE
         limit = near * min(map(typical, turns)) if played else math.inf
-        for algorithm, run, _ in racing:
+        shuffle(order)
+        for algorithm, run, _ in order:
             if not played or typical(algorithm) <= limit:
-                clock.time(run, math.ceil(LEAD_IN / expected[algorithm]))
-                turns[algorithm].append(clock.time(run, math.ceil(SUSTAINED / expected[algorithm])))
+                calls = math.ceil(SUSTAINED / expected[algorithm])
+                clock.time(run, calls)
+                turns[algorithm].append(clock.time(run, calls))
     return {algorithm: typical(algorithm) for algorithm in turns}
 
 

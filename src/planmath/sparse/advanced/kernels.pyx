@@ -1,6 +1,7 @@
 """Addresses of the sparse solver's own kernels (kernels.h), for prepared calls, and what is made of their results."""
 
 cimport numpy as cnp
+from libc.math cimport INFINITY, hypot
 from libc.stdint cimport intptr_t
 from libc.stdlib cimport free, malloc
 
@@ -19,6 +20,8 @@ cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_POSITIVE_DIAGONAL
     void *pm_upper_i32_any
     void *pm_upper_i64_any
+    void *pm_pairs_i32_any
+    void *pm_pairs_i64_any
     void *pm_symmetries_i32_f32
     void *pm_symmetries_i32_f64
     void *pm_symmetries_i32_c64
@@ -78,7 +81,10 @@ CHECK = {"int32": <intptr_t>&pm_check_i32_any, "int64": <intptr_t>&pm_check_i64_
 #: index dtype -> f(n, view, sign, starts, columns, upper_starts, upper_columns, source)
 UPPER_PART = {"int32": <intptr_t>&pm_upper_i32_any, "int64": <intptr_t>&pm_upper_i64_any}
 
-#: (index dtype, dtype) -> f(n, pairs, starts, columns, values, next), which returns what they are
+#: index dtype -> f(n, starts, columns, lower, upper, diagonal, next), which returns whether an entry has no mirror image
+PAIRS = {"int32": <intptr_t>&pm_pairs_i32_any, "int64": <intptr_t>&pm_pairs_i64_any}
+
+#: (index dtype, dtype) -> f(n, count, lower, upper, diagonal, values), which returns what they are
 SYMMETRIES = {
     ("int32", "float32"): <intptr_t>&pm_symmetries_i32_f32, ("int64", "float32"): <intptr_t>&pm_symmetries_i64_f32,
     ("int32", "float64"): <intptr_t>&pm_symmetries_i32_f64, ("int64", "float64"): <intptr_t>&pm_symmetries_i64_f64,
@@ -148,6 +154,32 @@ def largest_errors(cnp.ndarray sizes not None, double norm):
         growth = larger(growth, product / size[2] if size[2] != 0 else 0)
         size += 3
     return error, growth
+
+
+def estimated_errors(cnp.ndarray projected not None, double norm):
+    """The largest backward error, estimated, and growth of the columns of a solution, and whether all sizes are finite.
+
+    Parameters
+    ----------
+    projected : numpy.ndarray of shape (2, columns, 3), float64, dense
+        Of each column of b and then of x, real and imaginary part of its projection, and its size.
+    norm : float
+        The matrix's.
+    """
+    cdef Py_ssize_t columns = cnp.PyArray_DIMS(projected)[1], i
+    cdef const double *b = <const double *>cnp.PyArray_DATA(projected)
+    cdef const double *x = b + 3 * columns
+    cdef double product, scale, error = 0, growth = 0
+    cdef bint finite = True
+    for i in range(columns):
+        product = norm * x[2]
+        scale = product + b[2]
+        finite = finite and scale < INFINITY
+        error = larger(error, hypot(b[0] - x[0], b[1] - x[1]) / scale if scale != 0 else 0)
+        growth = larger(growth, product / b[2] if b[2] != 0 else 0)
+        b += 3
+        x += 3
+    return error, growth, finite
 
 
 cpdef double larger(double a, double b):

@@ -39,6 +39,32 @@ static intptr_t PM_JOIN(check, I_NAME, any)(intptr_t n, intptr_t length, intptr_
     return PM_RIGHT;
 }
 
+/* Where each entry below the diagonal is and where its mirror image is, and of each row where the diagonal's entry is, or
+ * -1. Returns 1 if an entry has no mirror image, else 0. `next` has room for n indices; where it is null, only the diagonal
+ * is looked for.
+ *
+ * Rows are gone through from the first to the last, so the entries of row j above the diagonal meet their mirror images
+ * in the order in which they stand there. */
+static intptr_t PM_JOIN(pairs, I_NAME, any)(intptr_t n, const INDEX *starts, const INDEX *columns, INDEX *lower,
+                                            INDEX *upper, INDEX *diagonal, INDEX *next) {
+    intptr_t i, k, count = 0;
+    for (i = 0; i < n; i++) {
+        for (k = starts[i]; k < starts[i + 1] && columns[k] < i; k++) {
+            intptr_t j = columns[k], mirror;
+            if (!next) continue;
+            mirror = next[j]++;
+            if (mirror >= starts[j + 1] || columns[mirror] != i) return 1;
+            lower[count] = (INDEX)k;
+            upper[count++] = (INDEX)mirror;
+        }
+        diagonal[i] = k < starts[i + 1] && columns[k] == i ? (INDEX)k++ : -1;
+        if (next) next[i] = (INDEX)k;
+    }
+    for (i = 0; i < n && next; i++)
+        if (next[i] < starts[i + 1]) return 1;
+    return 0;
+}
+
 /* The entries on and above the diagonal and a whole diagonal, by rows, with the number of each one's value plus 1: 0 where
  * the diagonal has no entry. Of the lower triangle it takes the mirror image, and of numbers `sign` times. There is room
  * for n + 1 row starts, and for n more entries than the pattern has. */
@@ -171,65 +197,72 @@ static intptr_t PM_JOIN(project, I_NAME, V_NAME)(intptr_t n, intptr_t columns, c
     return 0;
 }
 
-/* What the values are: a sum of PM_SYMMETRIC, PM_HERMITIAN and PM_POSITIVE_DIAGONAL. `next` has room for n indices. Where
- * `pairs` is 0, only the diagonal is looked at.
- *
- * Rows are gone through from the first to the last, so the entries of row j above the diagonal meet their mirror images
- * in the order in which they stand there. */
-static intptr_t PM_JOIN(symmetries, I_NAME, V_NAME)(intptr_t n, intptr_t pairs, const INDEX *starts, const INDEX *columns,
-                                                    const VALUE *values, INDEX *next) {
-    intptr_t i, k;
+/* What the values are: a sum of PM_SYMMETRIC, PM_HERMITIAN and PM_POSITIVE_DIAGONAL; 0 where neither of the first two. */
+static intptr_t PM_JOIN(symmetries, I_NAME, V_NAME)(intptr_t n, intptr_t count, const INDEX *lower, const INDEX *upper,
+                                                    const INDEX *diagonal, const VALUE *values) {
+    intptr_t i, start;
     int symmetric = 1, hermitian = 1, positive = 1;
-    for (i = 0; i < n && (symmetric || hermitian); i++) {
-        for (k = starts[i]; k < starts[i + 1] && columns[k] < i; k++) {
-            intptr_t j = columns[k], mirror;
-            if (!pairs) continue;
-            mirror = next[j]++;
-            if (mirror >= starts[j + 1] || columns[mirror] != i) return 0;
-            symmetric &= values[k] == values[mirror];
-            hermitian &= values[k] == CONJUGATE(values[mirror]);
+    for (start = 0; start < count; start += PM_BLOCK) {
+        intptr_t end = start + PM_BLOCK < count ? start + PM_BLOCK : count;
+        for (i = start; i < end; i++) {
+            symmetric &= values[lower[i]] == values[upper[i]];
+            hermitian &= values[lower[i]] == CONJUGATE(values[upper[i]]);
         }
-        if (k < starts[i + 1] && columns[k] == i) {
-            positive &= creal(values[k]) > 0 && cimag(values[k]) == 0;
-            hermitian &= cimag(values[k]) == 0;
-            k++;
-        } else
+        if (!symmetric && !hermitian) return 0;
+    }
+    for (i = 0; i < n; i++) {
+        if (diagonal[i] < 0) {
             positive = 0;
-        next[i] = (INDEX)k;
+            continue;
+        }
+        positive &= creal(values[diagonal[i]]) > 0 && cimag(values[diagonal[i]]) == 0;
+        hermitian &= cimag(values[diagonal[i]]) == 0;
     }
     if (!symmetric && !hermitian) return 0;
-    for (i = 0; i < n && pairs; i++)
-        if (next[i] < starts[i + 1]) return 0;
     return PM_SYMMETRIC * symmetric + PM_HERMITIAN * hermitian + PM_POSITIVE_DIAGONAL * positive;
 }
 
-/* The largest row sum of magnitudes, the first row with a value that is not finite or -1, and w = A^T v. `sums` has n
- * zeroed numbers, w is zeroed. */
+/* The largest row sum of magnitudes, the first row with a value that is not finite or -1, and w = A^T v. Where a triangle
+ * is given, `sums` has room for n numbers. */
 static intptr_t PM_JOIN(measure, I_NAME, V_NAME)(intptr_t n, intptr_t view, intptr_t hermitian, const INDEX *starts,
                                                  const INDEX *columns, const VALUE *values, const SUM *v, SUM *w,
                                                  double *sums, double *out) {
     intptr_t i, k;
-    out[0] = 0, out[1] = -1;
+    double largest = 0;
+    memset(w, 0, (size_t)n * sizeof(SUM));
+    if (view != PM_FULL) memset(sums, 0, (size_t)n * sizeof(double));
+    out[1] = -1;
     for (i = 0; i < n; i++) {
         SUM vi = v[i];
-        double sum = 0;
-        for (k = starts[i]; k < starts[i + 1]; k++) {
-            intptr_t j = columns[k];
-            VALUE value = values[k];
-            double size = MAGNITUDE(value);
-            if (!(size <= DBL_MAX) && out[1] < 0) out[1] = (double)i;
-            if (!pm_counts(view, i, j)) continue;
-            sum += size;
-            w[j] += value * vi;
-            if (view != PM_FULL && i != j) {
-                sums[j] += size;
-                w[i] += MIRRORED(value) * v[j];
+        double sum = 0, all = 0;
+        if (view == PM_FULL)
+            for (k = starts[i]; k < starts[i + 1]; k++) {
+                sum += MAGNITUDE(values[k]);
+                w[columns[k]] += values[k] * vi;
             }
-        }
-        sums[i] += sum;
+        else
+            for (k = starts[i]; k < starts[i + 1]; k++) {
+                intptr_t j = columns[k];
+                double size = MAGNITUDE(values[k]);
+                all += size;
+                if (!pm_counts(view, i, j)) continue;
+                sum += size;
+                w[j] += values[k] * vi;
+                if (i == j) continue;
+                sums[j] += size;
+                w[i] += MIRRORED(values[k]) * v[j];
+            }
+        if (!(sum + all <= DBL_MAX) && out[1] < 0) /* a sum of finite magnitudes may be infinite, too */
+            for (k = starts[i]; k < starts[i + 1]; k++)
+                if (!(MAGNITUDE(values[k]) <= DBL_MAX)) out[1] = (double)i;
+        if (view != PM_FULL)
+            sums[i] += sum;
+        else if (sum > largest)
+            largest = sum;
     }
-    for (i = 0; i < n; i++)
-        if (sums[i] > out[0]) out[0] = sums[i];
+    for (i = 0; i < n && view != PM_FULL; i++)
+        if (sums[i] > largest) largest = sums[i];
+    out[0] = largest;
     return 0;
 }
 

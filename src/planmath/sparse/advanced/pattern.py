@@ -40,6 +40,14 @@ class Arrangement(NamedTuple):
     """Number of the value plus 1; negative where it is to be conjugated, 0 where it is zero. None: as they are."""
 
 
+class Pairs(NamedTuple):
+    """The numbers of entries that mirror each other, and of those on the diagonal (-1 where there is none)."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    diagonal: np.ndarray
+
+
 class Pattern:
     """The positions of a matrix's entries.
 
@@ -101,7 +109,7 @@ class Pattern:
                 f"{name} has no entry on the diagonal in row {row}, so it is not positive definite; "
                 "use sparse_system_type SYMMETRIC or HERMITIAN"
             )
-        if kind != MatrixType.GENERAL and view == View.FULL and not self._is_symmetric():
+        if kind != MatrixType.GENERAL and view == View.FULL and self.pairs is None:
             raise ValueError(
                 f"{name} has a pattern that is not symmetric, but options.sparse_system_type is {kind.name}; "
                 "use GENERAL, or a sparse_system_view of LOWER or UPPER where it holds one triangle only"
@@ -135,18 +143,27 @@ class Pattern:
         """The row of each entry."""
         return np.repeat(np.arange(self.n, dtype=np.int64), np.diff(self.starts))
 
-    def _is_symmetric(self) -> bool:
-        """Whether a matrix of zeros on this pattern is symmetric."""
-        return bool(self.symmetries(np.zeros(self.nnz, np.float32)))
+    @cached_property
+    def pairs(self) -> Pairs | None:
+        """Each entry below the diagonal with its mirror image; None where one has none. Of a triangle, the diagonal."""
+        both = self.view == View.FULL
+        lower, upper = (np.empty(self.nnz // 2 if both else 0, self.starts.dtype) for _ in range(2))
+        diagonal, following = np.empty_like(self.starts[1:]), np.empty_like(self.starts[1:])
+        arrays = (self.starts, self.columns, lower, upper, diagonal)
+        if PAIRS[self.index_dtype](self.n, *map(address, arrays), address(following) if both else 0):
+            return None
+        count = (self.nnz - np.count_nonzero(diagonal >= 0)) // 2
+        return Pairs(lower[:count], upper[:count], diagonal)
 
     def symmetries(self, values: np.ndarray, pairs: bool = True) -> int:
         """What these values are: a sum of SYMMETRIC, HERMITIAN and POSITIVE_DIAGONAL (kernels.h).
 
         Where neither of the first two holds, it is 0. Without pairs, only the diagonal is looked at.
         """
-        check = SYMMETRIES[self.index_dtype, name_of(values.dtype)]
-        following = np.empty(self.n, self.starts.dtype)
-        return check(self.n, pairs, *map(address, (self.starts, self.columns, values, following)))
+        if self.pairs is None:
+            return 0
+        check, (lower, upper, diagonal) = SYMMETRIES[self.index_dtype, name_of(values.dtype)], self.pairs
+        return check(self.n, len(lower) if pairs else 0, *map(address, (lower, upper, diagonal, values)))
 
     @cached_property
     def upper(self) -> Arrangement:
@@ -201,5 +218,6 @@ def kernel(function: int, arguments: int) -> Call:
 
 SAME = kernel(kernels.SAME, 3)
 SYMMETRIES = {key: kernel(function, 6) for key, function in kernels.SYMMETRIES.items()}
+PAIRS = {index_dtype: kernel(function, 7) for index_dtype, function in kernels.PAIRS.items()}
 UPPER_PART = {index_dtype: kernel(function, 8) for index_dtype, function in kernels.UPPER_PART.items()}
 CHECK = {index_dtype: kernel(function, 7) for index_dtype, function in kernels.CHECK.items()}

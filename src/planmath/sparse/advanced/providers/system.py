@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,9 +9,10 @@ import numpy as np
 from planmath.core.errors import UnavailableError
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
 from planmath.sparse.advanced.errors import SingularMatrixError
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
-from planmath.sparse.advanced.kernels import address, larger
+from planmath.sparse.advanced.kernels import address, estimated_errors
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
 from planmath.sparse.advanced.pattern import Pattern, kernel
 from planmath.sparse.advanced.providers.accuracy import Judge, Request, carry_out
@@ -149,7 +149,7 @@ class System(Judge):
             pattern, dtype, measures, factorization, name,
         )  # fmt: skip
         self.most_nonzeros = most_nonzeros
-        self.weights = np.zeros(0)
+        self.weights, self.measured = np.empty(pattern.n, SUM_DTYPE[dtype]), np.empty(2)
         self.factorized_since_analysis = 0
 
     @property
@@ -162,14 +162,14 @@ class System(Judge):
 
     def measure(self, values: np.ndarray) -> list[Step]:
         """Find the matrix's norm and the weights of its random projection."""
-        self.weights = np.zeros(self.pattern.n, SUM_DTYPE[self.dtype])
-        self.sums, self.measured = np.zeros(self.pattern.n), np.empty(2)
-        return [(self.measures.measure, tuple(map(address, (values, self.weights, self.sums, self.measured))))]
+        self.sums = self.measured if self.pattern.view == View.FULL else np.empty(self.pattern.n)
+        to = address(self.weights), address(self.sums), address(self.measured)
+        return [(self.measures.measure, (address(values), *to))]
 
     def check_values(self) -> None:
         """Raise where a value is not finite."""
         self.norm, row = self.measured.tolist()
-        self.sums = self.measured[:0]
+        self.sums = self.measured
         if row >= 0:
             raise ValueError(f"{self.name} has a value that is not finite (NaN or infinity) in row {int(row)}")
 
@@ -212,15 +212,9 @@ class System(Judge):
         preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
     ) -> DirectSolverSolutionInfo:  # fmt: skip
         """How good the solution is, after refinement where that is needed."""
-        of_b, of_x = self.projected.tolist()
-        error = growth = 0.0
-        for (pb, qb, size_b), (px, qx, size_x) in zip(of_b, of_x, strict=True):
-            product = self.norm * size_x
-            scale = product + size_b
-            if not scale < np.inf:
-                self._check_finite(b)
-            error = larger(error, math.hypot(pb - px, qb - qx) / scale if scale else 0.0)
-            growth = larger(growth, product / size_b if size_b else 0.0)
+        error, growth, finite = estimated_errors(self.projected, self.norm)
+        if not finite:
+            self._check_finite(b)
         self.factorization.check("solution")
         if self.satisfied(error, growth) and not exact and not preferences.ir_num_steps:
             return self.info(error, True, 0, growth)

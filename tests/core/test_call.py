@@ -53,6 +53,17 @@ def test_slots_take_addresses_and_offsets():
     assert c.seen == [(2000, 7, 1016, 1992, 9), (4000, 7, 3016, 3992, 9)]
 
 
+def test_some_addresses_can_be_given_for_good():
+    c = Recorder(5)
+    call = Call(c.address, [Slot(1), 7, Slot(0, 16), Slot(1, -8), Slot(2)], name="recorder")
+    bound = call.bound((Slot(3, 100), 2000, Slot(0)))
+    assert bound.highest_slot == 3
+    bound(10, 20, 30, 1000)
+    assert c.seen == [(2000, 7, 1116, 1992, 10)]
+    with pytest.raises(ValueError, match="loops"):
+        Call(c.address, [1, 2, 3, 4, Slot(0)], loops=[(2, (8,))], name="recorder").bound((1,))
+
+
 def test_loops_run_with_the_innermost_fastest():
     c = Recorder(3)
     Call(c.address, [Slot(0), 5, Slot(1)], loops=[(2, (100, 0)), (3, (1, -10))], name="recorder")(1000, 2000)

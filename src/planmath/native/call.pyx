@@ -141,6 +141,32 @@ cdef class Call:
             call.native.unaligned = &call.unaligned.native
         return call
 
+    def bound(self, arguments):
+        """The same call with the addresses of some operands given for good.
+
+        Parameters
+        ----------
+        arguments : sequence of int or Slot
+            Of each operand, by its number: its address, or the `Slot` that stands for its first element now.
+        """
+        cdef Call call = Call.__new__(Call)
+        cdef int i, slots = 0
+        if self.native.n_loops or self.unaligned is not None:
+            raise ValueError(f"{self.name}: a call with loops or alignments cannot be bound")
+        call.native = self.native
+        for i in range(self.native.n_slots):
+            argument = arguments[self.native.slot_operand[i]]
+            if isinstance(argument, Slot):
+                call.native.slot_word[slots] = self.native.slot_word[i]
+                call.native.slot_operand[slots] = argument.operand
+                call.native.slot_offset[slots] = self.native.slot_offset[i] + argument.offset
+                slots += 1
+            else:
+                call.native.words[self.native.slot_word[i]] = self.native.slot_offset[i] + argument
+        call.native.n_slots = slots
+        call.name, call.keep, call.error = self.name, self.keep, self.error
+        return call
+
     def __call__(self, *addresses):
         """Make the call now, on operands at these addresses; returns the status."""
         cdef word operands[32]

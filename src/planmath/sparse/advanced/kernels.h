@@ -34,7 +34,7 @@ static inline int pm_counts(intptr_t view, intptr_t row, intptr_t column) {
     return view == PM_FULL || (view == PM_LOWER ? column <= row : column >= row);
 }
 
-static intptr_t pm_same(intptr_t bytes, const void *a, const void *b) { return a == b || !memcmp(a, b, (size_t)bytes); }
+static intptr_t pm_differ(intptr_t bytes, const void *a, const void *b) { return a != b && memcmp(a, b, (size_t)bytes); }
 
 #define INDEX int32_t
 #define I_NAME i32

@@ -14,7 +14,7 @@ cdef extern from "kernels.h":
     enum: PM_RIGHT, PM_START, PM_DECREASING, PM_LENGTH, PM_RANGE, PM_UNSORTED, PM_DUPLICATE
     enum: PM_ROW, PM_COLUMN, PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_EMPTY_ROW, PM_EMPTY_COLUMN, PM_NO_DIAGONAL, \
         PM_CHECKSUM, PM_FACTS
-    void *pm_same
+    void *pm_differ
     void *pm_check_i32_any
     void *pm_check_i64_any
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_POSITIVE_DIAGONAL
@@ -72,8 +72,8 @@ ROW, COLUMN, LOWER_BANDWIDTH, UPPER_BANDWIDTH, EMPTY_ROW, EMPTY_COLUMN, NO_DIAGO
 
 SYMMETRIC, HERMITIAN, POSITIVE_DIAGONAL = PM_SYMMETRIC, PM_HERMITIAN, PM_POSITIVE_DIAGONAL
 
-#: f(bytes, a, b): whether two blocks of memory are equal.
-SAME = <intptr_t>&pm_same
+#: f(bytes, a, b): whether two blocks of memory differ.
+DIFFER = <intptr_t>&pm_differ
 
 #: index dtype -> f(n, length, view, starts, columns, seen, facts)
 CHECK = {"int32": <intptr_t>&pm_check_i32_any, "int64": <intptr_t>&pm_check_i64_any}
@@ -84,7 +84,7 @@ UPPER_PART = {"int32": <intptr_t>&pm_upper_i32_any, "int64": <intptr_t>&pm_upper
 #: index dtype -> f(n, starts, columns, lower, upper, diagonal, next), which returns whether an entry has no mirror image
 PAIRS = {"int32": <intptr_t>&pm_pairs_i32_any, "int64": <intptr_t>&pm_pairs_i64_any}
 
-#: (index dtype, dtype) -> f(n, count, lower, upper, diagonal, values), which returns what they are
+#: (index dtype, dtype) -> f(n, count, lower, upper, diagonal, values, expected), which returns what they are, or whether they lack something
 SYMMETRIES = {
     ("int32", "float32"): <intptr_t>&pm_symmetries_i32_f32, ("int64", "float32"): <intptr_t>&pm_symmetries_i64_f32,
     ("int32", "float64"): <intptr_t>&pm_symmetries_i32_f64, ("int64", "float64"): <intptr_t>&pm_symmetries_i64_f64,
@@ -104,7 +104,7 @@ PLACE = {
     "complex64": <intptr_t>&pm_place_i32_c64, "complex128": <intptr_t>&pm_place_i32_c128,
 }
 
-#: (index dtype, dtype) -> f(n, view, hermitian, starts, columns, values, v, w, sums, out)
+#: (index dtype, dtype) -> f(n, view, hermitian, starts, columns, values, v, w, sums, out): whether a value is not finite
 MEASURE = {
     ("int32", "float32"): <intptr_t>&pm_measure_i32_f32, ("int64", "float32"): <intptr_t>&pm_measure_i64_f32,
     ("int32", "float64"): <intptr_t>&pm_measure_i32_f64, ("int64", "float64"): <intptr_t>&pm_measure_i64_f64,

@@ -197,10 +197,11 @@ static intptr_t PM_JOIN(project, I_NAME, V_NAME)(intptr_t n, intptr_t columns, c
     return 0;
 }
 
-/* What the values are: a sum of PM_SYMMETRIC, PM_HERMITIAN and PM_POSITIVE_DIAGONAL; 0 where neither of the first two. */
+/* What the values are: a sum of PM_SYMMETRIC, PM_HERMITIAN and PM_POSITIVE_DIAGONAL; 0 where neither of the first two. Where
+ * such a sum is expected, and not -1: whether they lack a part of it. */
 static intptr_t PM_JOIN(symmetries, I_NAME, V_NAME)(intptr_t n, intptr_t count, const INDEX *lower, const INDEX *upper,
-                                                    const INDEX *diagonal, const VALUE *values) {
-    intptr_t i, start;
+                                                    const INDEX *diagonal, const VALUE *values, intptr_t expected) {
+    intptr_t i, start, found;
     int symmetric = 1, hermitian = 1, positive = 1;
     for (start = 0; start < count; start += PM_BLOCK) {
         intptr_t end = start + PM_BLOCK < count ? start + PM_BLOCK : count;
@@ -208,7 +209,7 @@ static intptr_t PM_JOIN(symmetries, I_NAME, V_NAME)(intptr_t n, intptr_t count, 
             symmetric &= values[lower[i]] == values[upper[i]];
             hermitian &= values[lower[i]] == CONJUGATE(values[upper[i]]);
         }
-        if (!symmetric && !hermitian) return 0;
+        if (!symmetric && !hermitian) return expected > 0;
     }
     for (i = 0; i < n; i++) {
         if (diagonal[i] < 0) {
@@ -218,12 +219,12 @@ static intptr_t PM_JOIN(symmetries, I_NAME, V_NAME)(intptr_t n, intptr_t count, 
         positive &= creal(values[diagonal[i]]) > 0 && cimag(values[diagonal[i]]) == 0;
         hermitian &= cimag(values[diagonal[i]]) == 0;
     }
-    if (!symmetric && !hermitian) return 0;
-    return PM_SYMMETRIC * symmetric + PM_HERMITIAN * hermitian + PM_POSITIVE_DIAGONAL * positive;
+    found = symmetric || hermitian ? PM_SYMMETRIC * symmetric + PM_HERMITIAN * hermitian + PM_POSITIVE_DIAGONAL * positive : 0;
+    return expected < 0 ? found : (found & expected) != expected;
 }
 
 /* The largest row sum of magnitudes, the first row with a value that is not finite or -1, and w = A^T v. Where a triangle
- * is given, `sums` has room for n numbers. */
+ * is given, `sums` has room for n numbers. Returns whether there is such a row. */
 static intptr_t PM_JOIN(measure, I_NAME, V_NAME)(intptr_t n, intptr_t view, intptr_t hermitian, const INDEX *starts,
                                                  const INDEX *columns, const VALUE *values, const SUM *v, SUM *w,
                                                  double *sums, double *out) {
@@ -263,7 +264,7 @@ static intptr_t PM_JOIN(measure, I_NAME, V_NAME)(intptr_t n, intptr_t view, intp
     for (i = 0; i < n && view != PM_FULL; i++)
         if (sums[i] > largest) largest = sums[i];
     out[0] = largest;
-    return 0;
+    return out[1] >= 0;
 }
 
 /* r = b - A x, and of each column the 2-norms of r, x and b. `work` has n numbers. */

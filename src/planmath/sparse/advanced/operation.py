@@ -238,8 +238,20 @@ class DirectSolver(Operation):
         """
         if not self._executor.ready:
             self._require("factorize")
-        self._run(self._factorize, stream)
+        if not self._factorized_directly():
+            self._run(self._factorize, stream)
         return DirectSolverFactorizationInfo(self)
+
+    def _factorized_directly(self) -> bool:
+        """Factorize if the matrix is the one of the last time with other values, and nobody listens."""
+        if not self._host_alone or self._logger.isEnabledFor(logging.INFO):
+            return False
+        if reread(self._a, self._matrices) is not self._matrices:
+            return False
+        before, self._factorized = self._factorized, False
+        done = self._executor.factorize_directly(self._matrices)
+        self._factorized = done or before  # the long way, else, finds out what was in the way
+        return done
 
     def _factorize(self) -> None:
         self._follow_matrix()
@@ -543,7 +555,7 @@ class DirectSolver(Operation):
     def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Any:
         batch = None if self._explicit[1] else self._batch
         executor_of = None
-        if self._batch is None and problem.execution[0] != "cpu" and not problem.on_host:
+        if self._batch is None and (problem.execution[0] == "cpu") == problem.on_host:
             results = tuple(self._result_slots(problem).values())
             executor_of = partial(
                 Executor, tuple(slots.values()), results, queue=self._queue, log_levels=levels_of(self._logger)

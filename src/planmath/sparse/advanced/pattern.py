@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -134,8 +134,8 @@ class Pattern:
         if not (starts.flags.c_contiguous and columns.flags.c_contiguous):
             return bool(np.array_equal(starts, self.starts) and np.array_equal(columns[: self.nnz], self.columns))
         return bool(
-            SAME(self.starts.nbytes, address(self.starts), address(starts))
-            and SAME(self.columns.nbytes, address(self.columns), address(columns))
+            not DIFFER(self.starts.nbytes, address(self.starts), address(starts))
+            and not DIFFER(self.columns.nbytes, address(self.columns), address(columns))
         )
 
     @cached_property
@@ -162,8 +162,22 @@ class Pattern:
         """
         if self.pairs is None:
             return 0
-        check, (lower, upper, diagonal) = SYMMETRIES[self.index_dtype, name_of(values.dtype)], self.pairs
-        return check(self.n, len(lower) if pairs else 0, *map(address, (lower, upper, diagonal, values)))
+        check, arguments = self.lacking(name_of(values.dtype), pairs, address(values), -1)
+        return check(*arguments)
+
+    def lacking(self, dtype: str, pairs: bool, values: int | Slot, expected: int) -> tuple[Call, tuple[Any, ...]]:
+        """The call that returns whether values of a symmetric pattern are not what is expected, with its arguments."""
+        assert self.pairs is not None
+        lower, upper, diagonal = self.pairs
+        count = len(lower) if pairs else 0
+        return SYMMETRIES[self.index_dtype, dtype], (
+            self.n, count, address(lower), address(upper), address(diagonal), values, expected,
+        )  # fmt: skip
+
+    def differs(self, starts: int | Slot, columns: int | Slot) -> list[tuple[Call, tuple[Any, ...]]]:
+        """The calls that return whether dense arrays of the pattern's dtype and lengths are not the pattern's."""
+        both = (self.starts, starts), (self.columns, columns)
+        return [(DIFFER, (own.nbytes, address(own), other)) for own, other in both]
 
     @cached_property
     def upper(self) -> Arrangement:
@@ -216,8 +230,8 @@ def kernel(function: int, arguments: int) -> Call:
     return Call(function, [Slot(i) for i in range(arguments)], returns_status=True)
 
 
-SAME = kernel(kernels.SAME, 3)
-SYMMETRIES = {key: kernel(function, 6) for key, function in kernels.SYMMETRIES.items()}
+DIFFER = kernel(kernels.DIFFER, 3)
+SYMMETRIES = {key: kernel(function, 7) for key, function in kernels.SYMMETRIES.items()}
 PAIRS = {index_dtype: kernel(function, 7) for index_dtype, function in kernels.PAIRS.items()}
 UPPER_PART = {index_dtype: kernel(function, 8) for index_dtype, function in kernels.UPPER_PART.items()}
 CHECK = {index_dtype: kernel(function, 7) for index_dtype, function in kernels.CHECK.items()}

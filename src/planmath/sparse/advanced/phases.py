@@ -64,8 +64,8 @@ class Phases:
         self._sides: Sequence[np.ndarray] = ()
         self._indices: tuple[Matrices | None, list[np.ndarray], list[np.ndarray]] = None, [], []
         self.ready = False
-        self._may_be_direct = executor_of is not None
-        if self._on_device:
+        self._may_be_direct = executor_of is not None and (self._on_device or not self._exact)
+        if self._on_device or self._may_be_direct:
             solver.attach(queue, on_host, executor_of)
 
     @classmethod
@@ -105,6 +105,17 @@ class Phases:
 
     def factorize(self) -> None:
         self._solver.factorize(self._present(), self._preferences["factorization"])
+
+    def factorize_directly(self, matrices: Matrices) -> bool:
+        """Factorize the only system, whose values are bound, if that takes nothing out of the ordinary."""
+        known, starts, columns = self._indices
+        if self._on_device or not self._may_be_direct or known is not matrices:
+            return False
+        if not (starts[0].flags.c_contiguous and columns[0].flags.c_contiguous):
+            return False
+        return bool(
+            self._solver.factorize_directly(self._values[0], starts[0], columns[0], self._preferences["factorization"])
+        )
 
     def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> tuple[DirectSolverSolutionInfo, ...]:
         """Solve into arrays of these layouts."""

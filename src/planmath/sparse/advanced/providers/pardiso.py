@@ -26,7 +26,7 @@ from planmath.sparse.advanced.options import (
 )
 from planmath.sparse.advanced.pattern import Arrangement, Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.system import Placed, singular, unknown
+from planmath.sparse.advanced.providers.system import Place, Placed, singular, unknown
 from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: PARDISO's number for each type that it factorizes a matrix as: real, complex. Its type for Hermitian matrices that
@@ -235,6 +235,20 @@ class PardisoFactorization:
             self.default_exponent if not epsilon else min(max(round(-math.log10(epsilon)), 0), 300)
         )
         return self._steps(pardiso.FACTORIZE, values)
+
+    def factorize_again(self, values: Place) -> list[Step]:
+        source, placing = self.placed.placing(values)
+        needed = self.candidates[self._best]
+        pairs = self.kind == MatrixType.GENERAL
+        checks = [self.pattern.lacking(self.dtype, pairs, values, needed)] if self.special and needed else []
+        return [*checks, *placing, *self.library.steps(pardiso.FACTORIZE, source)]
+
+    def solve_again(self, values: Place, b: Place, x: Place, columns: int) -> list[Step]:
+        return self.library.steps(pardiso.SOLVE, self.placed.placing(values)[0], b, x, columns)
+
+    def went_well(self, values: int) -> bool:
+        self.address, self.perturbed = self.placed.placing(values)[0], 0
+        return not self.library.error and not self.library.parameters[pardiso.PERTURBED]
 
     def _steps(self, phase: int, values: np.ndarray) -> list[Step]:
         self.values, self.given = values, address(values)

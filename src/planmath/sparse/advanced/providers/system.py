@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from planmath.sparse.advanced.providers.accuracy import Judge, Request, carry_ou
 #: The dtype in which sums are kept.
 SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
 
-#: A call and the addresses to make it on.
-Step = tuple[Call, tuple[int, ...]]
+#: An address, or what stands for one that is known when a program runs; and a call with those to make it on.
+Place: TypeAlias = int | Slot
+Step = tuple[Call, tuple[Place, ...]]
 
 PROJECT = {dtype: kernel(function, 5) for dtype, function in kernels.PROJECT.items()}
 PLACE = {dtype: kernel(function, 6) for dtype, function in kernels.PLACE.items()}
@@ -86,11 +87,11 @@ class Placed:
         kernels.run(self.steps(address(values)))
         return self.values
 
-    def placing(self, values: int) -> tuple[int, list[Step]]:
+    def placing(self, values: Place) -> tuple[Place, list[Step]]:
         """Where the user's values, which are at this address, are rearranged, and what rearranges them."""
         return (values, []) if self.source is None else (address(self.values), self.steps(values))
 
-    def steps(self, values: int) -> list[Step]:
+    def steps(self, values: Place) -> list[Step]:
         """What rearranges the values at this address."""
         assert self.source is not None
         placed = address(self.values)
@@ -112,7 +113,7 @@ class Measures:
         keep = (pattern, self.probe)
         self.measure = Call(
             kernels.MEASURE[key], [pattern.n, *fixed, Slot(0), address(self.probe), Slot(1), Slot(2), Slot(3)],
-            name="measure", keep=keep,
+            name="measure", returns_status=True, keep=keep,
         )  # fmt: skip
         self.residual = Call(
             kernels.RESIDUAL[key], [pattern.n, Slot(0), *fixed, *(Slot(i) for i in range(1, 7))],
@@ -150,6 +151,7 @@ class System(Judge):
         )  # fmt: skip
         self.most_nonzeros = most_nonzeros
         self.weights, self.measured = np.empty(pattern.n, SUM_DTYPE[dtype]), np.empty(2)
+        self.sums = np.empty(0 if pattern.view == View.FULL else pattern.n)
         self.factorized_since_analysis = 0
 
     @property
@@ -160,16 +162,14 @@ class System(Judge):
     def may_start_over(self) -> bool:  # type: ignore[override]
         return self.factorized_since_analysis > 1 or self.factorization.special
 
-    def measure(self, values: np.ndarray) -> list[Step]:
+    def measure(self, values: Place) -> list[Step]:
         """Find the matrix's norm and the weights of its random projection."""
-        self.sums = self.measured if self.pattern.view == View.FULL else np.empty(self.pattern.n)
         to = address(self.weights), address(self.sums), address(self.measured)
-        return [(self.measures.measure, (address(values), *to))]
+        return [(self.measures.measure, (values, *to))]
 
     def check_values(self) -> None:
         """Raise where a value is not finite."""
         self.norm, row = self.measured.tolist()
-        self.sums = self.measured
         if row >= 0:
             raise ValueError(f"{self.name} has a value that is not finite (NaN or infinity) in row {int(row)}")
 
@@ -198,13 +198,16 @@ class System(Judge):
     def solve(self, b: np.ndarray, x: np.ndarray) -> list[Step]:
         """Solve for x, and project the residual; b and x are dense, column by column."""
         columns = 1 if b.ndim == 1 else b.shape[1]
-        n, project, of_x = self.pattern.n, self.measures.project, address(x)
         self.projected = np.empty((2, columns, 3))
-        to = address(self.projected)
+        return self.projecting(address(b), address(x), self.projected, self.factorization.solve(b, x, columns))
+
+    def projecting(self, b: Place, x: Place, projected: np.ndarray, solve: list[Step]) -> list[Step]:
+        """The calls that solve, between those that project b and x."""
+        n, columns, project, to = self.pattern.n, projected.shape[1], self.measures.project, address(projected)
         return [
-            (project, (n, columns, address(self.measures.probe), address(b), to)),
-            *self.factorization.solve(b, x, columns),
-            (project, (n, columns, address(self.weights), of_x, to + 24 * columns)),
+            (project, (n, columns, address(self.measures.probe), b, to)),
+            *solve,
+            (project, (n, columns, address(self.weights), x, to + 24 * columns)),
         ]
 
     def check_solution(

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from planmath.core.provider import Algorithm, Prepared
+from planmath.core.queue import Queue
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
+from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences
 from planmath.sparse.advanced.pattern import Pattern
-from planmath.sparse.advanced.problem import DirectSolverProblem
+from planmath.sparse.advanced.problem import DirectSolverProblem, ExecutorOf
+from planmath.sparse.advanced.providers.direct import DirectSystem, Repeatable
 from planmath.sparse.advanced.providers.system import Factorization, Measures, Step, System
 
 #: How many systems of a batch a thread begins before it makes their calls: enough that threads seldom wait for each
@@ -40,6 +43,13 @@ class Systems:
     def __init__(self, systems: Sequence[System], threads: int):
         self.systems = tuple(systems)
         self.threads = min(threads, len(self.systems))
+        self.direct: DirectSystem | None = None
+
+    def attach(self, queue: Queue | None, on_host: bool, executor_of: ExecutorOf | None) -> None:
+        """Get ready for operands on the host, of which an executor may be made."""
+        (system,) = self.systems
+        if executor_of is not None and isinstance(system.factorization, Repeatable):
+            self.direct = DirectSystem(system, system.factorization, executor_of)
 
     def analyse(self, values: Sequence[np.ndarray]) -> None:
         """Order the unknowns and find out the structure of the factors."""
@@ -56,16 +66,42 @@ class Systems:
             lambda i, system: system.factorization.factorize(values[i], preferences),
             lambda i, system: system.check_factorization(),
         )
+        if self.direct is None:
+            self._each(self._measure(values), factorize)
+            return
+        self.direct.forget()
         self._each(self._measure(values), factorize)
+        self.direct.factorized(preferences)
+
+    def factorize_directly(
+        self, values: np.ndarray, starts: np.ndarray, columns: np.ndarray,
+        preferences: DirectSolverFactorizationPreferences,
+    ) -> bool:  # fmt: skip
+        """Factorize the only system as the last time, in these index arrays; False where `factorize` has more to do."""
+        return self.direct is not None and self.direct.factorize(values, starts, columns, preferences)
 
     def _measure(self, values: Sequence[np.ndarray]) -> Stage:
-        return lambda i, system: system.measure(values[i]), lambda i, system: system.check_values()
+        return lambda i, system: system.measure(address(values[i])), lambda i, system: system.check_values()
 
     def solve(
         self, values: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], exact: bool,
         preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
     ) -> tuple[DirectSolverSolutionInfo, ...]:  # fmt: skip
         """Solve for x; arrays of any strides."""
+        try:
+            infos = self._solve(values, b, x, exact, preferences, factorization_preferences)
+        except BaseException:
+            if self.direct is not None:
+                self.direct.forget()
+            raise
+        if self.direct is not None:
+            self.direct.solved(infos[0], b[0], x[0])
+        return infos
+
+    def _solve(
+        self, values: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], exact: bool,
+        preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
+    ) -> tuple[DirectSolverSolutionInfo, ...]:  # fmt: skip
         if len(self.systems) == 1 and b[0].flags.f_contiguous and x[0].flags.f_contiguous:
             (system,) = self.systems
             kernels.run(system.solve(b[0], x[0]))
@@ -83,6 +119,12 @@ class Systems:
             return info
 
         return tuple(self._each((lambda i, system: system.solve(given[i], found[i]), check)))
+
+    def solve_directly(
+        self, out: Any, preferences: DirectSolverSolutionPreferences
+    ) -> tuple[Any, tuple[DirectSolverSolutionInfo, ...]] | None:
+        """The solution of the only system for what is bound, and how good it is; None where `solve` has more to do."""
+        return None if self.direct is None else self.direct.solve(out, preferences)
 
     def facts(self, phase: str, name: str) -> tuple[Any, ...]:
         """A fact of every system."""

@@ -84,7 +84,8 @@ UPPER_PART = {"int32": <intptr_t>&pm_upper_i32_any, "int64": <intptr_t>&pm_upper
 #: index dtype -> f(n, starts, columns, lower, upper, diagonal, next), which returns whether an entry has no mirror image
 PAIRS = {"int32": <intptr_t>&pm_pairs_i32_any, "int64": <intptr_t>&pm_pairs_i64_any}
 
-#: (index dtype, dtype) -> f(n, count, lower, upper, diagonal, values, expected), which returns what they are, or whether they lack something
+#: (index dtype, dtype) -> f(n, count, lower, upper, diagonal, values, expected), which returns what they are, or whether
+#: they lack something
 SYMMETRIES = {
     ("int32", "float32"): <intptr_t>&pm_symmetries_i32_f32, ("int64", "float32"): <intptr_t>&pm_symmetries_i64_f32,
     ("int32", "float64"): <intptr_t>&pm_symmetries_i32_f64, ("int64", "float64"): <intptr_t>&pm_symmetries_i64_f64,

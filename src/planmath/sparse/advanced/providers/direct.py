@@ -69,8 +69,8 @@ class DirectSystem:
 
     def factorized(self, preferences: DirectSolverFactorizationPreferences) -> None:
         """Note that the system was factorized in the long way."""
-        ordinary = not preferences.pivot_eps and not self.system.perturbed and self.system.most_nonzeros is None
-        self._may_factorize = ordinary
+        asked = preferences.pivot_eps or self.system.most_nonzeros is not None
+        self._may_factorize = not asked and not self.system.perturbed
 
     def factorize(
         self, values: np.ndarray, starts: np.ndarray, columns: np.ndarray,

@@ -4,6 +4,7 @@ Everything that can be known when planning is decided before an `Executor` exist
 compare an array with the layout that was planned for (`ArraySlot`), to patch addresses, and to call the library.
 """
 
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -25,9 +26,22 @@ cdef extern from *:
         return PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)descr, nd, (npy_intp *)dims, (npy_intp *)strides,
                                     NULL, 0, NULL);
     }
+    /* The same on memory of `owner`. */
+    static inline PyObject *pm_new_array_in(PyObject *descr, int nd, const npy_intp *dims, const npy_intp *strides,
+                                            void *data, PyObject *owner) {
+        Py_INCREF(descr);
+        PyObject *array = PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)descr, nd, (npy_intp *)dims,
+                                               (npy_intp *)strides, data, NPY_ARRAY_WRITEABLE, NULL);
+        if (array == NULL) return NULL;
+        Py_INCREF(owner); /* this takes over a reference, also where it fails */
+        if (PyArray_SetBaseObject((PyArrayObject *)array, owner)) Py_CLEAR(array);
+        return array;
+    }
     static inline PyObject *pm_descr(PyObject *array) { return (PyObject *)PyArray_DESCR((PyArrayObject *)array); }
     """
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
+    object pm_new_array_in(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data,
+                           object owner)
     PyObject *pm_descr(object array)
 
 cdef extern from "Python.h":
@@ -48,7 +62,8 @@ cdef enum:
     NUMPY = 0
     TORCH = 1
     CUPY = 2
-    RECYCLED = 1 << 20  # bytes of the largest results that are handed out again
+    RECYCLED = 1 << 20  # bytes of CuPy's largest results that are handed out again
+    KEPT = 32 << 20  # bytes of NumPy's smallest results whose memory is: glibc keeps what is freed of smaller ones
 
 KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
 
@@ -91,6 +106,8 @@ cdef class ArraySlot:
     cdef object newer, older        # results that were made last, where such are handed out again
     cdef word newer_address, older_address
     cdef Py_ssize_t data_count, memory_count  # references to their memory, when nobody else has one
+    cdef object spare               # memory of a large result that was dropped
+    cdef bint keeps                 # whether such memory is kept
     cdef cnp.npy_intp dims[MAX_DIMS]
     cdef cnp.npy_intp byte_strides[MAX_DIMS]
 
@@ -227,6 +244,8 @@ cdef class ArraySlot:
         hand out the same memory, but takes longer for that than an execution may.
         """
         cdef object array, data, memory
+        if self.kind == NUMPY and self.high - self.low >= KEPT and not self.gapped:
+            return self.large(address)
         if self.kind != CUPY or self.high - self.low > RECYCLED:
             array = self.empty()
             address[0] = self.location(array)
@@ -248,9 +267,28 @@ cdef class ArraySlot:
         self.newer, self.newer_address = array, address[0]
         return array
 
+    cdef object large(self, word *address):
+        """A new result in the memory of one that was dropped, if there is such, and its address.
+
+        The C library would give that memory back to the system each time, and take pages of zeros from it, which takes
+        as long as writing twice to memory that is there.
+        """
+        cdef ResultMemory owner = ResultMemory.__new__(ResultMemory)
+        cdef cnp.npy_intp size = self.high
+        cdef object memory = self.spare
+        self.spare, self.keeps = None, True
+        owner.memory = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8) if memory is None else memory
+        owner.slot = self
+        address[0] = <word>cnp.PyArray_DATA(<cnp.ndarray>owner.memory)
+        return pm_new_array_in(self.dtype, self.ndim, self.dims, self.byte_strides, <void *>address[0], owner)
+
     cdef void forget(self):
         """Keep no result any longer."""
         self.newer = self.older = None
+        self.forget_large()
+
+    cdef void forget_large(self):
+        self.spare, self.keeps = None, False
 
     def snapshot(self):
         """What is bound, to be put back by `restore`."""
@@ -635,6 +673,12 @@ cdef class Executor:
                 return False
         return True
 
+    def release_results(self):
+        """Give the memory of large results back that were dropped."""
+        cdef int i
+        for i in range(self.n_results):
+            (<ArraySlot>self.slots[self.n_operands + i]).forget_large()
+
     def release_workspace(self):
         """Give the temporary memory back; the next execution allocates it again."""
         cdef int i
@@ -642,6 +686,18 @@ cdef class Executor:
         for i in range(self.n_results):
             (<ArraySlot>self.slots[self.n_operands + i]).forget()
         self.invalidate()
+
+
+@cython.no_gc_clear
+cdef class ResultMemory:
+    """Owns the memory of a large result; it goes to the slot of the result with the last array on it."""
+
+    cdef ArraySlot slot
+    cdef object memory
+
+    def __dealloc__(self):
+        if self.slot is not None and self.slot.keeps:
+            self.slot.spare = self.memory
 
 
 cdef bint ranges_meet(ArraySlot a, word at_a, ArraySlot b, word at_b):

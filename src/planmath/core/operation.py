@@ -547,6 +547,7 @@ class Operation:
     def _drop_operands(self) -> None:
         for slot in self._slots.values():
             slot.release()
+        self._executor.release_results()
         self._executor.ready = False
 
     def free(self) -> None:

@@ -93,6 +93,9 @@ class Phases:
     def allocate_workspace(self) -> None:
         """Nothing: the libraries keep what they need between the phases."""
 
+    def release_results(self) -> None:
+        """Nothing: each solution has memory of its own."""
+
     def _present(self) -> Sequence[np.ndarray]:
         """The values as they are now; copies of them are kept as long as a solution may want them."""
         if self._fetches:

@@ -23,6 +23,7 @@ OPTIONS = {
 }
 MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
+    "planmath.native.thread_limit": ["src/planmath/native/thread_limit.pyx"],
     "planmath.core.queue": ["src/planmath/core/queue.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.advanced.kernels": ["src/planmath/linalg/advanced/kernels.pyx"],

@@ -204,6 +204,24 @@ def test_threads_share_long_sums(expr, dtype, threads, inplace):
     assert shared
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("expr", ["ak,kb->ab", "ka,bk->ab", "ka,kb->ba", "ak,bk->ba", "lak,klb->lab", "lka,lbk->alb"])
+@pytest.mark.parametrize("a_is_longer", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_threads_share_the_rows_of_products(expr, threads, a_is_longer, dtype):
+    """Of the longer side of the result, in shares that need not be equal, of every product if there are several."""
+    extents = {"k": 53, "l": 2, "a": 101, "b": 67} if a_is_longer else {"k": 53, "l": 2, "a": 61, "b": 103}
+    shapes = ([extents[mode] for mode in modes] for modes in expr.replace("->", ",").split(","))
+    a, b, c = (place(random_values(shape, dtype, i), dtype, "numpy") for i, shape in enumerate(shapes))
+    expected = reference(expr, [np.conj(a), b], np.conj(c), alpha=2.0, beta=0.5)
+    execution, shared = {"name": "cpu", "num_threads": threads}, 0
+    with BinaryContraction(expr, a, b, c=c, qualifiers=conjugating(dtype, 3), execution=execution) as contraction:
+        for algorithm in every_algorithm(contraction):
+            shared += algorithm.get("share") == "blocks"
+            assert_near(contraction.execute(alpha=2.0, beta=0.5), expected)
+    assert shared
+
+
 @pytest.mark.parametrize("case", cases("float64", "float16"))
 def test_addend_is_repeated_along_extents_of_one(case):
     a, b, c = case.operand((3, 4)), case.operand((4, 5)), case.operand((3, 1), seed=3)

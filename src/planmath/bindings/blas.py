@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
 
+import planmath.native.thread_limit as thread_limit
 from planmath.bindings import mkl
 from planmath.native.library import Library, MissingLibraryError, in_package
 
@@ -30,13 +31,14 @@ class BLAS:
     path : callable
         The file that it was loaded from, if it is one.
     set_threads : callable
-        Address of a function that takes a number of threads, or 0 where the number cannot be set.
+        Address of a function that takes a number of threads, and 0 for the library's own number; 0 where that cannot
+        be set.
     max_threads : callable
         The number of threads it uses by itself.
     threaded_work : int
         Multiplications below which a product takes one thread, however many there are.
-    reset_threads : int
-        What to give `set_threads` to return to that number; None for the number itself.
+    sets_locally : bool
+        Whether `set_threads` concerns the calling thread only.
     """
 
     name: str
@@ -47,7 +49,7 @@ class BLAS:
     set_threads: Callable[[], int]
     max_threads: Callable[[], int]
     threaded_work: int
-    reset_threads: int | None = None
+    sets_locally: bool
     _addresses: dict[str, int] = field(default_factory=dict, init=False)
 
     def find(self, routine: str) -> int:
@@ -55,11 +57,6 @@ class BLAS:
         if routine not in self._addresses:
             self._addresses[routine] = self.address(routine)
         return self._addresses[routine]
-
-    @property
-    def sets_locally(self) -> bool:
-        """Whether `set_threads` concerns the calling thread only."""
-        return self.reset_threads is not None
 
     @cached_property
     def threads_setter(self) -> int:
@@ -72,7 +69,7 @@ def _mkl_address(routine: str) -> int:
 
 MKL = BLAS(
     "MKL", lambda: mkl.LIBRARY.missing, _mkl_address, mkl.version, lambda: mkl.LIBRARY.path,
-    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, 1 << 15, reset_threads=0,
+    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, 1 << 15, sets_locally=True,
 )  # fmt: skip
 
 
@@ -120,15 +117,22 @@ def _scipy_path() -> str | None:
     return import_module("scipy.linalg.cython_blas").__file__ if _OPENBLAS.missing else _OPENBLAS.path
 
 
-def _openblas_threads() -> int:
+@cache
+def _openblas_limit() -> int:
     if _OPENBLAS.missing:
-        return 1
-    return int(_OPENBLAS.function("scipy_openblas_get_num_threads", ctypes.c_int, [])())
+        return 0
+    get, set_ = (_OPENBLAS.address(f"scipy_openblas_{name}_num_threads") for name in ("get", "set"))
+    thread_limit.attach(get, set_)
+    return thread_limit.LIMIT
+
+
+def _openblas_threads() -> int:
+    return thread_limit.unlimited() if _openblas_limit() else 1
 
 
 SCIPY = BLAS(
     "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version, _scipy_path,
-    lambda: 0 if _OPENBLAS.missing else _OPENBLAS.address("scipy_openblas_set_num_threads"), _openblas_threads, 1 << 18,
+    _openblas_limit, _openblas_threads, 1 << 18, sets_locally=False,
 )  # fmt: skip
 
 
@@ -151,5 +155,5 @@ NVPL = BLAS(
     "NVPL BLAS", lambda: _NVPL.missing, _nvpl_address, lambda: "unknown", lambda: _NVPL.path,
     lambda: _NVPL.address("nvpl_blas_set_num_threads_local"),
     lambda: int(_NVPL.function("nvpl_blas_get_max_threads", ctypes.c_int, [])()), 1 << 15,
-    reset_threads=0,
+    sets_locally=True,
 )  # fmt: skip

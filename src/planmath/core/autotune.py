@@ -35,8 +35,8 @@ ROUNDS = 3
 HOPELESS, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
 TIE = 1.02
-#: What a way on other threads than the usual library's has to be faster by, where those would be in its way.
-WORTH_MIXING = 1.2
+#: What a way that leaves threads behind which look for work has to be faster by than one that leaves none.
+WORTH_SPINNING = 1.2
 #: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
 SHORTEST = 200e-6
 #: Seconds after which a slow candidate's repetitions are cut short.
@@ -118,15 +118,15 @@ def measure(
     return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
 
 
-def prefer_one_library(
+def prefer_quiet(
     measured: Sequence[Measurement], candidates: Sequence[_Candidate], usual: tuple[str, str | None]
 ) -> list[Measurement]:
     """The measurements, the one to choose first, for operations of which programs make many different ones in turn.
 
-    Threads that look for work after a call are in the way of all others: MKL's products took twice as long after one of
-    OpenBLAS's, and so did products that planmath's own threads share (2 CPUs). So what uses other threads than those of
-    the usual library is chosen only where it is much faster than what does not, and saves more time than its own
-    threads would take from others.
+    Threads that look for work after a call are in the way of all others: products took twice as long after one of
+    another library, and so did what planmath's own threads share, which end with the call (2 CPUs). So what leaves such
+    threads behind is chosen only where it is much faster than what does not. Those of another library than the usual
+    one have to save more time than they take from others as well.
 
     Parameters
     ----------
@@ -137,16 +137,15 @@ def prefer_one_library(
         The library: the provider, and which of several libraries.
     """
     lingering = {algorithm: lingers for algorithm, _, lingers in candidates if lingers}
-
-    def undisturbed(algorithm: Algorithm) -> bool:
-        return _library_of(algorithm) == usual if algorithm in lingering else algorithm.get("threads", 1) == 1
-
-    best = next((m for m in measured if undisturbed(m.algorithm)), measured[0])
+    quiet = next((m for m in measured if m.algorithm not in lingering), None)
+    if quiet is None:
+        return sorted(measured, key=lambda m: _library_of(m.algorithm) != usual)
 
     def worth_it(m: Measurement) -> bool:
-        return best.warm > max(WORTH_MIXING * m.warm, m.warm + lingering.get(m.algorithm, 0.0))
+        taken = 0.0 if _library_of(m.algorithm) == usual else lingering.get(m.algorithm, 0.0)
+        return quiet.warm > max(WORTH_SPINNING * m.warm, m.warm + taken)
 
-    chosen = next(filter(worth_it, measured), best)
+    chosen = next(filter(worth_it, measured), quiet)
     return [chosen, *(m for m in measured if m is not chosen)]
 
 

@@ -505,7 +505,7 @@ class Operation:
                 autotune.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
             )
             if (usual := self._usual_library()) is not None:
-                measured = tuple(autotune.prefer_one_library(measured, candidates, usual))
+                measured = tuple(autotune.prefer_quiet(measured, candidates, usual))
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
             new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)

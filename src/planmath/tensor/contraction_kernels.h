@@ -35,6 +35,8 @@ enum {
     PM_LETTERS,   /* the two letters that say whether the factors are transposed */
     PM_M, PM_N, PM_K, PM_LDA, PM_LDB, PM_LDD,
     PM_ONE,       /* address of the number 1 */
+    PM_BLOCK,     /* what threads share instead of loops: the rows (1) or the columns (2) of each product's result, over
+                     which the first loop runs; or 0 */
     PM_LOOPS,     /* here the loops begin */
 };
 enum { PM_LOOP_WORDS = 4 };
@@ -121,14 +123,15 @@ static void pm_products_body(const pm_job *job) {
     pm_gemm gemm = (pm_gemm)(intptr_t)p[PM_GEMM];
     int (*limit)(int) = (int (*)(int))(intptr_t)p[PM_LIMIT];
     const char letters[2] = {(char)(p[PM_LETTERS] & 255), (char)(p[PM_LETTERS] >> 8)};
-    const int m = (int)p[PM_M], n = (int)p[PM_N], k = (int)p[PM_K];
+    const i64 block = p[PM_BLOCK], share = job->last - job->first;
+    const int m = (int)(block == 1 ? share : p[PM_M]), n = (int)(block == 2 ? share : p[PM_N]), k = (int)p[PM_K];
     const int lda = (int)p[PM_LDA], ldb = (int)p[PM_LDB], ldd = (int)p[PM_LDD];
     const void *one = (const void *)(intptr_t)p[PM_ONE];
     const char *a = job->a, *b = job->b;
     char *d = job->d;
     pm_nest result, summed;
     int before = limit ? limit(1) : 0;
-    pm_start(&result, job, 0, p[PM_RESULT], -1, -1);
+    pm_start(&result, job, block ? 1 : 0, p[PM_RESULT], -1, -1);
     pm_start(&summed, job, p[PM_RESULT], p[PM_RESULT] + p[PM_SUMMED], -1, -1);
     do {
         const void *beta = job->beta;

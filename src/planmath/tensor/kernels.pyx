@@ -4,7 +4,7 @@ from libc.stdint cimport intptr_t
 
 cdef extern from "contraction_kernels.h":
     enum: PM_THREADS, PM_SPLIT, PM_RESULT, PM_SUMMED, PM_ALONG_SUM, PM_OPERATOR, PM_TILE, PM_GEMM, PM_LIMIT, \
-        PM_LETTERS, PM_M, PM_N, PM_K, PM_LDA, PM_LDB, PM_LDD, PM_ONE, PM_LOOPS, PM_MOST_LOOPS
+        PM_LETTERS, PM_M, PM_N, PM_K, PM_LDA, PM_LDB, PM_LDD, PM_ONE, PM_BLOCK, PM_LOOPS, PM_MOST_LOOPS
     enum: PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128, \
         PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16, \
         PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128
@@ -18,6 +18,7 @@ PLACE = {
     "threads": PM_THREADS, "split": PM_SPLIT, "result": PM_RESULT, "summed": PM_SUMMED, "along_sum": PM_ALONG_SUM,
     "operator": PM_OPERATOR, "tile": PM_TILE, "gemm": PM_GEMM, "limit": PM_LIMIT, "letters": PM_LETTERS, "m": PM_M,
     "n": PM_N, "k": PM_K, "lda": PM_LDA, "ldb": PM_LDB, "ldd": PM_LDD, "one": PM_ONE,
+    "block": PM_BLOCK,
 }
 HEADER = PM_LOOPS
 #: Most loops of either kind in a descriptor.

@@ -45,6 +45,9 @@ OPENBLAS_FIRST = "AMD"
 THREADED_WORK = 250_000
 #: Products with fewer than this many are shared by threads only if there are too few of them to share them out.
 LARGE_WORK = 100_000_000
+#: Rows of a block of a product that take as long as bringing the other factor, which every block needs, into the order
+#: in which kernels read it.
+PACKED_ROWS = 20
 #: Elements summed into one of a part's results, for each of which adding up the parts is little work.
 SUM_OF_PARTS = 64
 #: Below this many the Python lock is kept: about 5 µs.
@@ -242,9 +245,14 @@ def _sharings(
             math.prod(extent_of(group, problem.extents) for group in (*s.result_loops, *s.summed_loops)) for s in picked
         ]
         alone = max(work / count for work, count in zip(works, counts, strict=True))  # multiplications of one product
-        most = min(problem.threads, library.max_threads())
-        if most > 1 and alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
-            yield factor / most, {"product": name, "threads": most, "share": "product"}
+        if alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
+            most = min(problem.threads, library.max_threads())
+            if most > 1:
+                yield factor / most, {"product": name, "threads": most, "share": "product"}
+            sides = [max(extent_of(s.m, problem.extents), extent_of(s.n, problem.extents)) for s in picked if s.call]
+            if (sharing := min(problem.threads, *sides)) > 1:
+                packing = 1 + PACKED_ROWS * sharing / min(sides)
+                yield factor / sharing * packing * 0.98, {"product": name, "threads": sharing, "share": "blocks"}
         if max(loops) > 1:
             sharing = min(problem.threads, max(loops))
             yield factor / sharing * 1.02, {"product": name, "threads": sharing, "share": "loops"}

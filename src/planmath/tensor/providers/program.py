@@ -52,13 +52,14 @@ class Sharing(NamedTuple):
     library: BLAS
     threads: int
     what: str
-    """What threads share: each 'product', the 'batch' that one call of the library makes, the 'loops' over products, or
-    the parts of 'sums', which are added afterwards."""
+    """What threads share: each 'product' (threads of the library) or 'blocks' of it (planmath's own, which end with the
+    call), the 'batch' that one call of the library makes, the 'loops' over products, or the parts of 'sums', which are
+    added afterwards."""
 
     @property
     def among_products(self) -> bool:
-        """Whether each product is made by one thread."""
-        return self.threads == 1 or self.what in ("loops", "sums")
+        """Whether each call of the library is made by one thread."""
+        return self.threads == 1 or self.what in ("blocks", "loops", "sums")
 
 
 class Builder:
@@ -214,6 +215,15 @@ class Builder:
         work = m * n * k * math.prod(count for count, _ in (*result, *summed))
         self.multiplications += work
         limited = library.threads_setter and work >= library.threaded_work
+        block = {}
+        if sharing.what == "blocks":  # of the longer side of the result
+            size, natural = ITEMSIZE[self.work], [letter == ord("N") for letter in call.letters]
+            lda, ldb, ldd = call.leading
+            if m > n:
+                block, loop = {"block": 1}, (m, (size * (1 if natural[0] else lda), 0, size))
+            else:
+                block, loop = {"block": 2}, (n, (0, size * (ldb if natural[1] else 1), size * ldd))
+            result = [loop, *result]
         loops = bool(result or summed)
         inside = one_thread and library.sets_locally and loops  # each thread limits itself
         if limited and not inside:
@@ -240,14 +250,13 @@ class Builder:
                 "threads": sharing.threads if one_thread else 1, "gemm": library.find(name),
                 "limit": library.threads_setter if inside else 0, "letters": call.letters[0] | call.letters[1] << 8,
                 "m": m, "n": n, "k": k, "one": self.one,
-                **dict(zip(("lda", "ldb", "ldd"), call.leading, strict=True)),
+                **dict(zip(("lda", "ldb", "ldd"), call.leading, strict=True)), **block,
             }  # fmt: skip
             kept = descriptor(result, summed, header)
             arguments = [kept.ctypes.data, *places, alpha, beta]
             self.calls.append(Call(kernels.PRODUCTS, arguments, name=f"products by {name}", keep=(keep, kept)))
         if limited and not inside:
-            after = library.max_threads() if library.reset_threads is None else library.reset_threads
-            self.calls.append(Call(library.threads_setter, [after], name="thread limit"))
+            self.calls.append(Call(library.threads_setter, [0], name="thread limit"))
 
 
 def fused(loops: Sequence[Loop]) -> list[Loop]:
@@ -269,12 +278,13 @@ def descriptor(result: Sequence[Loop], summed: Sequence[Loop], header: Mapping[s
     numbers = np.zeros(kernels.HEADER + 4 * (len(result) + len(summed)), np.int64)
     tile = header.get("tile", -1)
     threads = header.get("threads", 1)
-    # threads share the slowest loop that has enough for each, else the longest
+    # threads share the first loop where it is a product's rows, or the slowest that has enough for each, or the longest
     enough = [i for i, (count, _) in enumerate(result) if count >= 4 * threads]
     longest = max(range(len(result)), key=lambda i: result[i][0])
     values = {
         "operator": int(Operator.OP_IDENTITY), **header, "tile": tile, "threads": threads, "result": len(result),
-        "summed": len(summed), "split": -1 if threads == 1 else enough[0] if enough else longest,
+        "summed": len(summed),
+        "split": -1 if threads == 1 else 0 if "block" in header else enough[0] if enough else longest,
     }  # fmt: skip
     for name, value in values.items():
         numbers[kernels.PLACE[name]] = value

@@ -127,15 +127,16 @@ class BLASProvider(Provider):
         if problem.d.dtype != product:
             d = pipeline.temporary(problem.d, product)
         pipeline.load_c(d)
-        library, before, after = self._library, algorithm.get("threads"), self._threads_after()
+        library, threads = self._library, algorithm.get("threads")
         setter = library.threads_setter
         # others may change what the library does by itself, so what was planned for is said where it matters
-        limited = setter and problem.work >= library.threaded_work and (library.sets_locally or before != after)
+        differs = library.sets_locally or threads != library.max_threads()
+        limited = setter and problem.work >= library.threaded_work and differs
         if limited:
-            pipeline.calls.append(Call(setter, [before], name="thread limit"))
+            pipeline.calls.append(Call(setter, [threads], name="thread limit"))
         self._product(pipeline, algorithm, operands[0], operands[1], d)
         if limited:
-            pipeline.calls.append(Call(setter, [after], name="thread limit"))
+            pipeline.calls.append(Call(setter, [0], name="thread limit"))
         if EPILOGS[problem.epilog] != EPILOGS[problem.epilog.DEFAULT]:
             d = pipeline.staged(d)
             pipeline.epilog(d)
@@ -145,10 +146,6 @@ class BLASProvider(Provider):
         prologue = Program(pipeline.prologue) if pipeline.prologue else None
         watched = tuple(pipeline.slot(name).operand for name in "ab" if name == algorithm.get("packed"))
         return Prepared({None: program}, pipeline.workspace_size, prologue, watched)
-
-    def _threads_after(self) -> int:
-        reset = self._library.reset_threads
-        return self._library.max_threads() if reset is None else reset
 
     def _single_batch_axis(self, problem: MatmulProblem) -> bool:
         problem = folded(problem)

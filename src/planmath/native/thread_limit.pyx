@@ -1,0 +1,60 @@
+"""How many threads OpenBLAS uses, which is one number for the whole process.
+
+Calls that run at the same time may each want another one. The first to come keeps the number that it finds, and the
+last to go puts it back: whoever comes in between, and whoever asks meanwhile, is not misled by what others have set.
+"""
+
+from libc.stdint cimport intptr_t
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+
+    static pthread_mutex_t pm_limit_lock = PTHREAD_MUTEX_INITIALIZER;
+    static int (*pm_get_threads)(void);
+    static void (*pm_set_threads)(int);
+    static int pm_limits, pm_threads_before;
+
+    static void pm_use_threads(int n) {
+        if (pm_get_threads() != n) pm_set_threads(n);
+    }
+
+    /* A limit of n threads from now on; 0 ends it. */
+    static void pm_limit_threads(int n) {
+        pthread_mutex_lock(&pm_limit_lock);
+        if (n > 0) {
+            if (!pm_limits++) pm_threads_before = pm_get_threads();
+            pm_use_threads(n);
+        } else if (!--pm_limits) pm_use_threads(pm_threads_before);
+        pthread_mutex_unlock(&pm_limit_lock);
+    }
+
+    static int pm_unlimited_threads(void) {
+        pthread_mutex_lock(&pm_limit_lock);
+        int n = pm_limits ? pm_threads_before : pm_get_threads();
+        pthread_mutex_unlock(&pm_limit_lock);
+        return n;
+    }
+
+    static void pm_attach_threads(intptr_t get, intptr_t set) {
+        pm_get_threads = (int (*)(void))get;
+        pm_set_threads = (void (*)(int))set;
+    }
+    """
+    void pm_limit_threads(int n)
+    int pm_unlimited_threads()
+    void pm_attach_threads(intptr_t get, intptr_t set)
+
+
+def attach(intptr_t get, intptr_t set):
+    """Tell the addresses of the library's functions that return and set the number."""
+    pm_attach_threads(get, set)
+
+
+def unlimited():
+    """The number without the limits of calls that are running."""
+    return pm_unlimited_threads()
+
+
+#: Address of f(n), which sets a limit of n threads, and ends one where n is 0.
+LIMIT = <intptr_t>&pm_limit_threads

@@ -51,10 +51,11 @@ def test_plans_and_executions_at_the_same_time_leave_the_number_alone(number):
         for i in range(20):
             with BinaryContraction("ij,jk->ik", a, b, execution={"name": "cpu", "num_threads": 2}) as contraction:
                 contraction.plan()
-                offered = GemmProvider().algorithms(contraction._plan_made.problem)
+                problem = contraction._plan_made.problem
+                offered = GemmProvider().algorithms(problem)
                 ways = [x for x in offered if x.get("product") == "blas" and x.get("copies") == "none"]
                 assert {x.get("share") for x in ways} == {"product", "blocks", None}
-                contraction._make_plan(contraction._plan_made.problem, contraction._slots, [ways[(seed + i) % len(ways)]])
+                contraction._make_plan(problem, contraction._slots, [ways[(seed + i) % len(ways)]])
                 np.testing.assert_allclose(contraction.execute(), a @ b, rtol=1e-12)
 
     with ThreadPoolExecutor(6) as pool:

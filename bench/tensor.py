@@ -143,7 +143,7 @@ def ccsd(name: str, settings: Settings) -> Outcome:
         works.append(Work(expr, (tuple(extents[x] for x in a), tuple(extents[x] for x in b))))
     makers: dict[str, Maker] = {PLANMATH: partial(planmath, works, tune=True), **peers(works)}
     targets = [faster_than_the_best(CCSD_SPEED, "planmath execute()")]
-    return compare(name, makers, works[-1].expected, DTYPE, targets, settings.longer(), everyone=True)
+    return compare(name, makers, works[-1].expected, DTYPE, targets, settings, everyone=True)
 
 
 # ---- contenders: of several contractions, made one after the other, the last one's result is compared ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -190,6 +191,21 @@ def test_what_is_asked_for_later(ways):
         solver.factorization_config.pivot_eps = 1e-9
         goes_on(solver, a, b)
     assert ways == ["factorize", "solve", "solve", "factorize", "solve"]
+
+
+def test_memory_of_large_solutions_goes_with_the_operands():
+    n, columns = 1 << 15, 128
+    a, b = sp.csr_array(sp.diags_array(np.arange(1.0, n + 1))), np.ones((n, columns), order="F")
+    tracemalloc.start()
+    try:
+        with repeated(a, b) as solver:
+            place = solver.solve().ctypes.data
+            assert solver.solve().ctypes.data == place
+            assert tracemalloc.get_traced_memory()[0] >= b.nbytes
+            solver.release_operands()
+            assert tracemalloc.get_traced_memory()[0] < b.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_log_tells_of_every_phase(ways, caplog):

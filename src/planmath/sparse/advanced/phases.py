@@ -94,7 +94,9 @@ class Phases:
         """Nothing: the libraries keep what they need between the phases."""
 
     def release_results(self) -> None:
-        """Nothing: each solution has memory of its own."""
+        """Give the memory of large solutions back that were dropped."""
+        if self._may_be_direct and not self._on_device:
+            self._solver.release_results()
 
     def _present(self) -> Sequence[np.ndarray]:
         """The values as they are now; copies of them are kept as long as a solution may want them."""

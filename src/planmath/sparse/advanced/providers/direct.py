@@ -122,6 +122,11 @@ class DirectSystem:
             return x, (system.info(error, True, 0, growth),)
         return None
 
+    def release_results(self) -> None:
+        """Give the memory of large solutions back that were dropped."""
+        if self._solution is not None:
+            self._solution.release_results()
+
     def _made_solution(self) -> Executor:
         system, columns = self.system, self.system.projected.shape[1]
         self._projected = np.empty((2, columns, 3))

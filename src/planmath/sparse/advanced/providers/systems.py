@@ -126,6 +126,11 @@ class Systems:
         """The solution of the only system for what is bound, and how good it is; None where `solve` has more to do."""
         return None if self.direct is None else self.direct.solve(out, preferences)
 
+    def release_results(self) -> None:
+        """Give the memory of large solutions back that were dropped."""
+        if self.direct is not None:
+            self.direct.release_results()
+
     def facts(self, phase: str, name: str) -> tuple[Any, ...]:
         """A fact of every system."""
         return tuple(system.factorization.fact(phase, name) for system in self.systems)

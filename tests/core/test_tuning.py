@@ -8,8 +8,10 @@ import math
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,12 +42,12 @@ def pocketfft_wins(monkeypatch):
     """Let the measurement prefer what no heuristic chooses, so that a choice shows where it came from."""
     measure = autotune.measure
 
-    def partial(candidates, **arguments):
+    def rigged(candidates, **arguments):
         measured = measure(candidates, **arguments)
         best = [m._replace(warm=1e-9) for m in measured if m.algorithm.provider == "pocketfft"]
         return best + [m for m in measured if m.algorithm.provider != "pocketfft"]
 
-    monkeypatch.setattr(autotune, "measure", partial)
+    monkeypatch.setattr(autotune, "measure", rigged)
 
 
 def tune(operand=OPERAND, **options):
@@ -72,8 +74,10 @@ BY_HEURISTIC, BY_RECORD = "chosen by the heuristic", "chosen by the tuning recor
         ((0.300, 0.200, 0.400), "blas"),
         ((0.010, 0.009, 0.011), "own"),
         ((0.010, 0.009, 0.008), "own"),
-        ((0.009, 0.009, 0.011), "mkl"),
+        ((0.009, 0.009, 0.011), "own"),
         ((0.010, 0.030, 0.040), "mkl"),
+        ((1.000, 1.100, 1.300), "mkl"),  # whose threads take less than that from others
+        ((1.000, 1.100, 1.150), "own"),
     ],
 )
 def test_threads_are_left_behind_where_that_is_worth_it(seconds, chosen):
@@ -108,8 +112,6 @@ def test_measured_with_the_best_first():
     runs: dict[Algorithm, int] = dict.fromkeys(naps, 0)
 
     def run(algorithm):
-        import time
-
         runs[algorithm] += 1
         time.sleep(naps[algorithm])
 
@@ -119,6 +121,26 @@ def test_measured_with_the_best_first():
     assert runs[Algorithm("b")] > 2 * runs[Algorithm("a")]
     assert all(m.warm >= naps[m.algorithm] for m in measured)
     assert [m.cold is not None for m in measured] == [True, False, False]
+
+
+def test_threads_that_look_for_work_are_waited_for():
+    """Whatever does not use them is measured once they sleep, also where it uses the same library."""
+    lingers = 0.02
+    left: dict[str, float] = {}
+
+    def run(name):
+        assert all(time.perf_counter() - ended >= lingers for other, ended in left.items() if other != name)
+        time.sleep(1e-3)
+        if name.startswith("product"):
+            left[name] = time.perf_counter()
+
+    names = ("product of mkl", "blocks of mkl", "product of blas", "blocks of blas")
+    candidates = [
+        (Algorithm("gemm", (("product", name[-4:]), ("threads", 2), ("share", name[:7]))), partial(run, name), x)
+        for name, x in zip(names, (lingers, 0.0) * 2, strict=True)
+    ]
+    measured = autotune.measure(candidates, iterations=4, logger=logging.getLogger("planmath.silent"))
+    assert len(measured) == len(names)
 
 
 class DeviceAtItsPower:

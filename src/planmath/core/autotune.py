@@ -31,12 +31,17 @@ from planmath.core.tuning import Measurement
 PRUNE_FACTOR = 3.0
 #: How often each of the others has its turn.
 ROUNDS = 3
-#: One whose very first call takes longer than this many seconds and this many times the best is not called again.
-HOPELESS, HOPELESS_FACTOR = 0.05, 8
+#: On the host: how near to the best one has to be for a turn in each round. What was measured in one slow moment of the
+#: machine is up to twice as slow.
+TURNS = (PRUNE_FACTOR, 1.6, 1.3, 1.1, 1.1, 1.1)
+#: Seconds after which a run counts as long. One that takes this many times the best at its very first call is not called
+#: again; the others are called once more at first sight, and what the caches held before does not matter.
+LONG, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
 TIE = 1.02
-#: What a way that leaves threads behind which look for work has to be faster by than one that leaves none.
-WORTH_SPINNING = 1.2
+#: What a way that leaves threads behind which look for work has to be faster by than one that leaves none, if it saves
+#: more time than they look; and if it does not.
+WORTH_SPINNING, WORTH_DISTURBING = 1.2, 2.0
 #: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
 SHORTEST = 200e-6
 #: Seconds after which a slow candidate's repetitions are cut short.
@@ -77,11 +82,14 @@ def measure(
     pause = _Pause()
     counts: dict[Algorithm, int] = {}
     warm: dict[Algorithm, float] = {}
+    candidates = _with_few_pauses(candidates)
     for algorithm, run, lingers in candidates:
-        pause.before(algorithm)
+        pause.before(algorithm, lingers)
         first = clock.time(run, 1)  # pays for pages and for threads that start
-        if first > HOPELESS and first > HOPELESS_FACTOR * min(warm.values(), default=first):
+        if first > LONG and first > HOPELESS_FACTOR * min(warm.values(), default=first):
             counts[algorithm], warm[algorithm] = 1, first
+        elif first > LONG:
+            counts[algorithm], warm[algorithm] = 1, clock.time(run, 1)
         else:
             counts[algorithm] = _calls_per_repetition(clock, run)
             warm[algorithm] = min(clock.time(run, counts[algorithm]) for _ in range(3))
@@ -94,10 +102,14 @@ def measure(
         cold = _race_cold(racing, clock, iterations, warm)
         ranked = sorted(warm, key=lambda a: (a not in cold, cold.get(a, warm[a])))
         return [Measurement(a, warm[a], cold.get(a)) for a in ranked]
-    for _ in range(ROUNDS):  # so that a slow moment of the machine does not fall on one candidate alone
+    for behind in TURNS:  # so that a slow moment of the machine does not fall on one candidate alone
+        limit = behind * min(warm.values())
         for algorithm, run, lingers in racing:
-            pause.before(algorithm)
-            run()
+            if warm[algorithm] > limit:
+                continue
+            pause.before(algorithm, lingers)
+            if warm[algorithm] < LONG:
+                run()
             start = time.perf_counter()
             for _ in range(max(1, iterations // 2)):
                 warm[algorithm] = min(warm[algorithm], clock.time(run, counts[algorithm]))
@@ -108,7 +120,7 @@ def measure(
     close = [candidate for candidate in racing if warm[candidate[0]] <= near]
     if len(close) > 1:
         for algorithm, run, lingers in close:
-            pause.before(algorithm)
+            pause.before(algorithm, lingers)
             cold[algorithm] = min(clock.time_cold(run) for _ in range(3))
             pause.after(algorithm, lingers)
     elif racing:
@@ -125,8 +137,8 @@ def prefer_quiet(
 
     Threads that look for work after a call are in the way of all others: products took twice as long after one of
     another library, and so did what planmath's own threads share, which end with the call (2 CPUs). So what leaves such
-    threads behind is chosen only where it is much faster than what does not. Those of another library than the usual
-    one have to save more time than they take from others as well.
+    threads behind is chosen only where it saves more time than they look, or where it belongs to the usual library,
+    whose products may come next, and is twice as fast.
 
     Parameters
     ----------
@@ -142,8 +154,9 @@ def prefer_quiet(
         return sorted(measured, key=lambda m: _library_of(m.algorithm) != usual)
 
     def worth_it(m: Measurement) -> bool:
-        taken = 0.0 if _library_of(m.algorithm) == usual else lingering.get(m.algorithm, 0.0)
-        return quiet.warm > max(WORTH_SPINNING * m.warm, m.warm + taken)
+        saves = quiet.warm - m.warm > lingering.get(m.algorithm, 0.0)
+        disturbs = WORTH_DISTURBING if _library_of(m.algorithm) == usual else math.inf
+        return quiet.warm > (WORTH_SPINNING if saves else disturbs) * m.warm
 
     chosen = next(filter(worth_it, measured), quiet)
     return [chosen, *(m for m in measured if m is not chosen)]
@@ -203,19 +216,25 @@ def _race_sustained(
 
 
 class _Pause:
-    """Waits until the threads of the library that ran last have gone to sleep, unless the same library runs next."""
+    """Waits until the threads of the library that ran last have gone to sleep, unless the next candidate uses them."""
 
     def __init__(self) -> None:
         self.library: tuple[str, str | None] = "", None
         self.until = 0.0
 
-    def before(self, algorithm: Algorithm) -> None:
+    def before(self, algorithm: Algorithm, lingers: float) -> None:
         remaining = self.until - time.perf_counter()
-        if remaining > 0 and not (_library_of(algorithm) == self.library and algorithm.get("threads", 1) > 1):
+        if remaining > 0 and not (lingers and _library_of(algorithm) == self.library):
             time.sleep(remaining)
 
     def after(self, algorithm: Algorithm, lingers: float) -> None:
         self.library, self.until = _library_of(algorithm), time.perf_counter() + lingers
+
+
+def _with_few_pauses(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """The first, which is expected to be the fastest, and then those that leave no threads behind, and the libraries."""
+    rest = sorted(candidates[1:], key=lambda c: (c[2], *map(str, _library_of(c[0]))))
+    return [*candidates[:1], *rest]
 
 
 def _library_of(algorithm: Algorithm) -> tuple[str, str | None]:

@@ -34,8 +34,8 @@ ROUNDS = 3
 #: On the host: how near to the best one has to be for a turn in each round. What was measured in one slow moment of the
 #: machine is up to twice as slow.
 TURNS = (PRUNE_FACTOR, 1.6, 1.3, 1.1, 1.1, 1.1)
-#: Seconds after which a run counts as long. One that takes this many times the best at its very first call is not called
-#: again; the others are called once more at first sight, and what the caches held before does not matter.
+#: Seconds after which a run counts as long. One that takes this many times the best at its very first call is not
+#: called again; the others are called once more at first sight, and what the caches held before does not matter.
 LONG, HOPELESS_FACTOR = 0.05, 8
 #: A tie: warm times nearer to each other than this are ranked by the cold ones.
 TIE = 1.02
@@ -232,7 +232,7 @@ class _Pause:
 
 
 def _with_few_pauses(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """The first, which is expected to be the fastest, and then those that leave no threads behind, and the libraries."""
+    """The first, which is expected to be the fastest, then those that leave no threads behind, then the libraries."""
     rest = sorted(candidates[1:], key=lambda c: (c[2], *map(str, _library_of(c[0]))))
     return [*candidates[:1], *rest]
 

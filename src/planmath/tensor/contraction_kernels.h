@@ -19,6 +19,9 @@ typedef float complex c64;
 typedef double complex c128;
 
 enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS = 256 };
+/* A tile of a product: vectors and columns (12 sums leave 4 of 16 registers); bytes of the rows that tiles are cut of, and
+ * most of a factor that is turned. */
+enum { PM_DEEP = 3, PM_WIDE = 4, PM_PANEL_BYTES = 24 << 10, PM_TURNED_BYTES = 32 << 10 };
 
 /* The descriptor: this header, then the loops, first those over the result and then those that are summed, each from the
  * slowest to the fastest: count, and the bytes by which a, b and d move. */
@@ -151,7 +154,7 @@ static void pm_products(const i64 *p, const char *a, const char *b, char *d, con
 enum {
     PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128,
     PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16,
-    PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128,
+    PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128, PM_PANELS_F32, PM_PANELS_F64,
 };
 
 #define PM_BODY "../tensor/contraction_kernels_body.h"

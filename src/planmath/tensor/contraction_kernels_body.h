@@ -285,12 +285,20 @@ PM_DIRECT(pm_direct_f64, double, PM_TIMES)
 PM_DIRECT(pm_direct_c64, c64, PM_COMPLEX_TIMES)
 PM_DIRECT(pm_direct_c128, c128, PM_COMPLEX_TIMES)
 
+#define PM_T float
+#define P(name) PM_JOIN(pm_panels_f32_##name, PM_ISA)
+#include "panels.h"
+#define PM_T double
+#define P(name) PM_JOIN(pm_panels_f64_##name, PM_ISA)
+#include "panels.h"
+
 /* In the order of the PM_* numbers of contraction_kernels.h. */
 static void *const K(pm_kernels)[] = {
     (void *)K(pm_copy_16), (void *)K(pm_copy_32), (void *)K(pm_copy_64), (void *)K(pm_copy_128),
     (void *)K(pm_f16_f32), (void *)K(pm_bf16_f32), (void *)K(pm_f32_f32), (void *)K(pm_f64_f64),
     (void *)K(pm_c64_c64), (void *)K(pm_c128_c128), (void *)K(pm_f32_f16), (void *)K(pm_f32_bf16),
     (void *)K(pm_direct_f32), (void *)K(pm_direct_f64), (void *)K(pm_direct_c64), (void *)K(pm_direct_c128),
+    (void *)K(pm_panels_f32_gemm), (void *)K(pm_panels_f64_gemm),
 };
 #undef K
 #undef PM_JOIN

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import planmath.tensor.kernels as kernels
@@ -31,12 +32,21 @@ from planmath.tensor.providers.strategy import (
     strategies,
 )
 
+#: Products of small matrices, by kernels that are compiled with planmath (panels.h).
+PANELS = blas.BLAS(
+    "planmath's own", lambda: None, lambda routine: kernels.PANELS.get(routine, 0),
+    lambda: import_module("planmath").__version__, lambda: None, lambda: 0, lambda: 1, 0, sets_locally=True,
+)  # fmt: skip
 #: The libraries whose products are used, mostly the fastest for larger products first, and the seconds for which its
 #: threads spin after a call.
 LIBRARIES = {
     "mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.SCIPY, blas.OPENBLAS_SPIN),
+    "own": (PANELS, 0.0),
 }  # fmt: skip
-#: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
+#: The columns of planmath's own products have at least so many bytes: a vector of any instruction set.
+COLUMN = 64
+#: Products below this many multiplications take the least time by those, and else by OpenBLAS, whose way to its kernels
+#: is shorter than MKL's.
 TINY_WORK = 40_000
 #: On processors with this in their names OpenBLAS is expected to be: large products of float64 took 5 to 9 % less time
 #: than MKL's (Zen 3).
@@ -232,19 +242,21 @@ def _sharings(
         for threads in (problem.threads, 1) if many else (1,):
             yield 1 / threads, {"threads": threads}
         return
-    loops = [math.prod(extent_of(group, problem.extents) for group in strategy.result_loops) for strategy in picked]
-    preferred = "blas" if sum(works) < TINY_WORK else usual_library()
+    loops = [math.prod(extent_of(group, problem.extents) for group in s.result_loops) for s in picked]
+    counts = [
+        count * math.prod(extent_of(group, problem.extents) for group in s.summed_loops)
+        for count, s in zip(loops, picked, strict=True)
+    ]
+    alone = max(work / count for work, count in zip(works, counts, strict=True))  # multiplications of one product
+    panels = all(_panels(problem, strategy) for strategy in picked)
+    preferred = usual_library() if alone >= TINY_WORK else "own" if panels else "blas"
     for name, (library, _) in LIBRARIES.items():
-        if library.missing() is not None:
+        if library.missing() is not None or (library is PANELS and not panels):
             continue
         factor = 1.0 if name == preferred else 1.2
         yield factor, {"product": name, "threads": 1}
         if not many:
             continue
-        counts = [
-            math.prod(extent_of(group, problem.extents) for group in (*s.result_loops, *s.summed_loops)) for s in picked
-        ]
-        alone = max(work / count for work, count in zip(works, counts, strict=True))  # multiplications of one product
         if alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
             most = min(problem.threads, library.max_threads())
             if most > 1:
@@ -260,6 +272,18 @@ def _sharings(
             yield factor / problem.threads * 1.03, {"product": name, "threads": problem.threads, "share": "sums"}
         if len(picked) == 1 and _batched(problem, picked[0], library):
             yield factor / problem.threads * 1.04, {"product": name, "threads": problem.threads, "share": "batch"}
+
+
+def _panels(problem: ContractionProblem, strategy: Strategy) -> bool:
+    """Whether planmath's own products can be used: one factor stays in the cache, the first if it is transposed."""
+    if strategy.call is None:
+        return True
+    work = WORK_DTYPE[problem.d.dtype]
+    m, n, k = (extent_of(modes, problem.extents) * ITEMSIZE[work] for modes in (strategy.m, strategy.n, strategy.k))
+    rows, columns = (n, m) if strategy.call.by_rows else (m, n)
+    small = rows if strategy.call.letters[0] != ord("N") else min(rows, columns)
+    fits = small * k <= kernels.TURNED * ITEMSIZE[work] and rows >= COLUMN
+    return fits and PANELS.find(f"{blas.LETTER[work]}gemm") != 0
 
 
 def _sums(problem: ContractionProblem, strategy: Strategy, work: int) -> bool:

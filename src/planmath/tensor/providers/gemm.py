@@ -45,8 +45,8 @@ LIBRARIES = {
 }  # fmt: skip
 #: The columns of planmath's own products have at least so many bytes: a vector of any instruction set.
 COLUMN = 64
-#: Products below this many multiplications take the least time by those, and else by OpenBLAS, whose way to its kernels
-#: is shorter than MKL's.
+#: Products of fewer multiplications take the least time by those, where they can be used. Otherwise OpenBLAS's shorter
+#: way to its kernels makes it the fastest for a contraction of so few.
 TINY_WORK = 40_000
 #: On processors with this in their names OpenBLAS is expected to be: large products of float64 took 5 to 9 % less time
 #: than MKL's (Zen 3).
@@ -249,7 +249,8 @@ def _sharings(
     ]
     alone = max(work / count for work, count in zip(works, counts, strict=True))  # multiplications of one product
     panels = all(_panels(problem, strategy) for strategy in picked)
-    preferred = usual_library() if alone >= TINY_WORK else "own" if panels else "blas"
+    usual = "blas" if sum(works) < TINY_WORK else usual_library()
+    preferred = "own" if panels and alone < TINY_WORK else usual
     for name, (library, _) in LIBRARIES.items():
         if library.missing() is not None or (library is PANELS and not panels):
             continue

@@ -22,6 +22,8 @@ enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS
 /* A tile of a product: vectors and columns (12 sums leave 4 of 16 registers); bytes of the rows that tiles are cut of, and
  * most of a factor that is turned. */
 enum { PM_DEEP = 3, PM_WIDE = 4, PM_PANEL_BYTES = 24 << 10, PM_TURNED_BYTES = 32 << 10 };
+/* Bytes of the rows that are packed at a time (gett.h), most columns, and terms of all columns before their next ones. */
+enum { PM_PACKED_BYTES = 48 << 10, PM_PACKED_COLUMNS = 512, PM_PACKED_TERMS = 32 };
 
 /* The descriptor: this header, then the loops, first those over the result and then those that are summed, each from the
  * slowest to the fastest: count, and the bytes by which a, b and d move. */
@@ -52,6 +54,7 @@ typedef struct pm_job {
     const char *a, *b;
     char *d;
     const void *alpha, *beta;
+    char *work; /* temporary memory of its own */
 } pm_job;
 
 /* Some of a job's loops, as an odometer. */
@@ -91,6 +94,45 @@ static inline i64 pm_count(const pm_job *job, i64 index) {
     return index == job->p[PM_SPLIT] ? job->last - job->first : pm_loop(job->p, index)[0];
 }
 
+/* The positions that loops from `begin` to `end` run through. */
+static inline i64 pm_length(const i64 *p, i64 begin, i64 end) {
+    i64 length = 1;
+    for (i64 i = begin; i < end; i++) length *= pm_loop(p, i)[0];
+    return length;
+}
+
+static inline i64 pm_least(i64 x, i64 y) { return x < y ? x : y; }
+
+/* The least multiple that is not less. */
+static inline i64 pm_multiple(i64 x, i64 of) { return (x + of - 1) / of * of; }
+
+/* Whether offsets follow each other at the same distance. */
+static inline int pm_even(const i64 *offsets, i64 count, i64 step) {
+    for (i64 x = 1; x < count; x++)
+        if (offsets[x] - offsets[x - 1] != step) return 0;
+    return 1;
+}
+
+/* The offsets of `count` of those positions from `first` on, in the two tensors of which the loops have the bytes in words
+ * u and v. */
+static inline void pm_offsets(const i64 *p, i64 begin, i64 end, i64 first, i64 count, int u, i64 *in_u, int v, i64 *in_v) {
+    i64 position[PM_MOST_LOOPS], at_u = 0, at_v = 0;
+    for (i64 i = end - 1; i >= begin; i--) {
+        const i64 *loop = pm_loop(p, i);
+        position[i - begin] = first % loop[0], first /= loop[0];
+        at_u += position[i - begin] * loop[u], at_v += position[i - begin] * loop[v];
+    }
+    for (i64 x = 0; x < count; x++) {
+        in_u[x] = at_u, in_v[x] = at_v;
+        for (i64 i = end - 1; i >= begin; i--) {
+            const i64 *loop = pm_loop(p, i);
+            at_u += loop[u], at_v += loop[v];
+            if (++position[i - begin] < loop[0]) break;
+            at_u -= loop[0] * loop[u], at_v -= loop[0] * loop[v], position[i - begin] = 0;
+        }
+    }
+}
+
 static void *pm_thread(void *job) {
     ((const pm_job *)job)->body((const pm_job *)job);
     return NULL;
@@ -99,7 +141,7 @@ static void *pm_thread(void *job) {
 /* Does the work of a descriptor, on as many threads as it says. They live as long as the call: what is shared takes a
  * hundred times longer than starting them. */
 static void pm_work(void (*body)(const pm_job *), const i64 *p, const char *a, const char *b, char *d, const void *alpha,
-                    const void *beta) {
+                    const void *beta, char *work, i64 bytes) {
     const i64 *split = p[PM_SPLIT] >= 0 ? pm_loop(p, p[PM_SPLIT]) : NULL;
     i64 count = split ? split[0] : 0;
     int n = (int)(split ? (p[PM_THREADS] < count ? p[PM_THREADS] : count) : 1), started = 0;
@@ -108,8 +150,9 @@ static void pm_work(void (*body)(const pm_job *), const i64 *p, const char *a, c
     if (n > PM_MOST_THREADS) n = PM_MOST_THREADS;
     for (int i = 0; i < n; i++) {
         i64 first = count * i / n;
-        i64 bytes[3] = {split ? split[1] * first : 0, split ? split[2] * first : 0, split ? split[3] * first : 0};
-        jobs[i] = (pm_job){body, p, first, count * (i + 1) / n, a + bytes[0], b + bytes[1], d + bytes[2], alpha, beta};
+        i64 steps[3] = {split ? split[1] * first : 0, split ? split[2] * first : 0, split ? split[3] * first : 0};
+        jobs[i] = (pm_job){body, p, first, count * (i + 1) / n, a + steps[0], b + steps[1], d + steps[2],
+                            alpha, beta, work + i * bytes};
     }
     while (started < n - 1 && pthread_create(&threads[started], NULL, pm_thread, &jobs[started + 1]) == 0) started++;
     body(&jobs[0]);
@@ -147,7 +190,7 @@ static void pm_products_body(const pm_job *job) {
 }
 
 static void pm_products(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta) {
-    pm_work(pm_products_body, p, a, b, d, alpha, beta);
+    pm_work(pm_products_body, p, a, b, d, alpha, beta, NULL, 0);
 }
 
 /* The kernels, as the tables number them. */
@@ -155,6 +198,7 @@ enum {
     PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128,
     PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16,
     PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128, PM_PANELS_F32, PM_PANELS_F64,
+    PM_GETT_F32, PM_GETT_F64, PM_GETT_MEMORY_F32, PM_GETT_MEMORY_F64, /* the last two are numbers of bytes */
 };
 
 #define PM_BODY "../tensor/contraction_kernels_body.h"

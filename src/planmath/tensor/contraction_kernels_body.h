@@ -9,6 +9,19 @@
 #define PM_SAME(x) (x)
 /* memcpy may be a function that checks bounds, compiled for one instruction set only. */
 #define PM_MOVE __builtin_memcpy
+/* Loads a vector and keeps it in a register, where a compiler would read it again for each operation. */
+#if defined(__x86_64__)
+#define PM_KEEP(v) __asm__("" : "+v"(v))
+#elif defined(__aarch64__)
+#define PM_KEEP(v) __asm__("" : "+w"(v))
+#else
+#define PM_KEEP(v)
+#endif
+#define PM_TAKE(v, from)                                                                                               \
+    do {                                                                                                               \
+        PM_MOVE(&v, from, sizeof v);                                                                                   \
+        PM_KEEP(v);                                                                                                    \
+    } while (0)
 
 /* Squares of 4 by 4 elements, transposed in registers: element r of row i of s becomes element i of row r of t. */
 #define PM_SQUARE(name, T, M)                                                                                          \
@@ -74,7 +87,7 @@ PM_INLINE void K(pm_square_64)(const char *s, i64 from, char *t, i64 to) { PM_SC
                 for (i64 i = 0; i < n; i++) *(T *)(d + i * to) = *(const T *)(a + i * from);                           \
         } while (pm_next(&nest, &a, &b, &d));                                                                          \
     }                                                                                                                  \
-    static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL); }
+    static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL, NULL, 0); }
 
 PM_COPY(pm_copy_16, uint16_t, pm_square_16)
 PM_COPY(pm_copy_32, uint32_t, pm_square_32)
@@ -200,7 +213,7 @@ PM_COMPLEX_OPERATORS(pm_apply_c128, c128, PM_DOUBLE)
                 }                                                                                                      \
         } while (pm_next(&outer, &a, &b, &d));                                                                         \
     }                                                                                                                  \
-    static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL); }
+    static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL, NULL, 0); }
 
 PM_TRANSFORM(pm_f16_f32, uint16_t, float, float, K(pm_from_f16), K(pm_apply_f32), PM_SAME)
 PM_TRANSFORM(pm_bf16_f32, uint16_t, float, float, K(pm_from_bf16), K(pm_apply_f32), PM_SAME)
@@ -277,7 +290,7 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
         } while (pm_next(&outer, &a, &b, &d));                                                                         \
     }                                                                                                                  \
     static void K(name)(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta) {    \
-        pm_work(K(name##_body), p, a, b, d, alpha, beta);                                                              \
+        pm_work(K(name##_body), p, a, b, d, alpha, beta, NULL, 0);                                                              \
     }
 
 PM_DIRECT(pm_direct_f32, float, PM_TIMES)
@@ -286,11 +299,15 @@ PM_DIRECT(pm_direct_c64, c64, PM_COMPLEX_TIMES)
 PM_DIRECT(pm_direct_c128, c128, PM_COMPLEX_TIMES)
 
 #define PM_T float
-#define P(name) PM_JOIN(pm_panels_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_f32_##name, PM_ISA)
+PM_INLINE void P(square)(const char *s, i64 from, char *t, i64 to) { K(pm_square_32)(s, from, t, to); }
 #include "panels.h"
+#include "gett.h"
 #define PM_T double
-#define P(name) PM_JOIN(pm_panels_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_f64_##name, PM_ISA)
+PM_INLINE void P(square)(const char *s, i64 from, char *t, i64 to) { K(pm_square_64)(s, from, t, to); }
 #include "panels.h"
+#include "gett.h"
 
 /* In the order of the PM_* numbers of contraction_kernels.h. */
 static void *const K(pm_kernels)[] = {
@@ -298,13 +315,17 @@ static void *const K(pm_kernels)[] = {
     (void *)K(pm_f16_f32), (void *)K(pm_bf16_f32), (void *)K(pm_f32_f32), (void *)K(pm_f64_f64),
     (void *)K(pm_c64_c64), (void *)K(pm_c128_c128), (void *)K(pm_f32_f16), (void *)K(pm_f32_bf16),
     (void *)K(pm_direct_f32), (void *)K(pm_direct_f64), (void *)K(pm_direct_c64), (void *)K(pm_direct_c128),
-    (void *)K(pm_panels_f32_gemm), (void *)K(pm_panels_f64_gemm),
+    (void *)K(pm_f32_gemm), (void *)K(pm_f64_gemm),
+    (void *)K(pm_f32_contract), (void *)K(pm_f64_contract),
+    (void *)(intptr_t)K(pm_f32_MEMORY), (void *)(intptr_t)K(pm_f64_MEMORY),
 };
 #undef K
 #undef PM_JOIN
 #undef PM_JOIN_
 #undef PM_SAME
 #undef PM_MOVE
+#undef PM_KEEP
+#undef PM_TAKE
 #undef PM_SQUARE
 #undef PM_SCALARS
 #undef PM_COPY

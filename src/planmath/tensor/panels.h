@@ -8,37 +8,53 @@
 typedef PM_T P(vector) __attribute__((vector_size(PM_VECTOR)));
 enum { P(LANES) = PM_VECTOR / sizeof(PM_T), P(ROWS) = PM_DEEP * P(LANES) };
 
-/* The tile of `deep` vectors by `wide` columns at d. The first `skipped` rows are another tile's already. */
-PM_INLINE void P(tile)(int deep, int wide, int skipped, i64 k, const PM_T *a, i64 lda, const PM_T *b, i64 along,
-                       i64 across, PM_T *d, i64 ldd, PM_T alpha, PM_T beta) {
-    P(vector) sum[PM_DEEP][PM_WIDE], column[PM_DEEP], old;
-    for (int x = 0; x < deep; x++)
-        for (int y = 0; y < wide; y++) sum[x][y] = (P(vector)){0};
-    for (i64 l = 0; l < k; l++, a += lda, b += along) {
-        for (int x = 0; x < deep; x++) PM_MOVE(&column[x], a + x * P(LANES), PM_VECTOR);
-        for (int y = 0; y < wide; y++)
-            for (int x = 0; x < deep; x++) sum[x][y] += column[x] * b[y * across];
+/* One column of a tile, added to its sums. */
+#define PM_ADD_COLUMN(y)                                                                                               \
+    if (wide > y) {                                                                                                    \
+        s0##y += c0 * b[y * across];                                                                                   \
+        if (deep > 1) s1##y += c1 * b[y * across];                                                                     \
+        if (deep > 2) s2##y += c2 * b[y * across];                                                                     \
     }
-    for (int y = 0; y < wide; y++, d += ldd)
-        for (int x = 0; x < deep; x++) {
-            PM_T *to = d + x * P(LANES);
-            sum[x][y] *= alpha;
-            if (beta != 0) PM_MOVE(&old, to, PM_VECTOR), sum[x][y] += beta * old;
-            if (x == 0 && skipped)
-                for (int i = skipped; i < P(LANES); i++) to[i] = sum[x][y][i];
-            else
-                PM_MOVE(to, &sum[x][y], PM_VECTOR);
-        }
+/* One vector of a column, put in its place; of the first one not what was skipped. */
+#define PM_PUT(sum, x, y)                                                                                              \
+    if (deep > x) {                                                                                                    \
+        PM_T *to = d + y * ldd + x * P(LANES);                                                                         \
+        P(vector) put = *alpha * sum;                                                                                   \
+        if (*beta != 0) PM_MOVE(&old, to, PM_VECTOR), put += *beta * old;                                               \
+        if (x == 0 && skipped)                                                                                         \
+            for (int i = skipped; i < P(LANES); i++) to[i] = put[i];                                                   \
+        else                                                                                                           \
+            PM_MOVE(to, &put, PM_VECTOR);                                                                              \
+    }
+#define PM_PUT_COLUMN(y)                                                                                               \
+    if (wide > y) {                                                                                                    \
+        PM_PUT(s0##y, 0, y)                                                                                            \
+        PM_PUT(s1##y, 1, y)                                                                                            \
+        PM_PUT(s2##y, 2, y)                                                                                            \
+    }
+/* The tile of `deep` vectors by `wide` columns at d. The first `skipped` rows are another tile's already. The sums have
+ * names, as compilers keep an array of so many in memory; alpha and beta would take a register from them. */
+PM_INLINE void P(tile)(int deep, int wide, int skipped, i64 k, const PM_T *a, i64 lda, const PM_T *b, i64 along,
+                       i64 across, PM_T *d, i64 ldd, const PM_T *alpha, const PM_T *beta) {
+    P(vector) c0 = {0}, c1 = c0, c2 = c0, s00 = c0, s01 = c0, s02 = c0, s03 = c0, s10 = c0, s11 = c0, s12 = c0,
+              s13 = c0, s20 = c0, s21 = c0, s22 = c0, s23 = c0, old;
+    for (i64 l = 0; l < k; l++, a += lda, b += along) {
+        PM_TAKE(c0, a);
+        if (deep > 1) PM_TAKE(c1, a + P(LANES));
+        if (deep > 2) PM_TAKE(c2, a + 2 * P(LANES));
+        PM_ADD_COLUMN(0) PM_ADD_COLUMN(1) PM_ADD_COLUMN(2) PM_ADD_COLUMN(3)
+    }
+    PM_PUT_COLUMN(0) PM_PUT_COLUMN(1) PM_PUT_COLUMN(2) PM_PUT_COLUMN(3)
 }
 
 /* Fewer rows than a vector has. */
 static void P(few)(i64 m, i64 n, i64 k, const PM_T *a, i64 lda, const PM_T *b, i64 along, i64 across, PM_T *d, i64 ldd,
-                   PM_T alpha, PM_T beta) {
+                   const PM_T *alpha, const PM_T *beta) {
     for (i64 j = 0; j < n; j++)
         for (i64 i = 0; i < m; i++) {
             PM_T sum = 0, *to = d + i + j * ldd;
             for (i64 l = 0; l < k; l++) sum += a[i + l * lda] * b[l * along + j * across];
-            *to = beta != 0 ? alpha * sum + beta * *to : alpha * sum;
+            *to = *beta != 0 ? *alpha * sum + *beta * *to : *alpha * sum;
         }
 }
 
@@ -51,7 +67,7 @@ static void P(gemm)(const char *ta, const char *tb, const int *pm, const int *pn
                     const int *pldd) {
     const i64 m = *pm, n = *pn, k = *pk, ldd = *pldd;
     const i64 along = *tb == 'N' ? 1 : *pldb, across = *tb == 'N' ? *pldb : 1;
-    const PM_T *a = pa, *b = pb, alpha = *(const PM_T *)palpha, beta = *(const PM_T *)pbeta;
+    const PM_T *a = pa, *b = pb, *alpha = palpha, *beta = pbeta;
     PM_T *d = pd;
     i64 lda = *plda;
     const i64 tiles = PM_PANEL_BYTES / ((k + 1) * P(ROWS) * (i64)sizeof(PM_T)), rows = P(ROWS) * (tiles ? tiles : 1);
@@ -82,5 +98,6 @@ static void P(gemm)(const char *ta, const char *tb, const int *pm, const int *pn
             }
 }
 #undef PM_TILE_OF
-#undef PM_T
-#undef P
+#undef PM_ADD_COLUMN
+#undef PM_PUT
+#undef PM_PUT_COLUMN

@@ -62,8 +62,10 @@ PACKED_ROWS = 20
 SUM_OF_PARTS = 64
 #: Below this many the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
-#: Ways that cost this many times what the best costs are not offered, and at most so many choices of copies are.
-HOPELESS, MOST_WAYS = 8.0, 4
+#: Ways that cost this many times what the best costs are not offered.
+HOPELESS = 8.0
+#: Most choices of copies that are offered for each order of contractions, and where all factors are packed (gett).
+MOST_WAYS, MOST_GETT_WAYS = 4, 2
 
 
 class Step(NamedTuple):
@@ -169,13 +171,13 @@ def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
         choices = [_strategies(step, problem) for step in steps]
         if len(steps) > 1 and all(choices):  # of two steps, the fastest way of each and the one with the least copies
             choices = [
-                [of[0], min(of, key=lambda strategy, step=step: _memory(problem, [(step, strategy)], 1))]  # type: ignore[misc]
+                [of[0], min(of, key=lambda strategy, step=step: _memory(problem, [(step, strategy)], 1, 1))]  # type: ignore[misc]
                 for step, of in zip(steps, choices, strict=True)
             ]
         for picked in dict.fromkeys(itertools.product(*choices)):
             for factor, sharing in _sharings(problem, picked, works):
                 parts = parts_of(picked[0], problem.extents, problem.threads) if sharing.get("share") == "sums" else 1
-                memory = _memory(problem, list(zip(steps, picked, strict=True)), parts)
+                memory = _memory(problem, list(zip(steps, picked, strict=True)), parts, int(sharing["threads"]))
                 cost = factor * sum(strategy.cost for strategy in picked)
                 found.append(Way(cost, memory, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
     return tuple(sorted(found, key=lambda way: way.cost))
@@ -186,10 +188,12 @@ def ways(problem: ContractionProblem) -> tuple[Algorithm, ...]:
     """The algorithms to choose from: those that fit into memory, without the ones that are far behind."""
     fitting = [way for way in every_way(problem) if way.memory <= problem.memory_limit]
     kept: list[Algorithm] = []
-    different: set[tuple[Any, ...]] = set()
-    most = MOST_WAYS * len(PAIRS[len(problem.operands)])
+    choices: dict[bool, set[tuple[Any, ...]]] = {True: set(), False: set()}
     for cost, _, algorithm in fitting:
         choice = tuple(algorithm.get(knob) for knob in ("first", "by", "copies"))
+        gett = set(choice[1].split("/")) == {"gett"}
+        different = choices[gett]
+        most = (MOST_GETT_WAYS if gett else MOST_WAYS) * len(PAIRS[len(problem.operands)])
         if cost <= HOPELESS * fitting[0].cost and (choice in different or len(different) < most):
             different.add(choice)
             kept.append(algorithm)
@@ -207,7 +211,7 @@ PAIRS: dict[int, list[tuple[int, int] | None]] = {2: [None], 3: [(0, 1), (0, 2),
 
 def _knobs(first: tuple[int, int] | None, picked: Sequence[Strategy], sharing: dict[str, str | int]) -> Knobs:
     order = (("first", "abc"[first[0]] + "abc"[first[1]]),) if first else ()
-    kinds = "/".join("elements" if strategy.direct else "products" for strategy in picked)
+    kinds = "/".join(strategy.kind for strategy in picked)
     copies = "/".join(strategy.copies or "none" for strategy in picked)
     return (*order, ("by", kinds), ("copies", copies), *sharing.items())
 
@@ -223,7 +227,7 @@ def _picked(problem: ContractionProblem, algorithm: Algorithm) -> list[tuple[Ste
     return [
         (step, next(
             strategy for strategy in _strategies(step, problem)
-            if strategy.direct == (kind == "elements") and (strategy.copies or "none") == names
+            if strategy.kind == kind and (strategy.copies or "none") == names
         ))
         for step, kind, names in zip(steps, kinds, copies, strict=True)
     ]  # fmt: skip
@@ -238,7 +242,7 @@ def _sharings(
     steps.
     """
     many = problem.threads > 1 and max(works) >= THREADED_WORK
-    if all(strategy.direct for strategy in picked):
+    if all(strategy.call is None for strategy in picked):
         for threads in (problem.threads, 1) if many else (1,):
             yield 1 / threads, {"threads": threads}
         return
@@ -290,7 +294,7 @@ def _panels(problem: ContractionProblem, strategy: Strategy) -> bool:
 def _sums(problem: ContractionProblem, strategy: Strategy, work: int) -> bool:
     """Whether threads can share a long sum, each with a result of its own: where there are no products to share out and
     results are small."""
-    if strategy.direct or strategy.result_loops or "d" not in strategy.copies:
+    if strategy.call is None or strategy.result_loops or "d" not in strategy.copies:
         return False
     parts = parts_of(strategy, problem.extents, problem.threads)
     small = work >= SUM_OF_PARTS * parts * extent_of(problem.d.modes, problem.extents)
@@ -300,7 +304,7 @@ def _sums(problem: ContractionProblem, strategy: Strategy, work: int) -> bool:
 def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS) -> bool:
     """Whether the library can make all products in one call: along one loop, without overlap."""
     routine = f"{blas.LETTER[WORK_DTYPE[problem.d.dtype]]}gemm_batch_strided"
-    if strategy.direct or strategy.summed_loops or len(strategy.result_loops) != 1 or not library.find(routine):
+    if strategy.call is None or strategy.summed_loops or len(strategy.result_loops) != 1 or not library.find(routine):
         return False
     (loop,) = strategy.result_loops
     a, b = problem.operands
@@ -316,8 +320,9 @@ def _batched(problem: ContractionProblem, strategy: Strategy, library: blas.BLAS
     return True
 
 
-def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]], parts: int) -> int:
-    """Bytes of the copies that the steps make, those of the result in parts, and of what the first of two leaves."""
+def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]], parts: int, threads: int) -> int:
+    """Bytes of the copies that the steps make, those of the result in parts, of what the first of two leaves, and of
+    what threads pack."""
     times = {"a": 1, "b": 1, "d": parts}
     elements = [
         times[name] * copy_size(name, getattr(step, name), roles_of(step.a, step.b, step.d), problem.extents)
@@ -325,8 +330,9 @@ def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]]
         for name in strategy.copies
     ]
     elements += [extent_of(step.d.modes, problem.extents) for step, _ in picked[:-1]]
-    size = ITEMSIZE[WORK_DTYPE[problem.d.dtype]]
-    return sum(-(-count * size // LINE) * LINE for count in elements)
+    work = WORK_DTYPE[problem.d.dtype]
+    packed = sum(threads * kernels.GETT_MEMORY[work] for _, strategy in picked if strategy.gett)
+    return sum(-(-count * ITEMSIZE[work] // LINE) * LINE for count in elements) + packed
 
 
 def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
@@ -364,7 +370,7 @@ KINDS: dict[int, Callable[[Strategy, Roles], bool]] = {
     ContractionAlgo.GETT: lambda strategy, roles: not strategy.copies,
     ContractionAlgo.TGETT: lambda strategy, roles: "d" not in strategy.copies,
     ContractionAlgo.TTGT: lambda strategy, roles: (
-        not strategy.direct
+        strategy.call is not None
         and not strategy.summed_loops
         and all(set(loop) <= set(roles.batch) for loop in strategy.result_loops)
     ),

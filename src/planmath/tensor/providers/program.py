@@ -97,11 +97,14 @@ class Builder:
 
     def temporary(self, order: Sequence[int], dtype: str | None = None, count: int = 1) -> Region:
         """Dense temporary memory for `count` tensors with these modes, the slowest first; the first of them there."""
-        offset = self.workspace_size
-        size = count * extent_of(tuple(order), self.extents) * ITEMSIZE[dtype or self.work]
-        self.workspace_size += -(-size // LINE) * LINE
+        slot = self._memory(count * extent_of(tuple(order), self.extents) * ITEMSIZE[dtype or self.work])
         steps = dense(order, self.extents)
-        return Region(Tensor(dtype or self.work, tuple(steps), tuple(steps.values())), Slot(self._workspace, offset))
+        return Region(Tensor(dtype or self.work, tuple(steps), tuple(steps.values())), slot)
+
+    def _memory(self, size: int) -> Slot:
+        offset = self.workspace_size
+        self.workspace_size += -(-size // LINE) * LINE
+        return Slot(self._workspace, offset)
 
     # Copies.
 
@@ -151,6 +154,8 @@ class Builder:
             self.copy(c, added)
         if strategy.direct:
             self._direct(regions, strategy, sharing, alpha, beta)
+        elif strategy.gett:
+            self._gett(regions, strategy, sharing.threads, alpha, beta)
         else:
             self._products(regions, strategy, sharing, alpha, beta if parts == 1 else self.zero, parts)
         if parts > 1:
@@ -185,6 +190,27 @@ class Builder:
         kept = descriptor(result, summed, {"threads": threads, "along_sum": int(along)})
         arguments = [kept.ctypes.data, *(regions[name].slot for name in "abd"), alpha, beta]
         self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="contraction", keep=(kept, self._numbers)))
+
+    def _gett(
+        self, regions: Mapping[str, Region], strategy: Strategy, threads: int, alpha: Slot | int, beta: Slot | int
+    ) -> None:
+        ordered = {name: regions[which] for name, which in zip("abd", (*strategy.gett, "d"), strict=True)}
+        sides = {"a": strategy.m, "b": strategy.n}
+        batch = self._loops(ordered, strategy.result_loops)
+        rows, columns, summed = (
+            self._loops(ordered, [(mode,) for mode in modes])
+            for modes in (sides[strategy.gett[0]], sides[strategy.gett[1]], strategy.k)
+        )
+        m, n = (math.prod(count for count, _ in loops) for loops in (rows, columns))
+        self.multiplications += m * n * math.prod(count for count, _ in (*batch, *summed))
+        header = {"threads": threads, "m": len(rows), "n": len(columns)}
+        if threads > 1 and not any(count >= 4 * threads for count, _ in batch):  # they share the longer side
+            header["block"] = 1 if m > n else 2
+            batch = [(max(m, n), (0, 0, 0)), *batch]
+        kept = descriptor([*batch, *rows, *columns], summed, header)
+        work = self._memory(threads * kernels.GETT_MEMORY[self.work])
+        arguments = [kept.ctypes.data, *(ordered[name].slot for name in "abd"), alpha, beta, work]
+        self.calls.append(Call(kernels.GETT[self.work], arguments, name="gett", keep=(kept, self._numbers)))
 
     def _products(
         self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int,

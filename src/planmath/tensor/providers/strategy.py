@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import planmath.tensor.kernels as kernels
 from planmath.core.arrays import ITEMSIZE, contiguous_strides
 from planmath.tensor.enums import Operator
 from planmath.tensor.problem import Tensor
@@ -36,6 +37,16 @@ TRANSPOSED_SPEED = 50e9
 COPY_CALL = 0.1e-6
 #: Seconds for each multiplication, and for each row of them, where elements are multiplied without a product.
 DIRECT_ELEMENT, DIRECT_STRIDED, DIRECT_ROW = 0.4e-9, 1.5e-9, 15e-9
+#: Where both factors are packed (gett.h): the terms of a sum that are at a time, the rows and columns of a tile (most
+#: instruction sets), the multiplications and additions of float64 that a core makes in a second, and the seconds that a
+#: contraction and a tile take before their first.
+PACKED_TERMS, TILE, GETT_FLOPS, GETT_CALL, TILE_CALL = 512, (12, 4), 46e9, 0.5e-6, 30e-9
+#: Seconds for each float64 that is packed, contiguous along rows (which were fetched before), along columns, or along
+#: the sum; more for each whose next term is far; and for each that is added to a result, contiguous along rows or along
+#: columns.
+PACKED_ROW, PACKED_COLUMN, PACKED_TURNED, FAR, PUT, PUT_TURNED = 0.5e-9, 0.9e-9, 0.9e-9, 0.5e-9, 0.1e-9, 0.8e-9
+#: The same where nothing is contiguous.
+SCATTERED = 2e-9
 #: Groups of modes of one role that are tried in the place of the matrix, those with the largest extents.
 MOST_GROUPS = 3
 #: The largest integer that BLAS takes.
@@ -86,14 +97,22 @@ class Strategy(NamedTuple):
     """What the products are repeated over, the slowest first."""
     summed_loops: tuple[Modes, ...]
     call: ProductCall | None = None
-    """The product; None where elements are multiplied without one."""
+    """The product; None where there is none."""
+    gett: str = ""
+    """Where both factors are packed straight from their strides instead, the one whose modes are a tile's rows, and the
+    other."""
     cost: float = 0.0
     """Seconds on one core, as far as can be said without measuring."""
 
     @property
+    def kind(self) -> str:
+        """What multiplies: products, kernels that pack both factors (gett), or loops over elements."""
+        return "products" if self.call else "gett" if self.gett else "elements"
+
+    @property
     def direct(self) -> bool:
-        """Whether elements are multiplied without a matrix product."""
-        return self.call is None
+        """Whether elements are multiplied one by one."""
+        return self.kind == "elements"
 
 
 def roles_of(a: Tensor, b: Tensor, d: Tensor) -> Roles:
@@ -115,17 +134,19 @@ def strategies(a: Tensor, b: Tensor, d: Tensor, extents: Sequence[int], work: st
         name for name, tensor, alone in (("a", a, roles.a_alone), ("b", b, roles.b_alone), ("d", d, ()))
         if tensor.dtype != work or alone or tensor.operator not in (Operator.OP_IDENTITY, Operator.OP_CONJ)
     )  # fmt: skip
-    found = []
+    found: list[Strategy] = []
     tensors = {"a": a, "b": b, "d": d}
     for size in range(4):
         for names in itertools.combinations("abd", size):
             if set(forced) <= set(names):
-                found += list(_products(tensors, "".join(names), roles, extents, work))
+                found += _products(tensors, "".join(names), roles, extents, work)
+                if size <= len(forced) + 1 and all(extents):
+                    found += _gett(tensors, "".join(names), roles, extents, work)
     conjugated = "".join(x for x in "ab" if tensors[x].operator != Operator.OP_IDENTITY)
     found.append(_direct(tensors, "".join(sorted({*forced, *conjugated})), roles, extents, work))
-    best: dict[tuple[str, bool], Strategy] = {}
+    best: dict[tuple[str, str], Strategy] = {}
     for strategy in sorted(found, key=lambda strategy: strategy.cost):
-        best.setdefault((strategy.copies, strategy.direct), strategy)
+        best.setdefault((strategy.copies, strategy.kind), strategy)
     return list(best.values())
 
 
@@ -173,8 +194,8 @@ def copy_order(name: str, tensor: Tensor, strategy: Strategy) -> list[int]:
     """
     loops = [m for group in (*strategy.result_loops, *strategy.summed_loops) for m in group if m in tensor.modes]
     first, second = matrix_of(name, strategy)
-    if name == "d" and strategy.call is not None:
-        swapped = not strategy.call.by_rows
+    if name == "d" and not strategy.direct:
+        swapped = not strategy.call.by_rows if strategy.call else strategy.gett == "ab"
     else:
         swapped = first_is_fast(name, tensor, strategy)
     return [*loops, *second, *first] if swapped else [*loops, *first, *second]
@@ -291,6 +312,59 @@ def parts_of(strategy: Strategy, extents: Sequence[int], threads: int) -> int:
     """Into how many equal parts that sum is cut, so that each thread has as many; 1 where that is not possible."""
     extent = extent_of(shared_sum(strategy), extents)
     return next((parts for parts in range(threads, 4 * threads + 1, threads) if extent % parts == 0), 1)
+
+
+def _gett(
+    tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str
+) -> Iterable[Strategy]:
+    """The ways to pack both factors, in the orders that one of the tensors has its modes in."""
+    steps = {name: tensor.steps for name, tensor in tensors.items() if name not in copies}
+    if work not in kernels.GETT or any(tensors[x].operator != Operator.OP_IDENTITY for x in "ab" if x in steps):
+        return
+    batch = groups(roles.batch, extents, [steps[name] for name in "dab" if name in steps])
+    copying = sum(copy_cost(tensors[name], extents, work) for name in copies)
+    count = extent_of(roles.batch, extents)
+    sides = {"a": roles.rows, "b": roles.columns}
+
+    def order(modes: Modes, *names: str) -> Modes:
+        kept = [steps[name] for name in names if name in steps]
+        return tuple(sorted(modes, key=lambda mode: [abs(of[mode]) for of in kept], reverse=True))
+
+    for row, column in ("ab", "ba"):
+        columns = order(sides[column], column, "d")
+        all_rows = dict.fromkeys((order(sides[row], row, "d"), order(sides[row], "d", row)))
+        all_sums = dict.fromkeys((order(roles.summed, row, column), order(roles.summed, column, row)))
+        for rows, summed in itertools.product(all_rows, all_sums):
+            m, n = (rows, columns) if row == "a" else (columns, rows)
+            each = GETT_CALL + COST_OF[work] * gett_cost(steps, row, column, rows, columns, summed, extents)
+            yield Strategy(copies, m, n, summed, tuple(batch), (), None, row + column, copying + count * each)
+
+
+def gett_cost(
+    steps: Mapping[str, Mapping[int, int]], row: str, column: str, rows: Modes, columns: Modes, summed: Modes,
+    extents: Sequence[int],
+) -> float:  # fmt: skip
+    """Seconds that packing and contracting float64 takes on one core, the modes of `row` and `column` in these orders.
+
+    What `steps` lacks is a copy, which has the best order.
+    """
+    m, n, k = (extent_of(modes, extents) for modes in (rows, columns, summed))
+    parts, tiles = -(-k // PACKED_TERMS), -(-m // TILE[0]) * -(-n // TILE[1])
+
+    def along(name: str, modes: Modes, among: Iterable[int] | None = None) -> bool:
+        """Whether the last of the modes is the fastest one of a tensor."""
+        of = steps.get(name)
+        found = [mode for mode in of if extents[mode] > 1 and (among is None or mode in among)] if of else []
+        return not found or modes[-1:] == (min(found, key=lambda mode: abs(of[mode])),)  # type: ignore[index]
+
+    packed = [
+        (straight if along(name, modes) else PACKED_TURNED if along(name, summed) else SCATTERED)
+        + (0 if along(name, summed, summed) else FAR)
+        for name, modes, straight in ((row, rows, PACKED_ROW), (column, columns, PACKED_COLUMN))
+    ]
+    put = PUT if along("d", rows) else PUT_TURNED if along("d", columns) else SCATTERED
+    moving = m * k * -(-n // kernels.PACKED_COLUMNS) * packed[0] + n * k * packed[1] + m * n * parts * put
+    return moving + tiles * (2 * math.prod(TILE) * k / GETT_FLOPS + parts * TILE_CALL)
 
 
 def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str) -> Strategy:

@@ -42,6 +42,7 @@ enum {
     PM_ONE,       /* address of the number 1 */
     PM_BLOCK,     /* what threads share instead of loops: the rows (1) or the columns (2) of each product's result, over
                      which the first loop runs; or 0 */
+    PM_BYTES,     /* of temporary memory for each thread */
     PM_LOOPS,     /* here the loops begin */
 };
 enum { PM_LOOP_WORDS = 4 };
@@ -198,7 +199,7 @@ enum {
     PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128,
     PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16,
     PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128, PM_PANELS_F32, PM_PANELS_F64,
-    PM_GETT_F32, PM_GETT_F64, PM_GETT_MEMORY_F32, PM_GETT_MEMORY_F64, /* the last two are numbers of bytes */
+    PM_GETT_F32, PM_GETT_F64, PM_GETT_TERMS_F32, PM_GETT_TERMS_F64, /* the last two are numbers */
 };
 
 #define PM_BODY "../tensor/contraction_kernels_body.h"

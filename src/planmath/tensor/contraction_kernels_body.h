@@ -317,7 +317,7 @@ static void *const K(pm_kernels)[] = {
     (void *)K(pm_direct_f32), (void *)K(pm_direct_f64), (void *)K(pm_direct_c64), (void *)K(pm_direct_c128),
     (void *)K(pm_f32_gemm), (void *)K(pm_f64_gemm),
     (void *)K(pm_f32_contract), (void *)K(pm_f64_contract),
-    (void *)(intptr_t)K(pm_f32_MEMORY), (void *)(intptr_t)K(pm_f64_MEMORY),
+    (void *)(intptr_t)K(pm_f32_TERMS), (void *)(intptr_t)K(pm_f64_TERMS),
 };
 #undef K
 #undef PM_JOIN

@@ -5,12 +5,8 @@
  * while the rows of the next panel are fetched. So nothing is transposed beforehand, and no product's extents are small
  * because modes of one role do not lie behind each other. */
 
-/* Most terms of a sum and most columns that are packed at a time, and the bytes of temporary memory for them. */
-enum {
-    P(TERMS) = PM_PACKED_BYTES / (P(ROWS) * sizeof(PM_T)),
-    P(LINE) = 64 / sizeof(PM_T),
-    P(MEMORY) = P(TERMS) * (PM_PACKED_COLUMNS + P(ROWS)) * sizeof(PM_T),
-};
+/* Most terms of a sum that are packed at a time, and elements of a line. */
+enum { P(TERMS) = PM_PACKED_BYTES / (P(ROWS) * sizeof(PM_T)), P(LINE) = 64 / sizeof(PM_T) };
 
 /* Packs `width` rows of `terms` elements, of which `held` are there, next to each other. All offsets are in bytes. */
 PM_INLINE void P(pack)(int width, i64 held, i64 terms, const char *s, const i64 *rows, const i64 *along, PM_T *t) {
@@ -89,7 +85,7 @@ static void P(contract_body)(const pm_job *job) {
     i64 m = pm_length(p, rows, columns), n = pm_length(p, columns, sums), first_row = 0, first_column = 0;
     i64 a_along[P(TERMS)], b_along[P(TERMS)], a_rows[2][P(ROWS)], d_rows[2][P(ROWS)];
     i64 b_columns[PM_PACKED_COLUMNS], d_columns[PM_PACKED_COLUMNS];
-    PM_T *packed = (PM_T *)job->work, *panel = packed + P(TERMS) * PM_PACKED_COLUMNS;
+    PM_T *panel = (PM_T *)job->work, *packed = panel + PM_PACKED_BYTES / sizeof(PM_T);
     const PM_T *alpha = job->alpha, one = 1;
     const char *a = job->a, *b = job->b;
     char *d = job->d;
@@ -131,7 +127,7 @@ static void P(contract_body)(const pm_job *job) {
 
 static void P(contract)(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta,
                         char *work) {
-    pm_work(P(contract_body), p, a, b, d, alpha, beta, work, P(MEMORY));
+    pm_work(P(contract_body), p, a, b, d, alpha, beta, work, p[PM_BYTES]);
 }
 #undef PM_T
 #undef P

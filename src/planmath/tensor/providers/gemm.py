@@ -19,14 +19,16 @@ from planmath.core.tuning import machine
 from planmath.native.call import Slot
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
-from planmath.tensor.providers.program import LINE, Builder, Region, Sharing
+from planmath.tensor.providers.program import Builder, Region, Sharing
 from planmath.tensor.providers.strategy import (
+    LINE,
     Roles,
     Strategy,
     copy_size,
     dense,
     extent_of,
     matrix_of,
+    packed_memory,
     parts_of,
     roles_of,
     strategies,
@@ -331,7 +333,7 @@ def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]]
     ]
     elements += [extent_of(step.d.modes, problem.extents) for step, _ in picked[:-1]]
     work = WORK_DTYPE[problem.d.dtype]
-    packed = sum(threads * kernels.GETT_MEMORY[work] for _, strategy in picked if strategy.gett)
+    packed = sum(threads * packed_memory(strategy, problem.extents, work) for _, strategy in picked if strategy.gett)
     return sum(-(-count * ITEMSIZE[work] // LINE) * LINE for count in elements) + packed
 
 

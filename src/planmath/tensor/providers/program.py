@@ -20,18 +20,18 @@ from planmath.native.call import Call, Slot
 from planmath.tensor.enums import Operator
 from planmath.tensor.problem import Tensor
 from planmath.tensor.providers.strategy import (
+    LINE,
     Modes,
     Strategy,
     copy_order,
     dense,
     direct_inner,
     extent_of,
+    packed_memory,
     parts_of,
     shared_sum,
 )
 
-#: Addresses of temporary memory are multiples of this many bytes: a cache line.
-LINE = 64
 #: Below this many bytes a copy is made by one thread, and below this many multiplications a contraction without a
 #: matrix product: more than 50 µs, several times what starting a thread takes.
 THREADED_BYTES, THREADED_WORK = 1 << 20, 1 << 17
@@ -203,12 +203,13 @@ class Builder:
         )
         m, n = (math.prod(count for count, _ in loops) for loops in (rows, columns))
         self.multiplications += m * n * math.prod(count for count, _ in (*batch, *summed))
-        header = {"threads": threads, "m": len(rows), "n": len(columns)}
+        each = packed_memory(strategy, self.extents, self.work)
+        header = {"threads": threads, "m": len(rows), "n": len(columns), "bytes": each}
         if threads > 1 and not any(count >= 4 * threads for count, _ in batch):  # they share the longer side
             header["block"] = 1 if m > n else 2
             batch = [(max(m, n), (0, 0, 0)), *batch]
         kept = descriptor([*batch, *rows, *columns], summed, header)
-        work = self._memory(threads * kernels.GETT_MEMORY[self.work])
+        work = self._memory(threads * each)
         arguments = [kept.ctypes.data, *(ordered[name].slot for name in "abd"), alpha, beta, work]
         self.calls.append(Call(kernels.GETT[self.work], arguments, name="gett", keep=(kept, self._numbers)))
 

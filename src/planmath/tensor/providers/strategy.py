@@ -49,6 +49,8 @@ PACKED_ROW, PACKED_COLUMN, PACKED_TURNED, FAR, PUT, PUT_TURNED = 0.5e-9, 0.9e-9,
 SCATTERED = 2e-9
 #: Groups of modes of one role that are tried in the place of the matrix, those with the largest extents.
 MOST_GROUPS = 3
+#: Addresses of temporary memory are multiples of this many bytes: a cache line.
+LINE = 64
 #: The largest integer that BLAS takes.
 LARGEST = 2**31 - 1
 
@@ -365,6 +367,14 @@ def gett_cost(
     put = PUT if along("d", rows) else PUT_TURNED if along("d", columns) else SCATTERED
     moving = m * k * -(-n // kernels.PACKED_COLUMNS) * packed[0] + n * k * packed[1] + m * n * parts * put
     return moving + tiles * (2 * math.prod(TILE) * k / GETT_FLOPS + parts * TILE_CALL)
+
+
+def packed_memory(strategy: Strategy, extents: Sequence[int], work: str) -> int:
+    """Bytes of what each thread packs at a time."""
+    columns = extent_of(strategy.n if strategy.gett == "ab" else strategy.m, extents)
+    columns = min(-(-columns // TILE[1]) * TILE[1], kernels.PACKED_COLUMNS)
+    terms = min(extent_of(strategy.k, extents), kernels.PACKED_TERMS[work])
+    return kernels.PACKED_BYTES + -(-columns * terms * ITEMSIZE[work] // LINE) * LINE
 
 
 def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str) -> Strategy:

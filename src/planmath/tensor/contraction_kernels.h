@@ -23,7 +23,7 @@ enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS
  * most of a factor that is turned. */
 enum { PM_DEEP = 3, PM_WIDE = 4, PM_PANEL_BYTES = 24 << 10, PM_TURNED_BYTES = 32 << 10 };
 /* Bytes of the rows that are packed at a time (gett.h), most columns, and terms of all columns before their next ones. */
-enum { PM_PACKED_BYTES = 48 << 10, PM_PACKED_COLUMNS = 512, PM_PACKED_TERMS = 32 };
+enum { PM_PACKED_BYTES = 48 << 10, PM_PACKED_COLUMNS = 512, PM_FEW_TERMS = 32 };
 
 /* The descriptor: this header, then the loops, first those over the result and then those that are summed, each from the
  * slowest to the fastest: count, and the bytes by which a, b and d move. */

@@ -101,9 +101,9 @@ static void P(contract_body)(const pm_job *job) {
                 const i64 here = pm_least(k - l, terms);
                 const PM_T *beta = l ? &one : job->beta;
                 pm_offsets(p, sums, sums + p[PM_SUMMED], l, here, 1, a_along, 2, b_along);
-                for (i64 x = 0; x < here; x += PM_PACKED_TERMS) /* few at a time, whose lines stay in the first cache */
+                for (i64 x = 0; x < here; x += PM_FEW_TERMS) /* few at a time, whose lines stay in the first cache */
                     for (i64 y = 0; y < wide; y += PM_WIDE)
-                        P(pack)(PM_WIDE, pm_least(wide - y, PM_WIDE), pm_least(here - x, PM_PACKED_TERMS), b,
+                        P(pack)(PM_WIDE, pm_least(wide - y, PM_WIDE), pm_least(here - x, PM_FEW_TERMS), b,
                                 b_columns + y, b_along + x, packed + y * here + x * PM_WIDE);
                 int turn = 0;
                 i64 held = pm_least(m - first_row, P(ROWS));

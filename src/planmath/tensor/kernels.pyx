@@ -5,7 +5,7 @@ from libc.stdint cimport intptr_t
 cdef extern from "contraction_kernels.h":
     enum: PM_THREADS, PM_SPLIT, PM_RESULT, PM_SUMMED, PM_ALONG_SUM, PM_OPERATOR, PM_TILE, PM_GEMM, PM_LIMIT, \
         PM_LETTERS, PM_M, PM_N, PM_K, PM_LDA, PM_LDB, PM_LDD, PM_ONE, PM_BLOCK, PM_LOOPS, PM_MOST_LOOPS, \
-        PM_TURNED_BYTES, PM_PACKED_BYTES, PM_PACKED_COLUMNS, PM_BYTES
+        PM_TURNED_BYTES, PM_PACKED_BYTES, PM_PACKED_COLUMNS, PM_BYTES, PM_WIDE
     enum: PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128, \
         PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16, \
         PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128, PM_PANELS_F32, PM_PANELS_F64, \
@@ -52,8 +52,8 @@ DIRECT = {
 
 #: dtype -> f(descriptor, a, b, d, alpha, beta, temporary memory): a contraction straight from strides (gett.h).
 GETT = {"float32": <intptr_t>kernels[PM_GETT_F32], "float64": <intptr_t>kernels[PM_GETT_F64]}
-#: What each thread packs at a time: bytes of rows, most columns, and most terms of their sums.
-PACKED_BYTES, PACKED_COLUMNS = PM_PACKED_BYTES, PM_PACKED_COLUMNS
+#: What each thread packs at a time: bytes of rows, most columns, of which a multiple, and most terms of their sums.
+PACKED_BYTES, PACKED_COLUMNS, COLUMNS_OF_A_TILE = PM_PACKED_BYTES, PM_PACKED_COLUMNS, PM_WIDE
 PACKED_TERMS = {"float32": <intptr_t>kernels[PM_GETT_TERMS_F32], "float64": <intptr_t>kernels[PM_GETT_TERMS_F64]}
 
 #: BLAS routine -> the same of small factors (panels.h), of which the first has at most TURNED bytes if it is transposed.

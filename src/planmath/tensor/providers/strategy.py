@@ -5,7 +5,8 @@ the result, the columns in the second and in the result, and what is summed is i
 that lie behind each other in memory, in every tensor that has them, are one. What is left over of rows, columns and
 sums where there is more than one, and the batch, are loops over products. Copying a tensor into temporary memory of the
 right order frees it from its strides, so that more becomes one; each of the eight choices of tensors to copy gives
-other products.
+other products. Where that is not worth it, kernels pack both factors straight from their strides (gett), or multiply
+element by element.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ DIRECT_ELEMENT, DIRECT_STRIDED, DIRECT_ROW = 0.4e-9, 1.5e-9, 15e-9
 #: Where both factors are packed (gett.h): the terms of a sum that are at a time, the rows and columns of a tile (most
 #: instruction sets), the multiplications and additions of float64 that a core makes in a second, and the seconds that a
 #: contraction and a tile take before their first.
-PACKED_TERMS, TILE, GETT_FLOPS, GETT_CALL, TILE_CALL = 512, (12, 4), 46e9, 0.5e-6, 30e-9
+GETT_TERMS, TILE, GETT_FLOPS, GETT_CALL, TILE_CALL = 512, (12, 4), 46e9, 0.5e-6, 30e-9
 #: Seconds for each float64 that is packed, contiguous along rows (which were fetched before), along columns, or along
 #: the sum; more for each whose next term is far; and for each that is added to a result, contiguous along rows or along
 #: columns.
@@ -351,7 +352,7 @@ def gett_cost(
     What `steps` lacks is a copy, which has the best order.
     """
     m, n, k = (extent_of(modes, extents) for modes in (rows, columns, summed))
-    parts, tiles = -(-k // PACKED_TERMS), -(-m // TILE[0]) * -(-n // TILE[1])
+    parts, tiles = -(-k // GETT_TERMS), -(-m // TILE[0]) * -(-n // TILE[1])
 
     def along(name: str, modes: Modes, among: Iterable[int] | None = None) -> bool:
         """Whether the last of the modes is the fastest one of a tensor."""
@@ -372,7 +373,8 @@ def gett_cost(
 def packed_memory(strategy: Strategy, extents: Sequence[int], work: str) -> int:
     """Bytes of what each thread packs at a time."""
     columns = extent_of(strategy.n if strategy.gett == "ab" else strategy.m, extents)
-    columns = min(-(-columns // TILE[1]) * TILE[1], kernels.PACKED_COLUMNS)
+    wide = kernels.COLUMNS_OF_A_TILE
+    columns = min(-(-columns // wide) * wide, kernels.PACKED_COLUMNS)
     terms = min(extent_of(strategy.k, extents), kernels.PACKED_TERMS[work])
     return kernels.PACKED_BYTES + -(-columns * terms * ITEMSIZE[work] // LINE) * LINE
 

@@ -120,12 +120,43 @@ def test_what_is_not_a_number_stays_in_its_row(each):
             assert not np.isfinite(result[:, 20]).any()
 
 
-def test_memory_of_the_packed_parts_is_counted(each):
-    a, b = values((200, 300), "float64", 0), values((300, 100), "float64", 1)
-    with BinaryContraction("mk,kn->mn", a, b) as contraction:
+SHARED = {
+    "rows, more columns and terms than are packed at a time": ("mk,kn->mn", (700, 1100), (1100, 600)),
+    "rows, fewer panels than threads": ("mbk,bkn->mbn", (30, 3, 1700), (3, 1700, 8)),
+    "columns": ("mk,kn->mn", (60, 600), (600, 3000)),
+    "the batch": ("bmk,bkn->bmn", (40, 30, 700), (40, 700, 30)),
+}
+
+
+@pytest.mark.parametrize("key", SHARED)
+def test_results_are_the_same_whoever_makes_which_part(each, key):
+    """To the last bit: each element's sum is made in one order, however many threads there are."""
+    expr, a, b = SHARED[key][0], *(values(shape, "float64", i) for i, shape in enumerate(SHARED[key][1:]))
+    results: dict[str, list[np.ndarray]] = {}
+    for threads in (1, 2, 3, 8):
+        execution = {"name": "cpu", "num_threads": threads}
+        with BinaryContraction(expr, a, b, execution=execution) as contraction:
+            for algorithm in each(contraction):
+                if algorithm.get("threads") == threads:
+                    of = results.setdefault(algorithm.get("copies"), [])
+                    of += [contraction.execute() for _ in range(5)]
+    for of in results.values():
+        assert len(of) == 20
+        for other in of[1:]:
+            np.testing.assert_array_equal(other, of[0])
+    close(results["none"][0], reference(expr, (a, b)))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_memory_of_the_packed_parts_is_counted(each, threads):
+    """Those who share rows pack the columns for each other, in two places."""
+    a, b = values((100, 300), "float64", 0), values((300, 200), "float64", 1)
+    with BinaryContraction("mk,kn->mn", a, b, execution={"name": "cpu", "num_threads": threads}) as contraction:
         for algorithm in each(contraction):
-            least = kernels.PACKED_BYTES + min(300, kernels.PACKED_TERMS["float64"]) * 100 * 8
-            assert contraction._executor.workspace_size >= least * algorithm.get("threads")
+            if algorithm.get("threads") == threads and algorithm.get("copies") == "none":
+                columns = min(300, kernels.PACKED_TERMS["float64"]) * 100 * 8
+                packed = threads * kernels.PACKED_BYTES + columns * (1 if threads == 1 else 2)
+                assert contraction._executor.workspace_size == packed
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])

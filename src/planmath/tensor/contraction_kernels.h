@@ -9,6 +9,7 @@
 #include <complex.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -19,11 +20,15 @@ typedef float complex c64;
 typedef double complex c128;
 
 enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS = 256 };
+/* Parts of the work for each thread, of which each takes the next as it is done with one: processors that are shared are
+ * not equally fast. */
+enum { PM_PARTS = 4 };
 /* A tile of a product: vectors and columns (12 sums leave 4 of 16 registers); bytes of the rows that tiles are cut of, and
  * most of a factor that is turned. */
 enum { PM_DEEP = 3, PM_WIDE = 4, PM_PANEL_BYTES = 24 << 10, PM_TURNED_BYTES = 32 << 10 };
-/* Bytes of the rows that are packed at a time (gett.h), most columns, and terms of all columns before their next ones. */
-enum { PM_PACKED_BYTES = 48 << 10, PM_PACKED_COLUMNS = 512, PM_FEW_TERMS = 32 };
+/* Bytes of the rows that are packed at a time (gett.h), most columns, columns and terms before their next terms, and most
+ * panels that a thread takes at a time. */
+enum { PM_PACKED_BYTES = 48 << 10, PM_PACKED_COLUMNS = 512, PM_FEW_COLUMNS = 32, PM_FEW_TERMS = 32, PM_GROUP = 4 };
 
 /* The descriptor: this header, then the loops, first those over the result and then those that are summed, each from the
  * slowest to the fastest: count, and the bytes by which a, b and d move. */
@@ -49,14 +54,25 @@ enum { PM_LOOP_WORDS = 4 };
 
 /* Part of the work of a descriptor: the loop that threads share runs from `first` to `last`. */
 typedef struct pm_job {
-    void (*body)(const struct pm_job *);
     const i64 *p;
     i64 first, last;
     const char *a, *b;
     char *d;
     const void *alpha, *beta;
     char *work; /* temporary memory of its own */
+    int member; /* which of the threads has it */
+    struct pm_team *team;
 } pm_job;
+
+/* The threads of one call. What they share is cut into parts, or they take it apart themselves (0 parts). */
+typedef struct pm_team {
+    void (*body)(const pm_job *);
+    pm_job whole;
+    i64 parts, members;
+    i64 next, joined; /* parts and threads so far */
+    i64 held[PM_MOST_THREADS];
+    i64 packed[2]; /* what was packed so far, by turns (gett.h) */
+} pm_team;
 
 /* Some of a job's loops, as an odometer. */
 typedef struct pm_nest {
@@ -134,31 +150,61 @@ static inline void pm_offsets(const i64 *p, i64 begin, i64 end, i64 first, i64 c
     }
 }
 
-static void *pm_thread(void *job) {
-    ((const pm_job *)job)->body((const pm_job *)job);
+/* The number of a part that nobody has yet. */
+static inline i64 pm_take(pm_team *team) { return __atomic_fetch_add(&team->next, 1, __ATOMIC_SEQ_CST); }
+
+/* Tells the others that this member is done with the parts before this one. */
+static inline void pm_hold(pm_team *team, int member, i64 part) {
+    __atomic_store_n(&team->held[member], part, __ATOMIC_SEQ_CST);
+}
+
+/* Waits until a number that others count is as large. */
+static inline void pm_reach(const i64 *number, i64 least) {
+    while (__atomic_load_n(number, __ATOMIC_SEQ_CST) < least) sched_yield();
+}
+
+/* Waits until all members are done with the parts before this one. */
+static inline void pm_await(const pm_team *team, i64 part) {
+    for (i64 i = 0; i < team->members; i++) pm_reach(&team->held[i], part);
+}
+
+/* What one thread does of a call's work. */
+static void *pm_member(void *shared) {
+    pm_team *team = shared;
+    pm_job job = team->whole;
+    job.member = (int)__atomic_fetch_add(&team->joined, 1, __ATOMIC_RELAXED);
+    if (job.work) job.work += job.member * job.p[PM_BYTES];
+    if (!team->parts) team->body(&job);
+    for (i64 part; team->parts && (part = pm_take(team)) < team->parts;) {
+        const i64 *loop = pm_loop(job.p, job.p[PM_SPLIT]), count = team->whole.last;
+        job.first = count * part / team->parts, job.last = count * (part + 1) / team->parts;
+        job.a = team->whole.a + loop[1] * job.first, job.b = team->whole.b + loop[2] * job.first;
+        job.d = team->whole.d + loop[3] * job.first;
+        team->body(&job);
+    }
     return NULL;
 }
 
-/* Does the work of a descriptor, on as many threads as it says. They live as long as the call: what is shared takes a
- * hundred times longer than starting them. */
-static void pm_work(void (*body)(const pm_job *), const i64 *p, const char *a, const char *b, char *d, const void *alpha,
-                    const void *beta, char *work, i64 bytes) {
-    const i64 *split = p[PM_SPLIT] >= 0 ? pm_loop(p, p[PM_SPLIT]) : NULL;
-    i64 count = split ? split[0] : 0;
-    int n = (int)(split ? (p[PM_THREADS] < count ? p[PM_THREADS] : count) : 1), started = 0;
-    pm_job jobs[PM_MOST_THREADS];
+/* Parts for each thread: one where these would cut what is made at once, rows or the blocks of a tile. */
+static inline i64 pm_parts(const i64 *p) {
+    return p[PM_SPLIT] == p[PM_TILE] || p[PM_SPLIT] == p[PM_RESULT] - 1 ? 1 : PM_PARTS;
+}
+
+/* Does the work of a descriptor, on as many threads as it says, with `parts` parts for each. They live as long as the call:
+ * what is shared takes a hundred times longer than starting them. If some cannot be started, the others take their work. */
+static void pm_work(void (*body)(const pm_job *), i64 parts, const i64 *p, const char *a, const char *b, char *d,
+                    const void *alpha, const void *beta, char *work) {
+    const i64 count = p[PM_SPLIT] >= 0 ? pm_loop(p, p[PM_SPLIT])[0] : 1, most = pm_least(p[PM_THREADS], PM_MOST_THREADS);
     pthread_t threads[PM_MOST_THREADS];
-    if (n > PM_MOST_THREADS) n = PM_MOST_THREADS;
-    for (int i = 0; i < n; i++) {
-        i64 first = count * i / n;
-        i64 steps[3] = {split ? split[1] * first : 0, split ? split[2] * first : 0, split ? split[3] * first : 0};
-        jobs[i] = (pm_job){body, p, first, count * (i + 1) / n, a + steps[0], b + steps[1], d + steps[2],
-                            alpha, beta, work + i * bytes};
-    }
-    while (started < n - 1 && pthread_create(&threads[started], NULL, pm_thread, &jobs[started + 1]) == 0) started++;
-    body(&jobs[0]);
-    for (int i = started + 1; i < n; i++) body(&jobs[i]); /* of threads that could not be started */
-    for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    pm_team team;
+    i64 started = 0;
+    team.body = body, team.whole = (pm_job){p, 0, count, a, b, d, alpha, beta, work, 0, &team};
+    team.members = pm_least(most, count), team.next = team.joined = team.packed[0] = team.packed[1] = 0;
+    team.parts = p[PM_SPLIT] < 0 ? 0 : pm_least(team.members * parts, count);
+    for (i64 i = 0; i < team.members; i++) team.held[i] = INT64_MAX;
+    while (started < team.members - 1 && pthread_create(&threads[started], NULL, pm_member, &team) == 0) started++;
+    pm_member(&team);
+    for (i64 i = 0; i < started; i++) pthread_join(threads[i], NULL);
 }
 
 /* A product for every position of the loops; the summed ones add to what the first of them left. */
@@ -191,7 +237,8 @@ static void pm_products_body(const pm_job *job) {
 }
 
 static void pm_products(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta) {
-    pm_work(pm_products_body, p, a, b, d, alpha, beta, NULL, 0);
+    const i64 parts = p[PM_BLOCK] ? 1 : PM_PARTS; /* for each block of a result, all of one factor is prepared */
+    pm_work(pm_products_body, parts, p, a, b, d, alpha, beta, NULL);
 }
 
 /* The kernels, as the tables number them. */

@@ -17,6 +17,7 @@
 #else
 #define PM_KEEP(v)
 #endif
+#define PM_UNROLLED _Pragma("GCC unroll 4")
 #define PM_TAKE(v, from)                                                                                               \
     do {                                                                                                               \
         PM_MOVE(&v, from, sizeof v);                                                                                   \
@@ -87,7 +88,9 @@ PM_INLINE void K(pm_square_64)(const char *s, i64 from, char *t, i64 to) { PM_SC
                 for (i64 i = 0; i < n; i++) *(T *)(d + i * to) = *(const T *)(a + i * from);                           \
         } while (pm_next(&nest, &a, &b, &d));                                                                          \
     }                                                                                                                  \
-    static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL, NULL, 0); }
+    static void K(name)(const i64 *p, const char *a, char *d) {                                                        \
+        pm_work(K(name##_body), pm_parts(p), p, a, a, d, NULL, NULL, NULL);                                            \
+    }
 
 PM_COPY(pm_copy_16, uint16_t, pm_square_16)
 PM_COPY(pm_copy_32, uint32_t, pm_square_32)
@@ -213,7 +216,9 @@ PM_COMPLEX_OPERATORS(pm_apply_c128, c128, PM_DOUBLE)
                 }                                                                                                      \
         } while (pm_next(&outer, &a, &b, &d));                                                                         \
     }                                                                                                                  \
-    static void K(name)(const i64 *p, const char *a, char *d) { pm_work(K(name##_body), p, a, a, d, NULL, NULL, NULL, 0); }
+    static void K(name)(const i64 *p, const char *a, char *d) {                                                        \
+        pm_work(K(name##_body), pm_parts(p), p, a, a, d, NULL, NULL, NULL);                                            \
+    }
 
 PM_TRANSFORM(pm_f16_f32, uint16_t, float, float, K(pm_from_f16), K(pm_apply_f32), PM_SAME)
 PM_TRANSFORM(pm_bf16_f32, uint16_t, float, float, K(pm_from_bf16), K(pm_apply_f32), PM_SAME)
@@ -290,7 +295,7 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
         } while (pm_next(&outer, &a, &b, &d));                                                                         \
     }                                                                                                                  \
     static void K(name)(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta) {    \
-        pm_work(K(name##_body), p, a, b, d, alpha, beta, NULL, 0);                                                              \
+        pm_work(K(name##_body), pm_parts(p), p, a, b, d, alpha, beta, NULL);                                           \
     }
 
 PM_DIRECT(pm_direct_f32, float, PM_TIMES)
@@ -326,6 +331,7 @@ static void *const K(pm_kernels)[] = {
 #undef PM_MOVE
 #undef PM_KEEP
 #undef PM_TAKE
+#undef PM_UNROLLED
 #undef PM_SQUARE
 #undef PM_SCALARS
 #undef PM_COPY

@@ -78,56 +78,99 @@ static __attribute__((noinline)) void P(packed_tile)(i64 terms, const PM_T *a, c
                 }
 }
 
+/* The rows of one panel; as many as are there. */
+PM_INLINE i64 P(rows_of)(const i64 *p, i64 begin, i64 end, i64 m, i64 panel, i64 *a_rows, i64 *d_rows) {
+    const i64 first = panel * P(ROWS), held = pm_least(m - first, P(ROWS));
+    pm_offsets(p, begin, end, first, held, 1, a_rows, 3, d_rows);
+    return held;
+}
+
+/* Threads that share the rows of one contraction (share 1) pack its columns together. All that they do has numbers: for
+ * each piece of the columns and the sum (a stage), first PM_FEW_COLUMNS columns each, then up to PM_GROUP panels each, as
+ * neighbours have lines of the result in common. Each takes the next number as it is done, and panels wait only until all
+ * columns of their stage are packed, and for the stage before of the same panels. Stages take turns with two places for
+ * columns, so that nobody waits for the last panels of one stage. */
 static void P(contract_body)(const pm_job *job) {
     const i64 *p = job->p, share = p[PM_BLOCK];
     const i64 rows = p[PM_RESULT] - p[PM_M] - p[PM_N], columns = rows + p[PM_M], sums = p[PM_RESULT];
     const i64 k = pm_length(p, sums, sums + p[PM_SUMMED]), terms = (k - 1) / ((k - 1) / P(TERMS) + 1) + 1;
-    i64 m = pm_length(p, rows, columns), n = pm_length(p, columns, sums), first_row = 0, first_column = 0;
+    const i64 m = pm_length(p, rows, columns), panels = (m - 1) / P(ROWS) + 1;
+    i64 n = pm_length(p, columns, sums), first_column = 0, stage = 0, before = 0, all = 0, goal[2] = {0, 0};
     i64 a_along[P(TERMS)], b_along[P(TERMS)], a_rows[2][P(ROWS)], d_rows[2][P(ROWS)];
     i64 b_columns[PM_PACKED_COLUMNS], d_columns[PM_PACKED_COLUMNS];
-    PM_T *panel = (PM_T *)job->work, *packed = panel + PM_PACKED_BYTES / sizeof(PM_T);
+    PM_T *panel = (PM_T *)job->work, *places[2];
     const PM_T *alpha = job->alpha, one = 1;
     const char *a = job->a, *b = job->b;
     char *d = job->d;
+    const i64 group = 1 + pm_least(PM_GROUP - 1, panels / (8 * p[PM_THREADS])), groups = (panels - 1) / group + 1;
     pm_nest batch;
-    if (share == 1) first_row = pm_multiple(job->first, P(ROWS)), m = pm_least(m, pm_multiple(job->last, P(ROWS)));
+    pm_team alone, *team = share == 1 ? job->team : &alone;
+    const int member = share == 1 ? job->member : 0;
+    if (share == 1) {
+        places[0] = (PM_T *)(team->whole.work + p[PM_THREADS] * p[PM_BYTES]);
+        places[1] = places[0] + pm_least(pm_multiple(n, PM_WIDE), PM_PACKED_COLUMNS) * terms;
+    } else {
+        places[0] = places[1] = panel + PM_PACKED_BYTES / sizeof(PM_T);
+        alone.members = 1, alone.next = alone.packed[0] = alone.packed[1] = 0;
+    }
     if (share == 2) first_column = pm_multiple(job->first, PM_WIDE), n = pm_least(n, pm_multiple(job->last, PM_WIDE));
     pm_start(&batch, job, share ? 1 : 0, rows, -1, -1);
+    pm_hold(team, member, 0);
+    i64 part = pm_take(team);
     do
         for (i64 j = first_column; j < n; j += PM_PACKED_COLUMNS) {
-            const i64 wide = pm_least(n - j, PM_PACKED_COLUMNS);
+            const i64 wide = pm_least(n - j, PM_PACKED_COLUMNS), chunks = (wide - 1) / PM_FEW_COLUMNS + 1;
             pm_offsets(p, columns, sums, j, wide, 2, b_columns, 3, d_columns);
-            for (i64 l = 0; l < k; l += terms) {
-                const i64 here = pm_least(k - l, terms);
+            for (i64 l = 0; l < k; l += terms, stage = !stage) {
+                const i64 here = pm_least(k - l, terms), last = before;
                 const PM_T *beta = l ? &one : job->beta;
+                PM_T *packed = places[stage];
+                before = all, all += chunks + groups, goal[stage] += chunks;
+                if (part >= all) continue;
                 pm_offsets(p, sums, sums + p[PM_SUMMED], l, here, 1, a_along, 2, b_along);
-                for (i64 x = 0; x < here; x += PM_FEW_TERMS) /* few at a time, whose lines stay in the first cache */
-                    for (i64 y = 0; y < wide; y += PM_WIDE)
-                        P(pack)(PM_WIDE, pm_least(wide - y, PM_WIDE), pm_least(here - x, PM_FEW_TERMS), b,
-                                b_columns + y, b_along + x, packed + y * here + x * PM_WIDE);
-                int turn = 0;
-                i64 held = pm_least(m - first_row, P(ROWS));
-                pm_offsets(p, rows, columns, first_row, held, 1, a_rows[0], 3, d_rows[0]);
-                for (i64 i = first_row; i < m; i += P(ROWS), turn = !turn) {
-                    const i64 next = pm_least(m - i - P(ROWS), P(ROWS));
+                for (; part < before + chunks; part = pm_take(team)) {
+                    const i64 first = (part - before) * PM_FEW_COLUMNS, until = pm_least(first + PM_FEW_COLUMNS, wide);
+                    pm_hold(team, member, part);
+                    pm_await(team, last); /* until nobody reads what was here */
+                    for (i64 x = 0; x < here; x += PM_FEW_TERMS) /* few at a time, whose lines stay in the first cache */
+                        for (i64 y = first; y < until; y += PM_WIDE)
+                            P(pack)(PM_WIDE, pm_least(wide - y, PM_WIDE), pm_least(here - x, PM_FEW_TERMS), b,
+                                    b_columns + y, b_along + x, packed + y * here + x * PM_WIDE);
+                    __atomic_fetch_add(&team->packed[stage], 1, __ATOMIC_SEQ_CST);
+                }
+                pm_hold(team, member, part);
+                if (part >= all) continue;
+                pm_reach(&team->packed[stage], goal[stage]);
+                i64 next, i = (part - before - chunks) * group;
+                i64 held = P(rows_of)(p, rows, columns, m, i, a_rows[0], d_rows[0]);
+                for (int turn = 0; part < all; part = next, turn = !turn) {
+                    const int ends = (i + 1) % group == 0 || i + 1 == panels;
+                    i64 coming = 0;
+                    pm_await(team, part - groups - chunks + 1); /* the terms before of the same panels */
                     P(pack)(P(ROWS), held, here, a, a_rows[turn], a_along, panel);
-                    if (next > 0) pm_offsets(p, rows, columns, i + P(ROWS), next, 1, a_rows[!turn], 3, d_rows[!turn]);
+                    next = ends ? pm_take(team) : part;
+                    i = ends ? (next - before - chunks) * group : i + 1;
+                    if (next < all) coming = P(rows_of)(p, rows, columns, m, i, a_rows[!turn], d_rows[!turn]);
                     for (i64 y = 0; y < wide; y += PM_WIDE) {
                         const i64 fetched = here * y / wide, until = here * pm_least(y + PM_WIDE, wide) / wide;
-                        if (next == P(ROWS)) P(fetch)(fetched, until, a, a_rows[!turn], a_along);
+                        if (coming == P(ROWS)) P(fetch)(fetched, until, a, a_rows[!turn], a_along);
                         P(packed_tile)(here, panel, packed + y * here, held, pm_least(wide - y, PM_WIDE), d, d_rows[turn],
                                        d_columns + y, alpha, beta);
                     }
-                    held = next;
+                    pm_hold(team, member, next);
+                    held = coming;
                 }
             }
         }
     while (pm_next(&batch, &a, &b, &d));
+    pm_hold(team, member, INT64_MAX);
 }
 
 static void P(contract)(const i64 *p, const char *a, const char *b, char *d, const void *alpha, const void *beta,
                         char *work) {
-    pm_work(P(contract_body), p, a, b, d, alpha, beta, work, p[PM_BYTES]);
+    i64 parts = p[PM_BLOCK] == 1 ? 0 : PM_PARTS; /* of columns, each with as many as are packed at a time */
+    if (p[PM_BLOCK] == 2) parts = pm_least(PM_PARTS, pm_loop(p, 0)[0] / (p[PM_THREADS] * PM_PACKED_COLUMNS) + 1);
+    pm_work(P(contract_body), parts, p, a, b, d, alpha, beta, work);
 }
 #undef PM_T
 #undef P

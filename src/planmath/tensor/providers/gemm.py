@@ -28,7 +28,7 @@ from planmath.tensor.providers.strategy import (
     dense,
     extent_of,
     matrix_of,
-    packed_memory,
+    packing_of,
     parts_of,
     roles_of,
     strategies,
@@ -333,8 +333,9 @@ def _memory(problem: ContractionProblem, picked: Sequence[tuple[Step, Strategy]]
     ]
     elements += [extent_of(step.d.modes, problem.extents) for step, _ in picked[:-1]]
     work = WORK_DTYPE[problem.d.dtype]
-    packed = sum(threads * packed_memory(strategy, problem.extents, work) for _, strategy in picked if strategy.gett)
-    return sum(-(-count * ITEMSIZE[work] // LINE) * LINE for count in elements) + packed
+    packed = [packing_of(strategy, problem.extents, work, threads) for _, strategy in picked if strategy.gett]
+    copied = sum(-(-count * ITEMSIZE[work] // LINE) * LINE for count in elements)
+    return copied + sum(threads * of.each + of.together for of in packed)
 
 
 def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:

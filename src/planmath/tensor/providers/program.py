@@ -27,7 +27,7 @@ from planmath.tensor.providers.strategy import (
     dense,
     direct_inner,
     extent_of,
-    packed_memory,
+    packing_of,
     parts_of,
     shared_sum,
 )
@@ -203,13 +203,13 @@ class Builder:
         )
         m, n = (math.prod(count for count, _ in loops) for loops in (rows, columns))
         self.multiplications += m * n * math.prod(count for count, _ in (*batch, *summed))
-        each = packed_memory(strategy, self.extents, self.work)
+        share, each, together = packing_of(strategy, self.extents, self.work, threads)
         header = {"threads": threads, "m": len(rows), "n": len(columns), "bytes": each}
-        if threads > 1 and not any(count >= 4 * threads for count, _ in batch):  # they share the longer side
-            header["block"] = 1 if m > n else 2
+        if share != "batch":
+            header["block"] = 1 if share == "rows" else 2
             batch = [(max(m, n), (0, 0, 0)), *batch]
         kept = descriptor([*batch, *rows, *columns], summed, header)
-        work = self._memory(threads * each)
+        work = self._memory(threads * each + together)
         arguments = [kept.ctypes.data, *(ordered[name].slot for name in "abd"), alpha, beta, work]
         self.calls.append(Call(kernels.GETT[self.work], arguments, name="gett", keep=(kept, self._numbers)))
 

@@ -370,13 +370,29 @@ def gett_cost(
     return moving + tiles * (2 * math.prod(TILE) * k / GETT_FLOPS + parts * TILE_CALL)
 
 
-def packed_memory(strategy: Strategy, extents: Sequence[int], work: str) -> int:
-    """Bytes of what each thread packs at a time."""
-    columns = extent_of(strategy.n if strategy.gett == "ab" else strategy.m, extents)
+class Packing(NamedTuple):
+    """How threads share a contraction whose factors are packed, and the bytes that this takes."""
+
+    share: str
+    """Either all of the loops over the batch, or the rows or columns of each contraction."""
+    each: int
+    """Temporary memory of each thread."""
+    together: int
+    """Temporary memory of all: what threads that share rows pack for each other, in two places."""
+
+
+def packing_of(strategy: Strategy, extents: Sequence[int], work: str, threads: int) -> Packing:
+    sides = {"a": strategy.m, "b": strategy.n}
+    rows, columns = (extent_of(sides[name], extents) for name in strategy.gett)
     wide = kernels.COLUMNS_OF_A_TILE
-    columns = min(-(-columns // wide) * wide, kernels.PACKED_COLUMNS)
+    packed = min(-(-columns // wide) * wide, kernels.PACKED_COLUMNS)
     terms = min(extent_of(strategy.k, extents), kernels.PACKED_TERMS[work])
-    return kernels.PACKED_BYTES + -(-columns * terms * ITEMSIZE[work] // LINE) * LINE
+    size = -(-packed * terms * ITEMSIZE[work] // LINE) * LINE
+    if threads == 1 or any(extent_of(group, extents) >= 4 * threads for group in strategy.result_loops):
+        return Packing("batch", kernels.PACKED_BYTES + size, 0)
+    if rows >= columns:
+        return Packing("rows", kernels.PACKED_BYTES, 2 * size)
+    return Packing("columns", kernels.PACKED_BYTES + size, 0)
 
 
 def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: Sequence[int], work: str) -> Strategy:

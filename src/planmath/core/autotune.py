@@ -1,10 +1,10 @@
 """Measure every algorithm on the real operands and find the best.
 
 On the host, each candidate is run with its operands in the caches (warm), the usual case of repeated executions; the
-ones that stay in the race are also run after the caches were filled with other data (cold). The warm time ranks them;
-among those within two per cent of the best, which is no more than the noise, the cold time decides. On a CUDA device
-the cold times, with the L2 cache flushed before each run, rank them: that is how kernels find operands that just
-arrived.
+best ones are also run after the caches were filled with other data (cold). The warm time ranks them; among those
+within two per cent of the best, which is no more than the noise, the cold time decides, unless they take so long that
+they read more than a cache holds. On a CUDA device the cold times, with the L2 cache flushed before each run, rank
+them: that is how kernels find operands that just arrived.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ PRUNE_FACTOR = 3.0
 ROUNDS = 3
 #: On the host: how near to the best one has to be for a turn in each round. What was measured in one slow moment of the
 #: machine is up to twice as slow.
-TURNS = (PRUNE_FACTOR, 1.6, 1.3, 1.1, 1.1, 1.1)
+TURNS = (PRUNE_FACTOR, 1.6, 1.3)
+#: Those that are as near as this after them have so many more. The median of these ranks them: the least would be that
+#: of whichever met the quietest moment, where the same product takes up to a fifth longer at other times.
+WITHIN, LAST_TURNS = 1.15, 7
 #: Seconds after which a run counts as long. One that takes this many times the best at its very first call is not
 #: called again; the others are called once more at first sight, and what the caches held before does not matter.
 LONG, HOPELESS_FACTOR = 0.05, 8
@@ -102,32 +105,50 @@ def measure(
         cold = _race_cold(racing, clock, iterations, warm)
         ranked = sorted(warm, key=lambda a: (a not in cold, cold.get(a, warm[a])))
         return [Measurement(a, warm[a], cold.get(a)) for a in ranked]
-    for behind in TURNS:  # so that a slow moment of the machine does not fall on one candidate alone
-        limit = behind * min(warm.values())
-        for algorithm, run, lingers in racing:
-            if warm[algorithm] > limit:
-                continue
-            pause.before(algorithm, lingers)
-            if warm[algorithm] < LONG:
-                run()
-            start = time.perf_counter()
-            for _ in range(max(1, iterations // 2)):
-                warm[algorithm] = min(warm[algorithm], clock.time(run, counts[algorithm]))
-                if time.perf_counter() - start > LONGEST:
-                    break
-            pause.after(algorithm, lingers)
-    near = TIE * min(warm.values())
-    close = [candidate for candidate in racing if warm[candidate[0]] <= near]
-    if len(close) > 1:
-        for algorithm, run, lingers in close:
-            pause.before(algorithm, lingers)
-            cold[algorithm] = min(clock.time_cold(run) for _ in range(3))
-            pause.after(algorithm, lingers)
-    elif racing:
-        algorithm, run, _ = close[0]
-        cold[algorithm] = clock.time_cold(run)
-    best_first = sorted(warm, key=lambda a: (warm[a] > near, cold.get(a, 0.0) if warm[a] <= near else warm[a]))
+    last = _race_warm(racing, clock, iterations, warm, counts, pause)
+    best = min(last, key=lambda candidate: warm[candidate[0]])
+    tied = [c for c in last if warm[c[0]] <= TIE * warm[best[0]]] if warm[best[0]] < LONG else [best]
+    for algorithm, run, lingers in tied:
+        pause.before(algorithm, lingers)
+        cold[algorithm] = min(clock.time_cold(run) for _ in range(3 if len(tied) > 1 else 1))
+        pause.after(algorithm, lingers)
+    raced = {algorithm for algorithm, _, _ in last}
+    best_first = sorted(warm, key=lambda a: (a not in raced, cold.get(a, math.inf), warm[a]))
     return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
+
+
+def _race_warm(
+    racing: Sequence[_Candidate], clock: Clock, iterations: int, warm: dict[Algorithm, float],
+    counts: Mapping[Algorithm, int], pause: _Pause,
+) -> list[_Candidate]:  # fmt: skip
+    """Measure the candidates in turns, so that a slow moment of the machine does not fall on one alone; those that are
+    near the best to the end. `warm` has their times before and after."""
+
+    def turn(candidate: _Candidate) -> float:
+        algorithm, run, lingers = candidate
+        short = warm[algorithm] < LONG
+        pause.before(algorithm, lingers)
+        if short:
+            run()  # into the caches
+        start = time.perf_counter()
+        times: list[float] = []
+        while len(times) < (max(1, iterations // 2) if short else 1) and time.perf_counter() - start <= LONGEST:
+            times.append(clock.time(run, counts[algorithm]))
+        pause.after(algorithm, lingers)
+        return min(times)
+
+    for behind in TURNS:
+        limit = behind * min(warm.values())
+        for candidate in racing:
+            if warm[candidate[0]] <= limit:
+                warm[candidate[0]] = min(warm[candidate[0]], turn(candidate))
+    limit = WITHIN * min(warm.values())
+    last = [candidate for candidate in racing if warm[candidate[0]] <= limit]
+    if len(last) > 1:
+        turns = [[turn(candidate) for candidate in last] for _ in range(LAST_TURNS)]
+        for (algorithm, _, _), times in zip(last, zip(*turns, strict=True), strict=True):
+            warm[algorithm] = statistics.median(times)
+    return last
 
 
 def prefer_quiet(

@@ -100,7 +100,9 @@ def test_autotune_measures_every_algorithm():
         transform.plan()
         transform.autotune(iterations=2)
         report = transform.report()
-        offered = [a for p in PROVIDERS if p.unavailable() is None for a in p.algorithms(transform.get_key())]
+        problem = transform.get_key()
+        fitting = [p for p in PROVIDERS if p.unavailable() is None and p.unsupported(problem) is None]
+        offered = [algorithm for provider in fitting for algorithm in provider.algorithms(problem)]
         np.testing.assert_allclose(transform.execute(), np.fft.fft(OPERAND))
     assert "chosen by autotuning" in report
     for algorithm in offered:
@@ -311,7 +313,7 @@ def test_entry_counts_only_on_its_machine(pocketfft_wins, monkeypatch):
     monkeypatch.setattr(tuning, "machine", lambda: "another machine")
     tuning._forget()
     assert BY_HEURISTIC in plan()
-    assert "no entries for this machine (another machine)" in planmath.tuning.show()
+    assert "no entries for this machine (another machine" in planmath.tuning.show()
 
 
 def test_entry_of_an_algorithm_that_is_gone(pocketfft_wins, tuning_record):

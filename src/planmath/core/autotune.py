@@ -77,7 +77,7 @@ def measure(
     candidates : sequence of (algorithm, run, lingers)
         What to call, and for how many seconds its library's threads keep a CPU busy afterwards.
     iterations : int
-        Repetitions of those in the race; the fastest counts.
+        Repetitions of those in the race, half of them in each turn, of which the fastest counts.
     clock : Clock, optional
         Default: the host's.
     """

@@ -11,6 +11,7 @@ import pytest
 from planmath.tensor import BinaryContraction
 from planmath.tensor.providers import gemm
 from planmath.tensor.providers.gemm import every_way
+from planmath.tensor.providers.strategy import packing_of
 from tests.tensor.reference import reference
 
 #: Rows, columns and terms around the tiles of every instruction set, and more than are packed at a time.
@@ -120,31 +121,34 @@ def test_what_is_not_a_number_stays_in_its_row(each):
             assert not np.isfinite(result[:, 20]).any()
 
 
+#: What threads share; the last mode of the result makes the rows of tiles.
 SHARED = {
-    "rows, more columns and terms than are packed at a time": ("mk,kn->mn", (700, 1100), (1100, 600)),
-    "rows, fewer panels than threads": ("mbk,bkn->mbn", (30, 3, 1700), (3, 1700, 8)),
-    "columns": ("mk,kn->mn", (60, 600), (600, 3000)),
-    "the batch": ("bmk,bkn->bmn", (40, 30, 700), (40, 700, 30)),
+    "rows, more columns and terms than are packed at a time": ("rows", "mk,kn->mn", (600, 1100), (1100, 700)),
+    "rows, fewer panels than threads, in a batch": ("rows", "mbk,bkn->mbn", (8, 3, 1700), (3, 1700, 30)),
+    "columns": ("columns", "mk,kn->mn", (3000, 600), (600, 60)),
+    "the batch": ("batch", "bmk,bkn->bmn", (40, 30, 700), (40, 700, 30)),
 }
 
 
 @pytest.mark.parametrize("key", SHARED)
 def test_results_are_the_same_whoever_makes_which_part(each, key):
     """To the last bit: each element's sum is made in one order, however many threads there are."""
-    expr, a, b = SHARED[key][0], *(values(shape, "float64", i) for i, shape in enumerate(SHARED[key][1:]))
-    results: dict[str, list[np.ndarray]] = {}
+    share, expr, *shapes = SHARED[key]
+    a, b = (values(shape, "float64", i) for i, shape in enumerate(shapes))
+    results: list[np.ndarray] = []
     for threads in (1, 2, 3, 8):
-        execution = {"name": "cpu", "num_threads": threads}
-        with BinaryContraction(expr, a, b, execution=execution) as contraction:
+        with BinaryContraction(expr, a, b, execution={"name": "cpu", "num_threads": threads}) as contraction:
             for algorithm in each(contraction):
-                if algorithm.get("threads") == threads:
-                    of = results.setdefault(algorithm.get("copies"), [])
-                    of += [contraction.execute() for _ in range(5)]
-    for of in results.values():
-        assert len(of) == 20
-        for other in of[1:]:
-            np.testing.assert_array_equal(other, of[0])
-    close(results["none"][0], reference(expr, (a, b)))
+                if algorithm.get("threads") == threads and algorithm.get("copies") == "none":
+                    problem = contraction._plan_made.problem
+                    ((_, strategy),) = gemm._picked(problem, algorithm)
+                    packing = packing_of(strategy, problem.extents, "float64", threads)
+                    assert packing.share == (share if threads > 1 else "batch")
+                    results += [contraction.execute() for _ in range(5)]
+    assert len(results) == 20
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+    close(results[0], reference(expr, (a, b)))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])

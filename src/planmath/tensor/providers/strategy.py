@@ -374,7 +374,7 @@ class Packing(NamedTuple):
     """How threads share a contraction whose factors are packed, and the bytes that this takes."""
 
     share: str
-    """Either all of the loops over the batch, or the rows or columns of each contraction."""
+    """The loops over the 'batch', or the 'rows' or 'columns' of each contraction."""
     each: int
     """Temporary memory of each thread."""
     together: int
@@ -382,6 +382,7 @@ class Packing(NamedTuple):
 
 
 def packing_of(strategy: Strategy, extents: Sequence[int], work: str, threads: int) -> Packing:
+    """Threads share the batch if each has enough of it, else the longer side."""
     sides = {"a": strategy.m, "b": strategy.n}
     rows, columns = (extent_of(sides[name], extents) for name in strategy.gett)
     wide = kernels.COLUMNS_OF_A_TILE

@@ -24,9 +24,9 @@ OPTIONS = {
 MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
     "planmath.native.thread_limit": ["src/planmath/native/thread_limit.pyx"],
-    "planmath.core.queue": ["src/planmath/core/queue.pyx"],
+    "planmath.core.cuda.queue": ["src/planmath/core/cuda/queue.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
-    "planmath.linalg.advanced.kernels": ["src/planmath/linalg/advanced/kernels.pyx"],
+    "planmath.linalg.product.kernels": ["src/planmath/linalg/product/kernels.pyx"],
     "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],
     "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],
 }

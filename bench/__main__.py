@@ -86,7 +86,7 @@ def missed(outcomes: Iterable[Outcome]) -> list[str]:
 
 def device_facts() -> dict[str, Any]:
     """What the rows about CUDA run on. Ends the program where there is no device."""
-    from planmath.core import devices
+    from planmath.core.cuda import devices
 
     if reason := devices.missing():
         raise SystemExit(reason)

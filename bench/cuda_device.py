@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.contender import Clock
 from planmath.bindings import cublasLt, cufft, cutensor, runtime
-from planmath.core import devices
+from planmath.core.cuda import devices
 
 #: The most launches before the device is waited for: a full queue would make the host wait, and that be measured.
 LAUNCHES = 500

@@ -14,7 +14,7 @@ from bench.contender import Contender
 from bench.cuda_call import LIBRARIES
 from bench.cuda_device import SETTLING, captured, device_clock, importable
 from bench.verdict import Outcome, at_most_of_the_best
-from planmath.core import devices
+from planmath.core.cuda import devices
 
 # (m, n, k) of (m x k) @ (k x n)
 EXTENTS = {"4096": (4096, 4096, 4096), "8192": (8192, 8192, 8192), "16x4096x4096": (16, 4096, 4096)}

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from planmath.bindings import runtime
-from planmath.core import devices
 from planmath.core.arrays import Layout, package_named
+from planmath.core.cuda import devices
 
 HOST, DEVICE = ("numpy", "torch"), ("cupy", "torch-cuda")
 

@@ -11,7 +11,9 @@ import hypothesis
 import pytest
 
 from planmath.bindings import runtime
-from planmath.core import devices, memory, remembered, streams, tuning
+from planmath.core import remembered
+from planmath.core.cuda import devices, memory, streams
+from planmath.core.tuning import record
 from tests.arrays import PACKAGES
 
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
@@ -69,9 +71,9 @@ def _poisoned_temporary_memory() -> Iterator[None]:
 def tuning_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty tuning record of the test's own; the path of its file."""
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    tuning._forget()
+    record._forget()
     yield tmp_path / "tuning.json"
-    tuning._forget()
+    record._forget()
 
 
 @pytest.fixture

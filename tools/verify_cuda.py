@@ -24,7 +24,7 @@ from typing import Any
 
 from bench import report
 
-from planmath.core import devices
+from planmath.core.cuda import devices
 
 ROOT = Path(__file__).parent.parent
 

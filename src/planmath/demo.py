@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from planmath.core import tuning
 from planmath.core.log import format_seconds
+from planmath.core.tuning import record
 from planmath.fft import FFT, fft
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
 from planmath.report.tables import table
@@ -199,7 +199,7 @@ def compare_ways() -> None:
     say("\n" + table(header, rows))
     say("\n'vs' is the speed of the autotuned loop against the other. What autotuning measured, and chose:\n")
     say("\n\n".join(reports))
-    say(f"\nThe next plan of these operations uses this: it is kept in {tuning.path()}")
+    say(f"\nThe next plan of these operations uses this: it is kept in {record.path()}")
 
 
 def products(count: int, m: int, n: int, k: int) -> Ways:

@@ -1,5 +1,5 @@
 """What `autotune` measured: shown, exported, imported and cleared."""
 
-from planmath.core.tuning import TuningRecordWarning, clear, export, import_, path, show
+from planmath.core.tuning.record import TuningRecordWarning, clear, export, import_, path, show
 
 __all__ = ["TuningRecordWarning", "clear", "export", "import_", "path", "show"]

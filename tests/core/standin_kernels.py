@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from planmath.core import device_code
+from planmath.core.cuda import device_code
 
 COMPILER = shutil.which("c++") or shutil.which("g++") or ""
 #: What a kernel looks like; the double launches those with one parameter.

@@ -195,7 +195,7 @@ def test_autotuning_times_devices_too(run):
 
 def test_memory_limits(run):
     run("""
-        from planmath.core.devices import memory_limit
+        from planmath.core.cuda.devices import memory_limit
         limits = {100: 100, "80%": 838860, "1 KiB": 1024, "1.5kb": 1500, "1 MiB": 1 << 20, "0": 0}
         for value, limit in limits.items():
             assert memory_limit(value, 0) == limit, (value, memory_limit(value, 0))

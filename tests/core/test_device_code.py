@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planmath.core.queue import Queue
+from planmath.core.cuda.queue import Queue
 
 from planmath.bindings import nvrtc, runtime
-from planmath.core import device_code, devices
 from planmath.core.arrays import package_named
-from planmath.core.device_arrays import pinned, upload
+from planmath.core.cuda import device_code, devices
+from planmath.core.cuda.device_arrays import pinned, upload
 from planmath.core.errors import UnavailableError
 from tests.core.standin_kernels import COMPILER, ON_THE_STAND_IN
 from tests.core.test_cuda import standin  # noqa: F401 (a fixture)

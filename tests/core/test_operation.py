@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from planmath.core.executor import ArraySlot, Program
 
-from planmath.core import devices
 from planmath.core.arrays import Layout, package_named
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options

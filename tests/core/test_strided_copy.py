@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planmath.core.queue import Queue
+from planmath.core.cuda.queue import Queue
 from planmath.native.call import Slot
 
 from planmath.bindings import nvrtc, runtime
-from planmath.core import device_code, devices, strided_copy
 from planmath.core.arrays import package_named
-from planmath.core.device_arrays import upload
+from planmath.core.cuda import device_code, devices, strided_copy
+from planmath.core.cuda.device_arrays import upload
 from tests.arrays import address_of
 from tests.core.standin_kernels import COMPILER, ON_THE_STAND_IN
 from tests.core.test_cuda import standin  # noqa: F401 (a fixture)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from planmath.core import tuning
 from planmath.core.provider import Algorithm
+from planmath.core.tuning import record
 from planmath.fft import FFT, fft, rfft
 from planmath.fft.providers import PROVIDERS
 from tests.providers import on_host, provider_parameters
@@ -69,8 +69,8 @@ def test_plans_while_the_tuning_record_changes(tuning_record):
     def work(number):
         for i, operand in enumerate(operands(number, 30)):
             if number == 0:
-                measurement = tuning.Measurement(Algorithm("pocketfft"), 1.0, None)
-                tuning.store(tuning.Entry(f"problem {i}", (measurement,), {}, tuning.today()), tuning.machine())
+                measurement = record.Measurement(Algorithm("pocketfft"), 1.0, None)
+                record.store(record.Entry(f"problem {i}", (measurement,), {}, record.today()), record.machine())
             else:
                 np.testing.assert_allclose(fft(operand[:, : 20 + i]), np.fft.fftn(operand[:, : 20 + i]))
 

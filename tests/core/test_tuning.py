@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import planmath
-from planmath.core import autotune, tuning
 from planmath.core.errors import UnavailableError
 from planmath.core.provider import Algorithm
+from planmath.core.tuning import measuring, record
 from planmath.fft import FFT, fft
 from planmath.fft.providers import PROVIDERS
 from planmath.tuning import TuningRecordWarning
@@ -34,21 +34,21 @@ POCKETFFT = next(provider for provider in PROVIDERS if provider.name == "pocketf
 
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch):
-    monkeypatch.setattr(autotune, "FLUSH", 1 << 12)
-    monkeypatch.setattr(autotune, "SHORTEST", 1e-5)
+    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(measuring, "SHORTEST", 1e-5)
 
 
 @pytest.fixture
 def pocketfft_wins(monkeypatch):
     """Let the measurement prefer what no heuristic chooses, so that a choice shows where it came from."""
-    measure = autotune.measure
+    measure = measuring.measure
 
     def rigged(candidates, **arguments):
         measured = measure(candidates, **arguments)
         best = [m._replace(warm=1e-9) for m in measured if m.algorithm.provider == "pocketfft"]
         return best + [m for m in measured if m.algorithm.provider != "pocketfft"]
 
-    monkeypatch.setattr(autotune, "measure", rigged)
+    monkeypatch.setattr(measuring, "measure", rigged)
 
 
 def tune(operand=OPERAND, **options):
@@ -87,10 +87,10 @@ def test_threads_are_left_behind_where_that_is_worth_it(seconds, chosen):
     own = Algorithm("gemm", (("threads", 2),))
     candidates = [(mkl, print, 0.2), (blas, print, 0.03), (own, print, 0.0)]
     measured = [
-        tuning.Measurement(algorithm, time) for (algorithm, _, _), time in zip(candidates, seconds, strict=True)
+        record.Measurement(algorithm, time) for (algorithm, _, _), time in zip(candidates, seconds, strict=True)
     ]
     measured.sort(key=lambda m: m.warm)
-    ranked = autotune.prefer_quiet(measured, candidates, ("gemm", "mkl"))
+    ranked = measuring.prefer_quiet(measured, candidates, ("gemm", "mkl"))
     assert ranked[0].algorithm == {"mkl": mkl, "blas": blas, "own": own}[chosen]
     assert sorted(ranked, key=lambda m: m.warm) == measured
 
@@ -119,7 +119,7 @@ def test_measured_with_the_best_first():
         time.sleep(naps[algorithm])
 
     candidates = [(algorithm, lambda a=algorithm: run(a), 0.0) for algorithm in naps]
-    measured = autotune.measure(candidates, iterations=20, logger=logging.getLogger("planmath.silent"))
+    measured = measuring.measure(candidates, iterations=20, logger=logging.getLogger("planmath.silent"))
     assert [m.algorithm.provider for m in measured] == ["b", "c", "a"]
     assert runs[Algorithm("b")] > 2 * runs[Algorithm("a")]
     assert all(m.warm >= naps[m.algorithm] for m in measured)
@@ -142,7 +142,7 @@ def test_threads_that_look_for_work_are_waited_for():
         (Algorithm("gemm", (("product", name[-4:]), ("threads", 2), ("share", name[:7]))), partial(run, name), x)
         for name, x in zip(names, (lingers, 0.0) * 2, strict=True)
     ]
-    measured = autotune.measure(candidates, iterations=4, logger=logging.getLogger("planmath.silent"))
+    measured = measuring.measure(candidates, iterations=4, logger=logging.getLogger("planmath.silent"))
     assert len(measured) == len(names)
 
 
@@ -169,7 +169,7 @@ def test_one_quiet_moment_does_not_make_a_candidate_the_best(scale):
     seconds = {"lucky": 1.05e-3 * scale, "best": 1.00e-3 * scale, "other": 1.3e-3 * scale}
     candidates = [(Algorithm(name), lambda name=name: (name, seconds[name]), 0.0) for name in seconds]
     silent = logging.getLogger("planmath.silent")
-    measured = autotune.measure(candidates, iterations=4, logger=silent, clock=SharedHost())
+    measured = measuring.measure(candidates, iterations=4, logger=silent, clock=SharedHost())
     assert [m.algorithm.provider for m in measured] == ["best", "lucky", "other"]
 
 
@@ -187,7 +187,7 @@ class DeviceAtItsPower:
         name, sustained = run()
         if name != self.last:
             self.last, self.before = name, self.last
-        self.turns[name] += calls == math.ceil(autotune.SUSTAINED / sustained)
+        self.turns[name] += calls == math.ceil(measuring.SUSTAINED / sustained)
         cool = name == "lucky" and self.turns[name] in (1, 2)  # an untimed turn, and a timed one
         return sustained * (0.96 if cool or self.before == "frugal" else 1.0)
 
@@ -199,7 +199,7 @@ def rank(seconds):
     """What autotuning makes of kernels that take so many seconds: their names, the best first, and their turns."""
     candidates = [(Algorithm(name), lambda name=name: (name, seconds[name]), 0.0) for name in seconds]
     clock = DeviceAtItsPower()
-    measured = autotune.measure(candidates, iterations=3, logger=logging.getLogger("planmath.silent"), clock=clock)
+    measured = measuring.measure(candidates, iterations=3, logger=logging.getLogger("planmath.silent"), clock=clock)
     return [m.algorithm.provider for m in measured], {name: turns // 2 for name, turns in clock.turns.items()}
 
 
@@ -310,8 +310,8 @@ def test_entry_counts_only_while_its_libraries_are_there(pocketfft_wins, monkeyp
 
 def test_entry_counts_only_on_its_machine(pocketfft_wins, monkeypatch):
     tune()
-    monkeypatch.setattr(tuning, "machine", lambda: "another machine")
-    tuning._forget()
+    monkeypatch.setattr(record, "machine", lambda: "another machine")
+    record._forget()
     assert BY_HEURISTIC in plan()
     assert "no entries for this machine (another machine" in planmath.tuning.show()
 
@@ -326,7 +326,7 @@ def entry_text(**changes):
     """A record of one entry for this machine, with some of its parts replaced."""
     measurement = {"provider": "pocketfft", "knobs": [["threads", 1]], "warm": 1e-6, "cold": None}
     entry = {"measurements": [measurement], "versions": {}, "date": "2000-01-01"} | changes
-    return json.dumps({"format": tuning.FORMAT, "machines": {tuning.machine(): {"a problem": entry}}})
+    return json.dumps({"format": record.FORMAT, "machines": {record.machine(): {"a problem": entry}}})
 
 
 DAMAGE = {
@@ -336,10 +336,10 @@ DAMAGE = {
     "no text": b"\xff\xfe\x00",
     "a list": "[]",
     "a number": "3",
-    "another format": entry_text().replace(f'"format": {tuning.FORMAT}', '"format": 99'),
-    "no machines": json.dumps({"format": tuning.FORMAT}),
-    "machines as a list": json.dumps({"format": tuning.FORMAT, "machines": []}),
-    "problems as a list": json.dumps({"format": tuning.FORMAT, "machines": {"m": []}}),
+    "another format": entry_text().replace(f'"format": {record.FORMAT}', '"format": 99'),
+    "no machines": json.dumps({"format": record.FORMAT}),
+    "machines as a list": json.dumps({"format": record.FORMAT, "machines": []}),
+    "problems as a list": json.dumps({"format": record.FORMAT, "machines": {"m": []}}),
     "no measurements": entry_text(measurements=[]),
     "a measurement that is none": entry_text(measurements=[3]),
     "no time": entry_text(measurements=[{"provider": "mkl", "knobs": [], "warm": 0.0, "cold": None}]),
@@ -392,7 +392,7 @@ def test_show(pocketfft_wins, tuning_record):
     tune()
     shown = planmath.tuning.show()
     assert str(tuning_record) in shown
-    assert tuning.machine() in shown
+    assert record.machine() in shown
     (row,) = [line for line in shown.splitlines() if line.startswith("FFT ")]
     assert "shape=(24,)" in row
     assert "pocketfft(threads=1)" in row
@@ -420,37 +420,37 @@ def test_export_and_import(pocketfft_wins, tmp_path):
 
 def test_imported_entries_win(tmp_path):
     def store(provider):
-        measurement = tuning.Measurement(Algorithm(provider), 1.0, None)
-        tuning.store(tuning.Entry("a problem", (measurement,), {}, tuning.today()), tuning.machine())
+        measurement = record.Measurement(Algorithm(provider), 1.0, None)
+        record.store(record.Entry("a problem", (measurement,), {}, record.today()), record.machine())
 
     store("first")
     planmath.tuning.export(tmp_path / "exported.json")
     store("second")
-    assert tuning.lookup("a problem", {}, tuning.machine()).best == Algorithm("second")
+    assert record.lookup("a problem", {}, record.machine()).best == Algorithm("second")
     planmath.tuning.import_(tmp_path / "exported.json")
-    assert tuning.lookup("a problem", {}, tuning.machine()).best == Algorithm("first")
+    assert record.lookup("a problem", {}, record.machine()).best == Algorithm("first")
 
 
 def test_where_the_record_is(monkeypatch, tmp_path):
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path / "own"))
-    assert tuning.path() == tmp_path / "own" / "tuning.json"
+    assert record.path() == tmp_path / "own" / "tuning.json"
     monkeypatch.delenv("PLANMATH_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert tuning.path() == tmp_path / "cache" / "planmath" / "tuning.json"
+    assert record.path() == tmp_path / "cache" / "planmath" / "tuning.json"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert tuning.path() == tmp_path / ".cache" / "planmath" / "tuning.json"
+    assert record.path() == tmp_path / ".cache" / "planmath" / "tuning.json"
 
 
 def test_processes_that_write_at_once_lose_nothing(tuning_record):
     program = (
         "import sys\n"
-        "from planmath.core import tuning\n"
+        "from planmath.core.tuning import record\n"
         "from planmath.core.provider import Algorithm\n"
         "sys.stdin.readline()\n"
         "for i in range(15):\n"
-        "    measurement = tuning.Measurement(Algorithm('pocketfft'), 1.0, None)\n"
-        "    tuning.store(tuning.Entry(f'{sys.argv[1]} {i}', (measurement,), {}, tuning.today()), tuning.machine())\n"
+        "    measurement = record.Measurement(Algorithm('pocketfft'), 1.0, None)\n"
+        "    record.store(record.Entry(f'{sys.argv[1]} {i}', (measurement,), {}, record.today()), record.machine())\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", program, str(n)], stdin=subprocess.PIPE, env=os.environ, text=True)
@@ -460,6 +460,6 @@ def test_processes_that_write_at_once_lose_nothing(tuning_record):
         process.stdin.write("go\n")
         process.stdin.close()
     assert [process.wait(60) for process in processes] == [0] * 4
-    stored = json.loads(tuning_record.read_text())["machines"][tuning.machine()]
+    stored = json.loads(tuning_record.read_text())["machines"][record.machine()]
     assert set(stored) == {f"{n} {i}" for n in range(4) for i in range(15)}
     assert sorted(file.name for file in tuning_record.parent.iterdir()) == ["tuning.json", "tuning.lock"]

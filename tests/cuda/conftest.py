@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from planmath.core import devices
+from planmath.core.cuda import devices
 from tests.arrays import DEVICE_PACKAGES
 from tests.cuda.streams import STREAMS
 from tests.cuda.work import WORKS, Work

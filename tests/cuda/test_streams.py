@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from planmath.bindings import runtime
-from planmath.core import devices
+from planmath.core.cuda import devices
 from tests.cuda.streams import CYCLES, STREAMS
 from tests.cuda.work import MATMUL_WORK
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from planmath.bindings import runtime
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.fft import ExecutionCUDA
 from planmath.native.library import MissingLibraryError
 from tests.cuda.work import WORKS
@@ -39,7 +39,7 @@ def test_execution_on_cuda(work, execution):
 HIDDEN = """
     import numpy as np
     import planmath
-    from planmath.core import devices
+    from planmath.core.cuda import devices
 
     x, a = np.ones(8, np.complex64), np.ones((4, 4), np.float32)
     for run in (planmath.fft.fft, lambda x, execution: planmath.linalg.advanced.matmul(a, a, execution=execution)):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.bindings import cufft, library_types, runtime
-from planmath.core import device_code, devices, strided_copy
+from planmath.core.cuda import device_code, devices, strided_copy
 from planmath.fft.providers import cufft as provider
 from tests.arrays import COMPLEX32, as_complex, as_complex32
 

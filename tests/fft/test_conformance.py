@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planmath.core import strided_copy
 from planmath.core.arrays import package_named
+from planmath.core.cuda import strided_copy
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.fft import FFT
 from planmath.fft.providers import PROVIDERS, fftw3_interface

@@ -125,7 +125,7 @@ def test_cupy_has_no_complex_half_precision(package):
 
 
 def test_an_older_device_says_so(monkeypatch):
-    from planmath.core.devices import Device
+    from planmath.core.cuda.devices import Device
     from planmath.fft.providers import cufft
 
     provider = next(p for p in PROVIDERS if p.name == "cufft")

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from planmath.core import autotune as measuring
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
+from planmath.core.tuning import measuring
 from planmath.fft import FFT, InvalidFFTState
 from tests.arrays import PACKAGES, to_numpy, to_package
 from tests.fft.reference import FORWARD, INVERSE, assert_accurate

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planmath.core import devices
 from planmath.core.arrays import package_named
+from planmath.core.cuda import devices
 from planmath.core.execution import ExecutionCUDA
 from planmath.linalg.advanced import MatmulEpilog, MatmulOptions
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.operation import Matmul
-from planmath.linalg.advanced.problem import MatmulProblem, dense_result, result_order
+from planmath.linalg.advanced.problem import MatmulProblem, result_order
 from planmath.linalg.advanced.providers.arrangement import Arrangement
 from planmath.linalg.advanced.specification import specify
+from planmath.linalg.product.matrix import dense_result
 from tests.linalg.cublaslt_model import Model, problem_arrays
 from tests.linalg.operands import (
     BATCH_LAYOUTS,

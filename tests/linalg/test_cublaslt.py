@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from planmath.bindings import cublasLt
-from planmath.core import devices, provider
+from planmath.core import provider
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.linalg.advanced import (
     Algorithm,

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from planmath.core import autotune as measuring
 from planmath.core.errors import UnavailableError
 from planmath.core.operation import State
+from planmath.core.tuning import measuring
 from planmath.linalg.advanced import Algorithm, InvalidMatmulState, Matmul, MatmulEpilog, MatmulPlanPreferences, matmul
 from planmath.linalg.advanced.providers import PROVIDERS, blas_interface
 from tests.linalg.operands import ON_DEVICE, column_major, place

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from planmath.core import remembered
-from planmath.core.devices import OutOfDeviceMemoryError
+from planmath.core.cuda.devices import OutOfDeviceMemoryError
 from planmath.core.errors import UnavailableError
 from planmath.sparse import advanced
 from planmath.sparse.advanced import (

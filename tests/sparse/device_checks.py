@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from planmath.core.queue import Queue
+from planmath.core.cuda.queue import Queue
 
 from planmath.bindings import runtime
-from planmath.core import devices
 from planmath.core.arrays import package_named
-from planmath.core.device_arrays import upload
+from planmath.core.cuda import devices
+from planmath.core.cuda.device_arrays import upload
 from planmath.sparse.advanced import DirectSolverMatrixType as Kind
 from planmath.sparse.advanced import DirectSolverMatrixViewType as View
 from planmath.sparse.advanced import device_kernels

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planmath.bindings import nvrtc
-from planmath.core import device_code, devices
+from planmath.core.cuda import device_code, devices
 from planmath.sparse.advanced import device_kernels
 from tests.core.standin_kernels import COMPILER, ON_THE_STAND_IN
 from tests.core.test_cuda import standin  # noqa: F401 (a fixture)

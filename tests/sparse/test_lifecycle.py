@@ -15,10 +15,10 @@ import scipy.sparse as sp
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from planmath.core import autotune as measuring
 from planmath.core import remembered
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
+from planmath.core.tuning import measuring
 from planmath.sparse.advanced import DirectSolver, InvalidDirectSolverState, direct_solver
 from tests.sparse.matrices import csr, laplacian, right_hand_side
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planmath.bindings import cutensor
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.tensor import (
     BinaryContraction,

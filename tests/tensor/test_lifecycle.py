@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pytest
 
-from planmath.core import autotune as measuring
 from planmath.core import remembered
 from planmath.core.operation import State
+from planmath.core.tuning import measuring
 from planmath.tensor import (
     BinaryContraction,
     Contraction,

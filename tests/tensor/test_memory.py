@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from planmath.core import autotune as measuring
 from planmath.core.errors import UnavailableError
+from planmath.core.tuning import measuring
 from planmath.tensor import BinaryContraction, binary_contraction, contract
 from planmath.tensor.options import bytes_of_limit
 from planmath.tensor.providers.gemm import build, every_way

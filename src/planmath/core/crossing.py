@@ -11,10 +11,10 @@ from numpy.lib.array_utils import byte_bounds
 
 from planmath.bindings import runtime
 from planmath.core.arrays import package_named
+from planmath.core.cuda.queue import Queue
+from planmath.core.cuda.streams import wait_call
 from planmath.core.executor import ArraySlot, Program
 from planmath.core.provider import Prepared
-from planmath.core.queue import Queue
-from planmath.core.streams import wait_call
 from planmath.native.call import Call, Slot
 
 #: Addresses in temporary memory are multiples of this many bytes, like those that `cudaMalloc` gives.

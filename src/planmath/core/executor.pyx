@@ -10,7 +10,7 @@ from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
 from planmath.core.dlpack cimport DLPACK_CPU, DLPACK_CUDA, dlpack_of, pm_dlpack, pm_dltensor
-from planmath.core.queue cimport Queue
+from planmath.core.cuda.queue cimport Queue
 from planmath.native.call cimport Call, pm_call, pm_run, word
 
 from math import prod

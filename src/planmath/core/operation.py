@@ -11,14 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from planmath.core import autotune, crossing, devices, streams, tuning
+from planmath.core import crossing
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of, same_strides, share_memory
+from planmath.core.cuda import devices, streams
+from planmath.core.cuda.queue import Queue
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import ArraySlot, Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Prepared, Provider, choose_providers
-from planmath.core.queue import Queue
+from planmath.core.tuning import measuring, record
 from planmath.report.tables import table
 
 
@@ -67,7 +69,7 @@ class Plan:
     """Where the choice came from: the heuristic, the tuning record, autotuning or the user."""
     passed_over: tuple[str, ...] = ()
     """Candidates that turned out not to work, each with the reason."""
-    measurements: tuple[tuning.Measurement, ...] = ()
+    measurements: tuple[record.Measurement, ...] = ()
 
     @property
     def chosen(self) -> Algorithm:
@@ -295,7 +297,7 @@ class Operation:
             return list(given), "the user"
         ranked = self._preferred(problem, ranked)
         if self._options.tuning:
-            entry = tuning.lookup(self._tuning_key(problem), self._versions(providers), self._machine())
+            entry = record.lookup(self._tuning_key(problem), self._versions(providers), self._machine())
             if entry is not None and entry.best in ranked:
                 ranked.insert(0, ranked.pop(ranked.index(entry.best)))
                 return ranked, "the tuning record"
@@ -311,7 +313,7 @@ class Operation:
         """What the tuning record calls the processor or the device that computes."""
         if isinstance(self._execution, ExecutionCUDA):
             return devices.device(self._execution.device_id).name
-        return tuning.machine()
+        return record.machine()
 
     def _versions(self, providers: Mapping[str, Provider]) -> dict[str, str]:
         return {name: provider.version() for name, provider in providers.items()}
@@ -502,10 +504,10 @@ class Operation:
             # what other operations have in an executor's place has memory of its own
             share_workspace([executor for executor in executors if isinstance(executor, Executor)])
             measured = tuple(
-                autotune.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
+                measuring.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
             )
             if (usual := self._usual_library()) is not None:
-                measured = tuple(autotune.prefer_quiet(measured, candidates, usual))
+                measured = tuple(measuring.prefer_quiet(measured, candidates, usual))
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
             new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)
@@ -513,16 +515,16 @@ class Operation:
             executor.allocate_workspace()
             if self._options.tuning and self._options.provider is None and plan.origin != "the user":
                 versions = self._versions(providers)
-                entry = tuning.Entry(self._tuning_key(plan.problem), measured, versions, tuning.today())
-                tuning.store(entry, self._machine())
+                entry = record.Entry(self._tuning_key(plan.problem), measured, versions, record.today())
+                record.store(entry, self._machine())
             self._adopt(new, executor)
             self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))
 
-    def _clock(self) -> autotune.Clock:
+    def _clock(self) -> measuring.Clock:
         """What times an execution: the host's clock, or the device's where it returns before the work is done."""
         if self._queue is not None and self._device_id is not None and self._options.blocking is not True:
-            return autotune.DeviceClock(self._queue)
-        return autotune.HostClock()
+            return measuring.DeviceClock(self._queue)
+        return measuring.HostClock()
 
     def _scratch(self, plan: Plan) -> tuple[dict[str, ArraySlot], Any]:
         """Operands and results for measuring, so that the user's own memory is only read."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from planmath.core.cuda.memory import check_allocator
 from planmath.core.errors import nearest
-from planmath.core.memory import check_allocator
 
 T = TypeVar("T")
 

@@ -10,9 +10,10 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from planmath.core import devices, tuning
+from planmath.core.cuda import devices
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
+from planmath.core.tuning import record
 from planmath.report.tables import table
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
@@ -63,18 +64,18 @@ def gather() -> Facts:
     """Look for everything. Loads every library that is there, and imports PyTorch if it is installed."""
     if find_spec("torch"):
         import_module("torch")  # its kernels are there for a program that has its tensors
-    entries = [entry for where in tuning.processors() for entry in tuning.entries(where).values()]
+    entries = [entry for where in record.processors() for entry in record.entries(where).values()]
     return Facts(
         planmath=version("planmath"),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.machine()}",
-        machine=tuning.machine(),
+        machine=record.machine(),
         cpus=available_cpus(),
         devices=tuple(str(devices.device(number)) for number in range(devices.count())),
         no_device=devices.missing(),
         packages={name: _version_of(*distributions) for name, distributions in PACKAGES.items()},
         libraries=tuple(libraries()),
-        record=str(tuning.path()),
+        record=str(record.path()),
         record_entries=len(entries),
         record_date=max((entry.date for entry in entries), default=None),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from planmath.core import devices, remembered
+from planmath.core import remembered
 from planmath.core.arrays import ITEMSIZE, Layout, package_of
+from planmath.core.cuda import devices
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot, Executor, Program
 from planmath.core.log import levels_of, phase

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.core.execution import Execution, ExecutionCUDA
 from planmath.core.options import check_choice, check_common
 from planmath.tensor.enums import (

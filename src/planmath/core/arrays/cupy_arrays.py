@@ -12,9 +12,9 @@ import numpy as np
 from cupy.cuda import get_current_stream
 from cupy_backends.cuda import stream as _streams
 
-from planmath.core import devices
 from planmath.core.arrays import Layout, Maker, contiguous_strides, spanned
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
+from planmath.core.cuda import devices
 
 
 class _Stream(NamedTuple):

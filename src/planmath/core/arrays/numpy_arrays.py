@@ -104,7 +104,7 @@ class NumPy:
             _streams.current = before
 
     def allocate(self, size: int, device_id: int) -> tuple[Any, int]:
-        from planmath.core.devices import DeviceMemory
+        from planmath.core.cuda.devices import DeviceMemory
 
         memory = DeviceMemory(size, device_id, self.current_stream(device_id)())
         return memory, memory.address

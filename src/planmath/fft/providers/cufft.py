@@ -9,8 +9,8 @@ from typing import Any
 
 from planmath.bindings import cufft, runtime
 from planmath.bindings.library_types import CudaDataType
-from planmath.core import devices, strided_copy
 from planmath.core.arrays import ITEMSIZE
+from planmath.core.cuda import devices, strided_copy
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider

@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from planmath.core import devices
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of
+from planmath.core.cuda import devices
 from planmath.core.datatypes import DTYPE_OF, CudaDataType
 from planmath.core.errors import UnsupportedLayoutError
 from planmath.core.options import as_options
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulEpilogPreferences, MatmulOptions, MatmulQuantizationScales
-from planmath.linalg.advanced.problem import NARROW, MatmulProblem, Matrix
+from planmath.linalg.advanced.problem import NARROW, MatmulProblem
+from planmath.linalg.product.matrix import Matrix
 
 _E4, _E5 = NARROW
 _WIDE = ("bfloat16", "float16", "float32")

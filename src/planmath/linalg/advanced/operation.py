@@ -31,17 +31,7 @@ from planmath.linalg.advanced.options import (
     MatmulPlanPreferences,
     MatmulQuantizationScales,
 )
-from planmath.linalg.advanced.problem import (
-    ALIGNED,
-    AUXILIARY_SCALE,
-    NARROW,
-    SINGLE,
-    MatmulProblem,
-    Matrix,
-    dense_result,
-    result_order,
-    scale_slot,
-)
+from planmath.linalg.advanced.problem import AUXILIARY_SCALE, NARROW, SINGLE, MatmulProblem, result_order, scale_slot
 from planmath.linalg.advanced.providers import PROVIDERS, expected_order
 from planmath.linalg.advanced.specification import (
     as_epilog,
@@ -50,6 +40,7 @@ from planmath.linalg.advanced.specification import (
     check_execution_space,
     specify,
 )
+from planmath.linalg.product.matrix import ALIGNED, Matrix, dense_result
 
 
 class InvalidMatmulState(InvalidStateError):

@@ -5,46 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides
+from planmath.core.arrays import Layout, contiguous_strides
 from planmath.linalg.advanced.enums import MatmulEpilog, MatmulNumericalImplFlags, MatmulReductionScheme
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
-
-#: No kernel needs addresses at multiples of more bytes.
-ALIGNED = 16
-
-
-class Matrix(NamedTuple):
-    """A matrix, or a batch of them, in memory. Strides are in elements; those of broadcast batch axes are 0."""
-
-    dtype: str
-    rows: int
-    cols: int
-    row: int
-    col: int
-    batch: tuple[int, ...] = ()
-    conjugate: bool = False
-    alignment: int = ALIGNED
-    """A power of two of bytes, at most `ALIGNED`, that divides the address. Libraries for the CPU take any."""
-
-    @property
-    def leading(self) -> tuple[bool, int]:
-        """Whether the matrix is row-major, and its leading dimension."""
-        if self.row == 1 or self.rows == 1:
-            column_step = self.col if self.cols > 1 else max(self.rows, 1)
-            if column_step >= max(self.rows, 1) and (self.row == 1 or self.rows == 1):
-                return False, column_step
-        return True, self.row if self.rows > 1 else max(self.cols, 1)
-
-    @property
-    def span(self) -> int:
-        """Elements that a matrix takes in memory, with the gaps behind its rows or columns."""
-        row_major, step = self.leading
-        return step * (self.rows if row_major else self.cols)
-
-    @property
-    def T(self) -> Matrix:
-        """The transposed matrix: the same memory with the roles of rows and columns exchanged."""
-        return self._replace(rows=self.cols, cols=self.rows, row=self.col, col=self.row)
+from planmath.linalg.product.matrix import Matrix
 
 
 class Choices(NamedTuple):
@@ -171,13 +135,3 @@ def result_order(a: Matrix, c: Matrix | None, epilog: MatmulEpilog) -> bool:
     if c is not None:
         return c.cols > 1 and c.leading[0]
     return not EPILOGS[epilog].column_major and a.col == 1
-
-
-def dense_result(dtype: str, batch: tuple[int, ...], m: int, n: int, row_major: bool) -> Matrix:
-    steps = tuple(step * m * n for step in contiguous_strides(batch))
-    return Matrix(dtype, m, n, n if row_major else 1, 1 if row_major else m, steps)
-
-
-def bytes_of(matrix: Matrix, batch: tuple[int, ...]) -> int:
-    """Bytes of the matrix stored densely, with the whole batch."""
-    return matrix.rows * matrix.cols * math.prod(batch) * ITEMSIZE[matrix.dtype]

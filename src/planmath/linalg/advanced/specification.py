@@ -7,23 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core import devices
 from planmath.core.arrays import Layout, overlaps_itself
+from planmath.core.cuda import devices
 from planmath.core.datatypes import DTYPE_OF, CudaDataType
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError, nearest
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.linalg.advanced import narrow
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulEpilog
 from planmath.linalg.advanced.options import MatmulOptions, matrix_qualifiers_dtype
-from planmath.linalg.advanced.problem import (
-    NARROW,
-    WORK_DTYPE,
-    Choices,
-    MatmulProblem,
-    Matrix,
-    dense_result,
-    result_order,
-)
+from planmath.linalg.advanced.problem import NARROW, WORK_DTYPE, Choices, MatmulProblem, result_order
+from planmath.linalg.product.matrix import Matrix, dense_result
 
 #: Accumulation by dtype of the operands: the default first. The other compute types of the same precision allow faster,
 #: less accurate arithmetic, which the CPU's libraries do not need: they get the full one.

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.core import device_code, devices
 from planmath.core.arrays import REAL_OF
-from planmath.core.device_arrays import overwrite, pinned, upload
-from planmath.core.queue import Queue
+from planmath.core.cuda import device_code, devices
+from planmath.core.cuda.device_arrays import overwrite, pinned, upload
+from planmath.core.cuda.queue import Queue
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
 from planmath.sparse.advanced.pattern import Pattern

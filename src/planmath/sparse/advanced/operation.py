@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from planmath.core import autotune
 from planmath.core.arrays import outline, package_named
 from planmath.core.errors import UnavailableError
 from planmath.core.execution import resolve_execution
@@ -17,6 +16,7 @@ from planmath.core.log import levels_of, phase
 from planmath.core.operation import Operation, State, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
+from planmath.core.tuning import measuring
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
     DirectSolverPlanConfig,
@@ -576,7 +576,7 @@ class DirectSolver(Operation):
         return self._slots, ([slot.empty() for slot in self._result_slots_made], self._x_layouts)
 
     def _clock(self) -> Any:
-        return autotune.HostClock()  # a solution is there when `solve` returns
+        return measuring.HostClock()  # a solution is there when `solve` returns
 
     def _checked_out(self, out: Any) -> list[Any]:
         if self._operand_spans is not None and not self._explicit[1]:  # the ordinary case, with less Python

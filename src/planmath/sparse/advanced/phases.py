@@ -9,7 +9,7 @@ import numpy as np
 
 from planmath.core import crossing
 from planmath.core.arrays import Layout, outline
-from planmath.core.queue import Queue
+from planmath.core.cuda.queue import Queue
 from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.matrix import Matrices, names, per_system

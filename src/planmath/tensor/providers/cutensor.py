@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from planmath.bindings import cutensor
-from planmath.core import devices
 from planmath.core.arrays import ITEMSIZE
+from planmath.core.cuda import devices
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Slot

@@ -14,8 +14,8 @@ import numpy as np
 
 from planmath.bindings import cutensor
 from planmath.bindings.library_types import CudaDataType
-from planmath.core import devices
 from planmath.core.arrays import ITEMSIZE, contiguous_strides
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.native.call import FAIL, Call, Slot
 from planmath.tensor.enums import Operator

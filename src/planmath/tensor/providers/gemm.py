@@ -15,7 +15,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
-from planmath.core.tuning import machine
+from planmath.core.tuning.record import machine
 from planmath.native.call import Slot
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core import streams
 from planmath.core.arrays import package_named, package_of
+from planmath.core.cuda import streams
 
 __all__ = [
     "BlockScalingFormat",

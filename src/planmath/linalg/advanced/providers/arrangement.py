@@ -16,18 +16,17 @@ from planmath.core.datatypes import DTYPE_OF
 from planmath.linalg.advanced.epilog import EPILOGS, round_up
 from planmath.linalg.advanced.narrow import added_dtype
 from planmath.linalg.advanced.problem import (
-    ALIGNED,
     AUXILIARY_AMAX,
     AUXILIARY_SCALE,
     NARROW,
     RESULT_AMAX,
     SINGLE,
     MatmulProblem,
-    Matrix,
-    bytes_of,
     scale_slot,
 )
-from planmath.linalg.advanced.providers.pipeline import Places, Region, batch_loops, folded
+from planmath.linalg.advanced.providers.pipeline import array_numbers, folded
+from planmath.linalg.product.matrix import ALIGNED, Matrix, batch_loops, bytes_of
+from planmath.linalg.product.pipeline import Places, Region
 from planmath.native.call import Slot
 
 #: What is done to a factor (``cublasOperation_t``).
@@ -134,8 +133,8 @@ class Arrangement(Places):
     LINE = 256
 
     def __init__(self, problem: MatmulProblem):
-        super().__init__(folded(problem))
-        problem = self.problem
+        problem = self.problem = folded(problem)
+        super().__init__(array_numbers(problem), problem.batch)
         assert problem.cuda is not None
         self.before: list[Copy | Clear] = []
         self.after: list[Copy] = []

@@ -12,8 +12,10 @@ from planmath.bindings.blas import LETTER
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
-from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix
-from planmath.linalg.advanced.providers.pipeline import Pipeline, Region, batch_loops, folded
+from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem
+from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded
+from planmath.linalg.product.matrix import Matrix, batch_loops
+from planmath.linalg.product.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call
 
 #: Below this many multiplications the Python lock is kept: about 5 µs.
@@ -111,7 +113,7 @@ class BLASProvider(Provider):
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         problem = folded(problem)
         work = WORK_DTYPE[problem.a.dtype]
-        pipeline = Pipeline(problem, work)
+        pipeline = MatmulPipeline(problem, work)
         routine = algorithm.get("product")
         native = routine in (*NARROW.values(), HALF)
         product = "float16" if routine == HALF else work
@@ -157,7 +159,7 @@ class BLASProvider(Provider):
             step == 0 or matrix.span <= step < 2**31 for matrix, step in zip(matrices, loops[0][1], strict=True)
         )
 
-    def _product(self, pipeline: Pipeline, algorithm: Algorithm, a: Region, b: Region, d: Region) -> None:
+    def _product(self, pipeline: MatmulPipeline, algorithm: Algorithm, a: Region, b: Region, d: Region) -> None:
         """d = alpha a b + beta d, by the routine of the algorithm."""
         problem = pipeline.problem
         row_major, ldd = d.matrix.leading
@@ -220,7 +222,7 @@ class BLASProvider(Provider):
         pipeline.call(self._library.find(name), name, arguments, in_order, keep=keep)
 
     def _pack(
-        self, pipeline: Pipeline, name: str, which: int, flag: ctypes.c_char, operand: Region,
+        self, pipeline: MatmulPipeline, name: str, which: int, flag: ctypes.c_char, operand: Region,
         sizes: tuple[int, int, int], values: list[ctypes.c_int],
     ) -> None:  # fmt: skip
         """Let the library bring a constant operand, scaled by alpha, into its own form before the first product."""

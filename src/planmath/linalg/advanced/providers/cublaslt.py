@@ -9,14 +9,14 @@ import numpy as np
 
 from planmath import bindings
 from planmath.bindings import runtime
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.capabilities import AlgorithmCapabilities
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImplFlags, MatmulReductionScheme
 from planmath.linalg.advanced.epilog import EPILOGS
-from planmath.linalg.advanced.problem import ALIGNED, NARROW, MatmulProblem
+from planmath.linalg.advanced.problem import NARROW, MatmulProblem
 from planmath.linalg.advanced.providers import cublaslt_algorithm
 from planmath.linalg.advanced.providers.arrangement import (
     POINTERS_OF_A_BATCH,
@@ -27,7 +27,8 @@ from planmath.linalg.advanced.providers.arrangement import (
     transfer,
 )
 from planmath.linalg.advanced.providers.cublaslt_description import Description, Transform
-from planmath.linalg.advanced.providers.pipeline import Region
+from planmath.linalg.product.matrix import ALIGNED
+from planmath.linalg.product.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call, Slot
 
 #: As many candidates as the library's heuristics ever return.

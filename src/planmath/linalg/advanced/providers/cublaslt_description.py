@@ -10,8 +10,9 @@ import numpy as np
 
 from planmath import bindings
 from planmath.core.arrays import ITEMSIZE
-from planmath.linalg.advanced.problem import ALIGNED, Choices, MatmulProblem
+from planmath.linalg.advanced.problem import Choices, MatmulProblem
 from planmath.linalg.advanced.providers.arrangement import CUDA_TYPE, Arrangement, Transfer
+from planmath.linalg.product.matrix import ALIGNED
 from planmath.native.call import STORE, Call, Slot
 
 #: Stands for an address that is known when the product is computed; only its alignment matters before.

@@ -13,8 +13,9 @@ from planmath.core.errors import LibraryError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
-from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem, Matrix
-from planmath.linalg.advanced.providers.pipeline import Pipeline, folded, operand_names
+from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem
+from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded, operand_names
+from planmath.linalg.product.matrix import Matrix
 
 
 class TorchProvider(Provider):
@@ -63,7 +64,7 @@ class _Product:
         self.threads = threads if threads != torch.get_num_threads() else None
         self.names = operand_names(problem)
         self.auxiliary = list(problem.auxiliary())
-        pipeline = Pipeline(problem, WORK_DTYPE[problem.a.dtype])
+        pipeline = MatmulPipeline(problem, WORK_DTYPE[problem.a.dtype])
         d = pipeline.region("d", problem.d)
         if EPILOGS[problem.epilog] != EPILOGS[problem.epilog.DEFAULT]:
             if problem.d.dtype != pipeline.work:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planmath.bindings import cudss
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.core.provider import Algorithm, Provider
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType

@@ -8,9 +8,9 @@ import numpy as np
 
 from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import Phase
+from planmath.core.cuda.queue import Queue
 from planmath.core.errors import UnavailableError
 from planmath.core.provider import Algorithm
-from planmath.core.queue import Queue
 from planmath.sparse.advanced.device_kernels import Places
 from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences

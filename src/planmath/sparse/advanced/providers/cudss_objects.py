@@ -12,10 +12,10 @@ import numpy as np
 
 from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import ConfigParam, DataParam, Phase
-from planmath.core import devices
-from planmath.core.device_arrays import upload
-from planmath.core.queue import Queue
-from planmath.core.streams import let_wait
+from planmath.core.cuda import devices
+from planmath.core.cuda.device_arrays import upload
+from planmath.core.cuda.queue import Queue
+from planmath.core.cuda.streams import let_wait
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced.execution import ExecutionHybrid
 from planmath.sparse.advanced.kernels import address

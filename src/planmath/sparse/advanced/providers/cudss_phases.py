@@ -9,7 +9,7 @@ import numpy as np
 
 from planmath.bindings import cudss
 from planmath.bindings.cudss import ConfigParam, DataParam, Phase
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.core.provider import Algorithm
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching

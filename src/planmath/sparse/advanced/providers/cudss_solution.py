@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from planmath.core.cuda.streams import wait_call
 from planmath.core.executor import Program
-from planmath.core.streams import wait_call
 from planmath.native.call import Slot
 from planmath.sparse.advanced.device_kernels import DeviceSystems
 from planmath.sparse.advanced.providers.cudss_objects import Task

@@ -10,10 +10,10 @@ import numpy as np
 from planmath.bindings import cudss, runtime
 from planmath.bindings.cudss import Phase
 from planmath.core import crossing
+from planmath.core.cuda.queue import Queue
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Executor
 from planmath.core.provider import Algorithm
-from planmath.core.queue import Queue
 from planmath.sparse.advanced.device_kernels import DeviceSystems
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences, DirectSolverSolutionPreferences

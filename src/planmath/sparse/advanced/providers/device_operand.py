@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from planmath.bindings import runtime
-from planmath.core.device_arrays import overwrite, upload
-from planmath.core.queue import Queue
+from planmath.core.cuda.device_arrays import overwrite, upload
+from planmath.core.cuda.queue import Queue
 from planmath.sparse.advanced.device_kernels import Places, Table
 from planmath.sparse.advanced.kernels import address
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from planmath.core.cuda.queue import Queue
 from planmath.core.provider import Algorithm, Prepared
-from planmath.core.queue import Queue
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.kernels import address

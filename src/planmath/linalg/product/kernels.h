@@ -25,6 +25,6 @@ enum {
     PM_ROW_SUMS_F64,
 };
 
-#define PM_BODY "../linalg/advanced/kernels_body.h"
+#define PM_BODY "../linalg/product/kernels_body.h"
 #include "instruction_sets.h"
 #endif

@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planmath.core import devices, remembered
+from planmath.core import remembered
+from planmath.core.cuda import devices
 from planmath.core.execution import available_cpus
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm

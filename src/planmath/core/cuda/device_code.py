@@ -8,7 +8,7 @@ from struct import Struct
 import numpy as np
 
 from planmath.bindings import nvrtc, runtime
-from planmath.core import devices
+from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.native.call import STORE, Call, Slot
 from planmath.native.library import MissingLibraryError

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
-from planmath.core import devices
+from planmath.core.cuda import devices
 
 
 class MemoryPointer:

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from planmath.core import device_code, devices
+from planmath.core.cuda import device_code, devices
 from planmath.core.errors import UnavailableError
 from planmath.native.call import Call, Slot
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from planmath.bindings import runtime
-from planmath.core.queue import Queue
+from planmath.core.cuda.queue import Queue
 
 #: Arrays begin at multiples of this many bytes, like memory that `cudaMalloc` gives.
 ALIGNMENT = 256

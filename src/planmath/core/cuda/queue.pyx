@@ -6,8 +6,8 @@ from planmath.core.dlpack cimport DLPACK_CUDA, PyCapsule_GetPointer, dlpack_of
 from planmath.native.call cimport pm_invoke, word
 
 from planmath.bindings import runtime
-from planmath.core import devices, memory
-from planmath.core.streams import is_capturing, let_wait
+from planmath.core.cuda import devices, memory
+from planmath.core.cuda.streams import is_capturing, let_wait
 
 cdef extern from "Python.h":
     bint PyCapsule_IsValid(object capsule, const char *name)

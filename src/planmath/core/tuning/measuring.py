@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from planmath.core import devices
+from planmath.core.cuda import devices
+from planmath.core.cuda.streams import Event, fill
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
-from planmath.core.streams import Event, fill
-from planmath.core.tuning import Measurement
+from planmath.core.tuning.record import Measurement
 
 #: A candidate this many times slower than the best in a first look, which may fall on a slow moment, is measured no
 #: further.
@@ -305,7 +305,7 @@ class DeviceClock:
 
     Parameters
     ----------
-    queue : core.queue.Queue
+    queue : core.cuda.queue.Queue
     """
 
     ranks_cold = True

@@ -1,0 +1,1 @@
+"""What is CUDA's own: devices, streams and order, memory, and planmath's own kernels."""

@@ -1,0 +1,1 @@
+"""Measuring candidates, and the record of what was measured."""

@@ -1,0 +1,1 @@
+"""What products of matrices share: matrices in memory, and the calls around a product."""

@@ -31,7 +31,7 @@ def test_sequence_of_different_sizes(threads, provider, package):
         solver.plan()
         solver.factorize()
         found = solver.solve()
-        assert isinstance(found, list)
+        assert isinstance(found, tuple)
         info = solver.solution_info
         assert len(info.systems) == len(matrices)
         assert info.backward_error == max(each.backward_error for each in info.systems)

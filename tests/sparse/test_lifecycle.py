@@ -20,7 +20,9 @@ from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
 from planmath.core.tuning import measuring
 from planmath.sparse.advanced import DirectSolver, InvalidDirectSolverState, direct_solver
-from tests.sparse.matrices import csr, laplacian, right_hand_side
+from tests.arrays import to_numpy
+from tests.arrays import to_package as array_to_package
+from tests.sparse.matrices import csr, laplacian, right_hand_side, to_package
 
 A = laplacian(4, 4)
 B = right_hand_side(A)
@@ -132,9 +134,10 @@ REJECTED = {
     "b of another dtype": (ValueError, lambda s: s.reset_operands(b=np.ones(16, np.float32))),
     "b that is no array": (TypeError, lambda s: s.reset_operands(b=[1.0] * 16)),
     "a of another size": (ValueError, lambda s: s.reset_operands(a=laplacian(3, 3))),
-    "a with another pattern": (ValueError, lambda s: s.reset_operands(a=laplacian(16))),
     "a in another format": (TypeError, lambda s: s.reset_operands(a=A.tocsc())),
-    "a good b with a bad a": (ValueError, lambda s: s.reset_operands(a=laplacian(16), b=2 * B)),
+    "a good b with a bad a": (ValueError, lambda s: s.reset_operands(a=laplacian(15), b=2 * B)),
+    "another pattern with a bad b": (ValueError, lambda s: s.reset_operands(a=laplacian(16), b=np.ones(7))),
+    "another pattern of another dtype": (ValueError, lambda s: s.reset_operands(a=csr(laplacian(16), "float32"))),
     "a good a with a bad b": (ValueError, lambda s: s.reset_operands(a=csr(2 * A), b=np.ones(7))),
     "nothing": (ValueError, lambda s: s.reset_operands()),
     "out of another shape": (ValueError, lambda s: s.solve(out=np.ones(7))),
@@ -150,8 +153,6 @@ REJECTED = {
 def test_what_is_rejected_leaves_the_object_as_it_was(what, start):
     error, call = REJECTED[what]
     state, bring = INTO[start]
-    if "pattern" in what and start == "specified":
-        pytest.skip("there is no pattern yet")
     with DirectSolver(A, B) as solver:
         bring(solver)
         with pytest.raises((error, InvalidDirectSolverState)):
@@ -226,6 +227,71 @@ def test_changed_pattern_is_detected(change, provider):
         solver.plan()
         solver.factorize()
         np.testing.assert_allclose(a @ solver.solve(), b, rtol=1e-9)
+
+
+def wider(a, step):
+    """The matrix with entries on two more diagonals, as Newton's method makes them of terms that were zero."""
+    return csr(a + sp.diags_array([0.01, 0.02], offsets=[step + 1, -step - 1], shape=a.shape))
+
+
+@pytest.mark.parametrize("reset", ["reset_operands", "reset_operands_unchecked"])
+def test_another_pattern_ends_the_plan(reset, provider, package):
+    """As in Newton's method, whose matrices have more entries from the second step on."""
+    a, b = laplacian(20), np.arange(1.0, 21)
+    given = [to_package(a, package), array_to_package(b, package)]
+    with DirectSolver(*given, options={"provider": provider}) as solver:
+        ready(solver)
+        old = solver.plan_info
+        for step in range(1, 3):
+            operands = {"a": to_package(a := wider(a, step), package)}
+            if step == 1:  # and later the matrix alone
+                operands["b"] = array_to_package(b := b + step, package)
+            getattr(solver, reset)(**operands)
+            assert solver.state is State.SPECIFIED
+            for call in (solver.factorize, solver.solve, solver.autotune):
+                with pytest.raises(InvalidDirectSolverState, match=r"which has another .* call plan\(\) first"):
+                    call()
+            with pytest.raises(InvalidDirectSolverState, match="plan that is gone"):
+                old.row_permutation  # noqa: B018
+            for _ in range(2):  # of one pattern as often as wanted
+                if solver.state is State.SPECIFIED:
+                    solver.plan()
+                solver.factorize()
+                np.testing.assert_allclose(a @ to_numpy(solver.solve()), b, rtol=1e-10)
+                a = csr(a * 2)
+                solver.reset_operands(a=to_package(a, package))
+                assert solver.state is State.PLANNED
+
+
+def test_another_pattern_before_planning_and_after_a_release():
+    a, b = laplacian(16), 2 * B
+    with DirectSolver(A, B) as solver:
+        solver.reset_operands(a=a)
+        with pytest.raises(InvalidDirectSolverState, match=r"factorize\(\) needs a plan; call plan\(\) first"):
+            solver.factorize()
+        ready(solver)
+        np.testing.assert_allclose(a @ solver.solve(), B, rtol=1e-12)
+        solver.release_operands()
+        with pytest.raises(ValueError, match="needs all operands: b missing"):
+            solver.reset_operands(a=A)
+        assert solver.state is State.RELEASED
+        solver.reset_operands(a=A, b=b)
+        assert solver.state is State.SPECIFIED
+        ready(solver)
+        np.testing.assert_allclose(A @ solver.solve(), b, rtol=1e-12)
+
+
+def test_one_pattern_of_a_batch_changes(provider):
+    a, b = [laplacian(16), laplacian(9)], [B, np.ones(9)]
+    with DirectSolver(a, b, options={"provider": provider}) as solver:
+        ready(solver)
+        a = [a[0], wider(a[1], 2)]
+        solver.reset_operands(a=a)
+        with pytest.raises(InvalidDirectSolverState, match=r"call plan\(\) first"):
+            solver.factorize()
+        ready(solver)
+        for matrix, side, x in zip(a, b, solver.solve(), strict=True):
+            np.testing.assert_allclose(matrix @ x, side, rtol=1e-12)
 
 
 def test_failed_factorization_forbids_solving():
@@ -338,11 +404,11 @@ class Lifecycle(RuleBasedStateMachine):
         if self.model is X:
             np.testing.assert_allclose(self.factorized @ x, self.b, rtol=1e-10, atol=1e-12)
 
-    @rule(seed=st.integers(0, 9), matrix=st.booleans(), side=st.booleans())
-    def reset(self, seed, matrix, side):
+    @rule(seed=st.integers(0, 9), matrix=st.booleans(), side=st.booleans(), other=st.booleans())
+    def reset(self, seed, matrix, side, other):
         arguments = {}
         if matrix:
-            arguments["a"] = csr(A * (1.0 + seed))
+            arguments["a"] = csr((laplacian(16) if other else A) * (1.0 + seed))
         if side:
             arguments["b"] = right_hand_side(A, seed=seed)
         if self.model is F:
@@ -353,6 +419,8 @@ class Lifecycle(RuleBasedStateMachine):
                 self.solver.reset_operands(**arguments)
             return
         self.solver.reset_operands(**arguments)
+        if matrix and arguments["a"].nnz != self.a.nnz:
+            self.planned = False
         self.a, self.b = arguments.get("a", self.a), arguments.get("b", self.b)
         if self.model is R or matrix:
             self.model = P if self.planned else S

@@ -35,7 +35,7 @@ class State(enum.Enum):
     FREED = "freed"
 
 
-_PLAN_FIRST = "{call}() needs a plan; call plan() first"
+_PLAN_FIRST = "{call}() needs a plan{lost}; call plan() first"
 _FACTORIZE_FIRST = "{call}() needs a factorization of the present matrix; call factorize() first"
 _RESET_FIRST = "{call}() needs operands, and they were released; call {reset}() with new ones first"
 _FREED = "{call}() was called after free(); the object's resources are gone, create a new {noun}"
@@ -98,6 +98,8 @@ class Operation:
     _executor: Executor
     _plan_made: Plan | None
     _execution: Execution = ExecutionCPU()
+    _lost = ""
+    """For messages: what became of a plan that new operands ended."""
 
     def __init__(self, options: Any):
         self._options = options
@@ -152,7 +154,8 @@ class Operation:
         """Raise the error that the state table has for the call, if it has one."""
         message = FORBIDDEN[call].get(self.state)
         if message is not None:
-            raise self.invalid_state(message.format(call=name or call, reset=self.reset_name, noun=self.noun))
+            words = {"reset": self.reset_name, "noun": self.noun, "lost": self._lost}
+            raise self.invalid_state(message.format(call=name or call, **words))
 
     # Operands.
 
@@ -188,18 +191,7 @@ class Operation:
 
     def _reset(self, arrays: Mapping[str, Any], call: str) -> None:
         """Replace operands; either all of them or, where one does not fit, none."""
-        self._require("reset", call)
-        if not arrays:
-            raise ValueError(f"{call}() got no operand; pass at least one of {', '.join(self._slots)}")
-        for name in arrays:
-            if name not in self._slots:
-                raise ValueError(f"{name} was given to {call}(), but this {self.noun} was created without it")
-        missing = [n for n, slot in self._slots.items() if slot.array is None and n not in arrays]
-        if missing:
-            raise ValueError(
-                f"{call}() got {', '.join(arrays)} only; after {self.release_name}() it needs all operands: "
-                f"{', '.join(missing)} missing"
-            )
+        self._check_given(arrays, call)
         before = {name: self._slots[name].snapshot() for name in arrays}
         try:
             for name, array in arrays.items():
@@ -214,6 +206,21 @@ class Operation:
         self._executor.ready = self._plan_made is not None
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: new operands %s.", self.noun, ", ".join(arrays))
+
+    def _check_given(self, arrays: Mapping[str, Any], call: str) -> None:
+        """Raise where new operands are not those that the object has, or not all that it needs."""
+        self._require("reset", call)
+        if not arrays:
+            raise ValueError(f"{call}() got no operand; pass at least one of {', '.join(self._slots)}")
+        for name in arrays:
+            if name not in self._slots:
+                raise ValueError(f"{name} was given to {call}(), but this {self.noun} was created without it")
+        missing = [n for n, slot in self._slots.items() if slot.array is None and n not in arrays]
+        if missing:
+            raise ValueError(
+                f"{call}() got {', '.join(arrays)} only; after {self.release_name}() it needs all operands: "
+                f"{', '.join(missing)} missing"
+            )
 
     def _bind_carefully(self, name: str, array: Any) -> None:
         """Bind an array that is not exactly as planned: explain why it does not fit, or bind a view that does."""

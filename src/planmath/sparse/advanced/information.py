@@ -46,7 +46,8 @@ def _getter(name: str) -> Callable[[_Info], Any]:
     row_permutation="The order of the rows: entry k is the row that comes k-th (`numpy.ndarray` of the index dtype).",
     col_permutation="The order of the columns, likewise.",
     matching_col_permutation="The permutation of the columns that brings large entries to the diagonal.",
-    memory_estimates="What the next phases will need, in bytes: an array of `memory_estimates_dtype`.",
+    memory_estimates="What the next phases will need, in bytes: a record array of `memory_estimates_dtype`, "
+    "with its fields as attributes, as in ``memory_estimates.peak_host_memory``.",
     num_superpanels="The number of superpanels.",
 )
 class DirectSolverPlanInfo(_Info):

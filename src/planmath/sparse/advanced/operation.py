@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -43,6 +44,7 @@ from planmath.sparse.advanced.options import (
     DirectSolverPlanPreferences,
     DirectSolverSolutionPreferences,
 )
+from planmath.sparse.advanced.pattern import ChangedPatternError
 from planmath.sparse.advanced.phases import Phases, patterns_of
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
 from planmath.sparse.advanced.providers import PROVIDERS, expected_order
@@ -272,7 +274,7 @@ class DirectSolver(Operation):
 
         Returns
         -------
-        array or list of arrays
+        array or tuple of arrays
             Of b's package, shape and memory order: new ones, or `out`.
 
         Raises
@@ -311,7 +313,7 @@ class DirectSolver(Operation):
         self._solution = self._executor.solve(results, self._x_layouts)
         if out is not None:
             return out
-        return results if self._explicit[1] else results[0]
+        return tuple(results) if self._explicit[1] else results[0]
 
     def _complain(self) -> None:
         """Tell of inaccurate solutions, in the way that the options say."""
@@ -352,14 +354,15 @@ class DirectSolver(Operation):
     # Operands.
 
     def reset_operands(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
-        """Replace the matrices by ones with the same pattern, or the right-hand sides, or both.
+        """Replace the matrices, or the right-hand sides, or both.
 
-        After new matrices, `factorize` has to be called before `solve`.
+        After new matrices, `factorize` has to be called before `solve`. Matrices with another sparsity pattern than the
+        planned one end the plan: `plan` has to be called before `factorize`.
 
         Parameters
         ----------
         a, b : optional
-            As for `DirectSolver`, with the package, dtype, shapes and strides of the old ones.
+            As for `DirectSolver`, with the package, dtype and shapes of the old ones, and b with the strides as well.
         stream : object, optional
             CUDA stream. Default: the package's current one. Without effect where no device takes part.
 
@@ -388,20 +391,51 @@ class DirectSolver(Operation):
                 return
         arrays: dict[str, Any] = {}
         matrices = None
+        fits = True
         if a is not None:
             matrices = read_matrices(a)
             self._check_form(matrices)
-            self._run(self._executor.check_patterns, stream, matrices)
+            fits = self._fits_plan(matrices, stream)
             arrays.update(zip(self._a_names, matrices.values, strict=True))
         if b is not None:
             given = b if self._explicit[1] else (b,)
             if not isinstance(given, list | tuple) or len(given) != len(self._b_names):
                 raise ValueError(f"b is a {type(b).__name__}; expected a sequence of {len(self._b_names)}, as planned")
             arrays.update(zip(self._b_names, given, strict=True))
-        self._reset(arrays, call)
-        if matrices is not None:
-            self._a, self._factorized = a, False
-        self._take(matrices or self._matrices)
+        if matrices is None or fits:
+            self._reset(arrays, call)
+            if matrices is not None:
+                self._a, self._factorized = a, False
+            self._take(matrices or self._matrices)
+            return
+        self._check_given(arrays, call)
+        # the slots of new values are others; those of b stay as they are until all is known to fit
+        slots = {**self._slots, **{name: self._slot_of(name, arrays[name]) for name in self._a_names}}
+        for name in arrays.keys() - set(self._a_names):
+            slots[name] = self._slot_of(name, self._view_for(name, self._slots[name], arrays[name]))
+        self._run(self._start_over, stream, a, matrices, slots)
+
+    def _fits_plan(self, matrices: Matrices, stream: Any) -> bool:
+        """Whether what was planned, if anything was, is right for these matrices too."""
+        slots = [self._slots[name] for name in self._a_names]
+        lengths = [math.prod(array.shape) for array in matrices.values]
+        if lengths != [math.prod(slot.shape) for slot in slots]:
+            return False
+        try:
+            self._run(self._executor.check_patterns, stream, matrices)
+        except ChangedPatternError:
+            return False
+        return True
+
+    def _start_over(self, a: Any, matrices: Matrices, slots: dict[str, ArraySlot]) -> None:
+        """Take operands for which there is no plan."""
+        if self._plan_made is not None:
+            self._lost = f" for the matrix that {self.reset_name}() brought, which has another sparsity pattern"
+        self._plan_made, self._executor, self._slots = None, self._nothing(), slots
+        self._a, self._factorized, self._solution = a, False, ()
+        self._take(matrices)
+        if self._logger.isEnabledFor(logging.INFO):
+            self._logger.info("%s: new operands of another sparsity pattern; the plan is gone.", self.noun)
 
     def _check_form(self, matrices: Matrices) -> None:
         """Raise where matrices are not of the form that the object was created for."""
@@ -416,6 +450,9 @@ class DirectSolver(Operation):
             raise TypeError(f"a belongs to {matrices.package}; expected {self._package.name}, as before")
         if matrices.layout.dtype != self._dtype:
             raise ValueError(f"a has the dtype {matrices.layout.dtype}; expected {self._dtype}, as before: convert it")
+        if (device_id := matrices.layout.device_id) != self._device_id:
+            here, there = ("the CPU" if i is None else f"CUDA device {i}" for i in (device_id, self._device_id))
+            raise ValueError(f"a is on {here}; expected {there}, as before: move it there")
 
     def _replaced(self, matrices: Matrices) -> dict[str, Any]:
         """The arrays of values that are others than before, by name."""
@@ -570,6 +607,7 @@ class DirectSolver(Operation):
         super()._adopt(plan, executor)
         self._factorized = False
         self._solution = ()
+        self._lost = ""
         self._result_slots_made = list(self._result_slots(plan.problem).values())
 
     def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
@@ -603,10 +641,10 @@ class DirectSolver(Operation):
         return views
 
     def empty_result(self) -> Any:
-        """An uninitialized array, or list of arrays, that fits ``solve(out=...)``."""
+        """An uninitialized array, or tuple of arrays, that fits ``solve(out=...)``."""
         self._require("factorize", "empty_result")
         results = self._run(lambda: [slot.empty() for slot in self._result_slots_made], None)
-        return results if self._explicit[1] else results[0]
+        return tuple(results) if self._explicit[1] else results[0]
 
     def _describe(self) -> str:
         sizes = f"{min(self._sizes)} to {max(self._sizes)}" if len(set(self._sizes)) > 1 else str(self._sizes[0])

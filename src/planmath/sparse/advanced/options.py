@@ -32,6 +32,11 @@ memory_estimates_dtype = np.dtype([
 ])  # fmt: skip
 
 
+def as_estimates(estimates: np.ndarray) -> np.recarray:
+    """One element of `memory_estimates_dtype`, whose fields are attributes as well."""
+    return estimates.reshape(()).view(np.recarray)
+
+
 @dataclass(frozen=True, slots=True)
 class DirectSolverOptions:
     """Options of `DirectSolver` and `direct_solver`.
@@ -41,7 +46,10 @@ class DirectSolverOptions:
     sparse_system_type : DirectSolverMatrixType or int
         What is known of the matrix. More knowledge means less work.
     sparse_system_view : DirectSolverMatrixViewType or int
-        Which triangle of it the operand holds. LOWER and UPPER are for matrices that are symmetric or Hermitian.
+        Which triangle of it the operand holds. LOWER and UPPER are for matrices that are symmetric or Hermitian. With
+        GENERAL they are refused: by cuDSS's documentation a view leaves out the entries beyond its triangle, while
+        NVIDIA's own samples count all entries of a general matrix whatever its view, so the two name no one system.
+        For all entries write FULL; for those of a triangle FULL too, and pass ``scipy.sparse.tril(a, format='csr')``.
     multithreading_lib : str, optional
         File of cuDSS's threading layer, with which it plans several times faster. Default: the one beside cuDSS.
         Without effect on the CPU.

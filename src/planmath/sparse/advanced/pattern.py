@@ -217,9 +217,13 @@ class Pattern:
         return Arrangement(starts, columns, None if whole else source)
 
 
-def changed_pattern(name: str) -> ValueError:
-    """The error for a matrix with entries at other positions than were planned for."""
-    return ValueError(
+class ChangedPatternError(ValueError):
+    """A matrix has entries at other positions than were planned for."""
+
+
+def changed_pattern(name: str) -> ChangedPatternError:
+    """The error for such a matrix."""
+    return ChangedPatternError(
         f"{name} has another sparsity pattern than the one that was planned for; "
         "call plan() again after the pattern changed, or create a new DirectSolver"
     )

@@ -100,7 +100,8 @@ def check_kind(kind: MatrixType, view: int, dtype: str) -> None:
     if kind == MatrixType.GENERAL and view != 0:
         raise ValueError(
             "options.sparse_system_view is LOWER or UPPER and sparse_system_type is GENERAL, which has no other "
-            "triangle to mirror: use FULL, or SYMMETRIC, HERMITIAN, SPD or HPD"
+            "triangle to mirror: use FULL for all entries of a, and of scipy.sparse.tril(a, format='csr') or triu "
+            "for a triangle alone; or SYMMETRIC, HERMITIAN, SPD or HPD where the triangle stands for the whole matrix"
         )
 
 

@@ -42,7 +42,7 @@ def direct_solver(
 
     Returns
     -------
-    array or list of arrays
+    array or tuple of arrays
         As for `DirectSolver.solve`.
 
     Examples

@@ -20,6 +20,7 @@ from planmath.sparse.advanced.execution import ExecutionCUDA, ExecutionHybrid
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
     DirectSolverSolutionPreferences,
+    as_estimates,
     memory_estimates_dtype,
 )
 from planmath.sparse.advanced.problem import DirectSolverProblem
@@ -263,7 +264,7 @@ def facts(task: Task, phase: str, name: str, judges: Sequence[Any]) -> list[Any]
     """
     count = len(task.members)
     if name == "memory_estimates":
-        return [task.get(DataParam.MEMORY_ESTIMATES, memory_estimates_dtype)[0]] * count
+        return [as_estimates(task.get(DataParam.MEMORY_ESTIMATES, memory_estimates_dtype)[:1])] * count
     counts = [judges[i].perturbed for i in task.members]
     if name == "npivots" and not (task.together and any(counts)):
         return counts

@@ -22,6 +22,7 @@ from planmath.sparse.advanced.kernels import HERMITIAN, POSITIVE_DIAGONAL, SYMME
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
     DirectSolverPlanPreferences,
+    as_estimates,
     memory_estimates_dtype,
 )
 from planmath.sparse.advanced.pattern import Arrangement, Pattern
@@ -316,7 +317,7 @@ class PardisoFactorization:
             estimates["peak_host_memory"] = pardiso.KILOBYTE * max(
                 int(parameters[pardiso.PEAK_ANALYSIS]), permanent + int(parameters[pardiso.FACTORS])
             )
-            return estimates
+            return as_estimates(estimates)
         if name == "lu_nnz":
             nonzeros = int(parameters[pardiso.NONZEROS])
             mirrored = self.kind == MatrixType.GENERAL != self.used  # the other factor is the first one's transpose

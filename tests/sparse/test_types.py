@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from planmath.core.errors import UnavailableError
+from planmath.core.operation import State
 from planmath.sparse.advanced import (
     DirectSolver,
     DirectSolverMatrixType,
@@ -110,19 +111,40 @@ def test_inertia_counts_eigenvalues(provider):
             pytest.skip("this machine's providers do not tell the inertia")
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [(T.SPD, "float64"), (T.HPD, "complex128")])
-def test_matrix_that_is_not_definite(kind, dtype):
-    """PARDISO says so; the others solve all the same, and rightly."""
-    whole = with_phases(laplacian(6, 6).toarray() - 1.5 * np.eye(36), dtype)
-    b = np.ones(36, dtype)
-    with DirectSolver(csr(whole), b, options={"sparse_system_type": kind, "on_inaccurate": "raise"}) as solver:
-        solver.plan()
-        if "pardiso" in repr(solver):
-            with pytest.raises(SingularMatrixError, match=r"not positive.*SYMMETRIC or HERMITIAN"):
+@pytest.mark.parametrize("bands", [1, 2, 6])
+@pytest.mark.parametrize(("kind", "dtype"), [case for case in CASES if case[0] in (T.SPD, T.HPD)])
+def test_matrix_that_is_not_definite(kind, dtype, bands, provider):
+    """Every provider says so, of an eigenvalue below zero and of a singular matrix, and where it is in a batch."""
+    whole = {1: laplacian(30), 2: csr(laplacian(30) @ laplacian(30)), 6: laplacian(6, 6)}[bands].toarray()
+    n = len(whole)
+    good = csr(with_phases(whole, dtype))
+    below = whole.copy()
+    below[n // 2, n // 2] *= 0.2
+    singular = whole.copy()
+    singular[n // 2] = singular[:, n // 2] = 0
+    b = np.ones(n, dtype)
+    options = {"sparse_system_type": kind, "provider": provider, "on_inaccurate": "raise"}
+    for view in V if bands == 1 else (V.FULL,):
+        for a in (below, singular):
+            matrix = shown(with_phases(a, dtype), view, False) if a is below else good.copy()
+            if a is singular:
+                matrix.data[:] = with_phases(a, dtype)[good.nonzero()]
+            options["sparse_system_view"] = view if a is below else V.FULL
+            with DirectSolver(matrix, b, options=options) as solver:
+                solver.plan()
+                with pytest.raises(SingularMatrixError, match=r"not positive.*SYMMETRIC or HERMITIAN") as caught:
+                    solver.factorize()
+                assert caught.value.row is None or caught.value.row < n
+                solver.reset_operands(a=good)
+                if solver.state is State.SPECIFIED:
+                    solver.plan()
                 solver.factorize()
-        else:
+                assert backward_error(good, solver.solve(), b) <= TOLERANCE[dtype]
+    options["sparse_system_view"] = V.FULL
+    with DirectSolver([good, csr(with_phases(below, dtype)), good], [b] * 3, options=options) as solver:
+        solver.plan()
+        with pytest.raises(SingularMatrixError, match=r"a\[1\] is singular: .*not positive"):
             solver.factorize()
-            assert backward_error(csr(whole), solver.solve(), b) <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("exact", [True, False])

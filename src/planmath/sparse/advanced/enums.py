@@ -20,6 +20,10 @@ class DirectSolverMatrixType(enum.IntEnum):
     """Complex, Hermitian and positive definite."""
 
 
+#: The types that promise positive pivots, which every provider holds the matrix to.
+DEFINITE = (DirectSolverMatrixType.SPD, DirectSolverMatrixType.HPD)
+
+
 class DirectSolverMatrixViewType(enum.IntEnum):
     """Which entries of the operand count (``cudssMatrixViewType_t``)."""
 

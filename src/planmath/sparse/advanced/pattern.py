@@ -10,6 +10,7 @@ import numpy as np
 from planmath.core.arrays.numpy_arrays import name_of
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
 from planmath.sparse.advanced.errors import SingularMatrixError
@@ -103,7 +104,7 @@ class Pattern:
                     f"{name} has no entry in {what} {facts[fact]}, so it is singular whatever its values",
                     int(facts[fact]),
                 )
-        if kind in (MatrixType.SPD, MatrixType.HPD) and not self.has_diagonal:
+        if kind in DEFINITE and not self.has_diagonal:
             row = int(facts[kernels.NO_DIAGONAL])
             raise ValueError(
                 f"{name} has no entry on the diagonal in row {row}, so it is not positive definite; "
@@ -193,8 +194,11 @@ class Pattern:
     @cached_property
     def full(self) -> Arrangement:
         """All entries, those of the mirrored triangle as well."""
-        if self.view == View.FULL:
-            return Arrangement(self.starts, self.columns, None)
+        return Arrangement(self.starts, self.columns, None) if self.view == View.FULL else self.mirrored
+
+    @cached_property
+    def mirrored(self) -> Arrangement:
+        """All entries of a symmetric or Hermitian matrix as one triangle has them: the upper one, of a full view."""
         rows, columns, source = self.rows, self.columns.astype(np.int64), np.arange(1, self.nnz + 1)
         counts = columns <= rows if self.view == View.LOWER else columns >= rows
         rows, columns, source = rows[counts], columns[counts], source[counts]

@@ -1,7 +1,8 @@
 """LAPACK's factorization of banded matrices, for patterns whose entries all lie near the diagonal.
 
 Nothing is ordered: rows are exchanged within the band for the largest pivot (``gbtrf``, ``gttrf``), which is as
-accurate as a dense factorization, and for narrow bands needs no more work than a sparse one.
+accurate as a dense factorization, and for narrow bands needs no more work than a sparse one. Matrices that are said to
+be positive definite get Cholesky's factorization (``pbtrf``), which finds out whether they are.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Algorithm, Provider
 from planmath.native.call import Call, Slot
+from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
 from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.system import Placed, Step, singular, unknown
+from planmath.sparse.advanced.providers.system import Placed, Step, not_definite, singular, unknown
 from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: Diagonals beside the main one up to which it is tried, and expected to be the fastest.
@@ -79,35 +81,43 @@ class Bands:
 
     Element (i, j) of a matrix with kl diagonals below the main one and ku above is number ``kl + ku + i - j`` of column
     j, whose length is ``2 kl + ku + 1``: above the matrix there is room for the fill of row exchanges (LAPACK Users'
-    Guide, "Band Storage"). Of a tridiagonal matrix the three diagonals and the fill follow each other (``gttrf``).
+    Guide, "Band Storage"). Of a tridiagonal matrix the three diagonals and the fill follow each other (``gttrf``). Of a
+    definite matrix with kd diagonals above the main one element (i, j) of the upper triangle is number ``kd + i - j``.
     """
 
     def __init__(self, pattern: Pattern, dtype: str):
         self.pattern, self.dtype = pattern, dtype
+        self.definite = pattern.kind in DEFINITE
         n, (kl, ku) = pattern.n, pattern.bandwidths
-        full = pattern.full
-        self.source = np.arange(1, len(full.columns) + 1) if full.source is None else full.source
-        i = np.repeat(np.arange(n), np.diff(full.starts))
-        j = full.columns.astype(np.int64)
-        self._integers = np.array([n, kl, ku, 2 * kl + ku + 1], np.int32)
-        self._letter = np.frombuffer(b"N", np.uint8)
+        entries = pattern.upper if self.definite else pattern.full
+        self.source = np.arange(1, len(entries.columns) + 1) if entries.source is None else entries.source
+        i = np.repeat(np.arange(n), np.diff(entries.starts))
+        j = entries.columns.astype(np.int64)
+        self.rows = ku + 1 if self.definite else 2 * kl + ku + 1
+        self._integers = np.array([n, kl, ku, self.rows], np.int32)
+        self._letter = np.frombuffer(b"U" if self.definite else b"N", np.uint8)
         order, lower, upper, leading = (address(self._integers) + 4 * k for k in range(4))
-        self.tridiagonal = max(kl, ku) <= 1
-        if self.tridiagonal:
+        letter = address(self._letter)
+        if self.definite:
+            routine = "pb"
+            self.diagonal = slice(ku, None, self.rows)
+            self.positions = ku + i - j + j * self.rows
+            factorize = [letter, order, upper, Slot(0), leading, Slot(2)]
+            solve = [letter, order, upper, Slot(2), Slot(0), leading, Slot(3), order, Slot(4)]
+        elif max(kl, ku) <= 1:
+            routine = "gt"
             self.rows, self.diagonal = 4, slice(n, 2 * n)
             self.positions = np.where(i == j, n + i, np.where(i > j, j, 2 * n + i))
             matrix: list[Any] = [Slot(0, k * n * ITEMSIZE[dtype]) for k in range(4)]
             factorize = [order, *matrix, Slot(1), Slot(2)]
-            solve = [address(self._letter), order, Slot(2), *matrix, Slot(1), Slot(3), order, Slot(4)]
+            solve = [letter, order, Slot(2), *matrix, Slot(1), Slot(3), order, Slot(4)]
         else:
-            self.rows = 2 * kl + ku + 1
+            routine = "gb"
             self.diagonal = slice(kl + ku, None, self.rows)
             self.positions = kl + ku + i - j + j * self.rows
             factorize = [order, order, lower, upper, Slot(0), leading, Slot(1), Slot(2)]
-            solve = [
-                address(self._letter), order, lower, upper, Slot(2), Slot(0), leading, Slot(1), Slot(3), order, Slot(4)
-            ]  # fmt: skip
-        routine = lapack.LETTER[dtype] + ("gt" if self.tridiagonal else "gb")
+            solve = [letter, order, lower, upper, Slot(2), Slot(0), leading, Slot(1), Slot(3), order, Slot(4)]
+        routine = lapack.LETTER[dtype] + routine
         keep = (self._integers, self._letter)
         #: on the factors, the pivots, and the status
         self.factorize = Call(lapack.address(f"{routine}trf"), factorize, name=f"{routine}trf", keep=keep)
@@ -149,6 +159,8 @@ class BandedFactorization:
 
     def check(self, phase: str) -> None:
         if phase == "factorization" and (pivot := int(self.numbers[0])):
+            if self.bands.definite:
+                raise not_definite(self.name, self.bands.pattern.kind, pivot - 1)
             raise singular(self.name, pivot - 1, f"the pivot of row {pivot - 1} is exactly zero")
 
     def fact(self, phase: str, name: str) -> Any:
@@ -161,5 +173,6 @@ class BandedFactorization:
             if name == "lu_nnz":
                 return n * self.bands.rows
             if name == "diag":
-                return self.factors[self.bands.diagonal].copy()
+                pivots = self.factors[self.bands.diagonal].copy()
+                return pivots * pivots if self.bands.definite else pivots
         raise unknown("banded", f"the {phase}'s {name}")

@@ -12,6 +12,7 @@ from planmath.bindings.cudss import ConfigParam, DataParam, Phase
 from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.core.provider import Algorithm
+from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
@@ -25,10 +26,8 @@ from planmath.sparse.advanced.options import (
 )
 from planmath.sparse.advanced.problem import DirectSolverProblem
 from planmath.sparse.advanced.providers.cudss_objects import Handle, Task
-from planmath.sparse.advanced.providers.system import singular, unknown
+from planmath.sparse.advanced.providers.system import not_definite, unknown
 
-#: The kinds of matrices whose factorization fails where they are not what they are said to be.
-DEFINITE = (MatrixType.SPD, MatrixType.HPD)
 #: The orderings that come with a search for pivots in whole columns or rows.
 GLOBAL_PIVOTING = (Reordering.COLAMD, Reordering.BTF_COLAMD)
 #: cuDSS's own values of what preferences set, for those that are taken back.
@@ -168,7 +167,7 @@ def explained(error: cudss.cuDSSError, task: Task, phase: Phase, handle: Handle,
         )
     definite = task.problem.kind in DEFINITE
     if error.status == cudss.Status.EXECUTION_FAILED and phase == Phase.FACTORIZATION and definite:
-        return not_definite(task, names)  # hybrid execution ends so, and does not tell where
+        return no_definite_task(task, names)  # hybrid execution ends so, and does not tell where
     memory = handle.memory
     if error.status != cudss.Status.ALLOC_FAILED and not (memory and memory.failures):
         error.add_note(f"{name}, phase {phase.name}")
@@ -197,21 +196,16 @@ def raise_not_definite(task: Task, each: Iterable[Task], names: Sequence[str]) -
     """Raise for the first of a task's systems, `each` by itself, that is not positive definite."""
     for single in each:
         if pivot := failed_pivot(single):
-            raise not_definite(single, names, int(_order(single, DataParam.PERM_REORDER_ROW)[pivot - 1]))
-    raise not_definite(task, names)
+            raise no_definite_task(single, names, int(_order(single, DataParam.PERM_REORDER_ROW)[pivot - 1]))
+    raise no_definite_task(task, names)
 
 
-def not_definite(task: Task, names: Sequence[str], row: int | None = None) -> SingularMatrixError:
-    """The error for a matrix that was said to be positive definite, with the row where that is known."""
+def no_definite_task(task: Task, names: Sequence[str], row: int | None = None) -> SingularMatrixError:
+    """The error for a task with a matrix that was said to be positive definite, with the row where that is known."""
     if len(task.members) > 1:
         named = ", ".join(names[i] for i in task.members[:3])
         return SingularMatrixError(f"one of the matrices {named}, ... is not positive definite")
-    pivot = "a pivot is" if row is None else f"the pivot of row {row} is"
-    return singular(
-        names[task.members[0]], row,
-        f"{pivot} not positive; options.sparse_system_type is {MatrixType(task.problem.kind).name}: use SYMMETRIC or "
-        "HERMITIAN for a matrix that is not positive definite",
-    )  # fmt: skip
+    return not_definite(names[task.members[0]], task.problem.kind, row)
 
 
 def perturbed(task: Task, factorize_alone: Callable[[int], None]) -> list[int]:

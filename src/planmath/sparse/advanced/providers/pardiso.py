@@ -14,6 +14,7 @@ from planmath.bindings.pardiso import Step
 from planmath.core.errors import LibraryError
 from planmath.core.provider import Algorithm, Provider
 from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as MatrixViewType
@@ -27,7 +28,7 @@ from planmath.sparse.advanced.options import (
 )
 from planmath.sparse.advanced.pattern import Arrangement, Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.system import Place, Placed, singular, unknown
+from planmath.sparse.advanced.providers.system import Place, Placed, not_definite, singular, unknown
 from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: PARDISO's number for each type that it factorizes a matrix as: real, complex. Its type for Hermitian matrices that
@@ -55,7 +56,6 @@ CANDIDATES: dict[tuple[MatrixType, bool], dict[MatrixType, int]] = {
     (MatrixType.SPD, False): {MatrixType.SPD: 0},
     (MatrixType.HPD, True): {MatrixType.HPD: 0},
 }  # fmt: skip
-DEFINITE = (MatrixType.SPD, MatrixType.HPD)
 
 #: The ways to order the unknowns that it has, by the user's names.
 ORDERINGS: dict[int, list[str]] = {
@@ -295,12 +295,7 @@ class PardisoFactorization:
             row = pivot if pivot >= 0 else None
             where = f"the pivot of row {row}" if row is not None else "a pivot"
             if self.kind in DEFINITE:
-                raise singular(
-                    self.name,
-                    row,
-                    f"{where} is not positive; options.sparse_system_type is "
-                    f"{self.kind.name}: use SYMMETRIC or HERMITIAN for a matrix that is not positive definite",
-                )
+                raise not_definite(self.name, self.kind, row)
             raise singular(self.name, row, f"{where} is zero")
         failure = LibraryError("pardiso", error)
         failure.add_note(f"{self.name}: {pardiso.ERRORS.get(error, 'unknown')}")

@@ -10,13 +10,14 @@ import numpy as np
 
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Algorithm, Provider
+from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
 from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers.system import Placed, Step, singular, unknown
+from planmath.sparse.advanced.providers.system import Placed, Step, not_definite, singular, unknown
 from planmath.sparse.advanced.providers.systems import PreparedSystems, prepare_systems
 
 #: SuperLU's names for the ways to order the columns.
@@ -52,6 +53,8 @@ class SuperLUProvider(Provider):
             return f"it has no reordering {Reordering(wanted.reordering_algorithm or 0).name}"
         if wanted.matching_algorithm not in (None, Matching.NONE, Matching.AUTO):
             return f"it has no matching {Matching(wanted.matching_algorithm or 0).name}"
+        if problem.kind in DEFINITE and wanted.pivot_threshold:
+            return f"it takes the pivots of {problem.kind.name} matrices from the diagonal, whatever the threshold"
         return None
 
     def algorithms(self, problem: DirectSolverProblem) -> Sequence[Algorithm]:
@@ -65,14 +68,17 @@ class SuperLUFactorization:
     """SuperLU's factorization of one matrix.
 
     It takes columns where planmath has rows, so it factorizes the transposed matrix, whose arrays are the same, and
-    solves with its transpose.
+    solves with its transpose. A matrix that is said to be positive definite is taken from one triangle, as Cholesky's
+    factorization takes it, and eliminated along its diagonal: the pivots are positive if and only if it is definite,
+    for they are ratios of leading minors.
     """
 
     perturbed, looks_at_values, special = 0, False, False
 
     def __init__(self, problem: DirectSolverProblem, pattern: Pattern, name: str):
         self.name, self.pattern, self.dtype = name, pattern, problem.dtype
-        full = pattern.full
+        self.kind, self.definite = problem.kind, problem.kind in DEFINITE
+        full = pattern.mirrored if self.definite else pattern.full
         self.placed = Placed(full.source, problem.dtype)
         self.starts, self.columns = full.starts.astype(np.int32), full.columns.astype(np.int32)
         wanted = problem.preferences
@@ -80,11 +86,13 @@ class SuperLUFactorization:
         ordering = wanted.reordering_algorithm or Reordering.DEFAULT
         threshold = wanted.pivot_threshold
         if threshold is None:
-            threshold = 0.0 if wanted.pivot_type == NO_PIVOTING else 1.0
+            threshold = 0.0 if wanted.pivot_type == NO_PIVOTING or self.definite else 1.0
         self.settings = {
             "permc_spec": ORDERINGS.get(Reordering(ordering), DEFAULT_ORDERING[symmetric]),
             "diag_pivot_thresh": threshold,
         }
+        if self.definite:
+            self.settings["options"] = {"SymmetricMode": True}
         self.linalg, self.sparse = import_module("scipy.sparse.linalg"), import_module("scipy.sparse")
         self.factors: Any = None
 
@@ -105,9 +113,20 @@ class SuperLUFactorization:
             if "singular" not in str(error):
                 raise
             row = self._singular_row(matrix)
+            if self.definite:
+                raise not_definite(self.name, self.kind, row) from None
             where = "" if row is None else f", at row {row}"
             raise singular(self.name, row, f"SuperLU found a pivot that is exactly zero{where}") from None
+        if self.definite:
+            self._check_pivots()
         return []
+
+    def _check_pivots(self) -> None:
+        """Raise where a pivot is not a positive one of the diagonal."""
+        order, pivots = self.factors.perm_c, self.factors.U.diagonal()
+        wrong = ~(pivots.real > 0) | (self.factors.perm_r != order)
+        if wrong.any():
+            raise not_definite(self.name, self.kind, int(np.flatnonzero(order == np.argmax(wrong))[0]))
 
     def _singular_row(self, matrix: Any) -> int | None:
         """The row of the first pivot that is zero: the smallest one of a matrix beside this one."""

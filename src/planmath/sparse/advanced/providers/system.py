@@ -9,6 +9,7 @@ import numpy as np
 from planmath.core.errors import UnavailableError
 from planmath.native.call import Call, Slot
 from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
 from planmath.sparse.advanced.errors import SingularMatrixError
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
@@ -294,6 +295,16 @@ def unknown(provider: str, name: str) -> UnavailableError:
     return UnavailableError(
         f"{provider} does not tell {name}; plan with another provider (options={{'provider': ...}})"
     )
+
+
+def not_definite(name: str, kind: int, row: int | None) -> SingularMatrixError:
+    """The error for a matrix that is not positive definite although its type says so."""
+    pivot = "a pivot is" if row is None else f"the pivot of row {row} is"
+    return singular(
+        name, row,
+        f"{pivot} not positive; options.sparse_system_type is {MatrixType(kind).name}: use SYMMETRIC or HERMITIAN for a "
+        "matrix that is not positive definite",
+    )  # fmt: skip
 
 
 def singular(name: str, row: int | None, detail: str) -> SingularMatrixError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
@@ -12,8 +12,12 @@ from planmath.sparse.advanced.options import (
     checked_preference,
 )
 
-if TYPE_CHECKING:
-    from planmath.sparse.advanced.operation import DirectSolver
+
+class Configured(Protocol):
+    """What has preferences: a solver."""
+
+    _preferences: dict[str, Any]
+    """Those of each phase, by its name."""
 
 
 class _Config:
@@ -22,7 +26,7 @@ class _Config:
     phase = ""
     preferences: type[Any]
 
-    def __init__(self, solver: DirectSolver):
+    def __init__(self, solver: Configured):
         self._solver = solver
 
     def __init_subclass__(cls) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from planmath.sparse.advanced.operation import DirectSolver
+
+class Informed(Protocol):
+    """What knows the facts of its phases: a solver."""
+
+    def _fact(self, phase: str, name: str) -> Any: ...
+
+    def _notes(self) -> Sequence[str]: ...
 
 
 class _Info:
@@ -20,7 +25,7 @@ class _Info:
 
     phase = ""
 
-    def __init__(self, solver: DirectSolver):
+    def __init__(self, solver: Informed):
         self._solver = solver
 
     def _fact(self, name: str) -> Any:
@@ -58,7 +63,7 @@ class DirectSolverPlanInfo(_Info):
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth knowing of the plan, such as a threading layer that was not found."""
-        return tuple(self._solver._executor.notes)
+        return tuple(self._solver._notes())
 
 
 @_facts(

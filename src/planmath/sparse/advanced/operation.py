@@ -563,6 +563,9 @@ class DirectSolver(Operation):
         facts = self._run(self._executor.facts, None, phase_name, name)
         return facts if self._batch is not None else facts[0]
 
+    def _notes(self) -> Sequence[str]:
+        return self._executor.notes
+
     def report(self) -> str:
         """What was chosen, why, what the candidates cost, and what else is worth knowing, as text.
 
@@ -571,7 +574,7 @@ class DirectSolver(Operation):
         InvalidDirectSolverState
             Before `plan` and after `free`.
         """
-        return "\n".join([super().report(), *self._executor.notes])
+        return "\n".join([super().report(), *self._notes()])
 
     # What the lifecycle asks for.
 

@@ -262,3 +262,20 @@ def test_any_matrix_is_solved_or_told(name, system):
         return
     assert np.isfinite(x).all()
     assert backward_error(a, x, b) <= 4 * TOLERANCE["float64"]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_right_hand_side_whose_sums_are_beyond_the_range(provider, order):
+    """Its values are finite, and so is the solution; a column of another size beside it loses nothing."""
+    a = csr(laplacian(9) * 2.0**990)
+    b = np.asarray(np.stack([np.full(9, 1.2e308), np.full(9, 1e5)], axis=1), order=order)
+    with DirectSolver(a, b, options={"provider": provider, "on_inaccurate": "raise"}) as solver:
+        solver.plan()
+        solver.factorize()
+        for _ in range(2):
+            x = solver.solve()
+            expected = np.linalg.solve(laplacian(9).toarray(), b / 2.0**990)
+            np.testing.assert_allclose(x, expected, rtol=1e-12)
+        solver.reset_operands(b=np.asarray(np.where(b == b[3], np.inf, b), order=order))
+        with pytest.raises(ValueError, match=r"b has a value that is not finite .* in row 0"):
+            solver.solve()

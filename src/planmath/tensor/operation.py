@@ -233,7 +233,7 @@ class _Contraction(Operation):
             dtype = self._scalars[name].dtype
             number = np.asarray(value)
             if number.shape == () and number.dtype.kind in "biufc" and (number.dtype.kind != "c" or dtype.kind == "c"):
-                with suppress(FloatingPointError), np.errstate(over="raise"):
+                with suppress(FloatingPointError), np.errstate(all="ignore", over="raise"):
                     checked[name] = number.astype(dtype)
             if name not in checked:
                 raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}")

@@ -561,8 +561,9 @@ class Matmul(Operation):
                     number = np.asarray(int(number))
                 if number.shape != () or not np.can_cast(number.dtype, dtype, casting="same_kind"):
                     raise TypeError
-                checked[name] = number.astype(dtype)
-            except (TypeError, ValueError):
+                with np.errstate(all="ignore", over="raise"):
+                    checked[name] = number.astype(dtype)
+            except (TypeError, ValueError, OverflowError, FloatingPointError):
                 raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}") from None
         return checked
 

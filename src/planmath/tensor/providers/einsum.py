@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from planmath.bindings.blas import OPENBLAS_SPIN
 from planmath.core.arrays import ITEMSIZE, Layout, package_named
 from planmath.core.execution import available_cpus
@@ -99,6 +101,7 @@ class _Einsum:
         self.names = problem.names()
         self.work = self.package.dtype(WORK_DTYPE[problem.d.dtype])
 
+    @np.errstate(all="ignore")  # as a library's own loops
     def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
         arrays = dict(zip(self.names, operands, strict=True))
         problem = self.problem

@@ -25,6 +25,7 @@ from planmath.sparse.advanced.providers.cudss_objects import Handle, Task
 from planmath.sparse.advanced.providers.cudss_phases import Choices
 from planmath.sparse.advanced.providers.cudss_solution import direct_solution
 from planmath.sparse.advanced.providers.device_operand import Operand
+from planmath.sparse.advanced.providers.system import check_right_hand_side
 
 #: The values of the algorithms' knob "batch": all systems at once, or each by itself.
 AT_ONCE, ONE_BY_ONE = "at once", "one by one"
@@ -301,10 +302,7 @@ class CudssSystems:
         if (sizes[:, 2] < np.inf).all():
             return
         (array,) = [b] if self.on_host else crossing.fetched([b], self.queue)
-        rows = np.flatnonzero(~np.isfinite(array if array.ndim == 1 else array.sum(axis=1)))
-        if len(rows):
-            name = self.names[number].replace("a", "b", 1)
-            raise ValueError(f"{name} has a value that is not finite (NaN or infinity) in row {rows[0]}")
+        check_right_hand_side(self.names[number], array)
 
     # Solutions that are not good enough.
 

@@ -121,6 +121,7 @@ class SuperLUFactorization:
             self._check_pivots()
         return []
 
+    @np.errstate(all="ignore")
     def _check_pivots(self) -> None:
         """Raise where a pivot is not a positive one of the diagonal."""
         order, pivots = self.factors.perm_c, self.factors.U.diagonal()
@@ -128,6 +129,7 @@ class SuperLUFactorization:
         if wrong.any():
             raise not_definite(self.name, self.kind, int(np.flatnonzero(order == np.argmax(wrong))[0]))
 
+    @np.errstate(all="ignore")
     def _singular_row(self, matrix: Any) -> int | None:
         """The row of the first pivot that is zero: the smallest one of a matrix beside this one."""
         n = self.pattern.n

@@ -21,6 +21,9 @@ from planmath.sparse.advanced.providers.accuracy import Judge, Request, carry_ou
 #: The dtype in which sums are kept.
 SUM_DTYPE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
 
+#: What a right-hand side is divided by whose sums would be beyond the range.
+SCALE = 2.0**100
+
 #: An address, or what stands for one that is known when a program runs; and a call with those to make it on.
 Place: TypeAlias = int | Slot
 Step = tuple[Call, tuple[Place, ...]]
@@ -218,19 +221,31 @@ class System(Judge):
         """How good the solution is, after refinement where that is needed."""
         error, growth, finite = estimated_errors(self.projected, self.norm)
         if not finite:
-            self._check_finite(b)
+            check_right_hand_side(self.name, b)
         self.factorization.check("solution")
         if self.satisfied(error, growth) and not exact and not preferences.ir_num_steps:
             return self.info(error, True, 0, growth)
-        columns = 1 if b.ndim == 1 else b.shape[1]
-        return self._refine(values, b, x, columns, preferences, factorization_preferences)
+        wanted = (1 if b.ndim == 1 else b.shape[1]), preferences, factorization_preferences
+        if not finite and self.dtype in ("float64", "complex128"):  # the others' sums are kept in these
+            return self._solve_scaled(values, b, x, *wanted)
+        return self._refine(values, b, x, *wanted)
 
-    def _check_finite(self, b: np.ndarray) -> None:
-        rows = np.flatnonzero(~np.isfinite(b if b.ndim == 1 else b.sum(axis=1)))
-        if len(rows):
-            name = self.name.replace("a", "b", 1)
-            raise ValueError(f"{name} has a value that is not finite (NaN or infinity) in row {rows[0]}")
+    @np.errstate(all="ignore")
+    def _solve_scaled(
+        self, values: np.ndarray, b: np.ndarray, x: np.ndarray, columns: int,
+        preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
+    ) -> DirectSolverSolutionInfo:  # fmt: skip
+        """Solve for columns divided by a power of two, where sums of finite elements are beyond the dtype's range."""
+        b_sizes, x_sizes = self.projected[:, :, 2]
+        scales = np.where(np.isfinite(self.norm * x_sizes + b_sizes), 1.0, SCALE)
+        scale = scales[0] if b.ndim == 1 else scales
+        smaller = np.asfortranarray(b / scale)
+        kernels.run(self.factorization.solve(smaller, x, columns))
+        info = self._refine(values, smaller, x, columns, preferences, factorization_preferences)
+        np.multiply(x, scale, out=x)
+        return info if np.isfinite(x).all() else info._replace(backward_error=np.inf, accurate=False)
 
+    @np.errstate(all="ignore")
     def _refine(
         self, values: np.ndarray, b: np.ndarray, x: np.ndarray, columns: int,
         preferences: DirectSolverSolutionPreferences, factorization_preferences: DirectSolverFactorizationPreferences,
@@ -277,8 +292,7 @@ class System(Judge):
         effect = np.empty_like(x)
         kernels.run(self.factorization.solve(noise, effect, columns))
         size = np.abs(x)
-        with np.errstate(all="ignore"):
-            relative = np.abs(effect) / np.maximum(size, rounding * size.max(axis=0))
+        relative = np.abs(effect) / np.maximum(size, rounding * size.max(axis=0))
         return float(np.inf if np.isnan(relative).any() else relative.max())
 
     def _residual(
@@ -288,6 +302,15 @@ class System(Judge):
         work, out = np.empty(self.pattern.n, SUM_DTYPE[self.dtype]), np.empty((columns, 3))
         self.measures.residual(columns, *map(address, (values, x, b, residual, work, out)))
         return self.error(out)
+
+
+def check_right_hand_side(name: str, b: np.ndarray) -> None:
+    """Raise where the right-hand side of the matrix of this name has a value that is not finite."""
+    finite = np.isfinite(b)
+    rows = np.flatnonzero(~(finite if b.ndim == 1 else finite.all(axis=1)))
+    if len(rows):
+        side = name.replace("a", "b", 1)
+        raise ValueError(f"{side} has a value that is not finite (NaN or infinity) in row {rows[0]}")
 
 
 def unknown(provider: str, name: str) -> UnavailableError:
@@ -302,8 +325,8 @@ def not_definite(name: str, kind: int, row: int | None) -> SingularMatrixError:
     pivot = "a pivot is" if row is None else f"the pivot of row {row} is"
     return singular(
         name, row,
-        f"{pivot} not positive; options.sparse_system_type is {MatrixType(kind).name}: use SYMMETRIC or HERMITIAN for a "
-        "matrix that is not positive definite",
+        f"{pivot} not positive; options.sparse_system_type is {MatrixType(kind).name}: use SYMMETRIC or HERMITIAN for "
+        "a matrix that is not positive definite",
     )  # fmt: skip
 
 

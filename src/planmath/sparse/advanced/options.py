@@ -47,8 +47,7 @@ class DirectSolverOptions:
         What is known of the matrix. More knowledge means less work.
     sparse_system_view : DirectSolverMatrixViewType or int
         Which triangle of it the operand holds. LOWER and UPPER are for matrices that are symmetric or Hermitian. With
-        GENERAL they are refused: by cuDSS's documentation a view leaves out the entries beyond its triangle, while
-        NVIDIA's own samples count all entries of a general matrix whatever its view, so the two name no one system.
+        GENERAL they are refused, since that might mean all entries, those of a triangle, or a matrix that mirrors it.
         For all entries write FULL; for those of a triangle FULL too, and pass ``scipy.sparse.tril(a, format='csr')``.
     multithreading_lib : str, optional
         File of cuDSS's threading layer, with which it plans several times faster. Default: the one beside cuDSS.

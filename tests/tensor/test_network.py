@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,25 +145,49 @@ def test_places_are_used_again():
         assert contraction._network.workspace_size == 2 * 32 * 32 * 8
 
 
-def test_tensors_that_live_at_once_have_places_of_their_own():
-    """Whatever the order: two results that are both still to be read do not overlap."""
+def test_each_step_reads_what_was_left_for_it():
+    """Whatever the order and the slices: nothing is written over what is still to be read, in this slice or a later."""
     rng = np.random.default_rng(1)
-    for _ in range(60):
+    kept = 0
+    for _ in range(100):
         count = int(rng.integers(3, 9))
         modes = [tuple(rng.choice(8, size=rng.integers(1, 4), replace=False).tolist()) for _ in range(count)]
         extents = dict(enumerate(rng.integers(2, 5, 8).tolist()))
         shapes = [tuple(extents[m] for m in of) for of in modes]
         used = sorted({m for of in modes for m in of})
         expression = read([*modes, tuple(used[:2])], [str(i) for i in range(count)], shapes)
-        path = paths.find(expression, [dict.fromkeys(of, 1) for of in modes], "greedy")
-        places, total = path.places()
-        spans = [(place, place + path.size(s.result)) for place, s in zip(places, path.steps[:-1], strict=True)]
-        read_by = {factor: i for i, step in enumerate(path.steps) for factor in step.factors}
-        for i, (begin, end) in enumerate(spans):
-            assert end <= total
-            for j in range(i + 1, read_by[count + i] + 1):  # steps that run while it is needed
-                if j < len(spans):
-                    assert spans[j][1] <= begin or spans[j][0] >= end
+        whole = paths.find(expression, [dict.fromkeys(of, 1) for of in modes], "greedy")
+        for parts in ({}, {mode: extents[mode] for mode in rng.choice(used, size=min(2, len(used)), replace=False)}):
+            path = replace(whole, parts=parts)
+            places, total = path.places()
+            sliced = path.sliced()
+            memory: list[tuple[int, Any]] = [(-1, None)] * total
+            spans = [slice(at, at + path.size(s.result)) for at, s in zip(places, path.steps[:-1], strict=True)]
+            for number in range(path.slices):
+                for i, step in enumerate(path.steps):
+                    if number and not sliced[count + i]:
+                        continue
+                    for factor in step.factors:
+                        if factor >= count:
+                            made = factor, number if sliced[factor] else 0
+                            assert set(memory[spans[factor - count]]) == {made}
+                            kept += number > 0 and not sliced[factor]
+                    if i < len(spans):
+                        memory[spans[i]] = [(count + i, number)] * (spans[i].stop - spans[i].start)
+            assert len(memory) == total
+    assert kept  # by several slices
+
+
+def test_result_of_a_step_that_all_slices_read():
+    """It is made in the first slice alone, and the others leave theirs elsewhere."""
+    rng = np.random.default_rng(39)
+    operands = [rng.standard_normal(shape) for shape in ((3, 3, 2, 2, 3), (3, 3, 2, 4), (2, 2), (2,), (3, 4))]
+    expr = "baegc,bagf,de,d,cf->"
+    for limit, slices in ((512, 2), (256, 4)):
+        with Contraction(expr, *operands, options={"memory_limit": limit}) as contraction:
+            contraction.plan()
+            assert contraction._network.path.slices >= slices
+            assert_near(contraction.execute(), reference(expr, operands, steps=5))
 
 
 def test_order_of_the_users_own():

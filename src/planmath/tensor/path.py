@@ -79,28 +79,27 @@ class Path:
     def places(self) -> tuple[list[int], int]:
         """Where in the workspace each step but the last leaves its result, in elements, and the elements of it all.
 
-        A place is used again as soon as what was there has been read for the last time.
+        A place is used again as soon as what was there has been read for the last time. What does not differ between
+        slices is made in the first one and read in all, so nothing else is ever in its place: not even what an earlier
+        step leaves, for that comes again in the next slice.
         """
         operands, sliced = len(self.expression.inputs), self.sliced()
-        free_after = {factor: i for i, step in enumerate(self.steps) for factor in step.factors}
-        busy: list[tuple[int, int, int]] = []  # begin, end, index of the step that reads it last
-        found, total = [], 0
+        reader = {factor: i for i, step in enumerate(self.steps) for factor in step.factors}
+        placed: list[tuple[int, int, int, int]] = []  # begin and end, the first and the last step of its life
         for i, step in enumerate(self.steps[:-1]):
-            tensor = operands + i
-            last = free_after[tensor]
-            if not sliced[tensor] and self.parts:
-                last = len(self.steps)  # later slices read it again
-            busy = [place for place in busy if place[2] >= i]
+            last = reader[operands + i]
+            kept = not sliced[operands + i] and sliced[operands + last]
+            born, dies = (0, len(self.steps)) if kept else (i, last)
             size = -(-self.size(step.result) // ROUND) * ROUND
             begin = 0
-            for other_begin, other_end, _ in sorted(busy):
+            for other_begin, other_end, other_born, other_dies in sorted(placed):
+                if other_dies < born or dies < other_born:
+                    continue
                 if begin + size <= other_begin:
                     break
                 begin = max(begin, other_end)
-            busy.append((begin, begin + size, last))
-            found.append(begin)
-            total = max(total, begin + size)
-        return found, total
+            placed.append((begin, begin + size, born, dies))
+        return [begin for begin, *_ in placed], max((end for _, end, *_ in placed), default=0)
 
 
 def find(expression: Expression, steps: Sequence[Mapping[Mode, int]], optimize: Any) -> Path:

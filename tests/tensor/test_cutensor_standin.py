@@ -152,6 +152,36 @@ def test_addresses_of_less_alignment(run):
     """)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
+def test_alpha_of_zero_is_no_contraction(run, dtype):
+    """The stand-in multiplies infinities by it."""
+    run(f"""
+        a, b = operands("{dtype}", (3, 4), (4, 5))
+        bad = np.full_like(a, np.inf)
+        for shape in ((3, 5), (1, 5), ()):
+            c, *_ = operands("{dtype}", shape or (3, 5), layout=np.array if shape else np.asfortranarray)
+            with BinaryContraction("ij,jk->ik", bad, b, c=c, execution="cuda") as contraction:
+                contraction.plan()
+                for alpha, beta, expected in ((0.0, 2.0, 2 * c), (0, 0.0, 0 * c), (0.0, 0.5, c / 2)):
+                    r = contraction.execute(alpha=alpha, beta=beta)
+                    np.testing.assert_array_equal(r, np.broadcast_to(expected, r.shape))
+                contraction.reset_operands(a=a)
+                assert_near(contraction.execute(beta=1.0), reference("ij,jk->ik", [a, b], c, beta=1.0))
+        with BinaryContraction("ij,jk->ik", bad, b, c=c, out=c, execution="cuda") as contraction:
+            contraction.plan()
+            twice = 2 * c
+            assert contraction.execute(alpha=0.0, beta=2.0) is c
+            np.testing.assert_array_equal(c, twice)
+        (last,) = operands("{dtype}", (5, 2))
+        with TernaryContraction("ij,jk,kl->li", bad, b, last, execution="cuda") as contraction:
+            contraction.plan()
+            np.testing.assert_array_equal(contraction.execute(alpha=0.0), np.zeros((2, 3)))
+            LIBRARY.calls.clear()
+            contraction.execute(alpha=0)
+            assert [name for name in LIBRARY.calls if name in WORK] == ["Permute"], "planned once"
+    """)
+
+
 def test_descriptors_and_plans_are_destroyed(run):
     run("""
         import gc

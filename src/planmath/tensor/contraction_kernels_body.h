@@ -230,7 +230,7 @@ PM_TRANSFORM(pm_f32_f16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm_
 PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm_to_bf16))
 
 /* d = alpha * the sum of a * b over the summed loops + beta * d, element by element: where there is no matrix in it, or
- * only tiny ones. As in BLAS, d is not read where beta is 0. */
+ * only tiny ones. As in BLAS, d is not read where beta is 0, nor a and b where alpha is. */
 #define PM_TIMES(x, y) ((x) * (y))
 #define PM_COMPLEX_TIMES(x, y)                                                                                         \
     __builtin_complex(__real__(x) * __real__(y) - __imag__(x) * __imag__(y),                                           \
@@ -259,6 +259,7 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
         char *d = job->d;                                                                                              \
         pm_nest outer, summed;                                                                                         \
         T sum[PM_CHUNK];                                                                                               \
+        const int summing = alpha != 0; /* else nothing is read, not even infinities */                                \
         pm_start(&outer, job, 0, results, inner, -1);                                                                  \
         pm_start(&summed, job, results, all, inner, -1);                                                               \
         do {                                                                                                           \
@@ -266,7 +267,7 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
                 i64 width = count < PM_CHUNK / 4 ? count : PM_CHUNK / 4;                                               \
                 T total = 0;                                                                                           \
                 for (i64 i = 0; i < width; i++) sum[i] = 0;                                                            \
-                do                                                                                                     \
+                if (summing) do                                                                                        \
                     for (i64 i0 = 0; i0 < count; i0 += width)                                                          \
                         K(name##_row)(count - i0 < width ? count - i0 : width, a + i0 * sa, sa, b + i0 * sb, sb, sum); \
                 while (pm_next(&summed, &a, &b, &d));                                                                  \
@@ -280,7 +281,7 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
                     const char *x = a + i0 * sa, *y = b + i0 * sb;                                                     \
                     char *t = d + i0 * sd;                                                                             \
                     for (i64 i = 0; i < n; i++) sum[i] = 0;                                                            \
-                    do K(name##_row)(n, x, sa, y, sb, sum);                                                            \
+                    if (summing) do K(name##_row)(n, x, sa, y, sb, sum);                                               \
                     while (pm_next(&summed, &x, &y, &t));                                                              \
                     if (beta != 0)                                                                                     \
                         for (i64 i = 0; i < n; i++) {                                                                  \

@@ -50,6 +50,7 @@ static __attribute__((noinline)) void P(packed_tile)(i64 terms, const PM_T *a, c
     const PM_T nothing = 0;
     PM_T sums[P(ROWS) * PM_WIDE], turned[4 * PM_WIDE];
     P(four) old, sum;
+    if (*alpha == 0) terms = 0; /* not even of infinities */
     if (along && even && step % size == 0) {
         for (i64 y = 0; y < wide; y++) { /* what it adds to */
             __builtin_prefetch(d + columns[y] + rows[0], 1);

@@ -25,8 +25,10 @@ from planmath.tensor.problem import (
     operators_of,
     specify,
 )
-from planmath.tensor.providers import PROVIDERS, usual_library
+from planmath.tensor.providers import PROVIDERS, Dividing, usual_library
 
+#: The programs for an alpha of 0, with which factors are not read, and the result is beta times what is added, or 0.
+WITHOUT_PRODUCT, NOTHING = "without the product", "nothing"
 #: The most bytes of temporary memory that a plan keeps which a stateless call leaves to the next one.
 MOST_KEPT = 4 << 20
 
@@ -89,6 +91,7 @@ class _Contraction(Operation):
         self._scalars["alpha"][...] = 1.0
         self._alpha: Any = 1.0
         self._beta: Any = None
+        self._key: str | None = None
 
     @property
     def plan_preference(self) -> ContractionPlanPreference:
@@ -134,6 +137,8 @@ class _Contraction(Operation):
         InvalidContractionState
             Before `plan`, after `release_operands` or `free`.
         """
+        self._require("autotune")
+        self._set_scalars(1.0, None if self._addend is None else 1.0)  # with an alpha of 0 there is nothing to measure
         self._autotune(iterations, prune, stream)
 
     def execute(
@@ -145,9 +150,10 @@ class _Contraction(Operation):
         Parameters
         ----------
         alpha : number
-            Factor of the contraction.
+            Factor of the contraction. With 0 the factors are not read, whatever they hold: the result is
+            ``beta * c``, or 0.
         beta : number, optional
-            Factor of the operand that is added; must be given where there is one.
+            Factor of the operand that is added; must be given where there is one. With 0 that operand is not read.
         release_workspace : bool
             Whether to give temporary memory back afterwards.
         stream : object, optional
@@ -170,12 +176,23 @@ class _Contraction(Operation):
         if alpha is not self._alpha or beta is not self._beta or (beta is None and self._addend is not None):
             self._set_scalars(alpha, beta)
         target = self._out if out is None else out
-        result = self._executor.run(None, target, stream)
+        result = self._executor.run(self._key, target, stream)
         if result is None:
-            result = self._execute(None, target, stream)
+            result = self._execute_carefully(target, stream)
         if release_workspace:
             self._executor.release_workspace()
         return result
+
+    def _execute_carefully(self, target: Any, stream: Any) -> Any:
+        self._require("execute")
+        if self._key not in self._executor.programs:
+            provider = {p.name: p for p in self._providers()}[self._plan_made.chosen.provider]  # type: ignore[union-attr]
+            if isinstance(provider, Dividing):
+                with self._on_device(stream):
+                    self._add_program(self._key, provider.without_product(self._key == WITHOUT_PRODUCT))
+            else:
+                self._executor.programs[self._key] = self._executor.programs[None]
+        return self._execute(self._key, target, stream)
 
     def _execute_once(self, alpha: Any, beta: Any, stream: Any) -> Any:
         """The result for a stateless call, which leaves no large workspace behind."""
@@ -239,6 +256,8 @@ class _Contraction(Operation):
                 raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}")
         for name, number in checked.items():
             self._scalars[name][...] = number
+        adds = self._addend is not None and checked["beta"] != 0
+        self._key = None if checked["alpha"] != 0 else WITHOUT_PRODUCT if adds else NOTHING
         # what cannot change its value is known by its identity the next time
         constant = (int, float, complex)
         self._alpha = alpha if type(alpha) in constant else _UNKNOWN

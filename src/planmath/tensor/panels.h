@@ -1,6 +1,6 @@
 /* Matrix products of factors that stay as they are, for one instruction set and the dtype PM_T; P(name) names them.
  *
- * d = alpha a b + beta d by columns, with BLAS's arguments. BLAS brings its factors into another order first, which
+ * d = alpha a b + beta d by columns, with BLAS's arguments and rules for an alpha or a beta of 0. BLAS brings its factors into another order first, which
  * takes as long as the product where few operations are made with each element. Here a tile of d, of up to PM_DEEP
  * vectors by PM_WIDE columns, is summed in registers straight from both. That is fast as long as the rows of a tile, or
  * all columns, stay in the first caches. Only a transposed a is turned first, which may have PM_TURNED_BYTES. */
@@ -66,7 +66,7 @@ static void P(few)(i64 m, i64 n, i64 k, const PM_T *a, i64 lda, const PM_T *b, i
 static void P(gemm)(const char *ta, const char *tb, const int *pm, const int *pn, const int *pk, const void *palpha,
                     const void *pa, const int *plda, const void *pb, const int *pldb, const void *pbeta, void *pd,
                     const int *pldd) {
-    const i64 m = *pm, n = *pn, k = *pk, ldd = *pldd;
+    const i64 m = *pm, n = *pn, k = *(const PM_T *)palpha == 0 ? 0 : *pk, ldd = *pldd;
     const i64 along = *tb == 'N' ? 1 : *pldb, across = *tb == 'N' ? *pldb : 1;
     const PM_T *a = pa, *b = pb, *alpha = palpha, *beta = pbeta;
     PM_T *d = pd;

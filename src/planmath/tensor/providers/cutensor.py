@@ -36,6 +36,8 @@ DIRECT = (Operator.OP_IDENTITY, Operator.OP_CONJ)
 ATTRIBUTES = ("autotune_mode", "cache_mode", "incremental_count", "kernel_rank", "gpu_arch")
 #: All three operands at once, by the library's own contraction of three.
 TOGETHER = "abc"
+#: What remains of a contraction where alpha is 0: what is added, or nothing.
+ADDEND, ZEROS = "addend", "zeros"
 
 
 class CuTensorProvider(Provider):
@@ -91,6 +93,13 @@ class CuTensorProvider(Provider):
             return _prepare(problem, algorithm)  # each plan tries another kernel
         return _prepared(problem, algorithm)
 
+    def without_product(self, adds: bool) -> Algorithm:
+        """What is left where alpha is 0, with or without what is added.
+
+        A contraction would multiply by that 0 what is infinite: cuTENSOR documents no rule like BLAS's for it.
+        """
+        return Algorithm(self.name, (("only", ADDEND if adds else ZEROS),))
+
     def least_workspace(self, problem: ContractionProblem) -> int:
         """Bytes of temporary memory without which it cannot contract."""
         return min(assemble(problem, way).size for way in ways(problem))
@@ -109,13 +118,16 @@ def _prepare(problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
     wanted = dict(problem.preference)
     wanted["kernel_rank"] = algorithm.get("kernel", 0)
     preference = Preference(
-        ContractionAlgo[algorithm.get("algo")],
+        ContractionAlgo[algorithm.get("algo", ContractionAlgo.DEFAULT.name)],
         wanted.get("jit", 0),
         tuple(
             (cutensor.PlanPreferenceAttribute[name.upper()], wanted[name]) for name in ATTRIBUTES if wanted.get(name)
         ),
     )  # fmt: skip
-    assembly = assemble(problem, Way(algorithm.get("first"), algorithm.get("sums") == "before"))
+    if algorithm.get("only") is None:
+        assembly = assemble(problem, Way(algorithm.get("first"), algorithm.get("sums") == "before"))
+    else:
+        assembly = assemble_addend(problem) if algorithm.get("only") == ADDEND else assemble_zeros(problem)
     calls, size = assembly.calls(handle_of(device_id, problem.handle), device_id, problem.memory_limit, preference)
     return Prepared({None: Program(calls)}, size)
 
@@ -159,12 +171,10 @@ def work_of(problem: ContractionProblem, pair: str) -> int:
     return sum(math.prod(problem.extents[mode] for mode in modes) for modes in (a | b, between | other))
 
 
-@lru_cache(256)
-def assemble(problem: ContractionProblem, way: Way) -> Assembly:
-    """The stages of a contraction."""
+def begin(problem: ContractionProblem) -> tuple[Assembly, Operand, Operand | None, list[Operand]]:
+    """No stages yet; the result, what is added, and the factors."""
     count, names = len(problem.operands), problem.names()
     arrays = len(names) + (not problem.inplace)
-    assembly = Assembly(problem.extents, arrays, arrays + 1)
     backwards = reversed_modes(problem)
 
     def operand(tensor: Tensor, index: int) -> Operand:
@@ -174,9 +184,44 @@ def assemble(problem: ContractionProblem, way: Way) -> Assembly:
         steps = {mode: -step if mode in turned else step for mode, step in tensor.steps.items()}
         return Operand(tensor.dtype, steps, Slot(index, start), tensor.operator)
 
-    result = operand(problem.d, count if problem.inplace else len(names))
-    addend = None if problem.c is None else operand(problem.c, count)
-    factors = without_repetition([operand(tensor, i) for i, tensor in enumerate(problem.operands)])
+    return (
+        Assembly(problem.extents, arrays, arrays + 1),
+        operand(problem.d, count if problem.inplace else len(names)),
+        None if problem.c is None else operand(problem.c, count),
+        [operand(tensor, i) for i, tensor in enumerate(problem.operands)],
+    )
+
+
+def assemble_zeros(problem: ContractionProblem) -> Assembly:
+    """The stages where nothing is left: the number 0 for each element."""
+    assembly, result, _, _ = begin(problem)
+    assembly.copy(assembly.number(0, result.dtype), result)
+    return assembly
+
+
+def assemble_addend(problem: ContractionProblem) -> Assembly:
+    """The stages where what is added is left: its product with the number 1, times beta."""
+    assembly, result, addend, _ = begin(problem)
+    assert addend is not None
+    work = WORK_DTYPE[result.dtype] if addend.dtype != result.dtype else result.dtype
+    factor = assembly.copy(addend, assembly.dense(by_step(result), work))
+    total = result if work == result.dtype else assembly.dense(by_step(result), work)
+    beta = Slot(problem.names().index("beta"))
+    compute = problem.compute if work == result.dtype else "COMPUTE_32F"
+    assembly.stages.append(
+        Stage(CONTRACTION, (factor, assembly.number(1, work)), total.place, total, compute, alpha=beta)
+    )
+    if total is not result:
+        assembly.copy(total, result)
+    return assembly
+
+
+@lru_cache(256)
+def assemble(problem: ContractionProblem, way: Way) -> Assembly:
+    """The stages of a contraction."""
+    count, names = len(problem.operands), problem.names()
+    assembly, result, addend, given = begin(problem)
+    factors = without_repetition(given)
     alone = [own_modes(factors, i, result) if way.sums_before else set() for i in range(count)]
     pair = way.first is not None and way.first != TOGETHER
     mixed = len({tensor.dtype for tensor in (*factors, result)}) > 1

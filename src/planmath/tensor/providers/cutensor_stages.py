@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.bindings import cutensor
+from planmath.bindings import cutensor, runtime
 from planmath.bindings.library_types import CudaDataType
 from planmath.core.arrays import ITEMSIZE, contiguous_strides
 from planmath.core.cuda import devices
@@ -226,6 +226,8 @@ class Assembly:
     workspace: int
     stream: int
     stages: list[Stage] = field(default_factory=list)
+    numbers: list[tuple[int, str, Slot]] = field(default_factory=list)
+    """Which are brought there before the stages."""
     size: int = 0
     """Bytes of the workspace that tensors take."""
 
@@ -240,6 +242,12 @@ class Assembly:
         shape = tuple(self.extents[mode] for mode in modes)
         steps = dict(zip(modes, contiguous_strides(shape), strict=True))
         return Operand(dtype, steps, self.room(math.prod(shape) * ITEMSIZE[dtype]))
+
+    def number(self, value: int, dtype: str) -> Operand:
+        """The number 0 or 1 in the workspace, as a tensor without modes."""
+        place = self.room(ITEMSIZE[dtype])
+        self.numbers.append((value, dtype, place))
+        return Operand(dtype, {}, place)
 
     def like(self, operand: Operand) -> Operand:
         """A new tensor in the workspace with the steps of another, gaps included."""
@@ -308,13 +316,21 @@ class Assembly:
             }
             planned.append((stage, plans))
         needed = max(plan.workspace_size for _, plans in planned for plan in plans.values())
-        calls = []
+        calls = [self._bring(*number) for number in self.numbers]
         for stage, plans in planned:
             call = Call(FAIL, [cutensor.Status.INVALID_VALUE], name=stage.kind.execute, returns_status=True)
             for alignment, plan in sorted(plans.items()):
                 call = self._call(stage, plan, scratch, call, alignment)
             calls.append(call)
         return calls, scratch.offset + needed if needed else self.size
+
+    def _bring(self, value: int, dtype: str, place: Slot) -> Call:
+        number = _constants(dtype)[value]
+        return Call(
+            runtime.LIBRARY.address("cudaMemcpyAsync"),
+            [place, number.ctypes.data, ITEMSIZE[dtype], runtime.MemcpyKind.HOST_TO_DEVICE, Slot(self.stream)],
+            name="cudaMemcpyAsync", returns_status=True, error=runtime.CUDARuntimeError, keep=number,
+        )  # fmt: skip
 
     def _alignments(self, stage: Stage) -> list[int]:
         """What the addresses of a stage's tensors may be multiples of: a plan is needed for each."""

@@ -23,7 +23,7 @@ MOST_MODES = 52
 _O = Operator
 #: What the operators are in a package's functions.
 FUNCTIONS: dict[int, Callable[[Any, Any], Any]] = {
-    _O.OP_SQRT: lambda xp, x: xp.sqrt(x), _O.OP_RELU: lambda xp, x: xp.where(x > 0, x, x * 0),
+    _O.OP_SQRT: lambda xp, x: xp.sqrt(x), _O.OP_RELU: lambda xp, x: xp.where(x <= 0, 0, x),
     _O.OP_CONJ: lambda xp, x: xp.conj(x), _O.OP_RCP: lambda xp, x: 1 / x,
     _O.OP_SIGMOID: lambda xp, x: 1 / (1 + xp.exp(-x)), _O.OP_TANH: lambda xp, x: xp.tanh(x),
     _O.OP_EXP: lambda xp, x: xp.exp(x), _O.OP_LOG: lambda xp, x: xp.log(x), _O.OP_ABS: lambda xp, x: xp.abs(x),
@@ -39,7 +39,7 @@ FUNCTIONS: dict[int, Callable[[Any, Any], Any]] = {
 
 
 def _soft_plus(xp: Any, x: Any) -> Any:
-    return xp.logaddexp(x, x * 0)
+    return xp.logaddexp(x, xp.zeros_like(x))
 
 
 class EinsumProvider(Provider):
@@ -51,7 +51,7 @@ class EinsumProvider(Provider):
         return None
 
     def version(self) -> str:
-        modules = [sys.modules[name] for name in ("numpy", "torch") if name in sys.modules]
+        modules = [module for name in ("numpy", "torch") if (module := sys.modules.get(name)) is not None]
         return ", ".join(f"{module.__name__} {module.__version__}" for module in modules)
 
     def path(self) -> str | None:
@@ -103,21 +103,28 @@ class _Einsum:
 
     @np.errstate(all="ignore")  # as a library's own loops
     def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
-        arrays = dict(zip(self.names, operands, strict=True))
+        with np.errstate(all="ignore"):  # what is not finite is a result like any other
+            self._contract(dict(zip(self.names, operands, strict=True)), results)
+
+    def _contract(self, arrays: dict[str, Any], results: tuple[Any, ...]) -> None:
         problem = self.problem
         alpha, beta = arrays["alpha"].item(), arrays["beta"].item()
-        sublists: list[Any] = []
-        for name, tensor in zip(self.names, problem.operands, strict=False):
-            sublists += [self._seen(arrays[name], tensor), list(tensor.modes)]
-        result = self.module.einsum(*sublists, list(problem.d.modes), **self._options())
-        result = result * alpha if alpha != 1 else result
         target = results[0] if results else arrays[self.names[len(problem.operands)]]
+        result = self._product(arrays) if alpha != 0 else 0.0
+        result = result * alpha if alpha not in (0, 1) else result
         if problem.c is not None and beta != 0:
             addend = self._seen(arrays[self.names[len(problem.operands)]], problem.c)
             shape = [problem.extents[m] if m in problem.c.modes else 1 for m in problem.d.modes]
             axes = [problem.c.modes.index(m) for m in problem.d.modes if m in problem.c.modes]
             result = result + beta * self._transposed(addend, axes).reshape(shape)
         self._view(target, problem.d)[...] = result
+
+    def _product(self, arrays: dict[str, Any]) -> Any:
+        """The contraction alone."""
+        sublists: list[Any] = []
+        for name, tensor in zip(self.names, self.problem.operands, strict=False):
+            sublists += [self._seen(arrays[name], tensor), list(tensor.modes)]
+        return self.module.einsum(*sublists, list(self.problem.d.modes), **self._options())
 
     def _options(self) -> dict[str, Any]:
         return {"optimize": True} if self.package.name == "numpy" else {}

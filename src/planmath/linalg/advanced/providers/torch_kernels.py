@@ -22,7 +22,7 @@ class TorchProvider(Provider):
     name = "torch"
 
     def unavailable(self) -> str | None:
-        if "torch" in sys.modules:
+        if sys.modules.get("torch") is not None:  # None is there where an import is blocked
             return None
         if find_spec("torch") is None:
             return "PyTorch was not found: install it with: pip install 'planmath[torch]'"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from tests.processes import run_python
@@ -32,3 +34,22 @@ def test_tensors_are_known_whenever_torch_is_imported():
     pytest.importorskip("torch", reason="torch is not installed")
     program = "import planmath, torch; print(planmath.fft.fft(torch.ones(2, dtype=torch.complex64)).real.tolist())"
     assert run_python(program) == "[2.0, 0.0]\n"
+
+
+def test_packages_whose_import_is_blocked():
+    """None in the place of a module: the usual way to block its import."""
+    program = """
+        import sys
+        sys.modules["torch"] = sys.modules["cupy"] = None
+        import numpy as np, planmath, scipy.sparse
+        from planmath.report import info
+        a = np.eye(3)
+        for provider in ("gemm", "einsum"):
+            planmath.tensor.binary_contraction("ij,jk", a, a, options={"provider": provider})
+        planmath.tensor.contract("ij,jk,kl", a, a, a)
+        planmath.linalg.advanced.matmul(a, a)
+        planmath.fft.fft(a + 0j)
+        planmath.sparse.advanced.direct_solver(scipy.sparse.csr_matrix(a), np.ones(3))
+        info.gather()
+    """
+    run_python(textwrap.dedent(program))

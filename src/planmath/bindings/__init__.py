@@ -9,8 +9,9 @@ are NumPy dtypes, such as ``cublasLt.matmul_heuristic_result_dtype``, and are pa
 Importing a module loads no library: the first call does. ``planmath[cu13]`` and ``planmath[cu12]`` bring the libraries.
 """
 
-from importlib import import_module
 from types import ModuleType
+
+from planmath.native.forks import load_module
 
 #: Written by hand: what planmath uses of the libraries for the CPU, and of NVRTC.
 BY_HAND = ("blas", "fftw3", "mkl", "nvrtc")
@@ -23,7 +24,7 @@ CUDA = (
 
 def __getattr__(name: str) -> ModuleType:
     if name in BY_HAND or name in CUDA:
-        return import_module(f"{__name__}.{name}")
+        return load_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

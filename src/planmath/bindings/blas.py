@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from importlib import import_module
+from functools import cache
 
 import planmath.native.thread_limit as thread_limit
 from planmath.bindings import mkl
+from planmath.native.forks import computed, load_module
 from planmath.native.library import Library, MissingLibraryError, in_package
 
 #: Letters of the routines' names by dtype.
@@ -58,7 +58,7 @@ class BLAS:
             self._addresses[routine] = self.address(routine)
         return self._addresses[routine]
 
-    @cached_property
+    @computed
     def threads_setter(self) -> int:
         return self.set_threads()
 
@@ -90,7 +90,7 @@ _OPENBLAS = Library(
 
 def published_address(module: str, routine: str) -> int:
     """Address of a routine that one of SciPy's modules publishes for Cython; 0 where it does not."""
-    capsule = import_module(module).__pyx_capi__.get(routine)
+    capsule = load_module(module).__pyx_capi__.get(routine)
     if capsule is None:
         return 0
     api = ctypes.pythonapi
@@ -106,15 +106,13 @@ def _scipy_address(routine: str) -> int:
 @cache
 def _scipy_version() -> str:
     if _OPENBLAS.missing:
-        import scipy
-
-        return f"SciPy {scipy.__version__}'s BLAS"
+        return f"SciPy {load_module('scipy').__version__}'s BLAS"
     config = _OPENBLAS.function("scipy_openblas_get_config", ctypes.c_char_p, [])()
     return config.decode().strip()
 
 
 def _scipy_path() -> str | None:
-    return import_module("scipy.linalg.cython_blas").__file__ if _OPENBLAS.missing else _OPENBLAS.path
+    return load_module("scipy.linalg.cython_blas").__file__ if _OPENBLAS.missing else _OPENBLAS.path
 
 
 @cache

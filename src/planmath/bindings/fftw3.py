@@ -7,14 +7,13 @@ FFTW"). The guru interface with 64-bit sizes is the only one used: it describes 
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from threading import RLock
 from typing import Any
 
 from planmath.bindings import mkl
+from planmath.native.forks import undivided
 from planmath.native.library import Library, in_package
 
 FORWARD, BACKWARD = -1, 1
@@ -51,11 +50,8 @@ class NativePlan:
             self._destroy(self.address)
 
 
-#: The planners of these libraries keep global state. The lock is one that its owner may take again, because the garbage
-#: collector can destroy a plan while the same thread makes another; and no fork happens while a planner is at work.
-_PLANNER = RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_PLANNER.acquire, after_in_parent=_PLANNER.release, after_in_child=_PLANNER.release)
+#: The planners of these libraries keep global state.
+_PLANNER = undivided()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +89,6 @@ class Interface:
         library = self.libraries[precision][1]
         if not library.function(f"{PREFIX[precision]}_init_threads", ctypes.c_int, [])():
             raise OSError(f"{library.name}: threads could not be initialized")
-        _survive_forks(library)
         return library.function(f"{PREFIX[precision]}_plan_with_nthreads", None, [ctypes.c_int])
 
     @cache  # noqa: B019
@@ -136,20 +131,6 @@ class Interface:
                 self._time_limiter(precision)(PLANNING_SECONDS)
             address = self.planner(precision, kind)(*arguments)
         return NativePlan(address, self._destroyer(precision)) if address else None
-
-
-#: ``omp_pause_hard`` (OpenMP 5.0, section 3.2.44): threads and what they hold are given back.
-PAUSE_HARD = 2
-
-
-def _survive_forks(library: Library) -> None:
-    """Let GNU's OpenMP runtime give its threads back before each fork.
-
-    A child that believes to have them waits forever; so parent and child start new ones at their next parallel region.
-    """
-    if library.has("omp_pause_resource_all") and hasattr(os, "register_at_fork"):
-        pause = library.function("omp_pause_resource_all", ctypes.c_int, [ctypes.c_int])
-        os.register_at_fork(before=lambda: pause(PAUSE_HARD))
 
 
 def _fftw(stem: str, symbol: str) -> Library:

@@ -6,12 +6,12 @@ import ctypes
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from planmath.native.call import Function
+from planmath.native.forks import computed
 from planmath.native.library import Library, MissingLibraryError
 
 
@@ -130,7 +130,7 @@ class Interface:
 
     # The library that was found.
 
-    @cached_property
+    @computed
     def loaded_version(self) -> str:
         """The version of the library that was found, or '' where it does not tell."""
         if not self.version_function:
@@ -210,7 +210,7 @@ class ByValue:
         found = tuple(result.value or 0 for result in results)
         return None if not found else found[0] if len(found) == 1 else found
 
-    @cached_property
+    @computed
     def _function(self) -> tuple[Any, list[Any], list[int]]:
         self.interface.resolve(self)
         types: list[Any] = []

@@ -6,12 +6,14 @@ import ctypes
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from planmath.native.forks import loaded
 
 #: Libraries share names: MKL has FFTW's functions, and several have BLAS's. With DEEPBIND each one finds its own first.
 MODE = os.RTLD_NOW | getattr(os, "RTLD_DEEPBIND", 0) if hasattr(os, "RTLD_NOW") else ctypes.DEFAULT_MODE
@@ -37,6 +39,9 @@ class Library:
         Symbols without which the library found is not the one meant.
     companions : tuple of str
         Patterns of files beside the library that it needs and would not find by itself.
+    start : callable, optional
+        What has to be done with the library, once loaded, before it is used. Returns why it cannot be used, in words,
+        or None.
     """
 
     name: str
@@ -44,11 +49,16 @@ class Library:
     remedy: str
     requires: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
+    start: Callable[[ctypes.CDLL], str | None] = lambda handle: None
     path: str | None = field(default=None, init=False)
 
-    @cached_property
+    @loaded
     def missing(self) -> str | None:
         """Why the library cannot be used, in words, or None."""
+        with _existing_directory():
+            return self._load()
+
+    def _load(self) -> str | None:
         tried = []
         for candidate in self.candidates():
             try:
@@ -66,7 +76,8 @@ class Library:
                 tried.append(f"{candidate} lacks {', '.join(lacking)}")
                 continue
             self._handle, self.path = handle, _loaded_path(candidate, handle, self.requires)
-            return None
+            refusal = self.start(handle)
+            return refusal and f"{self.path} cannot be used: {refusal}"
         return f"{self.name} was not found" + (f" ({'; '.join(tried)})" if tried else "") + f": {self.remedy}"
 
     @property
@@ -106,6 +117,23 @@ class Library:
         beside = [path for name in patterns for path in sorted(glob.glob(os.path.join(folder, name))) if folder]
         wheels = in_package("nvidia", *(f"nvidia/*/lib/{name}" for name in patterns))
         return list(dict.fromkeys([*beside, *wheels, *in_environment(*patterns)]))
+
+
+@contextmanager
+def _existing_directory() -> Iterator[None]:
+    """A working directory, also where the present one was deleted: MKL ends the process if it cannot find its name."""
+    try:
+        os.getcwd()
+    except OSError:
+        here = os.open(os.curdir, os.O_RDONLY)
+        os.chdir(os.path.sep)
+        try:
+            yield
+        finally:
+            os.fchdir(here)
+            os.close(here)
+    else:
+        yield
 
 
 def in_package(package: str, *patterns: str) -> list[str]:

@@ -36,6 +36,16 @@ cdef extern from *:
         return n;
     }
 
+    /* Around a fork nobody is between two of these lines. In the child, the calls that had limits are gone. */
+    static void pm_hold_limits(void) { pthread_mutex_lock(&pm_limit_lock); }
+    static void pm_let_limits_go(void) { pthread_mutex_unlock(&pm_limit_lock); }
+    static void pm_begin_limits_anew(void) {
+        int limited = pm_limits;
+        pm_limits = 0;
+        pthread_mutex_init(&pm_limit_lock, NULL);
+        if (limited) pm_use_threads(pm_threads_before);
+    }
+
     static void pm_attach_threads(intptr_t get, intptr_t set) {
         pm_get_threads = (int (*)(void))get;
         pm_set_threads = (void (*)(int))set;
@@ -44,6 +54,9 @@ cdef extern from *:
     void pm_limit_threads(int n)
     int pm_unlimited_threads()
     void pm_attach_threads(intptr_t get, intptr_t set)
+    void pm_hold_limits()
+    void pm_let_limits_go()
+    void pm_begin_limits_anew()
 
 
 def attach(intptr_t get, intptr_t set):
@@ -54,6 +67,21 @@ def attach(intptr_t get, intptr_t set):
 def unlimited():
     """The number without the limits of calls that are running."""
     return pm_unlimited_threads()
+
+
+def hold():
+    """Let no limit begin or end: a fork is about to happen."""
+    pm_hold_limits()
+
+
+def let_go():
+    """In the parent of a fork: limits may begin and end again."""
+    pm_let_limits_go()
+
+
+def begin_anew():
+    """In a forked child: the limits of other threads' calls are no more."""
+    pm_begin_limits_anew()
 
 
 #: Address of f(n), which sets a limit of n threads, and ends one where n is 0.

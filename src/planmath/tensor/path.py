@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from planmath.core.errors import UnavailableError
+from planmath.native.forks import load_module
 from planmath.tensor.expression import Expression
 from planmath.tensor.problem import best_order
 
@@ -146,8 +147,7 @@ def _order(expression: Expression, optimize: Any) -> list[tuple[int, ...]]:
     count = len(expression.inputs)
     if count < 3 and isinstance(optimize, str):
         return [tuple(range(count))]
-    import opt_einsum
-
+    opt_einsum = load_module("opt_einsum")
     symbols = {mode: opt_einsum.get_symbol(i) for i, mode in enumerate(expression.extents)}
     terms = ["".join(symbols[mode] for mode in modes) for modes in expression.inputs]
     text = ",".join(terms) + "->" + "".join(symbols[mode] for mode in expression.output)

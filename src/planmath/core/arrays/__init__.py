@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cache
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from planmath.native.forks import load_module
 
 #: Bytes of an element, for every dtype an operand may have. The names are NumPy's, and PyTorch's where NumPy has none.
 ITEMSIZE = {
@@ -111,7 +112,7 @@ def package_of(array: Any, argument: str) -> Package:
 @cache
 def package_named(name: str) -> Package:
     """The package with this name, imported on first use."""
-    return import_module(f"planmath.core.arrays.{name}_arrays").PACKAGE
+    return load_module(f"planmath.core.arrays.{name}_arrays").PACKAGE
 
 
 def as_numpy(array: Any) -> np.ndarray:

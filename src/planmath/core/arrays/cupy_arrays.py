@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import cupy
@@ -15,6 +14,7 @@ from cupy_backends.cuda import stream as _streams
 from planmath.core.arrays import Layout, Maker, contiguous_strides, spanned
 from planmath.core.arrays.numpy_arrays import NumPy, layout_of
 from planmath.core.cuda import devices
+from planmath.native.forks import computed
 
 
 class _Stream(NamedTuple):
@@ -41,7 +41,7 @@ class CuPy:
     def dtype(self, name: str) -> np.dtype:
         return NumPy().dtype(name)
 
-    @cached_property
+    @computed
     def only_device(self) -> bool:
         """Whether an array on a device can be on no other."""
         return devices.count() == 1

@@ -15,7 +15,6 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +24,7 @@ from planmath.core.cuda.streams import Event, fill
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
 from planmath.core.tuning.record import Measurement
+from planmath.native.forks import computed
 
 #: A candidate this many times slower than the best in a first look, which may fall on a slow moment, is measured no
 #: further.
@@ -285,7 +285,7 @@ class HostClock:
 
     ranks_cold = False
 
-    @cached_property
+    @computed
     def _flush(self) -> np.ndarray:
         return np.zeros(FLUSH, np.uint8)
 
@@ -314,7 +314,7 @@ class DeviceClock:
         self._queue = queue
         self._start, self._end = Event(timed=True), Event(timed=True)
 
-    @cached_property
+    @computed
     def _flush(self) -> devices.DeviceMemory:
         size = 2 * devices.device(self._queue.device_id).l2_size
         return devices.DeviceMemory(size, self._queue.device_id, self._queue.stream)

@@ -20,6 +20,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
 from planmath.core import remembered
 from planmath.core.cuda import devices
 from planmath.core.execution import available_cpus
@@ -71,7 +76,7 @@ def path() -> Path:
 @cache
 def machine() -> str:
     """What identifies this machine in the record: processor model and number of CPUs."""
-    model = platform.processor() or platform.machine()
+    model = platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith(("model name", "CPU part")):
@@ -271,13 +276,14 @@ def _locked() -> Iterator[None]:
     directory = path().parent
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / "tuning.lock", "w") as lock:
-        try:
-            import fcntl
-        except ImportError:  # Windows: the replacement is atomic all the same, only a simultaneous entry can be lost
+        if fcntl is None:  # Windows: the replacement is atomic all the same, only a simultaneous entry can be lost
             yield
             return
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing the file is not enough: a forked child has it open as well
 
 
 def today() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from planmath.core.arrays import as_numpy
@@ -13,6 +12,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
+from planmath.native.forks import load_module
 
 #: pocketfft's number for "do not scale".
 UNSCALED = 0
@@ -27,9 +27,7 @@ class PocketFFTProvider(Provider):
         )
 
     def version(self) -> str:
-        import scipy
-
-        return str(scipy.__version__)
+        return str(load_module("scipy").__version__)
 
     def path(self) -> str | None:
         return str(_kernels().__file__)
@@ -63,7 +61,7 @@ def _kernels() -> Any:
     """The compiled module under scipy.fft: pocketfft, or ducc, its successor. Its functions write into given arrays."""
     for name in ("scipy.fft._pocketfft.pypocketfft", "scipy.fft._duccfft.pyduccfft"):
         try:
-            return import_module(name)
+            return load_module(name)
         except ImportError:
             continue
     return None

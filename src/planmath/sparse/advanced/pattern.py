@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from planmath.core.arrays.numpy_arrays import name_of
 from planmath.native.call import Call, Slot
+from planmath.native.forks import computed
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
@@ -139,12 +139,12 @@ class Pattern:
             and not DIFFER(self.columns.nbytes, address(self.columns), address(columns))
         )
 
-    @cached_property
+    @computed
     def rows(self) -> np.ndarray:
         """The row of each entry."""
         return np.repeat(np.arange(self.n, dtype=np.int64), np.diff(self.starts))
 
-    @cached_property
+    @computed
     def pairs(self) -> Pairs | None:
         """Each entry below the diagonal with its mirror image; None where one has none. Of a triangle, the diagonal."""
         both = self.view == View.FULL
@@ -180,7 +180,7 @@ class Pattern:
         both = (self.starts, starts), (self.columns, columns)
         return [(DIFFER, (own.nbytes, address(own), other)) for own, other in both]
 
-    @cached_property
+    @computed
     def upper(self) -> Arrangement:
         """The entries on and above the diagonal, with a whole diagonal."""
         room = self.nnz + self.n
@@ -191,7 +191,7 @@ class Pattern:
         count = int(starts[-1])
         return self._arrangement(starts, columns[:count].copy(), source[:count].copy())
 
-    @cached_property
+    @computed
     def full(self) -> Arrangement:
         """All entries, those of the mirrored triangle as well."""
         return Arrangement(self.starts, self.columns, None) if self.view == View.FULL else self.mirrored

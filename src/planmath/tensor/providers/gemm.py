@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import planmath.tensor.kernels as kernels
@@ -17,6 +16,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.tuning.record import machine
 from planmath.native.call import Slot
+from planmath.native.forks import load_module
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
 from planmath.tensor.providers.program import Builder, Region, Sharing
@@ -37,7 +37,7 @@ from planmath.tensor.providers.strategy import (
 #: Products of small matrices, by kernels that are compiled with planmath (panels.h).
 PANELS = blas.BLAS(
     "planmath's own", lambda: None, lambda routine: kernels.PANELS.get(routine, 0),
-    lambda: import_module("planmath").__version__, lambda: None, lambda: 0, lambda: 1, 0, sets_locally=True,
+    lambda: load_module("planmath").__version__, lambda: None, lambda: 0, lambda: 1, 0, sets_locally=True,
 )  # fmt: skip
 #: The libraries whose products are used, mostly the fastest for larger products first, and the seconds for which its
 #: threads spin after a call.

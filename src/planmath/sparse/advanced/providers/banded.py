@@ -8,7 +8,6 @@ be positive definite get Cholesky's factorization (``pbtrf``), which finds out w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Algorithm, Provider
 from planmath.native.call import Call, Slot
+from planmath.native.forks import load_module
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
@@ -39,10 +39,10 @@ class BandedProvider(Provider):
         return None
 
     def version(self) -> str:
-        return str(import_module("scipy").__version__)
+        return str(load_module("scipy").__version__)
 
     def path(self) -> str | None:
-        return import_module("scipy.linalg.cython_lapack").__file__
+        return load_module("scipy.linalg.cython_lapack").__file__
 
     def threads(self) -> int:
         return available_cpus()

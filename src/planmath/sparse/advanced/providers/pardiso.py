@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from planmath.bindings import mkl, pardiso
 from planmath.bindings.pardiso import Step
 from planmath.core.errors import LibraryError
 from planmath.core.provider import Algorithm, Provider
+from planmath.native.forks import load_module
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
@@ -342,7 +342,7 @@ class PardisoFactorization:
             return self.pattern.n, 0
         if self.used == MatrixType.SYMMETRIC:
             return int(parameters[pardiso.POSITIVE]), int(parameters[pardiso.NEGATIVE])
-        sparse = import_module("scipy.sparse")
+        sparse = load_module("scipy.sparse")
         upper, n = self.pattern.upper, self.pattern.n
         source = np.arange(1, len(upper.columns) + 1) if upper.source is None else upper.source
         placed = Placed(source, self.dtype)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Algorithm, Provider
+from planmath.native.forks import load_module
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
@@ -35,10 +35,10 @@ class SuperLUProvider(Provider):
         return None
 
     def version(self) -> str:
-        return str(import_module("scipy").__version__)
+        return str(load_module("scipy").__version__)
 
     def path(self) -> str | None:
-        return import_module("scipy.sparse.linalg._dsolve._superlu").__file__
+        return load_module("scipy.sparse.linalg._dsolve._superlu").__file__
 
     def threads(self) -> int:
         return available_cpus()
@@ -93,7 +93,7 @@ class SuperLUFactorization:
         }
         if self.definite:
             self.settings["options"] = {"SymmetricMode": True}
-        self.linalg, self.sparse = import_module("scipy.sparse.linalg"), import_module("scipy.sparse")
+        self.linalg, self.sparse = load_module("scipy.sparse.linalg"), load_module("scipy.sparse")
         self.factors: Any = None
 
     def _transposed(self, values: np.ndarray) -> Any:

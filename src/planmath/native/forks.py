@@ -124,7 +124,6 @@ def _loaded_libraries() -> list[bytes]:
 def _before() -> None:
     for lock in _locks:
         lock.acquire()
-    thread_limit.hold()
     if sys.platform == "linux":
         _send_threads_away()
 
@@ -134,15 +133,10 @@ def _release() -> None:
         lock.release()
 
 
-def _after_in_parent() -> None:
-    thread_limit.let_go()
-    _release()
-
-
 def _after_in_child() -> None:
     thread_limit.begin_anew()
     _release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    os.register_at_fork(before=_before, after_in_parent=_release, after_in_child=_after_in_child)

@@ -36,26 +36,30 @@ cdef extern from *:
         return n;
     }
 
-    /* Around a fork nobody is between two of these lines. In the child, the calls that had limits are gone. */
-    static void pm_hold_limits(void) { pthread_mutex_lock(&pm_limit_lock); }
-    static void pm_let_limits_go(void) { pthread_mutex_unlock(&pm_limit_lock); }
-    static void pm_begin_limits_anew(void) {
-        int limited = pm_limits;
-        pm_limits = 0;
+    /* No fork comes between two of these lines. In the child, the calls that had limits are gone. */
+    static int pm_limited_at_fork;
+    static void pm_before_fork(void) { pthread_mutex_lock(&pm_limit_lock); }
+    static void pm_after_fork_in_parent(void) { pthread_mutex_unlock(&pm_limit_lock); }
+    static void pm_after_fork_in_child(void) {
         pthread_mutex_init(&pm_limit_lock, NULL);
-        if (limited) pm_use_threads(pm_threads_before);
+        pm_limited_at_fork = pm_limits > 0;
+        pm_limits = 0;
+    }
+
+    static void pm_begin_limits_anew(void) {
+        if (pm_limited_at_fork) pm_use_threads(pm_threads_before);
+        pm_limited_at_fork = 0;
     }
 
     static void pm_attach_threads(intptr_t get, intptr_t set) {
         pm_get_threads = (int (*)(void))get;
         pm_set_threads = (void (*)(int))set;
+        pthread_atfork(pm_before_fork, pm_after_fork_in_parent, pm_after_fork_in_child);
     }
     """
     void pm_limit_threads(int n)
     int pm_unlimited_threads()
     void pm_attach_threads(intptr_t get, intptr_t set)
-    void pm_hold_limits()
-    void pm_let_limits_go()
     void pm_begin_limits_anew()
 
 
@@ -69,18 +73,8 @@ def unlimited():
     return pm_unlimited_threads()
 
 
-def hold():
-    """Let no limit begin or end: a fork is about to happen."""
-    pm_hold_limits()
-
-
-def let_go():
-    """In the parent of a fork: limits may begin and end again."""
-    pm_let_limits_go()
-
-
 def begin_anew():
-    """In a forked child: the limits of other threads' calls are no more."""
+    """In a forked child: give the library the number that it had without the limits of other threads' calls."""
     pm_begin_limits_anew()
 
 

@@ -1,4 +1,4 @@
-from libc.stdint cimport intptr_t
+from libc.stdint cimport intptr_t, uint64_t
 
 cdef extern from "prepared.h":
     ctypedef intptr_t word
@@ -14,6 +14,10 @@ cdef extern from "prepared.h":
         int n_aligned
         word alignment_mask
         const pm_call *unaligned
+        int condition_operand, condition_size
+        word condition_offset
+        uint64_t condition_bits
+        const pm_call *if_zero
     enum: PM_WORDS
     enum: PM_SLOTS
     enum: PM_LOOPS
@@ -27,4 +31,4 @@ cdef class Call:
     cdef pm_call native
     cdef readonly str name
     cdef readonly object keep, error
-    cdef Call unaligned
+    cdef Call unaligned, if_zero

@@ -38,6 +38,11 @@ MAX_LOOPS = PM_LOOPS
 STORE = <word>&pm_store
 #: Address of ``int fail(int status)``, which only returns the status, for calls that must not be made.
 FAIL = <word>&pm_fail
+#: Bytes of a number, by dtype, and the bits of a word of 8 bytes that are set in one that is not 0: all but the signs.
+NONZERO_BITS = {
+    "float32": (4, 0x7FFFFFFF), "float64": (8, (1 << 63) - 1), "complex64": (8, 0x7FFFFFFF7FFFFFFF),
+    "complex128": (16, (1 << 63) - 1),
+}
 
 
 class Slot(NamedTuple):
@@ -80,10 +85,15 @@ cdef class Call:
         A power of two.
     aligned_slots : int, optional
         How many of the slots, from the first, it is asked of. Default: all.
+    unless_zero : (Slot, str), optional
+        A number and its dtype, one of `NONZERO_BITS`: the call is made only where that is not 0.
+    if_zero : Call, optional
+        Made in its place where it is.
     """
 
     def __init__(self, function, arguments, *, str name="", bint returns_status=False, error=None, loops=(),
-                 keep=None, Call unaligned=None, alignment=1, aligned_slots=None):
+                 keep=None, Call unaligned=None, alignment=1, aligned_slots=None, unless_zero=None,
+                 Call if_zero=None):
         if not function:
             raise ValueError(f"{name or 'the function'} has no address")
         if len(arguments) > PM_WORDS or len(loops) > PM_LOOPS:
@@ -116,7 +126,12 @@ cdef class Call:
             call.alignment_mask = alignment - 1
             call.n_aligned = slot if aligned_slots is None else aligned_slots
             call.unaligned = &unaligned.native
-        self.unaligned = unaligned
+        if unless_zero is not None:
+            number, dtype = unless_zero
+            call.condition_operand, call.condition_offset = number.operand, number.offset
+            call.condition_size, call.condition_bits = NONZERO_BITS[dtype]
+            call.if_zero = NULL if if_zero is None else &if_zero.native
+        self.unaligned, self.if_zero = unaligned, if_zero
         self.name, self.keep, self.error = name, keep, error
 
     def redirected(self, places):
@@ -139,6 +154,13 @@ cdef class Call:
         if self.unaligned is not None:
             call.unaligned = self.unaligned.redirected(places)
             call.native.unaligned = &call.unaligned.native
+        if call.native.condition_size and call.native.condition_operand in places:
+            place = places[call.native.condition_operand]
+            call.native.condition_operand = place.operand
+            call.native.condition_offset += place.offset
+        if self.if_zero is not None:
+            call.if_zero = self.if_zero.redirected(places)
+            call.native.if_zero = &call.if_zero.native
         return call
 
     def bound(self, arguments):
@@ -151,8 +173,8 @@ cdef class Call:
         """
         cdef Call call = Call.__new__(Call)
         cdef int i, slots = 0
-        if self.native.n_loops or self.unaligned is not None:
-            raise ValueError(f"{self.name}: a call with loops or alignments cannot be bound")
+        if self.native.n_loops or self.unaligned is not None or self.native.condition_size:
+            raise ValueError(f"{self.name}: a call with loops, alignments or a condition cannot be bound")
         call.native = self.native
         for i in range(self.native.n_slots):
             argument = arguments[self.native.slot_operand[i]]
@@ -185,6 +207,11 @@ cdef class Call:
         cdef int i, highest = -1
         for i in range(self.native.n_slots):
             highest = max(highest, self.native.slot_operand[i])
+        if self.native.condition_size:
+            highest = max(highest, self.native.condition_operand)
+        for other in (self.unaligned, self.if_zero):
+            if other is not None:
+                highest = max(highest, other.highest_slot)
         return highest
 
 

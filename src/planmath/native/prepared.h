@@ -23,6 +23,10 @@ typedef struct pm_call {
     int n_aligned;                   /* how many slots, from the first, the alignment is asked of */
     word alignment_mask;             /* addresses with any of these bits set need the other call */
     const struct pm_call *unaligned;
+    int condition_operand, condition_size; /* a number that decides, and its bytes; no bytes: there is none */
+    word condition_offset;
+    uint64_t condition_bits;         /* the bits of 8 bytes, or of all there are, that are set only in what is not 0 */
+    const struct pm_call *if_zero;   /* made in place of this one where the number is 0; none: nothing is */
 } pm_call;
 
 #define A(i) a[i]
@@ -61,12 +65,29 @@ static inline word pm_invoke(void *f, int n, const word *a) {
 #undef FIRST8
 #undef NEXT8
 
+/* Whether the number that decides about the call is 0, of either sign. */
+static int pm_decides_zero(const pm_call *call, const word *addresses) {
+    const void *number = (const void *)(addresses[call->condition_operand] + call->condition_offset);
+    uint32_t half;
+    uint64_t bits[2] = {0, 0};
+    switch (call->condition_size) { /* sizes that the compiler knows need no function call */
+    case 4: memcpy(&half, number, 4); bits[0] = half; break;
+    case 8: memcpy(bits, number, 8); break;
+    default: memcpy(bits, number, 16);
+    }
+    return ((bits[0] | bits[1]) & call->condition_bits) == 0;
+}
+
 /* Runs the call on the operands at `addresses`; returns the first status that is not zero. The words are copied, so
  * that two threads inside the same call do not see each other's operands. */
 static int pm_run(const pm_call *call, const word *addresses) {
     word words[PM_WORDS], position[PM_LOOPS];
     int s, d, status;
     word misaligned = 0;
+    if (call->condition_size && pm_decides_zero(call, addresses)) {
+        if (!call->if_zero) return 0;
+        call = call->if_zero;
+    }
     for (s = 0; s < call->n_aligned; s++) misaligned |= addresses[call->slot_operand[s]] + call->slot_offset[s];
     while (misaligned & call->alignment_mask) call = call->unaligned;
     memcpy(words, call->words, (size_t)call->n_words * sizeof(word));

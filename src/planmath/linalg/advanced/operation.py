@@ -78,6 +78,11 @@ class Matmul(Operation):
 
     Notes
     -----
+    As in BLAS, where alpha is 0 the values of a and b do not matter, and where beta is 0 those of c do not, not even
+    NaN and infinity. All providers agree about NaN, infinity, subnormal numbers and the signs of zeros, but for
+    intermediate values that overflow, and for which part of a complex number with a NaN is NaN. A sum of int8 products
+    that int32 does not hold is its value modulo 2^32.
+
     The result is row-major where a is, unless c (whose order it takes) or the epilog (bias, masks and gradients need
     columns) decide otherwise. An object may be used by one thread at a time.
 

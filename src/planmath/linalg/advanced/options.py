@@ -26,7 +26,9 @@ class MatmulOptions:
     inplace : bool
         Whether the result replaces c.
     compute_type : MatmulComputeType or int, optional
-        How products are accumulated. Default: by the operands' dtype, with at least single precision.
+        How products are accumulated. Default: by `scale_type` where that is given, else by the operands' dtype, with at
+        least single precision. For bfloat16, COMPUTE_32F_FAST_16BF allows the CPU's instructions for such products,
+        which take subnormal numbers for 0; else a library that uses them converts to single precision, or is not used.
     scale_type : CudaDataType or int, optional
         dtype of alpha and beta. Default: by the compute type, which has only one but for int8 on the CPU.
     result_type : CudaDataType or int, optional

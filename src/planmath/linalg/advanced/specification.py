@@ -28,7 +28,7 @@ _HALF = (_T.COMPUTE_16F, _T.COMPUTE_16F_PEDANTIC)
 _DOUBLE = (_T.COMPUTE_64F, _T.COMPUTE_64F_PEDANTIC, _T.COMPUTE_64F_EMULATED_FIXEDPOINT)
 COMPUTE_OF |= {
     "float16": (*_SINGLE, *_HALF),
-    "bfloat16": _SINGLE,
+    "bfloat16": (*_SINGLE, _T.COMPUTE_32F_FAST_16BF),
     "float32": _SINGLE + _FAST,
     "complex64": _SINGLE + _FAST,
     "float64": _DOUBLE,
@@ -108,9 +108,10 @@ def specify(
     choices = None
     if isinstance(execution, ExecutionCUDA):
         choices = choices_of(options, execution.device_id, compute_type, scale, narrow.scale_names(a.dtype, d.dtype))
-    half = compute_type in _HALF
+    allowed = {**dict.fromkeys(_HALF, "float16"), _T.COMPUTE_32F_FAST_16BF: a.dtype}
+    compute = allowed.get(compute_type) if a.dtype in ("float16", "bfloat16") else None
     return MatmulProblem(
-        m, n, a.cols, batch, a, b, c, d, "float16" if half else WORK_DTYPE.get(a.dtype, "float32"), options.inplace,
+        m, n, a.cols, batch, a, b, c, d, compute or WORK_DTYPE.get(a.dtype, "float32"), options.inplace,
         (execution.space, limit), package, constant=tuple(sorted(options.constant)), cuda=choices,
     )  # fmt: skip
 
@@ -219,20 +220,32 @@ def check_compute(
     if compute_type is not None and compute_type not in possible:
         names = ", ".join(t.name for t in possible)
         raise ValueError(f"options.compute_type is {MatmulComputeType(compute_type).name}; {dtype} has {names}")
-    compute = possible[0] if compute_type is None else MatmulComputeType(compute_type)
+    candidates = possible if compute_type is None else (MatmulComputeType(compute_type),)
+    scales = {compute: scales_of(dtype, compute, on_device=on_device) for compute in candidates}
+    compute = candidates[0]
+    if scale_type is not None:  # alone, it implies how products are computed
+        wanted = DTYPE_OF.get(CudaDataType(scale_type))
+        fitting = [candidate for candidate in candidates if wanted in scales[candidate]]
+        if not fitting:
+            known = {name for candidate in candidates for name in scales[candidate]}
+            names = " or ".join(number.name for number, name in DTYPE_OF.items() if name in known)
+            computed = "" if compute_type is None else f" computed as {compute.name}"
+            raise ValueError(
+                f"options.scale_type is {CudaDataType(scale_type).name}; products of {dtype}{computed} have {names}"
+            )
+        compute = fitting[0]
+    if on_device and dtype == "bfloat16" and compute in _FAST:
+        return _T.COMPUTE_32F, scales[compute][0]  # a device needs no leave to be fast
+    return compute, scales[compute][0]
+
+
+def scales_of(dtype: str, compute: MatmulComputeType, *, on_device: bool) -> tuple[str, ...]:
+    """The dtypes that alpha and beta can have, the default first."""
     if compute in _HALF:
-        scales: tuple[str, ...] = ("float16",)
-    elif dtype == "int8":
-        scales = ("int32", "float32") if not on_device else ("int32",) if compute not in _SINGLE else ("float32",)
-    else:
-        scales = (WORK_DTYPE.get(dtype, "float32"),)
-    if scale_type is not None and DTYPE_OF.get(CudaDataType(scale_type)) not in scales:
-        names = " or ".join(number.name for number, name in DTYPE_OF.items() if name in scales)
-        raise ValueError(
-            f"options.scale_type is {CudaDataType(scale_type).name}; products of {dtype} computed as {compute.name} "
-            f"have {names}"
-        )
-    return compute, scales[0]
+        return ("float16",)
+    if dtype == "int8":
+        return ("int32", "float32") if not on_device else ("int32",) if compute not in _SINGLE else ("float32",)
+    return (WORK_DTYPE.get(dtype, "float32"),)
 
 
 def _vector_or_matrix(name: str, layout: Layout, *, as_row: bool, conjugate: bool) -> Matrix:

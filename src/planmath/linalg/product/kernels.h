@@ -1,4 +1,5 @@
-/* The element-wise work around a matrix product: conversions and copies of operands, epilogs, sums for bias gradients.
+/* The element-wise work around a matrix product: conversions and copies of operands, epilogs, sums for bias gradients,
+ * and what takes the product's place where its factor is 0.
  * Loops are plain C that compilers vectorize. On x86-64 they are built for three instruction sets, and the right one is
  * picked when the module is loaded. */
 #ifndef PLANMATH_KERNELS_H
@@ -22,7 +23,7 @@ enum {
     PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128, PM_CONJ_C64, PM_CONJ_C128,
     PM_F16_F32, PM_F32_F16, PM_BF16_F32, PM_F32_BF16, PM_I8_F64, PM_I32_F64,
     PM_F32_F64, PM_F64_F32, PM_F64_I32, PM_EPILOG_F32, PM_EPILOG_F64, PM_ROW_SUMS_F32,
-    PM_ROW_SUMS_F64,
+    PM_ROW_SUMS_F64, PM_SCALE_F16, PM_SCALE_F32, PM_SCALE_F64, PM_SCALE_C64, PM_SCALE_C128,
 };
 
 #define PM_BODY "../linalg/product/kernels_body.h"

@@ -7,7 +7,7 @@ cdef extern from "kernels.h":
     enum: PM_COPY_16, PM_COPY_32, PM_COPY_64, PM_COPY_128, PM_CONJ_C64, PM_CONJ_C128, \
         PM_F16_F32, PM_F32_F16, PM_BF16_F32, PM_F32_BF16, PM_I8_F64, PM_I32_F64, \
         PM_F32_F64, PM_F64_F32, PM_F64_I32, PM_EPILOG_F32, PM_EPILOG_F64, PM_ROW_SUMS_F32, \
-        PM_ROW_SUMS_F64
+        PM_ROW_SUMS_F64, PM_SCALE_F16, PM_SCALE_F32, PM_SCALE_F64, PM_SCALE_C64, PM_SCALE_C128
     void **pm_best_kernels()
 
 cdef void **kernels = pm_best_kernels()
@@ -41,3 +41,10 @@ EPILOG = {"float32": <intptr_t>kernels[PM_EPILOG_F32], "float64": <intptr_t>kern
 
 #: dtype -> f(rows, cols, row, col, x, sums)
 ROW_SUMS = {"float32": <intptr_t>kernels[PM_ROW_SUMS_F32], "float64": <intptr_t>kernels[PM_ROW_SUMS_F64]}
+
+#: dtype -> f(inner, outer, ld, beta, d): d = beta d, and 0 where beta is 0; beta of float16 matrices is a float32.
+SCALE = {
+    "float16": <intptr_t>kernels[PM_SCALE_F16], "float32": <intptr_t>kernels[PM_SCALE_F32],
+    "float64": <intptr_t>kernels[PM_SCALE_F64], "complex64": <intptr_t>kernels[PM_SCALE_C64],
+    "complex128": <intptr_t>kernels[PM_SCALE_C128],
+}

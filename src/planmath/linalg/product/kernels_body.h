@@ -10,7 +10,13 @@
 #define PM_CONJ(x) ((__typeof__(x)){(x).re, -(x).im})
 #define PM_TO_F32(x) ((float)(x))
 #define PM_TO_F64(x) ((double)(x))
-#define PM_TO_I32(x) ((int32_t)rint((double)(x)))
+
+/* The integer nearest to x, modulo 2^32: the remainder from 0 on, which is exact for any x, moved to the signed range by
+ * its highest bit. So every conversion is of a number that int32_t has, and vectorizes. */
+PM_INLINE int32_t K(pm_to_i32)(double x) {
+    double whole = rint(x), rest = whole - 4294967296.0 * floor(whole * (1 / 4294967296.0));
+    return (int32_t)(rest - 2147483648.0) ^ INT32_MIN;
+}
 
 /* A strided copy with conversion; the inner loop runs along the axis that is contiguous on both sides, if any is. */
 #define PM_CONVERT(name, from, to, convert)                                                                            \
@@ -46,7 +52,7 @@ PM_CONVERT(K(pm_i8_f64), int8_t, double, PM_TO_F64)
 PM_CONVERT(K(pm_i32_f64), int32_t, double, PM_TO_F64)
 PM_CONVERT(K(pm_f32_f64), float, double, PM_TO_F64)
 PM_CONVERT(K(pm_f64_f32), double, float, PM_TO_F32)
-PM_CONVERT(K(pm_f64_i32), double, int32_t, PM_TO_I32)
+PM_CONVERT(K(pm_f64_i32), double, int32_t, K(pm_to_i32))
 
 /* --- activation functions ---------------------------------------------------------------------------------------- */
 
@@ -212,6 +218,34 @@ PM_EPILOG(double, f64)
 PM_ROW_SUMS(float, f32)
 PM_ROW_SUMS(double, f64)
 
+/* A product whose factor alpha is 0, so that its operands are not read: d = beta d. Nor is d where beta is 0, and it stays
+ * as it is where beta is 1, for times 1 + 0i an infinity would become NaN. */
+#define PM_SCALE(name, real, type, is_zero, is_one, times)                                                             \
+    static void name(pm_index inner, pm_index outer, pm_index ld, const real *beta, type *d) {                         \
+        real factor = *beta;                                                                                           \
+        pm_index i, j;                                                                                                 \
+        if (is_one(factor)) return;                                                                                    \
+        for (j = 0; j < outer; j++) {                                                                                  \
+            type *x = d + j * ld;                                                                                      \
+            if (is_zero(factor))                                                                                       \
+                __builtin_memset(x, 0, (size_t)inner * sizeof(type));                                                  \
+            else                                                                                                       \
+                for (i = 0; i < inner; i++) x[i] = times(type, factor, x[i]);                                          \
+        }                                                                                                              \
+    }
+#define PM_IS_ZERO(f) ((f) == 0)
+#define PM_IS_ONE(f) ((f) == 1)
+#define PM_IS_ZERO_PAIR(f) ((f).re == 0 && (f).im == 0)
+#define PM_IS_ONE_PAIR(f) ((f).re == 1 && (f).im == 0)
+#define PM_TIMES(type, f, x) ((f) * (x))
+#define PM_TIMES_F16(type, f, x) K(pm_to_f16)((f) * K(pm_from_f16)(x))
+#define PM_TIMES_PAIR(type, f, x) ((type){(f).re * (x).re - (f).im * (x).im, (f).re * (x).im + (f).im * (x).re})
+PM_SCALE(K(pm_scale_f16), float, uint16_t, PM_IS_ZERO, PM_IS_ONE, PM_TIMES_F16)
+PM_SCALE(K(pm_scale_f32), float, float, PM_IS_ZERO, PM_IS_ONE, PM_TIMES)
+PM_SCALE(K(pm_scale_f64), double, double, PM_IS_ZERO, PM_IS_ONE, PM_TIMES)
+PM_SCALE(K(pm_scale_c64), pm_c64, pm_c64, PM_IS_ZERO_PAIR, PM_IS_ONE_PAIR, PM_TIMES_PAIR)
+PM_SCALE(K(pm_scale_c128), pm_c128, pm_c128, PM_IS_ZERO_PAIR, PM_IS_ONE_PAIR, PM_TIMES_PAIR)
+
 /* In the order of the PM_* numbers of kernels.h. */
 static void *const K(pm_kernels)[] = {
     (void *)K(pm_copy_16), (void *)K(pm_copy_32), (void *)K(pm_copy_64), (void *)K(pm_copy_128),
@@ -219,6 +253,8 @@ static void *const K(pm_kernels)[] = {
     (void *)K(pm_bf16_f32), (void *)K(pm_f32_bf16), (void *)K(pm_i8_f64), (void *)K(pm_i32_f64),
     (void *)K(pm_f32_f64), (void *)K(pm_f64_f32), (void *)K(pm_f64_i32), (void *)K(pm_epilog_f32),
     (void *)K(pm_epilog_f64), (void *)K(pm_row_sums_f32), (void *)K(pm_row_sums_f64),
+    (void *)K(pm_scale_f16), (void *)K(pm_scale_f32), (void *)K(pm_scale_f64), (void *)K(pm_scale_c64),
+    (void *)K(pm_scale_c128),
 };
 #undef K
 #undef PM_JOIN

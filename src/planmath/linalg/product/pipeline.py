@@ -133,13 +133,26 @@ class Pipeline(Places):
         ]
         self.calls.append(Call(function, arguments, name=name, loops=batch_loops(self.batch, steps), **options))
 
-    def convert(self, source: Region, target: Region, *, conjugate: bool = False) -> None:
+    def convert(self, source: Region, target: Region, *, conjugate: bool = False, **options: Any) -> None:
         """Copy elements, with another dtype or conjugated; a column or row of one element is broadcast."""
         s, t = source.matrix, target.matrix
         function = kernels.CONVERT[s.dtype, t.dtype, conjugate]
         row, col = (s.row if s.rows == t.rows else 0), (s.col if s.cols == t.cols else 0)
         arguments = [t.rows, t.cols, row, col, t.row, t.col, source.slot, target.slot]
-        self.call(function, "conversion", arguments, [source, target])
+        self.call(function, "conversion", arguments, [source, target], **options)
+
+    def nonzero(self, scalar: str) -> tuple[Slot, str]:
+        """The condition that a scale factor is not 0."""
+        return self.slot(scalar), self.work
+
+    def without_product(self, d: Region) -> Call:
+        """What takes a product's place where alpha is 0: d = beta d, whatever the operands hold."""
+        row_major, ld = d.matrix.leading
+        inner, outer = (d.matrix.cols, d.matrix.rows) if row_major else (d.matrix.rows, d.matrix.cols)
+        step = tuple(s * ITEMSIZE[d.matrix.dtype] for s in (d.matrix.batch or (0,) * len(self.batch)))
+        loops = batch_loops(self.batch, [(0,) * len(self.batch), step])
+        arguments = [inner, outer, ld, self.slot("beta"), d.slot]
+        return Call(kernels.SCALE[d.matrix.dtype], arguments, name="scaling", loops=loops)
 
     def staged(self, source: Region, *, conjugate: bool = False) -> Region:
         """The elements in the work dtype: where they are, or converted into temporary memory."""

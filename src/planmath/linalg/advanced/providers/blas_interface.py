@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from planmath.bindings import blas
@@ -14,6 +15,7 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem
 from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded
+from planmath.linalg.advanced.providers.subnormals import kept_by
 from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call
@@ -26,6 +28,9 @@ THREADED_WORK = 250_000
 #: and sums, in half precision.
 NARROW = {"float16": "gemm_f16f16f32", "bfloat16": "gemm_bf16bf16f32"}
 HALF = "hgemm"
+
+
+_keeps_subnormals = cache(kept_by)
 
 
 class BLASProvider(Provider):
@@ -78,9 +83,9 @@ class BLASProvider(Provider):
         threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
         routines = [WORK_DTYPE[problem.a.dtype]]
         narrow = NARROW.get(problem.a.dtype)
-        if narrow and self._library.find(narrow):
+        if narrow and self._library.find(narrow) and (problem.compute == "bfloat16" or self._keeps_subnormals(narrow)):
             routines.insert(0, narrow)
-        if problem.compute == "float16" and self._library.find(HALF):
+        if problem.compute == "float16" and self._library.find(HALF) and self._keeps_subnormals(HALF):
             routines.insert(0, HALF)
         batched: list[bool] = [False]
         if self._single_batch_axis(problem) and self._library.find(f"{LETTER.get(routines[0], '?')}gemm_batch_strided"):
@@ -100,6 +105,11 @@ class BLASProvider(Provider):
             if self._can_pack(problem, name)
         ]
         return packed + found
+
+    def _keeps_subnormals(self, routine: str) -> bool:
+        """Whether a narrow routine gets subnormal numbers right."""
+        dtype = "bfloat16" if routine == NARROW["bfloat16"] else "float16"
+        return _keeps_subnormals(self._library.find(routine), dtype, "float16" if routine == HALF else "float32")
 
     def _can_pack(self, problem: MatmulProblem, name: str) -> bool:
         """Whether the library has a form of its own for this operand, the same for the whole batch."""
@@ -160,8 +170,9 @@ class BLASProvider(Provider):
         )
 
     def _product(self, pipeline: MatmulPipeline, algorithm: Algorithm, a: Region, b: Region, d: Region) -> None:
-        """d = alpha a b + beta d, by the routine of the algorithm."""
+        """d = alpha a b + beta d, by the algorithm's routine; some would read a and b where alpha is 0."""
         problem = pipeline.problem
+        unless: dict[str, Any] = {"unless_zero": pipeline.nonzero("alpha"), "if_zero": pipeline.without_product(d)}
         row_major, ldd = d.matrix.leading
         first, second, (m, n) = (a, b, (problem.m, problem.n))
         if row_major:  # BLAS writes columns: of the transposed result, which is the product of the transposed operands
@@ -200,8 +211,9 @@ class BLASProvider(Provider):
                 pldd, s3, size,
             ]  # fmt: skip
             call = Call(
-                self._library.find(f"{name}_batch_strided"), arguments, name=f"{name}_batch_strided", keep=(keep, sizes)
-            )
+                self._library.find(f"{name}_batch_strided"), arguments, name=f"{name}_batch_strided",
+                keep=(keep, sizes), **unless,
+            )  # fmt: skip
             pipeline.calls.append(call)
             return
         if algorithm.get("packed"):
@@ -213,13 +225,12 @@ class BLASProvider(Provider):
             arguments[5 + 2 * which] = pipeline.packed.slot
             in_order = [first, second, scalars[1], d]
             in_order[which] = pipeline.packed
-            pipeline.call(
-                self._library.find(f"{name}_compute"), f"{name}_compute", arguments, in_order, keep=(keep, flag)
-            )
+            name = f"{name}_compute"
+            pipeline.call(self._library.find(name), name, arguments, in_order, keep=(keep, flag), **unless)
             return
         arguments = [*map(address, flags), pm, pn, pk, alpha, first.slot, plda, second.slot, pldb, beta, d.slot, pldd]
         in_order = [scalars[0], first, second, scalars[1], d]
-        pipeline.call(self._library.find(name), name, arguments, in_order, keep=keep)
+        pipeline.call(self._library.find(name), name, arguments, in_order, keep=keep, **unless)
 
     def _pack(
         self, pipeline: MatmulPipeline, name: str, which: int, flag: ctypes.c_char, operand: Region,

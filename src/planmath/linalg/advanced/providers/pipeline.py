@@ -39,9 +39,10 @@ class MatmulPipeline(Pipeline):
         self.problem = problem
 
     def load_c(self, d: Region) -> None:
-        """Put c where the product will be added to it."""
+        """Put c where the product will be added to it, unless beta is 0."""
         if self.problem.c is not None and not (self.problem.inplace and d.matrix == self.problem.d):
-            self.convert(self.region("c", self.problem.c), d, conjugate=self.problem.c.conjugate)
+            c = self.region("c", self.problem.c)
+            self.convert(c, d, conjugate=self.problem.c.conjugate, unless_zero=self.nonzero("beta"))
 
     def epilog(self, d: Region) -> None:
         """The element-wise work on the product, and the sums for bias gradients."""

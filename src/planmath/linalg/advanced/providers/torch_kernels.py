@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,7 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem
 from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded, operand_names
+from planmath.linalg.advanced.providers.subnormals import kept, values
 from planmath.linalg.product.matrix import Matrix
 
 
@@ -46,6 +48,11 @@ class TorchProvider(Provider):
             return "it has no products of int8 with results of int32"
         if problem.d.dtype != problem.a.dtype:
             return f"its products of {problem.a.dtype} have results of the same dtype, not {problem.d.dtype}"
+        if problem.a.dtype == "bfloat16" and problem.compute == "float32" and not _keeps_subnormals():
+            return (
+                "its products of bfloat16 take subnormal numbers for 0 on this processor: to allow that, pass "
+                "options={'compute_type': MatmulComputeType.COMPUTE_32F_FAST_16BF}"
+            )
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
@@ -53,6 +60,18 @@ class TorchProvider(Provider):
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         return Prepared({None: Program(function=_Product(problem, algorithm.get("threads")))})
+
+
+@cache
+def _keeps_subnormals() -> bool:
+    """Whether its products of bfloat16 get subnormal numbers right."""
+    torch = sys.modules["torch"]
+
+    def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        x, y = (torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16) for bits in (a, b))
+        return values(torch.mm(x, y).view(torch.int16).numpy().view(np.uint16), "bfloat16")
+
+    return kept("bfloat16", multiply)
 
 
 class _Product:
@@ -135,6 +154,8 @@ class _Product:
         if alpha == 0:  # as in BLAS, what is multiplied by 0 is not read: not even NaN and infinity
             if c is None:
                 d.zero_()
+            elif beta == 1:  # times 1 + 0i, an infinity would become NaN
+                d.copy_(c)
             else:
                 torch.mul(c, beta, out=d)
         elif c is None and alpha == 1:

@@ -3,7 +3,7 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it, for the CPU and CUDA devices.
 """
 
-from planmath import bindings, fft, linalg, sparse, tensor, tuning
+from planmath import bindings, fft, linalg, memory, sparse, tensor, tuning
 from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
 from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
 from planmath.dropin import install_as_nvmath
@@ -21,6 +21,7 @@ __all__ = [
     "fft",
     "install_as_nvmath",
     "linalg",
+    "memory",
     "sparse",
     "tensor",
     "tuning",

@@ -636,11 +636,11 @@ class Allocator:
             raise MemoryError("no more of it")
         self.sizes.append(size)
         self.alive += 1
-        address = runtime.malloc_async(size, stream)
+        address = runtime.malloc_async(size, int(stream))
 
         def give_back() -> None:
             self.alive -= 1
-            runtime.free_async(address, stream)
+            runtime.free_async(address, int(stream))
 
         return MemoryPointer(address, size, give_back)
 

@@ -69,6 +69,10 @@ Execution = ExecutionCPU | ExecutionCUDA
 SPACES: dict[str, type[ExecutionCPU] | type[ExecutionCUDA]] = {"cpu": ExecutionCPU, "cuda": ExecutionCUDA}
 
 
+#: What others call a device.
+DEVICES = ("gpu", "GPU", "device")
+
+
 def available_cpus() -> int:
     """The CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -118,7 +122,8 @@ def _as_execution(execution: Any, memory_space: str, spaces: Mapping[str, type])
         )
     space = spaces.get(name) if isinstance(name, str) else None
     if space is None:
-        raise ValueError(f"execution {name!r} does not exist: {nearest(name, spaces)}")
+        hint = "did you mean 'cuda'?" if name in DEVICES else nearest(name, spaces)
+        raise ValueError(f"execution {name!r} does not exist: {hint}")
     known = [field.name for field in fields(space)]
     for key in parameters:
         if key not in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from planmath.core.cuda.memory import check_allocator
@@ -14,11 +14,14 @@ T = TypeVar("T")
 
 
 def as_options(cls: type[T], value: Any, argument: str = "options") -> T:
-    """`value` as an object of the options class: itself, made from a dictionary, or the default for None."""
+    """`value` as an object of the options class: a copy of it, made from a dictionary, or the default for None.
+
+    Users may change their objects. A copy is checked as a new object is, and later changes have no effect on it.
+    """
     if value is None:
         return cls()
     if isinstance(value, cls):
-        return value
+        return replace(value)  # type: ignore[type-var]
     if not isinstance(value, dict):
         raise TypeError(f"{argument} is a {type(value).__name__}; expected a {cls.__name__} or a dict of its fields")
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ def as_direction(value: Any) -> FFTDirection:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FFTOptions:
     """Options of `FFT` and of the functions `fft`, `ifft`, `rfft`, `irfft`.
 

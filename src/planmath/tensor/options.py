@@ -31,7 +31,7 @@ RESULT_LAYOUTS = ("auto", "C", "F", "optimized")
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ContractionOptions:
     """Options of the contractions and of the functions for single use.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import operator
+import sys
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable
@@ -77,7 +79,48 @@ class BaseCUDAMemoryManagerAsync(Protocol):
 
     @abstractmethod
     def memalloc_async(self, size: int, stream: Any) -> MemoryPointer:
-        """Allocate `size` bytes, usable by work that is put on `stream` afterwards."""
+        """Allocate `size` bytes, usable by work that is put on `stream` afterwards.
+
+        The stream is a ``cuda.core.Stream`` where that is imported, else an `AllocationStream`; both have ``handle``.
+        What is returned has the address as ``device_ptr``, ``device_pointer`` or ``ptr``.
+        """
+
+
+class AllocationStream:
+    """A stream as allocators get it.
+
+    Parameters
+    ----------
+    handle : int
+        Its address.
+    """
+
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: int):
+        self.handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """The version of this protocol, and the address (CUDA Python, "CUDA stream protocol")."""
+        return 0, self.handle
+
+    def __int__(self) -> int:
+        return self.handle
+
+    __index__ = __int__
+
+    def __repr__(self) -> str:
+        return f"<AllocationStream {self.handle:#x}>"
+
+
+def stream_object(address: int) -> Any:
+    """The stream at an address as an object; only who imported cuda.core knows its streams."""
+    known: Any = sys.modules.get("cuda.core") or sys.modules.get("cuda.core.experimental")
+    return known.Stream.from_handle(address) if hasattr(known, "Stream") else AllocationStream(address)
+
+
+#: What allocators may call the address of what they return.
+ADDRESSES = ("device_ptr", "device_pointer", "ptr")
 
 
 def check_allocator(owner: str, allocator: Any) -> None:
@@ -112,14 +155,16 @@ def allocate(size: int, package: Any, allocator: Any, device_id: int, stream: in
     if isinstance(allocator, type):
         raise TypeError(f"allocator is the class {allocator.__name__}; pass an object of it")
     if hasattr(allocator, "memalloc_async"):
-        pointer = allocator.memalloc_async(size, stream)
+        pointer = allocator.memalloc_async(size, stream_object(stream))
     else:
         pointer = allocator.memalloc(size)
-    address = getattr(pointer, "device_ptr", None)
-    if not isinstance(address, int):
+    address = next((value for name in ADDRESSES if (value := getattr(pointer, name, None)) is not None), None)
+    if address is None or not hasattr(address, "__index__"):
         raise TypeError(
-            f"the allocator returned a {type(pointer).__name__}; expected a MemoryPointer, with a device_ptr"
+            f"the allocator returned a {type(pointer).__name__}; expected an object with the address as "
+            f"{', '.join(ADDRESSES[:-1])} or {ADDRESSES[-1]}, such as a planmath.MemoryPointer"
         )
+    address = operator.index(address)
     where = devices.place_of(address)
     if where != device_id:
         owner = "the host" if where is None else f"device {where}"

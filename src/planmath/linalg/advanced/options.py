@@ -17,7 +17,7 @@ from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImp
 matrix_qualifiers_dtype = np.dtype([("structure", "O"), ("is_conjugate", "<i4")])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MatmulOptions:
     """Options of `Matmul` and `matmul`.
 
@@ -102,7 +102,7 @@ class MatmulOptions:
         check_common(self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MatmulEpilogPreferences:
     """Preferences for auxiliary results of epilogs.
 
@@ -125,7 +125,7 @@ class MatmulEpilogPreferences:
         check_choice("MatmulEpilogPreferences", "aux_amax", self.aux_amax, (False, True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MatmulPlanPreferences:
     """Preferences for planning.
 
@@ -164,7 +164,7 @@ class MatmulPlanPreferences:
             raise ValueError(f"MatmulPlanPreferences.max_waves_count is {waves!r}; expected a number from 0 on")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MatmulQuantizationScales:
     """Scales of narrow-precision (FP8, MXFP8, NVFP4) operands and of the result.
 

@@ -143,7 +143,7 @@ def check_dtype(dtype: str, *, on_device: bool) -> None:
     if dtype.startswith("float4"):
         raise ValueError(f"a has the dtype {dtype}; products of NVFP4 need a device of compute capability 10.0")
     if dtype not in known:
-        raise ValueError(f"a has the dtype {dtype}; {nearest(dtype, known)}")
+        raise ValueError(f"a has the dtype {dtype}; convert the operands; choose from {', '.join(map(repr, known))}")
 
 
 def matrix_of(name: str, layout: Layout, shape: tuple[int, int], strides: tuple[int, int], conjugate: bool) -> Matrix:
@@ -298,6 +298,8 @@ def as_epilog(epilog: Any) -> MatmulEpilog:
     """The epilog that a user's value stands for."""
     if epilog is None:
         return MatmulEpilog.DEFAULT
+    if isinstance(epilog, str) and epilog in MatmulEpilog.__members__:
+        raise TypeError(f"epilog is the name {epilog!r}; pass MatmulEpilog.{epilog}")
     try:
         return MatmulEpilog(epilog)
     except ValueError:

@@ -37,7 +37,7 @@ def as_estimates(estimates: np.ndarray) -> np.recarray:
     return estimates.reshape(()).view(np.recarray)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DirectSolverOptions:
     """Options of `DirectSolver` and `direct_solver`.
 
@@ -94,7 +94,7 @@ class DirectSolverOptions:
         for name, numbers in (
             ("sparse_system_type", DirectSolverMatrixType), ("sparse_system_view", DirectSolverMatrixViewType)
         ):  # fmt: skip
-            object.__setattr__(self, name, as_member(f"{owner}.{name}", getattr(self, name), numbers))
+            setattr(self, name, as_member(f"{owner}.{name}", getattr(self, name), numbers))
         check_choice(owner, "on_inaccurate", self.on_inaccurate, ("warn", "raise", "ignore"))
         check_choice(owner, "backward_error", self.backward_error, ("estimate", "exact"))
         check_common(self)
@@ -146,10 +146,10 @@ class _Preferences:
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
             what = f"{type(self).__name__}.{field.name}"
-            object.__setattr__(self, field.name, checked_preference(what, field.name, getattr(self, field.name)))
+            setattr(self, field.name, checked_preference(what, field.name, getattr(self, field.name)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DirectSolverPlanPreferences(_Preferences):
     """Preferences for `DirectSolver.plan`. None is the default of each: the provider decides.
 
@@ -182,7 +182,7 @@ class DirectSolverPlanPreferences(_Preferences):
     use_superpanels: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DirectSolverFactorizationPreferences(_Preferences):
     """Preferences for `DirectSolver.factorize`. None is the default of each: the provider decides.
 
@@ -202,7 +202,7 @@ class DirectSolverFactorizationPreferences(_Preferences):
     pivot_eps: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DirectSolverSolutionPreferences(_Preferences):
     """Preferences for `DirectSolver.solve`. None is the default of each: the provider decides.
 

@@ -196,7 +196,7 @@ class Pattern:
         """All entries, those of the mirrored triangle as well."""
         return Arrangement(self.starts, self.columns, None) if self.view == View.FULL else self.mirrored
 
-    @cached_property
+    @computed
     def mirrored(self) -> Arrangement:
         """All entries of a symmetric or Hermitian matrix as one triangle has them: the upper one, of a full view."""
         rows, columns, source = self.rows, self.columns.astype(np.int64), np.arange(1, self.nnz + 1)

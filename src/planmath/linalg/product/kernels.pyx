@@ -8,6 +8,9 @@ cdef extern from "kernels.h":
         PM_F16_F32, PM_F32_F16, PM_BF16_F32, PM_F32_BF16, PM_I8_F64, PM_I32_F64, \
         PM_F32_F64, PM_F64_F32, PM_F64_I32, PM_EPILOG_F32, PM_EPILOG_F64, PM_ROW_SUMS_F32, \
         PM_ROW_SUMS_F64, PM_SCALE_F16, PM_SCALE_F32, PM_SCALE_F64, PM_SCALE_C64, PM_SCALE_C128
+    enum: PM_E4M3_F32, PM_E5M2_F32, PM_E4M3_BF16, PM_E5M2_BF16, PM_F32_E4M3, PM_F32_E5M2, PM_FACTOR, PM_SCALE, \
+        PM_AMAX, PM_E4M3_BLOCKS_F32, PM_E5M2_BLOCKS_F32, PM_E2M1_BLOCKS_F32, PM_F32_E4M3_BLOCKS, PM_F32_E5M2_BLOCKS, \
+        PM_F32_E2M1_BLOCKS
     void **pm_best_kernels()
 
 cdef void **kernels = pm_best_kernels()
@@ -34,6 +37,33 @@ CONVERT = {
     ("float32", "float64", False): <intptr_t>kernels[PM_F32_F64],
     ("float64", "float32", False): <intptr_t>kernels[PM_F64_F32],
     ("float64", "int32", False): <intptr_t>kernels[PM_F64_I32],
+    ("float8_e4m3fn", "float32", False): <intptr_t>kernels[PM_E4M3_F32],
+    ("float8_e5m2", "float32", False): <intptr_t>kernels[PM_E5M2_F32],
+    ("float8_e4m3fn", "bfloat16", False): <intptr_t>kernels[PM_E4M3_BF16],
+    ("float8_e5m2", "bfloat16", False): <intptr_t>kernels[PM_E5M2_BF16],
+    ("float32", "float8_e4m3fn", False): <intptr_t>kernels[PM_F32_E4M3],
+    ("float32", "float8_e5m2", False): <intptr_t>kernels[PM_F32_E5M2],
+}
+
+#: f(alpha, a, b, factor): the factor of a product, from alpha and its operands' scales.
+FACTOR = <intptr_t>kernels[PM_FACTOR]
+
+#: f(n, scale, x): what is in memory times one number.
+SCALE = <intptr_t>kernels[PM_SCALE]
+
+#: f(n, x, largest): the largest magnitude.
+AMAX = <intptr_t>kernels[PM_AMAX]
+
+#: dtype -> f(rows, n, step, ld, src, scales, dst): rows of numbers times the scales of their blocks, as float32.
+DEQUANTIZE = {
+    "float8_e4m3fn": <intptr_t>kernels[PM_E4M3_BLOCKS_F32], "float8_e5m2": <intptr_t>kernels[PM_E5M2_BLOCKS_F32],
+    "float4_e2m1fn_x2": <intptr_t>kernels[PM_E2M1_BLOCKS_F32],
+}
+
+#: dtype -> f(rows, n, ld, step, src, dst, scales): rows of float32 as numbers, and scales of their blocks.
+QUANTIZE = {
+    "float8_e4m3fn": <intptr_t>kernels[PM_F32_E4M3_BLOCKS], "float8_e5m2": <intptr_t>kernels[PM_F32_E5M2_BLOCKS],
+    "float4_e2m1fn_x2": <intptr_t>kernels[PM_F32_E2M1_BLOCKS],
 }
 
 #: dtype -> f(kind, inner, outer, ld, aux_ld, bias_inner, bias_outer, d, bias, aux, sums)

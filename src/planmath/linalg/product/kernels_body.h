@@ -54,6 +54,8 @@ PM_CONVERT(K(pm_f32_f64), float, double, PM_TO_F64)
 PM_CONVERT(K(pm_f64_f32), double, float, PM_TO_F32)
 PM_CONVERT(K(pm_f64_i32), double, int32_t, K(pm_to_i32))
 
+#include "../linalg/product/narrow_body.h"
+
 /* --- activation functions ---------------------------------------------------------------------------------------- */
 
 /* exp by 2^n * exp(r), |r| <= ln(2)/2, with the Taylor polynomial of exp(r) (Cody and Waite's reduction: ln(2) in two
@@ -255,6 +257,10 @@ static void *const K(pm_kernels)[] = {
     (void *)K(pm_epilog_f64), (void *)K(pm_row_sums_f32), (void *)K(pm_row_sums_f64),
     (void *)K(pm_scale_f16), (void *)K(pm_scale_f32), (void *)K(pm_scale_f64), (void *)K(pm_scale_c64),
     (void *)K(pm_scale_c128),
+    (void *)K(pm_e4m3_f32), (void *)K(pm_e5m2_f32), (void *)K(pm_e4m3_bf16), (void *)K(pm_e5m2_bf16),
+    (void *)K(pm_f32_e4m3), (void *)K(pm_f32_e5m2), (void *)K(pm_factor), (void *)K(pm_scale), (void *)K(pm_amax),
+    (void *)K(pm_e4m3_blocks_f32), (void *)K(pm_e5m2_blocks_f32), (void *)K(pm_e2m1_blocks_f32),
+    (void *)K(pm_f32_e4m3_blocks), (void *)K(pm_f32_e5m2_blocks), (void *)K(pm_f32_e2m1_blocks),
 };
 #undef K
 #undef PM_JOIN

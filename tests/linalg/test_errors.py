@@ -209,9 +209,9 @@ OPTIONS = [
     Misuse("result type that planmath lacks", lambda: matmul(A, B, options={"result_type": CudaDataType.CUDA_R_8F_E4M3}), ValueError, ("options.result_type is CUDA_R_8F_E4M3", "float64")),
     Misuse("c and another result type", lambda: matmul(A.astype("f2"), B.astype("f2"), C.astype("f2"), beta=1.0, options={"result_type": CudaDataType.CUDA_R_32F}), ValueError,
            ("c has the dtype float16", "that of the result, float32")),
-    Misuse("result_amax", lambda: matmul(A, B, options={"result_amax": True}), ValueError, ("options.result_amax is for FP8", "CUDA device", "leave it away")),
-    Misuse("block_scaling", lambda: matmul(A, B, options={"block_scaling": True}), ValueError, ("options.block_scaling is for FP8", "CUDA device")),
-    Misuse("quantization_scales", lambda: matmul(A, B, quantization_scales={"a": 1.0}), ValueError, ("quantization_scales is for FP8", "CUDA device")),
+    Misuse("result_amax", lambda: matmul(A, B, options={"result_amax": True}), ValueError, ("options.result_amax is set, but a is float64", "leave it away")),
+    Misuse("block_scaling", lambda: matmul(A, B, options={"block_scaling": True}), ValueError, ("options.block_scaling is set, but a is float64",)),
+    Misuse("quantization_scales", lambda: matmul(A, B, quantization_scales={"a": 1.0}), ValueError, ("quantization_scales were given, but a is float64",)),
     Misuse("unknown provider", lambda: matmul(A, B, options={"provider": "blass"}), ValueError,
            ("provider 'blass' does not exist", "did you mean 'blas'", "'mkl', 'nvpl', 'blas', 'torch'", "nvpl is unavailable: NVPL BLAS was not found.*install")),
     Misuse("missing provider", lambda: matmul(A, B, options={"provider": "nvpl"}), UnavailableError, ("nvpl: NVPL BLAS was not found", "install it on AArch64")),
@@ -257,7 +257,7 @@ RESET = [
     Misuse("other strides", planned(lambda m: m.reset_operands(a=np.asfortranarray(A))), ValueError, (r"a has the strides \(1, 5\)", r"expected \(4, 1\)", "copy it")),
     Misuse("a conjugating dtype", planned(lambda m: m.reset_operands(a=COMPLEX_A)), ValueError, ("a has the dtype complex128",)),
     Misuse("unchecked, another shape", planned(lambda m: m.reset_operands_unchecked(a=A[:4])), ValueError, (r"a has the shape \(4, 4\)",)),
-    Misuse("scales", planned(lambda m: m.reset_operands(a=A, quantization_scales={"a": 1.0})), ValueError, ("quantization_scales is for FP8",)),
+    Misuse("scales", planned(lambda m: m.reset_operands(a=A, quantization_scales={"a": 1.0})), ValueError, ("quantization_scales were given, but a is float64",)),
     Misuse("some after a release", planned(lambda m: (m.release_operands(), m.reset_operands(a=A, b=B)), c=C), ValueError,
            (r"reset_operands\(\) got a, b only", r"after release_operands\(\) it needs all operands: c missing")),
 ]  # fmt: skip
@@ -285,7 +285,7 @@ def torch_misuses() -> list[Misuse]:
     z = torch.ones((4, 4), dtype=torch.complex64)
     inference = torch.inference_mode()(torch.clone)(c)
     half = {
-        name: torch.ones((2, 2), dtype=getattr(torch, name)) for name in ("int32", "uint8", "float8_e4m3fn", "bool")
+        name: torch.ones((2, 2), dtype=getattr(torch, name)) for name in ("int32", "uint8", "bool")
     }
 
     def on_tensors(call: Callable[[Matmul], Any]) -> Callable[[], Any]:

@@ -14,7 +14,7 @@ from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
 from tests.arrays import missing
 from tests.linalg.operands import wide
-from tests.linalg.reference import ROUNDOFF, gelu, relu
+from tests.linalg.reference import ROUNDOFF, gelu, gelu_derivative, relu
 from tests.misuse import Misuse, check
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -36,10 +36,12 @@ LEAST = {E4: 2.0**-10, E5: 2.0**-17}
 #: sums are then added in single precision (DeepSeek-V3 technical report, section 3.3.2), unless that is left out for
 #: speed.
 SUMMING, FAST_SUMMING = 2.0**-12, 2.0**-9
+#: Where products are computed; the CPU sums in single precision, which is within these bounds.
+everywhere = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_device)])
 
 
-def number(value: float) -> Any:
-    return torch.tensor([value], device="cuda")
+def number(value: float, device: str = "cuda") -> Any:
+    return torch.tensor([value], device=device)
 
 
 def operands(m: int, n: int, k: int, pair: Any = (E4, E4), batch: tuple[int, ...] = (), device: str = "cuda") -> Any:
@@ -69,18 +71,18 @@ def assert_close(
     assert (error <= bound).all(), float((error / bound).max())
 
 
-@needs_device
+@everywhere
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 @pytest.mark.parametrize("dtype", list(RESULTS), ids=str)
-def test_every_result_type(pair, dtype):
+def test_every_result_type(pair, dtype, device):
     if dtype is E5 and E5 not in pair:
-        a, b = operands(32, 16, 64, pair)
+        a, b = operands(32, 16, 64, pair, device=device)
         with pytest.raises(ValueError, match="operands of float8_e4m3fn have results of"):
             matmul(a, b, quantization_scales={"a": 1, "b": 1, "d": 1}, options={"result_type": RESULTS[dtype]})
         return
     scales = {"a": 0.5, "b": 2.0} | ({"d": 0.25} if dtype in LARGEST else {})
     for (m, n, k), batch in product([(32, 48, 64), (16, 16, 16), (128, 256, 512)], [(), (3,), (2, 2)]):
-        a, b = operands(m, n, k, pair, batch)
+        a, b = operands(m, n, k, pair, batch, device=device)
         result = matmul(a, b, alpha=1.5, quantization_scales=scales, options={"result_type": RESULTS[dtype]})
         assert result.dtype is dtype
         assert result.shape == (*batch, m, n)
@@ -89,26 +91,26 @@ def test_every_result_type(pair, dtype):
         assert_close(result, 1.5 * exact, 1.5 * size, scales.get("d", 1.0))
 
 
-@needs_device
+@everywhere
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
-def test_result_type_by_default(pair):
-    a, b = operands(32, 16, 64, pair)
+def test_result_type_by_default(pair, device):
+    a, b = operands(32, 16, 64, pair, device=device)
     assert matmul(a, b, quantization_scales={"a": 1, "b": 1, "d": 1}).dtype is pair[0]
-    c = torch.zeros(32, 16, device="cuda", dtype=torch.bfloat16)
+    c = torch.zeros(32, 16, device=device, dtype=torch.bfloat16)
     assert matmul(a, b, c, beta=1, quantization_scales={"a": 1, "b": 1}).dtype is torch.bfloat16
 
 
-@needs_device
+@everywhere
 @pytest.mark.parametrize("order", ["row-major", "column-major"])
 @pytest.mark.parametrize(
     ("dtype", "added"),
     [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float16), (torch.float32, torch.float32),
      (E4, torch.bfloat16), (E4, torch.float16)], ids=str,
 )  # fmt: skip
-def test_what_is_added(dtype, added, order):
+def test_what_is_added(dtype, added, order, device):
     scales = {"a": 0.5, "b": 2.0} | ({"d": 0.25} if dtype is E4 else {})
-    a, b = operands(32, 48, 64)
-    c = torch.randn(32, 48, device="cuda").to(added)
+    a, b = operands(32, 48, 64, device=device)
+    c = torch.randn(32, 48, device=device).to(added)
     c = c if order == "row-major" else c.mT.contiguous().mT
     options = {"result_type": RESULTS[dtype]}
     # with bfloat16, the product is rounded before it is added
@@ -125,25 +127,25 @@ def test_what_is_added(dtype, added, order):
         assert_close(c, exact + before, size + abs(before), 1.0, summing)
 
 
-@needs_device
-def test_operands_that_are_broadcast_and_vectors():
+@everywhere
+def test_operands_that_are_broadcast_and_vectors(device):
     scales = {"a": 1.0, "b": 1.0}
     options = {"result_type": CudaDataType.CUDA_R_32F}
-    a, b = operands(32, 48, 64, batch=(3,))
+    a, b = operands(32, 48, 64, batch=(3,), device=device)
     for x, y in ((a, b[0]), (a[0], b), (a[0, 0], b[0]), (a[0], b[0, :, 0])):
         result = matmul(x, y, quantization_scales=scales, options=options)
         exact, size = values(x, y, scales)
         assert_close(result, exact, size)
 
 
-@needs_device
-def test_scales_as_numbers_and_as_tensors():
+@everywhere
+def test_scales_as_numbers_and_as_tensors(device):
     """A tensor is read when the product is computed: what it holds then counts."""
-    a, b = operands(32, 48, 64)
+    a, b = operands(32, 48, 64, device=device)
     exact, size = values(a, b, {"a": 1.0, "b": 1.0})
     options = {"result_type": CudaDataType.CUDA_R_32F}
-    one = torch.tensor(0.5, device="cuda")
-    two = torch.tensor([2.0], device="cuda")
+    one = torch.tensor(0.5, device=device)
+    two = torch.tensor([2.0], device=device)
     with Matmul(a, b, quantization_scales={"a": one, "b": two}, options=options) as mm:
         mm.plan()
         assert_close(mm.execute(), exact, size)
@@ -152,7 +154,7 @@ def test_scales_as_numbers_and_as_tensors():
         assert_close(mm.execute(), 64 * exact, 64 * size)
         mm.reset_operands(quantization_scales={"a": 3})
         assert_close(mm.execute(), 48 * exact, 48 * size)
-        mm.reset_operands(quantization_scales={"b": number(0.25)}, a=a, alpha=2.0)
+        mm.reset_operands(quantization_scales={"b": number(0.25, device)}, a=a, alpha=2.0)
         assert_close(mm.execute(), 1.5 * exact, 1.5 * size)
         mm.reset_operands_unchecked(quantization_scales={"a": 1, "b": 1}, alpha=1)
         assert_close(mm.execute(), exact, size)
@@ -163,14 +165,14 @@ def test_scales_as_numbers_and_as_tensors():
         assert_close(mm.execute(), 2 * exact, 2 * size)
 
 
-@needs_device
+@everywhere
 @pytest.mark.parametrize("dtype", [E4, E5], ids=str)
-def test_largest_magnitude(dtype):
+def test_largest_magnitude(dtype, device):
     """Before it is scaled; of the whole batch."""
     scales = {"a": 1.0, "b": 1.0, "d": 2.0**-6}
     options = {"result_amax": True, "result_type": RESULTS[dtype]}
     for batch in ((), (3,)):
-        a, b = operands(32, 48, 64, (E4, E5) if dtype is E5 else (E4, E4), batch)
+        a, b = operands(32, 48, 64, (E4, E5) if dtype is E5 else (E4, E4), batch, device=device)
         with Matmul(a, b, quantization_scales=scales, options=options) as mm:
             mm.plan()
             for factor in (1.0, 3.0):
@@ -185,7 +187,7 @@ def test_largest_magnitude(dtype):
             assert mm.execute(out=out) is out
 
 
-@needs_device
+@everywhere
 @pytest.mark.parametrize(
     ("dtype", "bias"),
     [
@@ -197,11 +199,11 @@ def test_largest_magnitude(dtype):
     ],
     ids=str,
 )
-def test_epilogs(dtype, bias):
+def test_epilogs(dtype, bias, device):
     scales = {"a": 0.5, "b": 2.0} | ({"d": 0.5} if dtype is E4 else {})
-    a, b = operands(128, 48, 64)
+    a, b = operands(128, 48, 64, device=device)
     exact, size = values(a, b, scales)
-    added = torch.randn(128, device="cuda").to(bias)
+    added = torch.randn(128, device=device).to(bias)
     with_bias = exact + wide(added)[:, None]
     options = {"quantization_scales": scales, "options": {"result_type": RESULTS[dtype]}}
     inputs = {"epilog_inputs": {"bias": added}}
@@ -224,14 +226,14 @@ def test_epilogs(dtype, bias):
         assert_close(result, gelu(with_bias), size + abs(with_bias), scales.get("d", 1.0), 2.0**-9)
 
 
-@needs_device
-def test_auxiliary_result_of_eight_bits():
+@everywhere
+def test_auxiliary_result_of_eight_bits(device):
     """It has a scale of its own, and a largest magnitude before scaling."""
     scales = {"a": 1.0, "b": 1.0, "d": 0.5}
-    a, b = operands(64, 48, 64)
+    a, b = operands(64, 48, 64, device=device)
     exact, size = values(a, b, scales)
     preferences = {"epilog": {"aux_type": CudaDataType.CUDA_R_8F_E4M3, "aux_amax": True}}
-    scale = number(0.25)
+    scale = number(0.25, device)
     with Matmul(a, b, quantization_scales=scales) as mm:
         mm.plan(epilog=E.GELU_AUX, epilog_inputs={"aux_quantization_scale": scale}, preferences=preferences)
         for factor in (0.25, 2.0):
@@ -246,9 +248,39 @@ def test_auxiliary_result_of_eight_bits():
         assert_close(mm.execute()[1]["gelu_aux"], exact, size, 1.0, 2.0**-9)
 
 
-@needs_device
-def test_fast_accumulation():
-    a, b = operands(64, 48, 4096)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, E4], ids=str)
+def test_gradients_on_the_cpu(dtype):
+    """Devices have none of these for FP8. What the forward pass leaves is what the backward one takes."""
+    scales = {"a": 0.5, "b": 2.0} | ({"d": 0.5} if dtype is E4 else {})
+    scale = scales.get("d", 1.0)
+    a, b = operands(64, 48, 64, device="cpu")
+    exact, size = values(a, b, scales)
+    options = {"quantization_scales": scales, "options": {"result_type": RESULTS[dtype]}}
+    of_bias = torch.float16 if dtype is E4 else torch.bfloat16
+    _, auxiliary = matmul(a, b, epilog=E.RELU_AUX, **options)
+    result, sums = matmul(a, b, epilog=E.DRELU_BGRAD, epilog_inputs=auxiliary, **options)
+    positive = np.where(exact > 0, exact, 0)
+    assert_close(result, positive, size, scale)
+    assert sums["drelu_bgrad"].dtype is of_bias
+    assert_close(sums["drelu_bgrad"], positive.sum(1), size.sum(1))
+    _, auxiliary = matmul(a, b, epilog=E.GELU_AUX, **options)
+    state = auxiliary["gelu_aux"]
+    expected = exact * gelu_derivative(wide(state))
+    result, sums = matmul(a, b, epilog=E.DGELU_BGRAD, epilog_inputs={"gelu_aux": state}, **options)
+    assert_close(result, expected, size, scale, 2.0**-9)
+    assert_close(sums["dgelu_bgrad"], expected.sum(1), size.sum(1), 1.0, 2.0**-9)
+    result = matmul(a, b, epilog=E.DGELU, epilog_inputs={"gelu_aux": state}, **options)
+    assert_close(result, expected, size, scale, 2.0**-9)
+    for epilog, name, terms in ((E.BGRADA, "bgrada", wide(a) * 0.5), (E.BGRADB, "bgradb", wide(b).T * 2.0)):
+        result, sums = matmul(a, b, epilog=epilog, **options)
+        assert_close(result, exact, size, scale)
+        assert sums[name].dtype is of_bias
+        assert_close(sums[name], terms.sum(1), abs(terms).sum(1))
+
+
+@everywhere
+def test_fast_accumulation(device):
+    a, b = operands(64, 48, 4096, device=device)
     exact, size = values(a, b, {"a": 1.0, "b": 1.0})
     options = {"result_type": CudaDataType.CUDA_R_32F, "fast_accumulation": True}
     assert_close(matmul(a, b, quantization_scales={"a": 1, "b": 1}, options=options), exact, size, 1.0, FAST_SUMMING)
@@ -266,9 +298,9 @@ def test_operands_on_the_host():
         assert auxiliary["result_amax"].item() == pytest.approx(abs(exact).max(), rel=2.0**-9)
 
 
-@needs_device
-def test_algorithms_of_fp8():
-    a, b = operands(256, 256, 256)
+@everywhere
+def test_algorithms_of_fp8(device):
+    a, b = operands(256, 256, 256, device=device)
     exact, size = values(a, b, {"a": 1.0, "b": 1.0})
     with Matmul(a, b, quantization_scales={"a": 1, "b": 1}, options={"result_type": CudaDataType.CUDA_R_16BF}) as mm:
         for algorithm in mm.plan():
@@ -322,6 +354,10 @@ def test_messages():
 
 def test_messages_without_a_device():
     a, b = operands(32, 48, 64, device="cpu")
-    check(Misuse("CPU", lambda: matmul(a, b), ValueError, ("products need a CUDA device", "execution='cuda'")))
+    check(Misuse("no scales", lambda: matmul(a, b), ValueError, ("a, b, d missing", "such as 1.0")))
+    check(Misuse("layout", scaled(a, b.contiguous()), UnsupportedLayoutError, ("need a column-major b",)))
     for options in ({"result_amax": True}, {"block_scaling": True}):
-        check(Misuse("option", lambda options=options: matmul(np.ones((2, 2)), np.ones((2, 2)), options=options), ValueError, ("need a CUDA device",)))  # fmt: skip
+        check(Misuse("option", lambda options=options: matmul(np.ones((2, 2)), np.ones((2, 2)), options=options), ValueError, ("is set, but a is float64", "leave it away")))  # fmt: skip
+    c = torch.zeros(32, 48, dtype=torch.bfloat16)
+    inplace = {"inplace": True, "result_type": RESULTS[E4]}
+    check(Misuse("in place", lambda: matmul(a, b, c, beta=1, quantization_scales={"a": 1, "b": 1, "d": 1}, options=inplace), ValueError, ("c has the dtype bfloat16, but the result float8_e4m3fn",)))  # fmt: skip

@@ -46,7 +46,7 @@ DTYPE_OF = {
     CudaDataType.CUDA_R_16F: "float16", CudaDataType.CUDA_R_16BF: "bfloat16", CudaDataType.CUDA_R_32F: "float32",
     CudaDataType.CUDA_R_64F: "float64", CudaDataType.CUDA_C_32F: "complex64", CudaDataType.CUDA_C_64F: "complex128",
     CudaDataType.CUDA_R_8I: "int8", CudaDataType.CUDA_R_32I: "int32", CudaDataType.CUDA_R_8F_E4M3: "float8_e4m3fn",
-    CudaDataType.CUDA_R_8F_E5M2: "float8_e5m2",
+    CudaDataType.CUDA_R_8F_E5M2: "float8_e5m2", CudaDataType.CUDA_R_4F_E2M1: "float4_e2m1fn_x2",
 }  # fmt: skip
 
 

@@ -52,7 +52,9 @@ class NumPy:
     host = "numpy"
     out_of_memory = ()
     _dtypes = {  # noqa: RUF012
-        name: np.dtype(name) for name in ITEMSIZE if not name.startswith(("bfloat", "float8")) and name != "complex32"
+        name: np.dtype(name)
+        for name in ITEMSIZE
+        if not name.startswith(("bfloat", "float8", "float4")) and name != "complex32"
     }
 
     def layout(self, array: np.ndarray, argument: str) -> Layout:

@@ -1,4 +1,4 @@
-"""FP8 operands: 8 bits for a number, and one scale for all numbers of a matrix."""
+"""Operands of 8 and 4 bits: one scale for all numbers of a matrix (FP8), or one for each block (MXFP8, NVFP4)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ from planmath.core.options import as_options
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulEpilogPreferences, MatmulOptions, MatmulQuantizationScales
-from planmath.linalg.advanced.problem import NARROW, MatmulProblem
+from planmath.linalg.advanced.problem import (
+    ADDENDS,
+    BIASES,
+    BLOCK,
+    FP4,
+    NARROW,
+    SCALED,
+    MatmulProblem,
+    Quantization,
+    numbers_of,
+    scales_of,
+)
 from planmath.linalg.product.matrix import Matrix
 
 _E4, _E5 = NARROW
 _WIDE = ("bfloat16", "float16", "float32")
 #: Results of each pair of operands, the default first (cuBLAS documentation, cublasLtMatmul, "To use FP8 kernels").
-RESULTS = {(_E4, _E4): (_E4, *_WIDE), (_E4, _E5): (_E4, _E5, *_WIDE), (_E5, _E4): (_E5, _E4, *_WIDE)}
-#: What can be added to products with each result, the default first.
-ADDENDS = {
-    "bfloat16": ("bfloat16",), "float16": ("float16",), "float32": ("float32",),
-    _E4: ("bfloat16", "float16"), _E5: ("bfloat16", "float16"),
+RESULTS = {
+    (_E4, _E4): (_E4, *_WIDE), (_E4, _E5): (_E4, _E5, *_WIDE), (_E5, _E4): (_E5, _E4, *_WIDE),
+    (FP4, FP4): (FP4, *_WIDE),
 }  # fmt: skip
-#: The bias, by what is added.
-BIASES = {"bfloat16": "bfloat16", "float16": "float16", "float32": "bfloat16"}
 #: Kernels load and store 16 bytes at a time.
 MULTIPLE = 16
+#: The scales of blocks lie in tiles of so many rows by four blocks.
+TILE_ROWS, TILE_BLOCKS = 128, 4
 
 
 def check_pair(a: str, b: str) -> None:
@@ -40,9 +49,73 @@ def check_pair(a: str, b: str) -> None:
         raise ValueError(f"a and b have the dtype {_E5}; one of the two must be {_E4}: convert it")
 
 
+def quantization(
+    a: Matrix, b: Matrix, d: str, batch: tuple[int, ...], layouts: Mapping[str, Layout], options: MatmulOptions,
+    given: Mapping[str, Any],
+) -> Quantization | None:  # fmt: skip
+    """What the operands bring along; None for wide ones.
+
+    Parameters
+    ----------
+    a, b : Matrix
+    d : str
+        dtype of the result.
+    batch : tuple of int
+    layouts : dict
+    options : MatmulOptions
+    given : dict
+        The quantization scales that the user gave, by name.
+
+    Raises
+    ------
+    ValueError, UnsupportedLayoutError
+        If the operands, or options for narrow ones, do not go together.
+    """
+    if a.dtype not in SCALED:
+        for name in ("result_amax", "block_scaling"):
+            if getattr(options, name):
+                raise ValueError(
+                    f"options.{name} is set, but a is {a.dtype}; only products of {', '.join(SCALED)} have it: leave "
+                    "it away"
+                )
+        return None
+    if a.dtype == FP4 and not options.block_scaling:
+        raise ValueError(f"a has the dtype {FP4}, whose blocks have scales; pass options={{'block_scaling': True}}")
+    check_layouts(a, b, layouts)
+    if not options.block_scaling:
+        return Quantization(("a", "b", "d") if d in SCALED else ("a", "b"), amax=options.result_amax)
+    if options.result_amax:
+        raise ValueError(
+            "options.result_amax is set together with block_scaling, where the result's blocks have scales of their "
+            "own, returned as d_out_scale: leave one of the two away"
+        )
+    check_blocks(a, b, layouts)
+    blocks = []
+    for name, matrix in (("a", a), ("b", b)):
+        scales = scales_of(matrix, batch)
+        blocks.append(scales if len(layouts[name].shape) > 2 else scales._replace(batch=(0,) * len(batch)))
+    # what compresses a result of 4 bits before its blocks get scales (cuBLAS documentation, "1D Block Quantization")
+    compressed = d == FP4 and "d" in given
+    return Quantization(("a", "b", "d") if compressed else ("a", "b"), tuple(blocks))
+
+
+def check_blocks(a: Matrix, b: Matrix, layouts: Mapping[str, Layout]) -> None:
+    """Raise ValueError where the scales of blocks have no layout."""
+    x, y = numbers_of(a), numbers_of(b)
+    along = BLOCK[a.dtype] * TILE_BLOCKS
+    for extent, multiple, what in (
+        (x.cols, along, "a common extent"), (x.rows, TILE_ROWS, "rows of a"), (y.cols, TILE_ROWS, "columns of b"),
+    ):  # fmt: skip
+        if extent % multiple:
+            raise ValueError(
+                f"a has the shape {layouts['a'].shape} and b {layouts['b'].shape}; block-scaled products of {a.dtype} "
+                f"need {what} in multiples of {multiple} numbers, and this is {extent}: pad with zeros"
+            )
+
+
 def check_layouts(a: Matrix, b: Matrix, layouts: Mapping[str, Layout]) -> None:
     """Raise where FP8 operands do not lie as their kernels read them: with k along the memory of both."""
-    if a.cols % MULTIPLE:
+    if a.cols % MULTIPLE:  # FP4 too: 16 bytes
         raise ValueError(
             f"a has the shape {layouts['a'].shape} and b {layouts['b'].shape}; products of {a.dtype} need a common "
             f"extent that is a multiple of {MULTIPLE}, and this is {a.cols}: pad with zeros"
@@ -63,13 +136,6 @@ def check_layouts(a: Matrix, b: Matrix, layouts: Mapping[str, Layout]) -> None:
             )
 
 
-def scale_names(a: str, d: str) -> tuple[str, ...]:
-    """Which of a, b, c and d have to have a scale."""
-    if a not in NARROW:
-        return ()
-    return ("a", "b", "d") if d in NARROW else ("a", "b")
-
-
 def given_scales(scales: Any) -> dict[str, Any]:
     """The scales that a user gave, by name."""
     if scales is None:
@@ -87,7 +153,7 @@ def check_scales(given: Mapping[str, Any], needed: tuple[str, ...], dtypes: Mapp
     """Raise ValueError where scales are missing, or are given for what has none."""
     if given and not needed:
         raise ValueError(
-            f"quantization_scales were given, but a is {dtypes['a']}; only operands of {' and '.join(NARROW)} have "
+            f"quantization_scales were given, but a is {dtypes['a']}; only operands of {', '.join(SCALED)} have "
             "scales: leave them away"
         )
     for name in given:
@@ -136,6 +202,36 @@ def as_scale(name: str, value: Any, package: Package, device_id: int | None) -> 
     return given.with_strides(value, Layout((1,), (1,), *layout[2:]))
 
 
+def as_block_scales(
+    name: str, value: Any, package: Package, device_id: int | None, scales: Matrix, batch: tuple[int, ...]
+) -> Any:  # fmt: skip
+    """The scales of an operand's blocks as bytes: the user's own array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not such an array beside the operands.
+    """
+    mend = "planmath.linalg.advanced.helpers.matmul makes them: create_mxfp8_scale, to_block_scale"
+    if isinstance(value, int | float):
+        raise TypeError(f"{name} is {value}; with block_scaling, expected an array of scales, one a block: {mend}")
+    given = package_of(value, name)
+    if given is not package:
+        raise TypeError(f"{name} is a {given.name} array; expected a {package.name} one, like a and b")
+    layout = given.layout(value, name)
+    count = scales.rows * (math.prod(batch) if any(scales.batch) else 1)
+    dtypes = dict.fromkeys((scales.dtype, "uint8"))
+    if layout.shape != (count,) or layout.strides != (1,) or layout.dtype not in dtypes:
+        raise ValueError(
+            f"{name} has the shape {layout.shape} and the dtype {layout.dtype}; expected {(count,)}, contiguous, of "
+            f"{' or '.join(dtypes)}: {mend}"
+        )
+    if layout.device_id != device_id:
+        place = "the CPU" if device_id is None else f"CUDA device {device_id}"
+        raise ValueError(f"{name} is not where a and b are, on {place}: move it there")
+    return value.view(package.dtype("uint8"))
+
+
 def added_dtype(problem: MatmulProblem, bias: str | None) -> str:
     """dtype of what is added to a narrow result: c's; without c, what the bias or the auxiliary result needs."""
     if problem.c is not None:
@@ -147,9 +243,11 @@ def input_dtypes(name: str, problem: MatmulProblem) -> tuple[str, ...]:
     """The dtypes that an epilog's input can have, for a problem without epilog."""
     if name == "relu_aux":
         return ("uint8",)
-    if problem.a.dtype not in NARROW:
+    if problem.a.dtype not in SCALED:
         return (problem.d.dtype,)
     addends = (problem.c.dtype,) if problem.c is not None else ADDENDS[problem.d.dtype]
+    if name == "gelu_aux":  # as the forward epilog returned it
+        return addends if problem.d.dtype in SCALED else (problem.d.dtype,)
     return tuple(BIASES[addend] for addend in addends)
 
 
@@ -174,13 +272,14 @@ def auxiliary_dtype(
     a, d, wanted = problem.a.dtype, problem.d.dtype, preferences.aux_type
     has_state = "gelu_aux" in EPILOGS[epilog].auxiliary
     if wanted is None and not preferences.aux_amax:
-        if not has_state or d not in NARROW:
+        if not has_state or d not in SCALED:
             return ""
         return added_dtype(problem, None if bias is None else package_of(bias, "bias").layout(bias, "bias").dtype)
-    if a not in NARROW or not has_state:
+    if problem.narrow is None or problem.narrow.blocks or not has_state:
+        blocks = " with block scaling" if problem.narrow and problem.narrow.blocks else ""
         raise ValueError(
             "preferences.epilog sets the auxiliary result's type or amax, which only GELU_AUX and GELU_AUX_BIAS of FP8 "
-            f"operands have, and this is {epilog.name} of {a}; leave it away"
+            f"operands have, and this is {epilog.name} of {a}{blocks}; leave it away"
         )
     possible = (*NARROW, "bfloat16", "float16")
     dtype = DTYPE_OF.get(CudaDataType(wanted)) if wanted is not None else None
@@ -196,8 +295,13 @@ def auxiliary_dtype(
     return dtype or ""
 
 
-def check_result(d: Matrix, options: MatmulOptions) -> None:
+def check_result(d: Matrix, wanted: str, options: MatmulOptions) -> None:
     """Raise where kernels for FP8 cannot write the result, or cannot tell its largest magnitude."""
+    if d.dtype != wanted:
+        raise ValueError(
+            f"options.inplace is set, and c has the dtype {d.dtype}, but the result {wanted}, which cannot replace it: "
+            "leave inplace or result_type away"
+        )
     row_major, _ = d.leading
     along = d.cols if row_major or d.rows == 1 else d.rows
     if along * ITEMSIZE[d.dtype] % MULTIPLE:

@@ -18,6 +18,7 @@ from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 from planmath.linalg.advanced.narrow import (
+    as_block_scales,
     as_scale,
     auxiliary_dtype,
     check_result,
@@ -31,7 +32,14 @@ from planmath.linalg.advanced.options import (
     MatmulPlanPreferences,
     MatmulQuantizationScales,
 )
-from planmath.linalg.advanced.problem import AUXILIARY_SCALE, NARROW, SINGLE, MatmulProblem, result_order, scale_slot
+from planmath.linalg.advanced.problem import (
+    AUXILIARY_SCALE,
+    SINGLE,
+    MatmulProblem,
+    narrow_result,
+    result_order,
+    scale_slot,
+)
 from planmath.linalg.advanced.providers import PROVIDERS, expected_order
 from planmath.linalg.advanced.specification import (
     as_epilog,
@@ -40,7 +48,7 @@ from planmath.linalg.advanced.specification import (
     check_execution_space,
     specify,
 )
-from planmath.linalg.product.matrix import ALIGNED, Matrix, dense_result
+from planmath.linalg.product.matrix import ALIGNED, Matrix
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -55,8 +63,8 @@ class Matmul(Operation):
     a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n) with equal batch
         shapes; a single matrix is used for the whole batch of the other. float16, float32, float64, complex64 or
-        complex128; for torch also bfloat16, int8 with int32 results and, on CUDA devices, float8_e4m3fn and
-        float8_e5m2. Row- or column-major; FP8 needs a row-major a and a column-major b.
+        complex128; for torch also bfloat16, int8 with int32 results, float8_e4m3fn, float8_e5m2 and float4_e2m1fn_x2.
+        Row- or column-major; operands of 8 and 4 bits need a row-major a and a column-major b.
     c : array, optional
         (m, n) or (m, 1), with or without the batch; a single column is added to all.
     alpha, beta : number, optional
@@ -64,7 +72,8 @@ class Matmul(Operation):
     qualifiers : numpy.ndarray, optional
         Of `matrix_qualifiers_dtype`, three elements for a, b and c: whether to conjugate them.
     quantization_scales : MatmulQuantizationScales or dict, optional
-        For FP8 operands, which need them: of a and b, and of d where the result is FP8.
+        For operands of 8 and 4 bits, which need them: of a and b, and of d where the result is FP8. With
+        ``options.block_scaling``, arrays with one for each block of a and b.
     options : MatmulOptions or dict, optional
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
@@ -132,10 +141,11 @@ class Matmul(Operation):
         if device_id is None and execution == "cuda":
             device_id = chosen.device_id
         self._execution = resolve_execution(execution, layouts["a"].memory_space, device_id)
-        check_execution_space(chosen, quantization_scales, self._execution)
+        check_execution_space(chosen, self._execution)
         self._problem = specify(
             layouts, chosen, qualifiers, self._execution, package.name,
             {name: self._alignment(package, array) for name, array in (("a", a), ("b", b), ("c", c))},
+            given_scales(quantization_scales),
         )  # fmt: skip
         scales = self._checked_scales(quantization_scales, all_of=True)
         self._squeeze = tuple(len(layouts[name].shape) == 1 for name in "ab")
@@ -147,7 +157,7 @@ class Matmul(Operation):
             if array is not None:
                 self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
         for name, value in scales.items():
-            self._add_operand(scale_slot(name), as_scale(scale_slot(name), value, package, self._device_id))
+            self._add_operand(scale_slot(name), self._as_scale(name, value))
         #: Where the executor finds the epilog's inputs, when there is a plan.
         self._input_places: dict[str, int] = {}
         work = self._problem.scale
@@ -289,7 +299,8 @@ class Matmul(Operation):
         array, or tuple of array and dict
             The result, in the same package as the operands (`out`, or for ``options.inplace`` c itself). Where there
             are auxiliary results, also these by name: those of epilogs, ``result_amax`` with ``options.result_amax``,
-            ``gelu_aux_amax`` with ``preferences.epilog.aux_amax``.
+            ``gelu_aux_amax`` with ``preferences.epilog.aux_amax``, and ``d_out_scale``, the scales of a result's
+            blocks, with ``options.block_scaling`` where the result has 8 bits or 4.
 
         Raises
         ------
@@ -427,8 +438,18 @@ class Matmul(Operation):
         problem = self._problem
         dtypes = {name: matrix.dtype for name in "abcd" if (matrix := getattr(problem, name)) is not None}
         given = given_scales(scales)
-        check_scales(given, problem.cuda.quantized if problem.cuda else (), dtypes, all_of=all_of)
+        check_scales(given, problem.narrow.scaled if problem.narrow else (), dtypes, all_of=all_of)
         return given
+
+    def _as_scale(self, name: str, value: Any) -> Any:
+        """A quantization scale as an array: one number, or one a block."""
+        narrow = self._problem.narrow
+        if narrow is not None and narrow.blocks and name in "ab":
+            scales = narrow.blocks["ab".index(name)]
+            return as_block_scales(
+                scale_slot(name), value, self._package, self._device_id, scales, self._problem.batch
+            )
+        return as_scale(scale_slot(name), value, self._package, self._device_id)
 
     def _with_epilog(
         self, epilog: MatmulEpilog, inputs: dict[str, Any] | None, limits: MatmulPlanPreferences
@@ -442,9 +463,11 @@ class Matmul(Operation):
         if base.cuda is not None:
             choices = base.cuda._replace(
                 reductions=int(limits.reduction_scheme_mask), waves=float(limits.max_waves_count),
-                implementations=int(limits.numerical_impl_mask), auxiliary=auxiliary, auxiliary_amax=extra.aux_amax,
+                implementations=int(limits.numerical_impl_mask),
             )  # fmt: skip
             base = base._replace(cuda=choices)
+        if base.narrow is not None:
+            base = base._replace(narrow=base.narrow._replace(auxiliary=auxiliary, auxiliary_amax=extra.aux_amax))
         needed = base._replace(epilog=epilog).input_names
         slots = {name: self._slots[name] for name in self._problem.operand_names}
         missing = [name for name in needed if given.get(name) is None]
@@ -462,9 +485,9 @@ class Matmul(Operation):
             raise ValueError(
                 f"c is row-major, and {epilog.name} needs a column-major one: pass a column-major copy of c"
             )
-        d = base.d if base.inplace else dense_result(base.d.dtype, base.batch, base.m, base.n, row_major)
-        if base.a.dtype in NARROW:
-            check_result(d, self._options)
+        d = base.d if base.inplace else narrow_result(base.d.dtype, base.batch, base.m, base.n, row_major)
+        if base.narrow is not None:
+            check_result(d, base.d.dtype, self._options)
         matrices = []
         for name in needed:
             array = given[name]
@@ -533,10 +556,9 @@ class Matmul(Operation):
         self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, inputs: dict[str, Any] | None
     ) -> None:
         self._require("reset", call)
-        check_execution_space(self._options, scales, self._execution)
         arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
         for name, value in self._checked_scales(scales, all_of=False).items():
-            arrays[scale_slot(name)] = as_scale(scale_slot(name), value, self._package, self._device_id)
+            arrays[scale_slot(name)] = self._as_scale(name, value)
         for name, array in as_epilog_inputs(inputs).items():
             if self._plan_made is None:
                 raise ValueError(

@@ -37,7 +37,7 @@ class MatmulOptions:
     result_amax : bool
         Whether to return the largest magnitude in an FP8 result, before scaling, as ``result_amax``.
     block_scaling : bool
-        Whether operands are scaled by blocks (MXFP8 and NVFP4), which needs compute capability 10.0.
+        Whether operands are scaled by blocks (MXFP8 and NVFP4); on the CPU.
     sm_count_target : int
         How many multiprocessors to plan for; 0 stands for all. Without effect on the CPU.
     fast_accumulation : bool
@@ -168,7 +168,9 @@ class MatmulPlanPreferences:
 class MatmulQuantizationScales:
     """Scales of narrow-precision (FP8, MXFP8, NVFP4) operands and of the result.
 
-    What is multiplied is the operands times their scales; what the result holds is its values times d's.
+    What is multiplied is the operands times their scales; what the result holds is its values times d's. With
+    ``MatmulOptions.block_scaling``, a's and b's are flat arrays of one scale a block, as `helpers.matmul` makes them,
+    and d's is only for results of 4 bits: it multiplies them before their blocks get scales.
 
     Parameters
     ----------

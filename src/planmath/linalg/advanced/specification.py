@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,17 @@ from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.linalg.advanced import narrow
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulEpilog
 from planmath.linalg.advanced.options import MatmulOptions, matrix_qualifiers_dtype
-from planmath.linalg.advanced.problem import NARROW, WORK_DTYPE, Choices, MatmulProblem, result_order
-from planmath.linalg.product.matrix import Matrix, dense_result
+from planmath.linalg.advanced.problem import (
+    ADDENDS,
+    SCALED,
+    WORK_DTYPE,
+    Choices,
+    MatmulProblem,
+    narrow_result,
+    numbers_of,
+    result_order,
+)
+from planmath.linalg.product.matrix import Matrix
 
 #: Accumulation by dtype of the operands: the default first. The other compute types of the same precision allow faster,
 #: less accurate arithmetic, which the CPU's libraries do not need: they get the full one.
@@ -34,7 +44,7 @@ COMPUTE_OF |= {
     "float64": _DOUBLE,
     "complex128": _DOUBLE,
     "int8": (_T.COMPUTE_32I, _T.COMPUTE_32I_PEDANTIC),
-} | dict.fromkeys(NARROW, (_T.COMPUTE_32F,))
+} | dict.fromkeys(SCALED, (_T.COMPUTE_32F,))
 
 #: Results that each operand dtype can have, the default first.
 RESULTS_OF = {
@@ -50,6 +60,7 @@ def specify(
     execution: Execution,
     package: str,
     alignments: Mapping[str, int],
+    scales: Mapping[str, Any] = MappingProxyType({}),
 ) -> MatmulProblem:
     """The problem that a user's arguments describe, without epilog.
 
@@ -61,6 +72,8 @@ def specify(
     qualifiers : array or None
     execution : ExecutionCPU or ExecutionCUDA
     package : str
+    scales : dict
+        The quantization scales that the user gave, by name.
 
     Raises
     ------
@@ -72,7 +85,7 @@ def specify(
         check_extents(name, layout)
     on_device = execution.space == "cuda"
     narrow.check_pair(a_layout.dtype, b_layout.dtype)
-    check_dtype(a_layout.dtype, on_device=on_device)
+    check_dtype(a_layout.dtype)
     conjugate = conjugations(qualifiers, a_layout.dtype)
     a = _vector_or_matrix("a", a_layout, as_row=True, conjugate=conjugate[0])
     b = _vector_or_matrix("b", b_layout, as_row=False, conjugate=conjugate[1])
@@ -85,11 +98,10 @@ def specify(
     none = (0,) * len(batch)
     a = a._replace(batch=a.batch or none, alignment=alignments["a"])
     b = b._replace(batch=b.batch or none, alignment=alignments["b"])
-    if a.dtype in NARROW:
-        narrow.check_layouts(a, b, layouts)
     m, n = a.rows, b.cols
     c = None
     dtype = result_dtype(a.dtype, b.dtype, c_layout.dtype if c_layout else None, options.result_type)
+    quantization = narrow.quantization(a, b, dtype, batch, layouts, options, scales)
     compute_type, scale = check_compute(a.dtype, dtype, options.compute_type, options.scale_type, on_device=on_device)
     if c_layout is not None:
         c = _c_matrix(c_layout, batch, m, n, conjugate[2], options.inplace)._replace(alignment=alignments["c"])
@@ -98,27 +110,25 @@ def specify(
     d = (
         c
         if options.inplace and c is not None
-        else dense_result(dtype, batch, m, n, result_order(a, c, MatmulEpilog.DEFAULT))
+        else narrow_result(dtype, batch, m, n, result_order(a, c, MatmulEpilog.DEFAULT))
     )
-    if a.dtype in NARROW:
-        narrow.check_result(d, options)
-    elif options.result_amax:
-        raise ValueError(f"options.result_amax is set, but a is {a.dtype}; only FP8 products return it: leave it away")
+    if quantization is not None:
+        narrow.check_result(d, dtype, options)
     limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
     choices = None
     if isinstance(execution, ExecutionCUDA):
-        choices = choices_of(options, execution.device_id, compute_type, scale, narrow.scale_names(a.dtype, d.dtype))
+        choices = choices_of(options, execution.device_id, compute_type, scale)
     allowed = {**dict.fromkeys(_HALF, "float16"), _T.COMPUTE_32F_FAST_16BF: a.dtype}
     compute = allowed.get(compute_type) if a.dtype in ("float16", "bfloat16") else None
     return MatmulProblem(
-        m, n, a.cols, batch, a, b, c, d, compute or WORK_DTYPE.get(a.dtype, "float32"), options.inplace,
-        (execution.space, limit), package, constant=tuple(sorted(options.constant)), cuda=choices,
+        m, n, numbers_of(a).cols, batch, a, b, c, d, compute or WORK_DTYPE[a.dtype], options.inplace,
+        (execution.space, limit), package, constant=tuple(sorted(options.constant)), cuda=choices, narrow=quantization,
     )  # fmt: skip
 
 
 def choices_of(
-    options: MatmulOptions, device_id: int, compute_type: MatmulComputeType, scale: str, quantized: tuple[str, ...]
-) -> Choices:
+    options: MatmulOptions, device_id: int, compute_type: MatmulComputeType, scale: str
+) -> Choices:  # fmt: skip
     """What only a CUDA device needs to know, without what `Matmul.plan` adds."""
     return Choices(
         compute_type=int(compute_type),
@@ -127,23 +137,14 @@ def choices_of(
         multiprocessors=options.sm_count_target or 0,
         fast_accumulation=bool(options.fast_accumulation),
         handle=options.handle or 0,
-        quantized=quantized,
-        amax=options.result_amax,
     )
 
 
-def check_dtype(dtype: str, *, on_device: bool) -> None:
-    """Raise where there are no products of a dtype in the execution space."""
-    known = (*WORK_DTYPE, *(NARROW if on_device else ()))
-    if dtype in NARROW and not on_device:
-        raise ValueError(
-            f"a has the dtype {dtype}, whose products need a CUDA device: move the operands there, or pass "
-            "execution='cuda'"
-        )
-    if dtype.startswith("float4"):
-        raise ValueError(f"a has the dtype {dtype}; products of NVFP4 need a device of compute capability 10.0")
-    if dtype not in known:
-        raise ValueError(f"a has the dtype {dtype}; convert the operands; choose from {', '.join(map(repr, known))}")
+def check_dtype(dtype: str) -> None:
+    """Raise where there are no products of a dtype."""
+    if dtype not in WORK_DTYPE:
+        known = ", ".join(map(repr, WORK_DTYPE))
+        raise ValueError(f"a has the dtype {dtype}; convert the operands; choose from {known}")
 
 
 def matrix_of(name: str, layout: Layout, shape: tuple[int, int], strides: tuple[int, int], conjugate: bool) -> Matrix:
@@ -194,10 +195,10 @@ def result_dtype(a_dtype: str, b_dtype: str, c_dtype: str | None, result_type: i
         results = " or ".join(possible)
         raise ValueError(f"c has the dtype {wanted}; operands of {a_dtype} have results of {results}: convert it")
     dtype = wanted or possible[0]
-    added = narrow.ADDENDS[dtype] if a_dtype in NARROW else (dtype,)
+    added = ADDENDS[dtype] if a_dtype in SCALED else (dtype,)
     if c_dtype is not None and c_dtype not in added:
         expected = (
-            f"{' or '.join(added)}, for a result of {dtype}" if dtype in NARROW else f"that of the result, {dtype}"
+            f"{' or '.join(added)}, for a result of {dtype}" if dtype in SCALED else f"that of the result, {dtype}"
         )
         raise ValueError(f"c has the dtype {c_dtype}; expected {expected}: convert it")
     return dtype
@@ -323,23 +324,12 @@ def check_epilog_input(name: Any, epilog: MatmulEpilog, known: tuple[str, ...]) 
         raise ValueError(f"epilog_inputs has {name!r}; {epilog.name} takes {', '.join(known) or 'no inputs'}")
 
 
-def check_execution_space(options: MatmulOptions, scales: Any, execution: Execution) -> None:
-    """Raise where something is asked for that the execution space, or the device, does not have."""
-    if isinstance(execution, ExecutionCUDA):
-        if options.block_scaling:
-            device = devices.device(execution.device_id)
-            raise UnavailableError(
-                "options.block_scaling: products of MXFP8 and NVFP4 need a device of compute capability 10.0, and "
-                f"{device.name} has {'.'.join(map(str, device.compute_capability))}; the scales' layouts are in "
-                "planmath.linalg.advanced.helpers.matmul"
-            )
-        return
-    for name, asked in (
-        ("quantization_scales", scales is not None),
-        ("options.result_amax", options.result_amax),
-        ("options.block_scaling", options.block_scaling),
-    ):
-        if asked:
-            raise ValueError(
-                f"{name} is for FP8, MXFP8 and NVFP4 operands, which need a CUDA device; leave it away on the CPU"
-            )
+def check_execution_space(options: MatmulOptions, execution: Execution) -> None:
+    """Raise where something is asked for that the execution space does not have."""
+    if isinstance(execution, ExecutionCUDA) and options.block_scaling:
+        device = devices.device(execution.device_id)
+        raise UnavailableError(
+            "options.block_scaling: products of MXFP8 and NVFP4 are computed on the CPU only; devices have them from "
+            f"compute capability 10.0 on, and {device.name} has {'.'.join(map(str, device.compute_capability))}: pass "
+            "execution='cpu'"
+        )

@@ -7,6 +7,7 @@ change. Each call covers the whole batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -154,11 +155,11 @@ class Pipeline(Places):
         arguments = [inner, outer, ld, self.slot("beta"), d.slot]
         return Call(kernels.SCALE[d.matrix.dtype], arguments, name="scaling", loops=loops)
 
-    def staged(self, source: Region, *, conjugate: bool = False) -> Region:
-        """The elements in the work dtype: where they are, or converted into temporary memory."""
-        if source.matrix.dtype == self.work and not conjugate:
+    def staged(self, source: Region, *, conjugate: bool = False, dtype: str | None = None) -> Region:
+        """The elements in a dtype, by default that of the work: where they are, or converted into temporary memory."""
+        if source.matrix.dtype == (dtype or self.work) and not conjugate:
             return source
-        target = self.temporary(source.matrix)
+        target = self.temporary(source.matrix, dtype)
         self.convert(source, target, conjugate=conjugate)
         return target
 
@@ -186,3 +187,44 @@ class Pipeline(Places):
         self.call(kernels.ROW_SUMS[self.work], "sums of rows", arguments, [operand, sums])
         if sums is not total:
             self.convert(sums, total)
+
+    # Operands and results of 8 and 4 bits.
+
+    def factor(self, alpha: Region, a: Slot, b: Slot) -> Region:
+        """The factor of a product: alpha times the scales of its operands."""
+        target = self.temporary(alpha.matrix)
+        self.calls.append(Call(kernels.FACTOR, [alpha.slot, a, b, target.slot], name="factor"))
+        return target
+
+    def _count(self, region: Region) -> int:
+        """Numbers of temporary memory, which has no gaps."""
+        return region.matrix.rows * region.matrix.cols * (math.prod(self.batch) if any(region.matrix.batch) else 1)
+
+    def scale(self, region: Region, factor: Slot) -> None:
+        """Multiply temporary memory by one number."""
+        self.calls.append(Call(kernels.SCALE, [self._count(region), factor, region.slot], name="scaling"))
+
+    def largest(self, region: Region, target: Slot) -> None:
+        """The largest magnitude in temporary memory."""
+        self.calls.append(Call(kernels.AMAX, [self._count(region), region.slot, target], name="largest magnitude"))
+
+    def dequantized(self, source: Region, scales: Region, target: Region) -> Region:
+        """A matrix times the scales of its blocks, which lie along its memory."""
+        rows, n, ld = _along_memory(target.matrix)
+        _, _, step = _along_memory(source.matrix)
+        arguments = [rows, n, step, ld, source.slot, scales.slot, target.slot]
+        self.call(kernels.DEQUANTIZE[source.matrix.dtype], "dequantization", arguments, [source, scales, target])
+        return target
+
+    def quantize(self, source: Region, target: Region, scales: Region) -> None:
+        """Numbers of temporary memory in few bits, and the scales of their blocks."""
+        rows, n, ld = _along_memory(source.matrix)
+        _, _, step = _along_memory(target.matrix)
+        arguments = [rows, n, ld, step, source.slot, target.slot, scales.slot]
+        self.call(kernels.QUANTIZE[target.matrix.dtype], "quantization", arguments, [source, target, scales])
+
+
+def _along_memory(matrix: Matrix) -> tuple[int, int, int]:
+    """How many rows or columns lie one after the other, the elements of each, and the steps between them."""
+    row_major, step = matrix.leading
+    return (matrix.rows, matrix.cols, step) if row_major else (matrix.cols, matrix.rows, step)

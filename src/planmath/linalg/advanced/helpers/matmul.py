@@ -5,7 +5,7 @@ The scales of a matrix are one flat array, in the order in which cuBLASLt's kern
 row r and block b at ``r % 32 * 16 + r // 32 * 4 + b``. "Rows" are the matrix's where blocks lie along the last axis
 (``axis=-1``, as for a product's first operand), and its columns where they lie along the last but one (``axis=-2``).
 
-Products of these formats need a device of compute capability 10.0; these functions need none.
+Products of these formats are computed on the CPU; these functions need no device either.
 """
 
 from __future__ import annotations
@@ -317,7 +317,8 @@ def quantize_to_fp4(x: Any, axis: int) -> Any:
         raise ValueError("x has NaN, which FP4 does not have; replace it first, for example with torch.nan_to_num")
     between = torch.tensor([(low + high) / 2 for low, high in itertools.pairwise(FP4)], device=x.device)
     size = x.abs()
-    below = torch.bucketize(size, between)  # at a midpoint this is the lower code, which stays where it is even
+    # at a midpoint this is the lower code, which stays where it is even
+    below = torch.bucketize(size.contiguous(), between)
     code = below + ((below % 2 == 1) & (size == between[below.clamp(max=len(between) - 1)]))
     code = (code + 8 * x.signbit()).to(torch.uint8).movedim(axis, -1)
     packed = (code[..., 0::2] | code[..., 1::2] << 4).contiguous()

@@ -140,7 +140,7 @@ class Arrangement(Places):
         self.after: list[Copy] = []
         self.epilog = EPILOGS[problem.epilog]
         # where the description has addresses, which loops around a call do not move, one call must do it all
-        self._one_call = self.epilog.column_major or problem.cuda.amax
+        self._one_call = self.epilog.column_major or (problem.narrow is not None and problem.narrow.amax)
         d = self.region("d", problem.d)
         # of a narrow row, kernels write pieces of 16 bytes: as the only column of the transposed result
         by_rows = problem.d.leading[0] or (problem.d.rows == 1 and problem.a.dtype in NARROW)
@@ -268,8 +268,7 @@ class Arrangement(Places):
     # What the description of the product points to.
 
     def _pointers(self) -> dict[str, Region]:
-        problem, choices = self.problem, self.problem.cuda
-        assert choices is not None
+        problem = self.problem
         found = {}
         inputs = dict(zip(problem.input_names, problem.inputs, strict=True))
         results = problem.auxiliary()
@@ -282,7 +281,7 @@ class Arrangement(Places):
             else:
                 found["BIAS_POINTER"] = self._vector(region)
         letters = {"a": "B", "b": "A"} if self.transposed else {}
-        for name in choices.quantized:
+        for name in problem.narrow.scaled if problem.narrow else ():
             found[f"{letters.get(name, name.upper())}_SCALE_POINTER"] = self.region(scale_slot(name), SINGLE)
         return found
 

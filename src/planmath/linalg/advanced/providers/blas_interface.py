@@ -27,6 +27,8 @@ THREADED_WORK = 250_000
 #: MKL's products of narrow operands with results in single precision, by the operands' dtype; and the one with results,
 #: and sums, in half precision.
 NARROW = {"float16": "gemm_f16f16f32", "bfloat16": "gemm_bf16bf16f32"}
+#: Numbers of 8 bits are numbers of bfloat16, too, whose products processors with units for matrices make the fastest.
+ALSO_BFLOAT16 = ("float8_e4m3fn", "float8_e5m2")
 HALF = "hgemm"
 
 
@@ -85,6 +87,9 @@ class BLASProvider(Provider):
         narrow = NARROW.get(problem.a.dtype)
         if narrow and self._library.find(narrow) and (problem.compute == "bfloat16" or self._keeps_subnormals(narrow)):
             routines.insert(0, narrow)
+        elif problem.a.dtype in ALSO_BFLOAT16 and not (problem.narrow and problem.narrow.blocks):
+            narrow = NARROW["bfloat16"] if self._library.find(NARROW["bfloat16"]) else None
+            routines += [narrow] if narrow else []
         if problem.compute == "float16" and self._library.find(HALF) and self._keeps_subnormals(HALF):
             routines.insert(0, HALF)
         batched: list[bool] = [False]
@@ -134,10 +139,14 @@ class BLASProvider(Provider):
             # a product conjugates what it transposes; which operands that are depends on the result's order
             transposes = matrix.leading[0] != problem.d.leading[0]
             conjugate = matrix.conjugate and not transposes
-            operands.append(region if native else pipeline.staged(region, conjugate=conjugate))
+            if problem.narrow is not None:
+                region = pipeline.operand(name, "bfloat16" if native else work)
+            elif not native:
+                region = pipeline.staged(region, conjugate=conjugate)
+            operands.append(region)
         d = pipeline.region("d", problem.d)
         if problem.d.dtype != product:
-            d = pipeline.temporary(problem.d, product)
+            d = pipeline.whole(problem.d, product)
         pipeline.load_c(d)
         library, threads = self._library, algorithm.get("threads")
         setter = library.threads_setter
@@ -152,8 +161,7 @@ class BLASProvider(Provider):
         if EPILOGS[problem.epilog] != EPILOGS[problem.epilog.DEFAULT]:
             d = pipeline.staged(d)
             pipeline.epilog(d)
-        if d.slot != pipeline.slot("d"):
-            pipeline.convert(d, pipeline.region("d", problem.d))
+        pipeline.finish(d)
         program = Program(pipeline.calls, release_gil=problem.work > SMALL_WORK)
         prologue = Program(pipeline.prologue) if pipeline.prologue else None
         watched = tuple(pipeline.slot(name).operand for name in "ab" if name == algorithm.get("packed"))
@@ -189,7 +197,7 @@ class BLASProvider(Provider):
         flags = [ctypes.c_char(x) for x in letters]
         address = ctypes.addressof
         pm, pn, pk, plda, pldb, pldd = map(address, values)
-        alpha, beta = pipeline.slot("alpha"), pipeline.slot("beta")
+        alpha, beta = pipeline.alpha.slot, pipeline.slot("beta")
         scalars = [Region(Matrix(pipeline.work, 1, 1, 1, 1), slot) for slot in (alpha, beta)]
         routine = algorithm.get("product", pipeline.work)
         name = f"{LETTER[routine]}gemm" if routine in LETTER else routine

@@ -44,6 +44,8 @@ class TorchProvider(Provider):
             return "it multiplies torch tensors only"
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
+        if problem.narrow is not None:
+            return f"it has no products of {problem.a.dtype} with scales on the CPU"
         if problem.a.dtype == "int8":
             return "it has no products of int8 with results of int32"
         if problem.d.dtype != problem.a.dtype:

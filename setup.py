@@ -27,6 +27,7 @@ MODULES = {
     "planmath.core.cuda.queue": ["src/planmath/core/cuda/queue.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.product.kernels": ["src/planmath/linalg/product/kernels.pyx"],
+    "planmath.linalg.product.structure_kernels": ["src/planmath/linalg/product/structure_kernels.pyx"],
     "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],
     "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],
 }

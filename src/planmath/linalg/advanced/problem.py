@@ -8,7 +8,7 @@ from typing import NamedTuple
 from planmath.core.arrays import Layout, contiguous_strides
 from planmath.linalg.advanced.enums import MatmulEpilog, MatmulNumericalImplFlags, MatmulReductionScheme
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
-from planmath.linalg.product.matrix import Matrix, dense_result
+from planmath.linalg.product.matrix import WORK_DTYPE, Matrix, dense_result
 
 
 class Choices(NamedTuple):
@@ -153,12 +153,6 @@ AUXILIARY_SCALE, RESULT_AMAX, AUXILIARY_AMAX = "aux_quantization_scale", "result
 RESULT_SCALES = "d_out_scale"
 #: A quantization scale, or a largest magnitude.
 SINGLE = Matrix("float32", 1, 1, 1, 1)
-
-#: The dtype in which the CPU computes; int8 products summed in double precision are exact for any k below 2^38.
-WORK_DTYPE = {
-    "float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64",
-    "complex64": "complex64", "complex128": "complex128", "int8": "float64",
-} | dict.fromkeys(SCALED, "float32")  # fmt: skip
 
 
 def scale_slot(name: str) -> str:

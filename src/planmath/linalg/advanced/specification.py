@@ -19,14 +19,13 @@ from planmath.linalg.advanced.options import MatmulOptions, matrix_qualifiers_dt
 from planmath.linalg.advanced.problem import (
     ADDENDS,
     SCALED,
-    WORK_DTYPE,
     Choices,
     MatmulProblem,
     narrow_result,
     numbers_of,
     result_order,
 )
-from planmath.linalg.product.matrix import Matrix
+from planmath.linalg.product.matrix import WORK_DTYPE, Matrix
 
 #: Accumulation by dtype of the operands: the default first. The other compute types of the same precision allow faster,
 #: less accurate arithmetic, which the CPU's libraries do not need: they get the full one.

@@ -8,6 +8,13 @@ from typing import NamedTuple
 
 from planmath.core.arrays import ITEMSIZE, contiguous_strides
 
+#: The dtype in which the CPU computes; int8 products summed in double precision are exact for any k below 2^38.
+WORK_DTYPE = {
+    "float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64",
+    "complex64": "complex64", "complex128": "complex128", "int8": "float64", "float8_e4m3fn": "float32",
+    "float8_e5m2": "float32", "float4_e2m1fn_x2": "float32",
+}  # fmt: skip
+
 #: No kernel needs addresses at multiples of more bytes.
 ALIGNED = 16
 
@@ -33,6 +40,13 @@ class Matrix(NamedTuple):
             if column_step >= max(self.rows, 1) and (self.row == 1 or self.rows == 1):
                 return False, column_step
         return True, self.row if self.rows > 1 else max(self.cols, 1)
+
+    @property
+    def has_leading(self) -> bool:
+        """Whether BLAS can read the matrix where it is: one of its strides is 1, the other at least that extent."""
+        row_major, ld = self.leading
+        unit, other = (self.col, self.cols) if row_major else (self.row, self.rows)
+        return (unit == 1 or other == 1) and ld >= other
 
     @property
     def span(self) -> int:
@@ -68,9 +82,9 @@ def batch_loops(batch: tuple[int, ...], steps: Sequence[tuple[int, ...]]) -> lis
     """
     loops: list[tuple[int, tuple[int, ...]]] = []
     for axis, count in enumerate(batch):
-        if count == 1:
-            continue
         step = tuple(slot[axis] for slot in steps)
+        if count == 1 or not any(step):  # a repetition on the same memory changes nothing
+            continue
         if loops and all(outer == count * inner for outer, inner in zip(loops[-1][1], step, strict=True)):
             loops[-1] = (loops[-1][0] * count, step)
         else:

@@ -13,10 +13,10 @@ from planmath.bindings.blas import LETTER
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
-from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem
+from planmath.linalg.advanced.problem import MatmulProblem
 from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded
 from planmath.linalg.advanced.providers.subnormals import kept_by
-from planmath.linalg.product.matrix import Matrix, batch_loops
+from planmath.linalg.product.matrix import WORK_DTYPE, Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call
 

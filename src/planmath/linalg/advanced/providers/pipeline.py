@@ -169,11 +169,5 @@ def folded(problem: MatmulProblem) -> MatmulProblem:
         candidate = problem._replace(n=n, batch=(), a=problem.a._replace(batch=()), **parts)
     else:
         return problem
-    fits = all(_has_leading(matrix) for matrix in (candidate.a, candidate.b, candidate.d))
+    fits = all(matrix.has_leading for matrix in (candidate.a, candidate.b, candidate.d))
     return candidate if fits else problem
-
-
-def _has_leading(matrix: Matrix) -> bool:
-    row_major, ld = matrix.leading
-    unit, other = (matrix.col, matrix.cols) if row_major else (matrix.row, matrix.rows)
-    return (unit == 1 or other == 1) and ld >= other

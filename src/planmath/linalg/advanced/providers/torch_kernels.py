@@ -14,10 +14,10 @@ from planmath.core.errors import LibraryError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
-from planmath.linalg.advanced.problem import WORK_DTYPE, MatmulProblem
+from planmath.linalg.advanced.problem import MatmulProblem
 from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded, operand_names
 from planmath.linalg.advanced.providers.subnormals import kept, values
-from planmath.linalg.product.matrix import Matrix
+from planmath.linalg.product.matrix import WORK_DTYPE, Matrix
 
 
 class TorchProvider(Provider):

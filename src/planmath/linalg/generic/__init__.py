@@ -1,0 +1,36 @@
+"""Products of matrices of which something is known: symmetric, Hermitian, triangular and diagonal ones."""
+
+from planmath.core.datatypes import ComputeType
+from planmath.core.execution import ExecutionCPU, ExecutionCUDA
+from planmath.linalg.generic.enums import DiagType, FillMode, SideMode
+from planmath.linalg.generic.operation import InvalidMatmulState, Matmul, matmul
+from planmath.linalg.generic.options import MatmulOptions
+from planmath.linalg.generic.qualifiers import (
+    DiagonalMatrixQualifier,
+    GeneralMatrixQualifier,
+    HermitianMatrixQualifier,
+    MatrixQualifier,
+    SymmetricMatrixQualifier,
+    TriangularMatrixQualifier,
+    matrix_qualifiers_dtype,
+)
+
+__all__ = [
+    "ComputeType",
+    "DiagType",
+    "DiagonalMatrixQualifier",
+    "ExecutionCPU",
+    "ExecutionCUDA",
+    "FillMode",
+    "GeneralMatrixQualifier",
+    "HermitianMatrixQualifier",
+    "InvalidMatmulState",
+    "Matmul",
+    "MatmulOptions",
+    "MatrixQualifier",
+    "SideMode",
+    "SymmetricMatrixQualifier",
+    "TriangularMatrixQualifier",
+    "matmul",
+    "matrix_qualifiers_dtype",
+]

@@ -1,0 +1,335 @@
+"""The stateful product of matrices with a structure, and the function for single use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core import provider, remembered
+from planmath.core.arrays import Layout, package_of
+from planmath.core.errors import InvalidStateError
+from planmath.core.execution import Execution, resolve_execution
+from planmath.core.executor import ArraySlot
+from planmath.core.operation import Operation
+from planmath.core.options import as_options
+from planmath.linalg.generic.options import MatmulOptions
+from planmath.linalg.generic.problem import ProductProblem
+from planmath.linalg.generic.providers import PROVIDERS, expected_order
+from planmath.linalg.generic.qualifiers import MatrixQualifier, as_qualifiers
+from planmath.linalg.generic.specification import specify, squeezed
+from planmath.linalg.product.scalars import Scalars
+
+
+class InvalidMatmulState(InvalidStateError):
+    """A method of `Matmul` was called out of order."""
+
+
+class Matmul(Operation):
+    """A product of matrices, ``alpha * a @ b + beta * c``, with what is known of a and b, planned once and executed
+    many times.
+
+    Parameters
+    ----------
+    a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
+        Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n), whose batch shapes
+        broadcast as NumPy's do. Symmetric, Hermitian and triangular ones are (..., n, n), diagonal ones are given as
+        their diagonals, (..., n). float16, float32, float64, complex64 or complex128; for torch also bfloat16. Any
+        strides.
+    c : array, optional
+        Of the shape of ``a @ b``, or without its batch.
+    alpha, beta : number, optional
+        Default: 1; beta must be given where c is. Where alpha is 0 neither a nor b matters, where beta is 0 c does not.
+    qualifiers : numpy.ndarray, optional
+        Of `matrix_qualifiers_dtype`, an element for each of a and b, and of c where it is given: what
+        `GeneralMatrixQualifier.create` and the others return. Default: general matrices.
+    options : MatmulOptions or dict, optional
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
+        Where to compute. Default: where the operands are.
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not describe a product.
+
+    Notes
+    -----
+    Of symmetric, Hermitian and triangular matrices one triangle is read, of Hermitian ones the real part of the
+    diagonal. The result has c's order of rows and columns; without c that of the general operand beside one with a
+    structure, and else rows only if both operands lie by rows. An object may be used by one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.linalg import Matmul, GeneralMatrixQualifier, TriangularMatrixQualifier, matrix_qualifiers_dtype
+    >>> lower, b = np.array([[1.0, np.nan], [2, 3]]), np.array([[1.0, 2], [3, 4]])
+    >>> qualifiers = np.full(2, GeneralMatrixQualifier.create(), dtype=matrix_qualifiers_dtype)
+    >>> qualifiers[0] = TriangularMatrixQualifier.create()
+    >>> with Matmul(lower, b, qualifiers=qualifiers) as product:
+    ...     product.plan()
+    ...     first = product.execute()
+    ...     product.reset_operands(b=-b)
+    ...     second = product.execute()
+    >>> first
+    array([[ 1.,  2.],
+           [11., 16.]])
+    >>> second
+    array([[ -1.,  -2.],
+           [-11., -16.]])
+    """
+
+    noun = "Matmul"
+    invalid_state = InvalidMatmulState
+
+    def __init__(
+        self,
+        a: Any,
+        b: Any,
+        /,
+        c: Any = None,
+        *,
+        alpha: complex | None = None,
+        beta: complex | None = None,
+        qualifiers: MatrixQualifier | None = None,
+        options: MatmulOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        stream: Any = None,
+    ):
+        chosen = as_options(MatmulOptions, options)
+        super().__init__(chosen)
+        given = {"a": a, "b": b} | ({} if c is None else {"c": c})
+        layouts = {name: package_of(array, name).layout(array, name) for name, array in given.items()}
+        self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
+        known = as_qualifiers(qualifiers, c is not None)
+        package = package_of(a, "a").name
+        self._problem = specify(layouts, known, chosen.inplace, self._execution, package)
+        self._squeeze = squeezed(layouts, known)
+        if c is not None and beta is None:
+            raise ValueError("beta was not given, but c was; pass beta=1.0 to add c")
+        if c is None and beta is not None:
+            self._logger.warning("Matmul: beta = %s is ignored, because c was not given.", beta)
+        for name, array in given.items():
+            self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
+        self._scalars = Scalars(self._problem.work_dtype)
+        self._constants.update(self._scalars.slots)
+        values = {"alpha": 1 if alpha is None else alpha, "beta": 0 if c is None else beta}
+        self._scalars.set(self._scalars.checked(values))
+        self._log_specification()
+
+    def plan(self, *, stream: Any = None) -> None:
+        """Choose how to compute the product, and prepare it.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidMatmulState
+            After `release_operands` or `free`.
+        UnavailableError
+            If no library can compute the product here.
+        """
+        self._make_plan(self._problem, self._slots, stream=stream)
+
+    def autotune(self, iterations: int = 10, prune: int | None = None, stream: Any = None) -> None:
+        """Measure every way of every provider to compute the product, and adopt the fastest.
+
+        The measurements go into the tuning record, which the next `plan` of the same product uses.
+
+        Parameters
+        ----------
+        iterations : int
+            Repetitions of each candidate that stays in the race.
+        prune : int, optional
+            How many of the fastest algorithms to keep. Default: all.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidMatmulState
+            Before `plan`, after `release_operands` or `free`.
+        """
+        self._autotune(iterations, prune, stream)
+
+    def execute(self, *, stream: Any = None, out: Any = None) -> Any:
+        """Compute the product.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        out : array, optional
+            Where to put the result: with the shape, dtype and strides that `empty_result` gives. Nothing is allocated
+            then.
+
+        Returns
+        -------
+        array
+            The result, in the same package as the operands: `out`, or for ``options.inplace`` c itself.
+
+        Raises
+        ------
+        InvalidMatmulState
+            Before `plan`, after `release_operands` or `free`.
+        ValueError
+            If `out` does not fit.
+        """
+        result = self._executor.run(None, out, stream)
+        return self._execute(None, out, stream) if result is None else result
+
+    def execute_unchecked(self, *, stream: Any = None) -> Any:
+        """`execute` for callers that know that the object is planned and has operands.
+
+        The checks that keep a wrong call from crashing the process cost some nanoseconds and are made here as well.
+        """
+        return self.execute(stream=stream)
+
+    def reset_operands(
+        self,
+        *,
+        a: Any = None,
+        b: Any = None,
+        c: Any = None,
+        alpha: complex | None = None,
+        beta: complex | None = None,
+        stream: Any = None,
+    ) -> None:
+        """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Parameters
+        ----------
+        a, b, c : array, optional
+        alpha, beta : number, optional
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an operand does not fit, or none is given, or after `release_operands` not all are; all stay then.
+        InvalidMatmulState
+            After `free`.
+        """
+        if alpha is None and beta is None and self._executor.bind_many((a, b) if c is None else (a, b, c)):
+            return
+        self._require("reset", "reset_operands")
+        if beta is not None and self._problem.c is None:
+            raise ValueError("beta was given to reset_operands(), but this Matmul was created without c")
+        scalars = {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
+        checked = self._scalars.checked(scalars)
+        arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
+        if arrays or not scalars:
+            self._reset(arrays, "reset_operands")
+        self._scalars.set(checked)
+
+    def reset_operands_unchecked(
+        self,
+        *,
+        a: Any = None,
+        b: Any = None,
+        c: Any = None,
+        alpha: complex | None = None,
+        beta: complex | None = None,
+        stream: Any = None,
+    ) -> None:
+        """`reset_operands` for callers that know that the operands fit.
+
+        The comparison that keeps a wrong operand from crashing the process costs some nanoseconds and is made here
+        as well.
+        """
+        self.reset_operands(a=a, b=b, c=c, alpha=alpha, beta=beta, stream=stream)
+
+    def release_operands(self) -> None:
+        """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
+
+        Raises
+        ------
+        InvalidMatmulState
+            After `free`.
+        """
+        self._release()
+
+    # What the lifecycle asks for.
+
+    def _providers(self) -> Sequence[Any]:
+        return PROVIDERS
+
+    def _preferred(self, problem: ProductProblem, algorithms: list[provider.Algorithm]) -> list[provider.Algorithm]:
+        return expected_order(problem, algorithms)
+
+    def _result_slots(self, problem: ProductProblem) -> dict[str, ArraySlot]:
+        if problem.inplace:
+            return {}
+        d = problem.d
+        axes = [(d.rows, d.row)] * (not self._squeeze[0]) + [(d.cols, d.col)] * (not self._squeeze[1])
+        shape = (*problem.batch, *(extent for extent, _ in axes))
+        layout = Layout(shape, (*d.batch, *(step for _, step in axes)), d.dtype, "cpu", None)
+        return {"d": self._make_slot(layout, writeable=True)}
+
+    def _inplace_operand(self) -> str | None:
+        return "c" if self._options.inplace else None
+
+    def _describe(self) -> str:
+        p = self._problem
+        batch = f"{'x'.join(map(str, p.batch))} times " if p.batch else ""
+        extra = "".join([" + c" if p.c else "", ", in place" if p.inplace else ""])
+        return f"{p.d.dtype} {batch}{p.a} @ {p.b}{extra} on {p.execution[0]}"
+
+
+def matmul(
+    a: Any,
+    b: Any,
+    /,
+    c: Any = None,
+    *,
+    alpha: complex | None = None,
+    beta: complex | None = None,
+    qualifiers: MatrixQualifier | None = None,
+    options: MatmulOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    stream: Any = None,
+) -> Any:
+    """Multiply matrices once: ``alpha * a @ b + beta * c``.
+
+    Parameters
+    ----------
+    a, b, c, alpha, beta, qualifiers, options, execution, stream
+        As for `Matmul`.
+
+    Returns
+    -------
+    array
+        As for `Matmul.execute`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.linalg import DiagonalMatrixQualifier, GeneralMatrixQualifier, matmul, matrix_qualifiers_dtype
+    >>> qualifiers = np.full(2, GeneralMatrixQualifier.create(), dtype=matrix_qualifiers_dtype)
+    >>> qualifiers[0] = DiagonalMatrixQualifier.create()
+    >>> matmul(np.array([1.0, 10]), np.array([[1.0, 2], [3, 4]]), qualifiers=qualifiers)
+    array([[ 1.,  2.],
+           [30., 40.]])
+    """
+    key = None
+    if options is None and not isinstance(qualifiers, list):
+        known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
+        arrays = (a, b) if c is None else (a, b, c)
+        key = remembered.key_of("generic matmul", arrays, execution, known)
+    return remembered.run_once(
+        key,
+        lambda: Matmul(
+            a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers, options=options, execution=execution, stream=stream
+        ),
+        lambda product: product.plan(stream=stream),
+        lambda product: product.reset_operands(
+            a=a, b=b, c=c, alpha=1 if alpha is None else alpha, beta=beta if c is not None else None
+        ),
+        None if stream is None else lambda product: product.execute(stream=stream),
+    )

@@ -1,0 +1,68 @@
+"""The specification of a generic product."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from planmath.linalg.product.matrix import WORK_DTYPE, Matrix
+from planmath.linalg.product.structure import Structured
+
+
+class ProductProblem(NamedTuple):
+    """What to multiply: all that matters for planning. The values of alpha and beta are not part of it."""
+
+    m: int
+    n: int
+    k: int
+    batch: tuple[int, ...]
+    a: Structured
+    b: Structured
+    c: Matrix | None
+    d: Matrix
+    inplace: bool
+    execution: tuple[str, int]
+    package: str
+
+    @property
+    def operand_names(self) -> tuple[str, ...]:
+        """The user's operands in their order."""
+        return ("a", "b", *(["c"] if self.c else []))
+
+    @property
+    def work_dtype(self) -> str:
+        """The dtype of the computation, and of alpha and beta."""
+        return WORK_DTYPE[self.d.dtype]
+
+    @property
+    def threads(self) -> int:
+        return self.execution[1]
+
+    @property
+    def work(self) -> int:
+        """Multiplications of a general product of these extents: m n k for each matrix of the batch."""
+        return self.m * self.n * self.k * math.prod(self.batch)
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """What a and b are."""
+        return self.a.structure.kind, self.b.structure.kind
+
+    def numbers(self) -> dict[str, int]:
+        """The numbers that programs have for operands and result, by name."""
+        names = [*self.operand_names, "alpha", "beta", *([] if self.inplace else ["d"])]
+        numbers = {name: i for i, name in enumerate(names)}
+        return numbers | {"d": numbers["c"]} if self.inplace else numbers
+
+
+def result_order(a: Structured, b: Structured, c: Matrix | None) -> bool:
+    """Whether the result is row-major: it has c's order, else that of the general operand beside a structured one.
+
+    Of two general operands, or two structured ones, both have to be row-major.
+    """
+    if c is not None:
+        return c.cols > 1 and c.leading[0]
+    by_rows = [x.matrix.col == 1 for x in (a, b) if x.structure.kind == "ge"]
+    if not by_rows:
+        by_rows = [x.matrix.col == 1 for x in (a, b) if x.structure.kind != "dg"]
+    return all(by_rows)

@@ -1,0 +1,25 @@
+"""The libraries that multiply matrices with a structure, in order of preference."""
+
+from collections.abc import Sequence
+
+from planmath.bindings import blas, mkl
+from planmath.core.provider import Algorithm, Provider
+from planmath.linalg.generic.problem import ProductProblem
+from planmath.linalg.generic.providers.blas_interface import BLASProvider
+from planmath.linalg.generic.providers.diagonals import DiagonalProvider
+
+PROVIDERS: Sequence[Provider] = (
+    BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
+    BLASProvider("nvpl", blas.NVPL),
+    BLASProvider("blas", blas.SCIPY, spin=blas.OPENBLAS_SPIN),
+    DiagonalProvider(),
+)
+
+#: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
+TINY_WORK = 40_000
+
+
+def expected_order(problem: ProductProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
+    """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
+    first = "blas" if problem.work < TINY_WORK else "mkl"
+    return sorted(algorithms, key=lambda algorithm: algorithm.provider != first)

@@ -1,0 +1,50 @@
+"""Products with diagonal matrices, by planmath's own kernel: one pass over the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.linalg.generic.problem import ProductProblem
+from planmath.linalg.generic.providers.arrangement import ProductPipeline
+from planmath.linalg.generic.providers.blas_interface import too_many_loops
+
+#: Below this many elements the Python lock is kept.
+FEW = 10_000
+
+
+class DiagonalProvider(Provider):
+    name = "planmath"
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return "1"
+
+    def threads(self) -> int:
+        return 1
+
+    def unsupported(self, problem: ProductProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        if "dg" not in problem.kinds:
+            return "it multiplies by diagonal matrices only"
+        return too_many_loops(problem)
+
+    def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
+        return [Algorithm(self.name, (("threads", 1),))]
+
+    def prepare(self, problem: ProductProblem, algorithm: Algorithm) -> Prepared:
+        pipeline = ProductPipeline(problem)
+        pipeline.one_structure()
+        left, right = pipeline.left, pipeline.right
+        by_left = left.structure.kind == "dg"
+        factor, other = (left, right) if by_left else (right, left)
+        if other.structure.kind != "ge":
+            other = pipeline.expanded(other)
+        pipeline.scale_by(factor, other.region, left=by_left)
+        pipeline.finish()
+        program = Program(pipeline.calls, release_gil=problem.work // problem.k > FEW)
+        return Prepared({None: program}, pipeline.workspace_size)

@@ -1,0 +1,148 @@
+"""Every provider computes every product of structures, layouts, conjugations and dtypes, against extended precision."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from planmath.core.errors import UnavailableError
+from planmath.linalg import Matmul, matmul
+from planmath.linalg.generic.providers import PROVIDERS
+from tests.generic.operands import (
+    DTYPES,
+    LAYOUTS,
+    LOWER,
+    UPPER,
+    Kind,
+    assert_close,
+    laid,
+    numbers,
+    qualifiers,
+    spoiled,
+)
+
+KINDS = (
+    Kind("ge"), Kind("ge", conjugate=True), Kind("sy"), Kind("sy", UPPER), Kind("sy", conjugate=True), Kind("he"),
+    Kind("he", UPPER), Kind("he", conjugate=True), Kind("tr"), Kind("tr", UPPER), Kind("tr", LOWER, True),
+    Kind("tr", UPPER, True, conjugate=True), Kind("dg"), Kind("dg", incx=-1), Kind("dg", conjugate=True),
+)  # fmt: skip
+PAIRS = list(itertools.product(KINDS, KINDS))
+NAMES = [provider.name for provider in PROVIDERS if provider.unavailable() is None]
+
+
+def operand(rng, kind: Kind, rows: int, cols: int, batch: tuple[int, ...], dtype: str, layout: str) -> np.ndarray:
+    shape = (*batch, rows) if kind.name == "dg" else (*batch, rows, cols)
+    return laid(spoiled(numbers(rng, shape, dtype), kind), layout)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.name for kind in pair))
+def test_products(pair, name):
+    """For each pair of kinds one draw of all else, which differs from pair to pair."""
+    draw = random.Random(f"{pair}")
+    rng = np.random.default_rng(draw.randrange(10**6))
+    conjugated, refused = any(kind.conjugate for kind in pair), []
+    for _ in range(2):
+        dtype = draw.choice(DTYPES[2:] if conjugated else DTYPES)
+        n, m, p = draw.choice([(5, 3, 4), (8, 8, 8), (33, 1, 17), (1, 4, 1), (64, 20, 7)])
+        left, right = pair
+        rows = n if left.name != "ge" else m
+        cols = n if right.name != "ge" else p
+        batch_a, batch_b = draw.choice([((), ()), ((3,), (3,)), ((3,), ()), ((), (2,)), ((2, 1), (3,))])
+        a = operand(rng, left, rows, n, batch_a, dtype, draw.choice(LAYOUTS))
+        b = operand(rng, right, n, cols, batch_b, dtype, draw.choice(LAYOUTS))
+        dense = [kind.dense(x) for kind, x in zip(pair, (a, b), strict=True)]
+        dense = [np.where(np.isnan(x), 0, x) if kind.name == "tr" else x for kind, x in zip(pair, dense, strict=True)]
+        batch = np.broadcast_shapes(batch_a, batch_b)
+        alpha, beta = draw.choice([(None, None), (-0.5, 2.0)])
+        if alpha is not None and dtype.startswith("complex"):
+            alpha, beta = alpha - 1j, beta + 0.5j
+        expected = (1 if alpha is None else alpha) * (dense[0] @ dense[1])
+        magnitude = abs(1 if alpha is None else alpha) * (np.abs(dense[0]) @ np.abs(dense[1]))
+        c, options = None, {"provider": name}
+        if beta is not None:
+            c = laid(numbers(rng, (*batch, rows, cols), dtype), draw.choice(LAYOUTS[:3]))
+            expected, magnitude = expected + beta * c, magnitude + abs(beta) * np.abs(c)
+            options["inplace"] = draw.choice([True, False])
+        try:
+            with Matmul(a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers(*pair, *[Kind("ge")] * (c is not None)),
+                        options=options) as product:
+                product.plan()
+                ways = product._plan_made.algorithms
+                for way in ways:
+                    again = c if c is None else c.copy("K")
+                    product._add_program(way, way)
+                    result = np.array(product._execute(way, None))
+                    assert_close(result, expected, magnitude, dtype, n)
+                    if options.get("inplace"):
+                        c[...] = again
+        except UnavailableError:
+            refused.append(name)
+    diagonal = "dg" in [kind.name for kind in pair]
+    assert refused == ([] if diagonal == (name == "planmath") else 2 * [name])
+
+
+def test_order_of_the_result():
+    """c's order, else that of the general operand beside a structured one, else rows where both lie by rows."""
+    rng = np.random.default_rng(0)
+    rows, columns = numbers(rng, (4, 4), "float64"), laid(numbers(rng, (4, 4), "float64"), "columns")
+    ge, sy, dg = Kind("ge"), Kind("sy"), Kind("dg")
+    for kinds, a, b, c, by_rows in (
+        ((ge, ge), rows, rows, None, True), ((ge, ge), rows, columns, None, False),
+        ((sy, ge), columns, rows, None, True), ((ge, sy), columns, rows, None, False),
+        ((dg, ge), rows[0], columns, None, False), ((sy, sy), rows, rows, None, True),
+        ((sy, ge), rows, rows, columns, False), ((ge, ge), columns, columns, rows, True),
+    ):  # fmt: skip
+        more = [] if c is None else [ge]
+        result = matmul(a, b, c, beta=None if c is None else 1.0, qualifiers=qualifiers(*kinds, *more))
+        assert result.flags.c_contiguous == by_rows
+
+
+@pytest.mark.parametrize("kind", [Kind("ge"), Kind("sy", UPPER), Kind("tr"), Kind("dg")], ids=lambda kind: kind.name)
+def test_vectors(kind):
+    rng = np.random.default_rng(1)
+    x, batch = numbers(rng, (5,), "float64"), numbers(rng, (3, 5), "float64")
+    s = operand(rng, kind, 5, 5, (), "float64", "rows")
+    dense = np.where(np.isnan(kind.dense(s)), 0, kind.dense(s)).astype(float)
+    np.testing.assert_allclose(matmul(s, x, qualifiers=qualifiers(kind, Kind("ge"))), dense @ x)
+    np.testing.assert_allclose(matmul(x, s, qualifiers=qualifiers(Kind("ge"), kind)), x @ dense)
+    backwards = batch[:, ::-1]
+    np.testing.assert_allclose(matmul(backwards, s, qualifiers=qualifiers(Kind("ge"), kind)), backwards @ dense)
+    c = numbers(rng, (5,), "float64")
+    np.testing.assert_allclose(
+        matmul(s, x, c, beta=2.0, qualifiers=qualifiers(kind, Kind("ge"), Kind("ge"))), dense @ x + 2 * c
+    )
+
+
+def test_product_of_two_vectors():
+    x, y = np.arange(3.0), np.arange(3.0) + 1
+    assert matmul(x, y) == x @ y
+    assert matmul(x, y).shape == ()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kind", [Kind("ge"), Kind("sy"), Kind("tr", UPPER), Kind("dg")], ids=lambda kind: kind.name)
+def test_narrow_dtypes(kind, dtype):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    kept = getattr(torch, dtype)
+    a = torch.from_numpy(operand(rng, kind, 9, 9, (2,), "float32", "rows")).to(kept)
+    b = torch.from_numpy(numbers(rng, (9, 4), "float32")).to(kept)
+    dense = np.where(np.isnan(kind.dense(a.float().numpy())), 0, kind.dense(a.float().numpy())).astype("float32")
+    result = matmul(a, b, qualifiers=qualifiers(kind, Kind("ge")))
+    assert result.dtype == kept
+    expected = torch.from_numpy(dense) @ b.float()
+    assert torch.allclose(result.float(), expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("kind", [Kind("ge"), Kind("he"), Kind("tr"), Kind("dg")], ids=lambda kind: kind.name)
+def test_beta_of_zero_does_not_read_c(kind):
+    rng = np.random.default_rng(3)
+    s, b = operand(rng, kind, 6, 6, (), "complex128", "rows"), numbers(rng, (6, 6), "complex128")
+    plain = matmul(s, b, qualifiers=qualifiers(kind, Kind("ge")))
+    c = np.full((6, 6), np.nan + 0j)
+    result = matmul(s, b, c, beta=0.0, qualifiers=qualifiers(kind, Kind("ge"), Kind("ge")))
+    np.testing.assert_allclose(result, plain, rtol=1e-13)

@@ -6,11 +6,13 @@ The public API is that of nvmath-python; planmath is an independent implementati
 from planmath import bindings, fft, linalg, memory, sparse, tensor, tuning
 from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
 from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
+from planmath.core.errors import AutogradWarning
 from planmath.dropin import install_as_nvmath
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutogradWarning",
     "BaseCUDAMemoryManager",
     "BaseCUDAMemoryManagerAsync",
     "ComputeType",

@@ -34,7 +34,7 @@ class Array:
 
 
 class Package:
-    name, array_type, only_device = "cupy", Array, True
+    name, array_type, only_device, differentiates = "cupy", Array, True, False
 
     def dense(self, shape, strides):
         return None

@@ -5,6 +5,8 @@ programs written for the built-in ones keep working.
 """
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -49,6 +51,18 @@ class LibraryError(RuntimeError):
         super().__init__(f"{function} failed with status {status}")
         self.function = function
         self.status = status
+
+
+class AutogradWarning(UserWarning):
+    """Operands require gradients, and the result has no graph that leads to them."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of the line that called planmath, from however deep in planmath."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "planmath":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def nearest(name: object, names: Iterable[str]) -> str:

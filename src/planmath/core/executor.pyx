@@ -38,11 +38,18 @@ cdef extern from *:
         return array;
     }
     static inline PyObject *pm_descr(PyObject *array) { return (PyObject *)PyArray_DESCR((PyArrayObject *)array); }
+    /* A property of an object's type, without the search for it where it is written in C. */
+    static inline PyObject *pm_property(PyObject *property, PyObject *object) {
+        if (!Py_IS_TYPE(property, &PyGetSetDescr_Type)) return PyObject_CallMethod(property, "__get__", "O", object);
+        PyGetSetDef *found = ((PyGetSetDescrObject *)property)->d_getset;
+        return found->get(object, found->closure);
+    }
     """
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
     object pm_new_array_in(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data,
                            object owner)
     PyObject *pm_descr(object array)
+    object pm_property(object property, object object)
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
@@ -96,6 +103,7 @@ cdef class ArraySlot:
     cdef readonly word low, high    # bytes spanned, from the address
     cdef bint has_conjugate
     cdef int ndim, kind, device
+    cdef object requires_grad       # PyTorch's property, or None
     cdef pm_dlpack *dlpack          # how a package's arrays are read without Python, or NULL
     cdef unsigned int dlpack_dtype  # DLPack's name of the dtype, once an array with it was seen
     cdef tuple steps                # strides in bytes
@@ -119,6 +127,7 @@ cdef class ArraySlot:
         self.device = -1 if device_id is None else device_id
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
         self.kind = KINDS[package.name]
+        self.requires_grad = package.requires_grad if package.differentiates else None
         self.dlpack = dlpack_of(package)
         self.steps = tuple([step * itemsize for step in strides])
         if self.kind == CUPY:
@@ -196,6 +205,15 @@ cdef class ArraySlot:
                 if tensor.shape[i] != self.dims[i] or tensor.strides[i] * self.itemsize != self.byte_strides[i]:
                     return 0
         return <word>tensor.data + <word>tensor.byte_offset
+
+    cdef bint has_gradient(self, object array) except -1:
+        """Whether the package would look for the derivative with respect to an array of its own."""
+        return self.requires_grad is not None and pm_property(self.requires_grad, array) is True
+
+    cdef word address_of_result(self, object array) except -1:
+        """The same for an array that is written to."""
+        cdef word address = self.address_of(array)
+        return 0 if address == 0 or self.has_gradient(array) else address
 
     cdef word location(self, object array) except -1:
         """Address of the first element of an array that `empty` made."""
@@ -401,6 +419,7 @@ cdef class Executor:
     cdef Program prologue
     cdef tuple watched
     cdef dict log_levels
+    cdef object changed             # what PyTorch is told of a tensor that is written to, or None
     cdef readonly Queue queue
     cdef object workspace
     cdef word workspace_address
@@ -423,6 +442,8 @@ cdef class Executor:
         if self.n_operands + self.n_results >= MAX_ARRAYS:
             raise ValueError(f"{self.n_operands} operands and {self.n_results} results; "
                              f"at most {MAX_ARRAYS - 1} arrays are supported")
+        packages = [slot.package for slot in (*operands, *results)]
+        self.changed = packages[0].changed if packages and packages[0].differentiates else None
         cdef int arrays = self.n_operands + self.n_results
         for i in range(arrays):
             self.slots[i] = <PyObject *>(operands[i] if i < self.n_operands else results[i - self.n_operands])
@@ -434,10 +455,10 @@ cdef class Executor:
     def run(self, key, out, stream=None):
         """Run a program, or return None where something is not ordinary: then the caller finds out what it is.
 
-        Ordinary means: the operands are in place, nobody listens to the log, `out` is None or exactly as planned, and the
-        stream, where there are streams, is the package's current one, and one that programs may run on.
+        Ordinary means: the operands are in place, nobody listens to the log or wants derivatives, `out` is None or exactly
+        as planned, and the stream, where there are streams, is the package's current one, and one that programs may run on.
         """
-        if not self.ready or self.log_levels.get(INFO) is not False or stream is not None:
+        if not self.ready or self.log_levels.get(INFO) is not False or stream is not None or self.recorded():
             return None
         if self.queue is None:
             return self.perform(key, out, False, 0)
@@ -451,6 +472,16 @@ cdef class Executor:
         if self.queue is None:
             return self.perform(key, out, disjoint, 0)
         return self.enqueue(key, out, disjoint)
+
+    cdef bint recorded(self) except -1:
+        """Whether the package would record what is done with the operands, for derivatives."""
+        cdef ArraySlot slot
+        cdef int i
+        for i in range(self.n_operands):
+            slot = <ArraySlot>self.slots[i]
+            if slot.has_gradient(slot.array):
+                return slot.package.records(slot.array)
+        return False
 
     cdef object enqueue(self, key, out, bint disjoint):
         """Run a program on the package's current stream."""
@@ -517,7 +548,7 @@ cdef class Executor:
                 first = slot.fresh(&addresses[self.n_operands])
             else:
                 first = out
-                addresses[self.n_operands] = slot.address_of(out)
+                addresses[self.n_operands] = slot.address_of_result(out)
                 if addresses[self.n_operands] == 0:
                     return None
                 if not disjoint and self.overlaps(slot, addresses[self.n_operands], -1):
@@ -533,6 +564,8 @@ cdef class Executor:
                 self.prepare_workspace()
             addresses[self.n_operands + self.n_results] = self.workspace_address
         addresses[self.n_operands + self.n_results + 1] = stream
+        if self.changed is not None and (out is not None or self.inplace >= 0):
+            self.changed((first,) if out is None or others is None else (first, *others))
         if program.function is not None:
             program.function(tuple([(<ArraySlot>self.slots[i]).held for i in range(self.n_operands)]),
                              tuple(others) if others is not None else (first,) if self.n_results else ())
@@ -585,7 +618,7 @@ cdef class Executor:
                 array = slot.fresh(&addresses[self.n_operands + i])
             else:
                 array = given[i]
-                addresses[self.n_operands + i] = slot.address_of(array) if array is not None else 0
+                addresses[self.n_operands + i] = slot.address_of_result(array) if array is not None else 0
                 if addresses[self.n_operands + i] == 0:
                     return None
             if given is not None and not disjoint:

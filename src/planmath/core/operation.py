@@ -6,7 +6,7 @@ import enum
 import logging
 import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -15,7 +15,7 @@ from planmath.core import crossing
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of, same_strides, share_memory
 from planmath.core.cuda import devices, streams
 from planmath.core.cuda.queue import Queue
-from planmath.core.errors import InvalidStateError, UnavailableError
+from planmath.core.errors import AutogradWarning, InvalidStateError, UnavailableError, warn
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import ArraySlot, Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
@@ -394,6 +394,7 @@ class Operation:
     def _execute(self, key: Hashable, out: Any, stream: Any = None) -> Any:
         """An execution that is not ordinary: it is logged, or out or stream needs a closer look, or it is an error."""
         self._require("execute")
+        self._check_gradients()
         self._check_inplace_operand()
         target = None if out is None else self._check_out(out)
         with self._on_device(stream):
@@ -408,6 +409,33 @@ class Operation:
                 self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
                 return self._executor.execute(key, target, True)
         return self._executor.execute(key, target, True)
+
+    def _check_gradients(self) -> None:
+        """Tell of operands whose derivatives somebody may expect; raise where the result replaces such a one."""
+        if not self._package.differentiates:
+            return
+        names = [name for name, array in self._given_operands() if self._package.records(array)]
+        if (replaced := self._inplace_operand()) is not None:
+            self._check_written(replaced, self._slots[replaced].array)
+        if names:
+            given = f"{', '.join(names)} require{'s' if len(names) == 1 else ''} grad"
+            warn(
+                f"{given}, and the result of {self.noun} does not: gradients are not computed. Where none are wanted, "
+                f"pass {names[0]}.detach(), or call this under torch.no_grad()",
+                AutogradWarning,
+            )
+
+    def _check_written(self, name: str, array: Any) -> None:
+        """Raise where what is written into an array would be missing in its history."""
+        if self._package.differentiates and self._package.records(array):
+            raise ValueError(
+                f"{name} requires grad and would be written to, which autograd does not see: pass {name}.detach(), or "
+                "call this under torch.no_grad()"
+            )
+
+    def _given_operands(self) -> Iterable[tuple[str, Any]]:
+        """The operands as the user gave them, with their names."""
+        return ((name, slot.array) for name, slot in self._slots.items())
 
     def _check_inplace_operand(self) -> None:
         """Raise where the operand that the result replaces has elements in common with another operand."""
@@ -455,6 +483,7 @@ class Operation:
             view = self._view_for(name, slot, array)
         except ValueError as error:
             raise ValueError(f"{error}. {self.noun}.empty_result() makes an array that fits") from None
+        self._check_written(name, array)
         for operand_name, operand in self._slots.items():
             if share_memory(self._package, array, operand.array):
                 mend = f"; only {self.inplace_by} lets the result replace an operand" if self.inplace_by else ""
@@ -639,7 +668,7 @@ def layout_of(slot: ArraySlot) -> Layout:
 def scratch_like(package: Package, array: Any, layout: Layout) -> Any:
     """Memory of its own with the array's values and layout."""
     copy = package.empty(layout.shape, layout.strides, package.dtype(layout.dtype), layout.device_id)
-    copy[...] = array
+    copy[...] = package.with_strides(array, layout)  # of a tensor that requires grad without its history
     return copy
 
 

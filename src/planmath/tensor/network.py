@@ -194,7 +194,8 @@ class Contraction(Operation):
         ValueError
             If `out` does not fit.
         """
-        result = self._executor.run(None, None, stream) if out is None else None
+        ordinary = out is None and not self._package.differentiates
+        result = self._executor.run(None, None, stream) if ordinary else None
         if result is None:
             result = self._execute(None, out, stream)
         if release_workspace and self._network is not None:

@@ -41,6 +41,9 @@ class _Step(BinaryContraction):
     def _check_dtypes(self, layouts: Mapping[str, Layout], out: Layout | None) -> None:
         pass
 
+    def _check_gradients(self) -> None:
+        """Whose operands they are tells."""
+
     def drop(self, names: Sequence[str]) -> None:
         """Drop the references to some operands; `reset_operands` brings new ones."""
         for name in names:

@@ -47,6 +47,8 @@ class Package(Protocol):
     """Name of the package whose arrays take the place of its own on the CPU."""
     out_of_memory: tuple[type[Exception], ...]
     """What its allocations on a device raise."""
+    differentiates: bool
+    """Whether arrays may require gradients."""
 
     def layout(self, array: Any, argument: str) -> Layout: ...
 
@@ -68,6 +70,14 @@ class Package(Protocol):
         """Where the first element is."""
 
     def is_writeable(self, array: Any) -> bool: ...
+
+    # Only where the package `differentiates`. Its property `requires_grad` of arrays is there as well.
+
+    def records(self, array: Any) -> bool:
+        """Whether the package would record what is done with the array now, for derivatives."""
+
+    def changed(self, arrays: tuple[Any, ...]) -> None:
+        """Take note that arrays are written to, so that they are not taken for what was saved for derivatives."""
 
     # Asked only where a CUDA device takes part. Streams are given by their addresses.
 

@@ -31,6 +31,7 @@ class CuPy:
     array_type = cupy.ndarray
     host = "numpy"
     out_of_memory = (cupy.cuda.memory.OutOfMemoryError,)
+    differentiates = False
     #: CuPy's own C function for the address of a device's current stream, where it exports one to other modules.
     stream_function = getattr(_streams, "__pyx_capi__", {}).get("get_stream_ptr")
     _dtypes = NumPy._dtypes

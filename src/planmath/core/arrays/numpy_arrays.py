@@ -51,6 +51,7 @@ class NumPy:
     array_type = np.ndarray
     host = "numpy"
     out_of_memory = ()
+    differentiates = False
     _dtypes = {  # noqa: RUF012
         name: np.dtype(name)
         for name in ITEMSIZE

@@ -15,15 +15,38 @@ from planmath.core.errors import UnsupportedLayoutError
 #: PyTorch's compiled functions for the programs that TorchInductor writes, where this version has them.
 _INDUCTOR = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
 
+#: What is behind `torch.autograd.graph.increment_version`, in half its time.
+_INCREMENT: Any = getattr(torch._C, "_increment_version", None)
+
+
+def _takes_several(increment: Any) -> bool:
+    """Whether it takes any number of tensors, and not one only, as in earlier versions of PyTorch."""
+    try:
+        increment(())
+    except TypeError:
+        return False
+    return True
+
+
+def _changed(tensors: tuple[torch.Tensor, ...]) -> None:
+    for tensor in tensors:
+        torch.autograd.graph.increment_version(tensor)
+
 
 class Torch:
     name = "torch"
     array_type = torch.Tensor
     host = "torch"
     out_of_memory = (torch.cuda.OutOfMemoryError,)
+    differentiates = True
     #: PyTorch's functions by DLPack's C interface, where it has them.
     dlpack_exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+    #: Called with tensors that are written to, so that autograd can tell that they are not what it saved.
+    changed = staticmethod(_INCREMENT if _takes_several(_INCREMENT) else _changed)
     _dtypes = {name: getattr(torch, name) for name in ITEMSIZE if hasattr(torch, name)}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.requires_grad = torch.Tensor.requires_grad  # the property itself
 
     def layout(self, array: torch.Tensor, argument: str) -> Layout:
         if array.layout is not torch.strided:
@@ -67,6 +90,9 @@ class Torch:
 
     def is_writeable(self, array: torch.Tensor) -> bool:
         return not array.is_inference() or torch.is_inference_mode_enabled()
+
+    def records(self, array: torch.Tensor) -> bool:
+        return array.requires_grad and torch.is_grad_enabled()
 
     def current_stream(self, device_id: int) -> Callable[[], int]:
         return partial(torch._C._cuda_getCurrentRawStream, device_id)

@@ -14,7 +14,6 @@ import os
 import platform
 import tempfile
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +26,7 @@ except ImportError:
 
 from planmath.core import remembered
 from planmath.core.cuda import devices
+from planmath.core.errors import warn
 from planmath.core.execution import available_cpus
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
@@ -101,11 +101,10 @@ def store(entry: Entry, where: str) -> None:
             machines.setdefault(where, {})[entry.problem] = entry
             _write(machines, path())
     except OSError as error:
-        warnings.warn(
+        warn(
             f"what autotuning measured is not kept for the next process: {error}; set PLANMATH_CACHE_DIR to a "
             "directory that can be written to, or use the option tuning=False",
             TuningRecordWarning,
-            stacklevel=2,
         )
 
 
@@ -231,11 +230,10 @@ def _read(file: Path) -> dict[str, dict[str, Entry]]:
     except FileNotFoundError:
         return {}
     except (OSError, *DAMAGE) as error:
-        warnings.warn(
+        warn(
             f"the tuning record {file} cannot be read ({type(error).__name__}: {error}) and is ignored; "
             "the next autotune replaces it, or remove it with planmath.tuning.clear()",
             TuningRecordWarning,
-            stacklevel=2,
         )
         return {}
 

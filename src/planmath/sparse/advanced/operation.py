@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from planmath.core.arrays import outline, package_named
-from planmath.core.errors import UnavailableError
+from planmath.core.errors import UnavailableError, warn
 from planmath.core.execution import resolve_execution
 from planmath.core.executor import ArraySlot, Executor
 from planmath.core.log import levels_of, phase
@@ -293,6 +293,9 @@ class DirectSolver(Operation):
         """
         if not self._factorized or not self._executor.ready:
             self._require("solve")
+        if self._package.differentiates:
+            self._check_gradients()
+            self._note_written(out)
         if stream is None and (solution := self._executor.solve_directly(out)) is not None:
             found, self._solution = solution
             return found
@@ -306,6 +309,18 @@ class DirectSolver(Operation):
                 self._complain()
                 break
         return found
+
+    def _given_operands(self) -> Iterable[tuple[str, Any]]:
+        matrices = self._a if self._explicit[0] else (self._a,)
+        return *zip(self._a_names, matrices, strict=True), *((name, self._slots[name].array) for name in self._b_names)
+
+    def _note_written(self, out: Any) -> None:
+        """Tell the package that it is written to."""
+        arrays = out if isinstance(out, list | tuple) else (out,)
+        for name, array in zip(names("out", len(arrays), isinstance(out, list | tuple)), arrays, strict=True):
+            if isinstance(array, self._package.array_type):  # what is none is refused later
+                self._check_written(name, array)
+                self._package.changed((array,))
 
     def _solve(self, out: Any) -> Any:
         slots = self._result_slots_made
@@ -326,7 +341,7 @@ class DirectSolver(Operation):
         if self._options.on_inaccurate == "raise":
             raise InaccurateSolutionError(message)
         if self._options.on_inaccurate == "warn":
-            warnings.warn(message, InaccurateSolutionWarning, stacklevel=3)
+            warn(message, InaccurateSolutionWarning)
 
     def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
         """Measure a factorization and a solution by every way of every provider, and adopt the fastest.

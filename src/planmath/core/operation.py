@@ -175,6 +175,8 @@ class Operation:
                     f"{name} is on {_place(layout.device_id)} and {other_name} on {_place(other.device_id)}; "
                     "move all operands to the same place"
                 )
+        if layout.dtype not in ITEMSIZE:
+            raise ValueError(f"{name} has the dtype {layout.dtype}; expected one of {', '.join(ITEMSIZE)}: convert it")
         self._package = package
         self._slots[name] = make_slot(package, layout, writeable=writeable)
         self._bind_carefully(name, array)

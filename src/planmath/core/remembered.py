@@ -43,7 +43,7 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
         space = tuple(execution.items()) if isinstance(execution, dict) else execution
         key = (name, layouts, space, *rest)
         hash(key)
-    except (AttributeError, TypeError):
+    except (AttributeError, TypeError, RuntimeError, NotImplementedError):  # the last two of tensors without memory
         return None
     return key
 

@@ -11,7 +11,7 @@ from planmath.core.cuda import devices
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import ArraySlot, Executor, Program
 from planmath.core.log import levels_of, phase
-from planmath.core.operation import Operation, Plan
+from planmath.core.operation import Operation, Plan, layout_of
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.tensor import path as paths
@@ -283,8 +283,9 @@ class Contraction(Operation):
     # Details.
 
     def _arrays(self) -> list[Any]:
-        arrays = [slot.array[(*index, ...)] for slot, index in zip(self._slots.values(), self._index, strict=True)]
-        return arrays + self._extra
+        slots = self._slots.values()
+        plain = [slot.package.with_strides(slot.array, layout_of(slot)) for slot in slots]  # parts of some types differ
+        return [array[(*index, ...)] for array, index in zip(plain, self._index, strict=True)] + self._extra
 
     def _path(self) -> paths.Path:
         """The steps, cut into as many slices as the limit of memory asks for."""

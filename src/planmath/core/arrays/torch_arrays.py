@@ -8,12 +8,21 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from planmath.core.arrays import ITEMSIZE, Layout, Maker
 from planmath.core.errors import UnsupportedLayoutError
 
 #: PyTorch's compiled functions for the programs that TorchInductor writes, where this version has them.
 _INDUCTOR = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
+
+#: Tensors whose elements are not in memory as numbers at strides: what they are, how to tell, and what to do.
+UNUSABLE: tuple[tuple[str, Callable[[torch.Tensor], bool], str], ...] = (
+    ("nested tensor", lambda x: x.is_nested, "pass its parts from .unbind(), or torch.nested.to_padded_tensor of it"),
+    ("quantized tensor", lambda x: x.is_quantized, "call .dequantize() on it"),
+    ("tensor of layout {0.layout}", lambda x: x.layout is not torch.strided, "call .to_dense() on it"),
+    ("tensor of zeros without memory", torch.Tensor._is_zerotensor, "call .clone() on it"),
+)
 
 #: What is behind `torch.autograd.graph.increment_version`, in half its time.
 _INCREMENT: Any = getattr(torch._C, "_increment_version", None)
@@ -26,6 +35,20 @@ def _takes_several(increment: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def check_memory(tensor: torch.Tensor, argument: str) -> None:
+    """Raise where a tensor has no elements in memory, although it looks as if it had."""
+    try:
+        present = tensor.numel() == 0 or (tensor.data_ptr() != 0 and not isinstance(tensor, FakeTensor))
+    except RuntimeError:
+        present = False
+    if not present:
+        raise TypeError(
+            f"{argument} is a {type(tensor).__name__} without memory of its own, as in FakeTensorMode and within "
+            "torch.func's transforms (vmap, grad, jvp, functionalize); expected a tensor with values: call planmath "
+            "outside of these"
+        )
 
 
 def _changed(tensors: tuple[torch.Tensor, ...]) -> None:
@@ -49,8 +72,9 @@ class Torch:
         self.requires_grad = torch.Tensor.requires_grad  # the property itself
 
     def layout(self, array: torch.Tensor, argument: str) -> Layout:
-        if array.layout is not torch.strided:
-            raise UnsupportedLayoutError(f"{argument} is a tensor of layout {array.layout}; call .to_dense() on it")
+        for kind, is_kind, mend in UNUSABLE:
+            if is_kind(array):
+                raise UnsupportedLayoutError(f"{argument} is a {kind.format(array)}; expected a dense tensor: {mend}")
         for lazy, mend in (("conj", "resolve_conj"), ("neg", "resolve_neg")):
             if getattr(array, f"is_{lazy}")():
                 raise UnsupportedLayoutError(
@@ -58,7 +82,11 @@ class Torch:
                 )
         kind = array.device.type
         if kind not in ("cpu", "cuda"):
-            raise ValueError(f"{argument} is on the device {array.device}; expected one on the CPU or a CUDA device")
+            mend = "make it anew on one of these, for it has no values" if kind == "meta" else "move it there"
+            raise ValueError(
+                f"{argument} is on the device {array.device}; expected one on the CPU or a CUDA device: {mend}"
+            )
+        check_memory(array, argument)
         dtype = str(array.dtype).removeprefix("torch.")
         return Layout(tuple(array.shape), array.stride(), dtype, kind, array.device.index)
 
@@ -83,7 +111,13 @@ class Torch:
         return self.empty, (shape, strides, dtype, device_id)
 
     def with_strides(self, array: torch.Tensor, layout: Layout) -> torch.Tensor:
-        return array.detach().as_subclass(torch.Tensor).as_strided(layout.shape, layout.strides)
+        view = array.detach().as_subclass(torch.Tensor).as_strided(layout.shape, layout.strides)
+        if type(view) is not torch.Tensor:
+            raise TypeError(
+                f"a view of a {type(array).__name__} is a {type(view).__name__}: a mode such as FakeTensorMode is "
+                "active, whose tensors have no memory; call planmath outside of it"
+            )
+        return view
 
     def address(self, array: torch.Tensor) -> int:
         return array.data_ptr()

@@ -150,7 +150,17 @@ def _read(a: Any, name: str) -> Matrices:
 
 
 def _read_tensor(a: Any, name: str) -> Matrices:
-    starts, columns, values = a.crow_indices(), a.col_indices(), a.values().detach()
+    from planmath.core.arrays.torch_arrays import check_memory
+
+    try:
+        starts, columns, values = a.crow_indices(), a.col_indices(), a.values().detach()
+    except RuntimeError as error:
+        raise TypeError(
+            f"{name} is a tensor whose values and indices PyTorch does not hand out ({error}); expected an ordinary "
+            "one: call planmath outside of torch.func's transforms"
+        ) from error
+    for part, array in (("values", values), ("indices", starts)):
+        check_memory(array, f"the array of {part} of {name}")
     *batch, rows, cols = a.shape
     _check_square(name, (rows, cols))
     if values.dim() != starts.dim():

@@ -12,11 +12,12 @@ SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.px
 PIP := -m pip --quiet --quiet --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean test-cuda bench-cuda verify-cuda
+.PHONY: help demo test test-all bench lint clean test-cuda bench-cuda verify-cuda
 
 help:
 	@echo "make demo    filter a photograph, classify digits, time the ways to call planmath"
 	@echo "make test    run the tests"
+	@echo "make test-all    run them on all combinations of their parameters (long)"
 	@echo "make bench   measure planmath against other libraries (long; ARGS=--quick for two minutes)"
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make clean   remove the environments and everything that was built"
@@ -29,6 +30,9 @@ demo: $(VENV)/.stamp-demo
 
 test: $(VENV)/.stamp-test
 	$(VENV)/bin/python -m pytest -n auto $(ARGS)
+
+test-all: $(VENV)/.stamp-test
+	$(VENV)/bin/python -m pytest -n auto -m "" $(ARGS)
 
 bench: $(BENCH_VENV)/.stamp
 	$(BENCH_VENV)/bin/python -m bench $(ARGS)

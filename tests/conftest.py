@@ -14,6 +14,7 @@ from planmath.bindings import runtime
 from planmath.core import remembered
 from planmath.core.cuda import devices, memory, streams
 from planmath.core.tuning import record
+from tests import pairwise
 from tests.arrays import PACKAGES
 
 COMMON = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.function_scoped_fixture]}
@@ -32,12 +33,22 @@ CUDA_TESTS = (
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before the markers choose
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-cuda` runs: whole files, and of the others what has a device's parameter."""
+    """Mark what `make test-cuda` runs: whole files, and of the others what has a device's parameter.
+
+    And mark what `make test` leaves out.
+    """
     for item in items:
         words = re.split(r"[^a-z0-9]+", item.name.partition("[")[2].replace("torch-cuda", "cupy"))
         if CUDA_PARAMETERS.intersection(words) or any(part in item.path.as_posix() for part in CUDA_TESTS):
             item.add_marker("cuda")
+    tests: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("pairwise"):
+            tests.setdefault((item.path, item.name.partition("[")[0]), []).append(item)
+    for combinations in tests.values():
+        pairwise.choose(combinations)
 
 
 @pytest.fixture(scope="session", autouse=True)

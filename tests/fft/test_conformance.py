@@ -87,6 +87,7 @@ def planned(
     return transform
 
 
+@pytest.mark.pairwise(times=2)
 @REAL_AND_COMPLEX
 @SHAPES_AND_AXES
 def test_shapes_and_axes(package, provider, kind, parity, directions, shape, axes):
@@ -102,6 +103,7 @@ def test_shapes_and_axes(package, provider, kind, parity, directions, shape, axe
         np.testing.assert_array_equal(to_numpy(operand), values)
 
 
+@pytest.mark.pairwise(times=2)
 @REAL_AND_COMPLEX
 @PRECISIONS
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -161,6 +163,7 @@ def test_order_of_the_results_axes(package, layout, result_layout, axes, strides
         assert strides_of(transform.execute()) == strides
 
 
+@pytest.mark.pairwise(times=2)
 @PRECISIONS
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "broadcast"])
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2,), (1,), (0, 2)], ids=lambda axes: "".join(map(str, axes)))
@@ -254,6 +257,7 @@ def test_planned_for_one_direction(package, provider, direction, inplace):
         assert_accurate(to_numpy(transform.execute()), "C2C", values, (0,), direction)
 
 
+@pytest.mark.pairwise(times=2)
 @REAL_AND_COMPLEX
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_pass_through(package, provider, kind, parity, directions, value):
@@ -270,6 +274,7 @@ def test_nan_and_infinity_pass_through(package, provider, kind, parity, directio
     assert_accurate(result[rest], kind, values[rest], axes, directions[0], parity)
 
 
+@pytest.mark.pairwise(times=2)
 @REAL_AND_COMPLEX
 @PRECISIONS
 @pytest.mark.parametrize("axes", [(1,), (1, 0), (0, 1)], ids=lambda axes: "".join(map(str, axes)))
@@ -361,6 +366,7 @@ def test_what_a_library_cannot_do_another_one_does(package, layout, inplace, lib
         assert_accurate(to_numpy(transform.execute()), "C2C", values, (0, 1), FORWARD)
 
 
+@pytest.mark.pairwise(times=2)
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "broadcast"])
 @pytest.mark.parametrize("axes", [(0,), (1, 2)])
 def test_in_place_along_axes_whose_strides_are_positive(package, provider, layout, axes):

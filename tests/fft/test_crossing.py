@@ -24,6 +24,7 @@ def pair(request):
     return request.param
 
 
+@pytest.mark.pairwise(times=2)
 @KINDS
 @pytest.mark.parametrize("layout", ["dense", "sliced", "rotated", "backwards", "broadcast"])
 @pytest.mark.parametrize("axes", [(1, 2), (1,)], ids=lambda axes: "".join(map(str, axes)))

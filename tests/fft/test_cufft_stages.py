@@ -72,6 +72,7 @@ def run(standin: Standin, array: np.ndarray, axes: Any, parity: str = "even", **
 KINDS = pytest.mark.parametrize(("kind", "parity"), [("C2C", "even"), ("R2C", "even"), ("C2R", "even"), ("C2R", "odd")])
 
 
+@pytest.mark.pairwise(times=2)
 @KINDS
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("result_layout", ["optimized", "natural"])
@@ -85,6 +86,7 @@ def test_memory_layouts(standin, kind, parity, layout, result_layout, axes):
     run(standin, array, axes, parity, result_layout=result_layout, fft_type=kind)
 
 
+@pytest.mark.pairwise(times=2)
 @KINDS
 @pytest.mark.parametrize("precision", ["float16", "float32"])
 @pytest.mark.parametrize(

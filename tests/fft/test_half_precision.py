@@ -50,6 +50,7 @@ def test_shapes_and_axes(package, kind, directions, shape, axes):
     assert to_numpy(operand).tobytes() == values.tobytes()
 
 
+@pytest.mark.pairwise(times=2)
 @KINDS
 @on_torch
 @pytest.mark.parametrize("result_layout", ["optimized", "natural"])

@@ -138,6 +138,7 @@ REJECTED: dict[str, tuple[type[Exception], Callable[..., object]]] = {
 }
 
 
+@pytest.mark.pairwise(times=2)
 @EVERY_PACKAGE
 @pytest.mark.parametrize("what", REJECTED)
 @pytest.mark.parametrize("start", ["specified", "planned", "autotuned", "released"])

@@ -65,6 +65,7 @@ def test_buffers_of_the_library(provider, kind, threads):
     assert run_python(program, provider, kind, threads) == "done\n"
 
 
+@pytest.mark.pairwise(times=2)
 @pytest.mark.parametrize(("shape", "strides", "axes"), GATHERED)
 def test_memory_around_the_arrays(package, provider, shape, strides, axes):
     if package.startswith("torch") and min(strides) < 0:

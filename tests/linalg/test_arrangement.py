@@ -131,6 +131,7 @@ EPILOG_SHAPES = [
 ]
 
 
+@pytest.mark.pairwise(times=2)
 @pytest.mark.parametrize("epilog", list(E), ids=lambda e: e.name)
 @pytest.mark.parametrize("c", ["", "column", "batch", "row-major", "in place"])
 @pytest.mark.parametrize(("shape_a", "shape_b"), EPILOG_SHAPES, ids=str)

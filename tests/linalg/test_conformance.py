@@ -68,6 +68,7 @@ def scales(case: Case) -> tuple[Any, Any]:
     return (0.5 - 1.5j, 1.25 + 0.5j) if case.dtype in COMPLEX else (-1.5, 0.75)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_shapes_and_orders(case, shapes):
     for shape_a, shape_b in SHAPES[shapes]:
@@ -81,6 +82,7 @@ def test_shapes_and_orders(case, shapes):
             assert_product(result, case, a, b, what=(shape_a, shape_b, layout_a.__name__, layout_b.__name__))
 
 
+@pytest.mark.pairwise
 @AND_SHAPES
 def test_memory_layouts(case, shape_a, shape_b):
     """Leading dimensions larger than needed, batches in all places: what is between the elements is not read."""
@@ -104,6 +106,7 @@ def test_vectors_with_gaps(case):
     assert_product(matmul(column, column, options=case.options), case, column, column)
 
 
+@pytest.mark.pairwise
 @AND_SHAPES
 def test_scaling_and_adding(case, shape_a, shape_b):
     """c in all the shapes and layouts that it may have."""
@@ -161,6 +164,7 @@ def test_numbers_that_change_nothing(case):
             assert_near(mm.execute(), reference(case, a, b))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases(*COMPLEX))
 @AND_SHAPES
 def test_conjugation(case, shape_a, shape_b):
@@ -187,6 +191,7 @@ def test_conjugated_vectors(case):
             assert_product(result, case, a, b, conjugate=(*flags, False))
 
 
+@pytest.mark.pairwise
 @AND_SHAPES
 def test_in_place(case, shape_a, shape_b):
     """The result is c itself, in whatever layout, and what is between its elements stays."""
@@ -356,6 +361,7 @@ def test_scaling_precedes_rounding(case):
 ALL_BUT_INTEGERS = cases(*(d for d in ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", ALL_BUT_INTEGERS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_pass_through(case, value):

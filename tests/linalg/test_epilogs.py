@@ -199,6 +199,7 @@ class Forward:
         assert (error <= tolerance + rounding).all(), name
 
 
+@pytest.mark.pairwise
 @REAL_CASES
 @EVERY_EPILOG
 def test_every_epilog(case, epilog):
@@ -208,6 +209,7 @@ def test_every_epilog(case, epilog):
         forward.check(*forward.run(), what=(shape_a, shape_b))
 
 
+@pytest.mark.pairwise
 @REAL_CASES
 @EVERY_EPILOG
 def test_scaling_and_adding_come_first(case, epilog):
@@ -223,6 +225,7 @@ def test_scaling_and_adding_come_first(case, epilog):
             forward.check(*forward.run(), what=(shape_a, shape_b, c))
 
 
+@pytest.mark.pairwise
 @REAL_CASES
 @EVERY_EPILOG
 def test_in_place(case, epilog):
@@ -314,6 +317,7 @@ def test_mask_bit_by_bit(case):
         np.testing.assert_array_equal(wide(result)[:, 0], expected)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases("float32", "bfloat16"))
 @pytest.mark.parametrize("m", [1, 7, 8, 9, 16, 127, 128, 129, 200, 255, 256, 257, 1000])
 def test_rows_around_whole_lines(case, m):
@@ -428,6 +432,7 @@ def test_accuracy_of_gelu(case):
                 assert abs(Decimal(float(result[i, 0])) - value) <= Decimal(float(bound[i])), (number, value)
 
 
+@pytest.mark.pairwise
 @REAL_CASES
 @pytest.mark.parametrize("activation", ["RELU", "GELU"])
 @pytest.mark.parametrize("batch", [(), (3,)])
@@ -518,6 +523,7 @@ def test_integers(case):
     np.testing.assert_array_equal(wide(sums["bgrada"]), wide(a).sum(-1))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases("float16"))
 @EVERY_EPILOG
 def test_sums_in_half_precision(case, epilog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ def test_strides_of_axes_with_one_element_do_not_matter(case):
         assert_product(out, case, a, b)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases(*REAL))
 @pytest.mark.parametrize("epilog", list(E), ids=lambda e: e.name)
 def test_auxiliary_results(case, epilog):
@@ -91,6 +93,7 @@ def test_auxiliary_results(case, epilog):
                 forward.check(*(out if isinstance(out, tuple) else (out, {})), what=shapes)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases("float32", "float16"))
 @pytest.mark.parametrize("epilog", [e for e in E if EPILOGS[e].auxiliary], ids=lambda e: e.name)
 def test_auxiliary_results_beside_one_in_place(case, epilog):
@@ -107,6 +110,7 @@ def test_auxiliary_results_beside_one_in_place(case, epilog):
             forward.check(result, given)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("epilog", [E.DEFAULT, E.RELU_BIAS, E.GELU_AUX_BIAS, E.DRELU_BGRAD], ids=lambda e: e.name)
 @pytest.mark.parametrize("case", cases("float32", "float64", "float16"))
@@ -280,12 +284,13 @@ def test_in_place_takes_no_out(case):
 
 @pytest.mark.parametrize("case", cases("float32"))
 def test_tensors_that_require_gradients(case):
-    """Are read and written like others; nothing is recorded for automatic differentiation."""
+    """Are read and written like others under ``torch.no_grad()``."""
     if case.package != "torch":
         pytest.skip("only tensors have gradients")
-    for alpha in (1.0, 2.0):
-        for shape in (5, 5), (3, 5, 5):
-            a, b, c = (case.operand(shape, seed=seed).requires_grad_() for seed in range(3))
+    torch = pytest.importorskip("torch")
+    for alpha, shape in itertools.product((1.0, 2.0), ((5, 5), (3, 5, 5))):
+        a, b, c = (case.operand(shape, seed=seed).requires_grad_() for seed in range(3))
+        with torch.no_grad():
             with Matmul(a, b, alpha=alpha, options=case.options) as mm:
                 mm.plan()
                 assert not mm.execute().requires_grad

@@ -76,6 +76,7 @@ TERNARY = {
 }  # fmt: skip
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases())
 @pytest.mark.parametrize("kind", BINARY)
 def test_binary(case, kind):
@@ -87,6 +88,7 @@ def test_binary(case, kind):
     assert_near(r, reference(expr, [a, b]))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("case", cases())
 @pytest.mark.parametrize("kind", TERNARY)
 def test_ternary(case, kind):
@@ -97,6 +99,7 @@ def test_ternary(case, kind):
     assert_near(r, reference(expr, operands, steps=2, between=case.between))
 
 
+@pytest.mark.pairwise(times=2)
 @pytest.mark.parametrize("case", cases("float64", "complex64", "float16"))
 @pytest.mark.parametrize(
     "layouts", list(itertools.product(LAYOUTS, LAYOUTS)), ids=lambda pair: "-".join(f.__name__ for f in pair)
@@ -126,6 +129,7 @@ def every_algorithm(operation):
         yield algorithm
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("kind", BINARY)
 @pytest.mark.parametrize("dtype", ["float64", "complex128", "float16"])
 @pytest.mark.parametrize("with_c", [False, True])

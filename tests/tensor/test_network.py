@@ -40,6 +40,7 @@ def operands_of(expr, extents, dtype="float64", package="numpy"):
     return [place(random_values(shape, dtype, i), dtype, package) for i, shape in enumerate(shapes)]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex128"])
 def test_networks(name, dtype, package):

@@ -42,6 +42,7 @@ def values(operator, dtype, shape, seed=0):
     return (x + 1j * rng.uniform(-0.4, 0.4, shape) if dtype.startswith("complex") else x).astype(dtype)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("operator", FUNCTIONS, ids=lambda o: o.name)
 @pytest.mark.parametrize("case", cases("float32", "float64", "complex64", "complex128"))
 def test_operator_of_each_operand(case, operator):

@@ -33,6 +33,7 @@ def product(a, b, d, turned, transposed, alpha, beta, m, n, k):
     return d
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", ROUTINES)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])

@@ -25,6 +25,7 @@ MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
     "planmath.native.thread_limit": ["src/planmath/native/thread_limit.pyx"],
     "planmath.core.cuda.queue": ["src/planmath/core/cuda/queue.pyx"],
+    "planmath.core.slots": ["src/planmath/core/slots.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.product.kernels": ["src/planmath/linalg/product/kernels.pyx"],
     "planmath.linalg.product.structure_kernels": ["src/planmath/linalg/product/structure_kernels.pyx"],

@@ -6,8 +6,9 @@ import ctypes
 
 import numpy as np
 import pytest
-from planmath.core.executor import ArraySlot, Executor, Program
-from planmath.native.call import FAIL, MAX_LOOPS, Call, Slot, invoke
+from planmath.core.executor import Executor, Program
+from planmath.core.slots import ArraySlot
+from planmath.native.call import FAIL, MAX_LOOPS, STORE, Call, Slot, invoke
 
 from planmath.core.arrays import package_named
 from planmath.core.errors import LibraryError
@@ -123,8 +124,8 @@ def test_owner_of_the_arguments_stays_alive():
         (lambda: Call(1, [Slot(0)], loops=[(0, (1,))], name="f"), "f: a loop of 0"),
         (lambda: Call(1, [Slot(0)], loops=[(2, (1, 1))], name="f"), "f: a loop of 2 with 2 steps for 1 slots"),
         (lambda: Call(1, [Slot(1)], name="f")(5), "f: 1 addresses for operands up to number 1"),
-        (lambda: Program(), "one function or 1 to"),
-        (lambda: Program([Call(1, [])], function=print), "one function or 1 to"),
+        (lambda: Program(), "one function or at least one call"),
+        (lambda: Program([Call(1, [])], function=print), "one function or at least one call"),
         (lambda: Executor((), (), {None: Program([Call(1, [Slot(0)], name="f")])}), "f refers to array 0 of 0"),
     ],
 )
@@ -179,3 +180,19 @@ def test_workspace_is_aligned_and_kept():
     executor.release_workspace()
     executor.execute(None, None)
     assert c.seen[2][1] % 64 == 0
+
+
+def test_many_arrays_and_calls():
+    """As many as a list of operands may have: each call writes to one array."""
+    count = 50
+    arrays = [np.full(1, float(i)) for i in range(count)]
+    storing = [Call(STORE, [Slot(i), 7 + i]) for i in range(count)]
+    executor = Executor(tuple(map(slot, arrays)), (), {None: Program(storing)}, inplace=0)
+    assert executor.run(None, None) is arrays[0]
+    assert [int(array.view(np.int64)[0]) for array in arrays] == [7 + i for i in range(count)]
+    others = tuple(array.copy() for array in arrays)
+    assert not executor.bind_many((*others[:-1], np.zeros(2)))
+    assert executor.run(None, None) is arrays[0]
+    assert executor.bind_many(others)
+    assert executor.run(None, None) is others[0]
+    assert Program(storing)(*(array.ctypes.data for array in others)) is None

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from planmath.core.executor import ArraySlot, Program
+from planmath.core.executor import Program
+from planmath.core.slots import ArraySlot
 
 from planmath.core.arrays import Layout, package_named
 from planmath.core.cuda import devices

@@ -7,7 +7,8 @@ import weakref
 
 import numpy as np
 import pytest
-from planmath.core.executor import ArraySlot, Executor, Program
+from planmath.core.executor import Executor, Program
+from planmath.core.slots import ArraySlot
 from planmath.native.call import STORE, Call, Slot
 
 
@@ -53,7 +54,6 @@ def execute():
     result = ArraySlot(Package(), DTYPE, (2, 4), (4, 1), 8, writeable=True)
     program = Program([Call(STORE, [written.ctypes.data, Slot(0)], keep=written)])
     executor = Executor((), (result,), {None: program})
-    executor.ready = True
 
     def execute():
         array = executor.run(None, None)

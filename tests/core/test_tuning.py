@@ -117,6 +117,7 @@ def test_measured_with_the_best_first():
     def run(algorithm):
         runs[algorithm] += 1
         time.sleep(naps[algorithm])
+        return algorithm
 
     candidates = [(algorithm, lambda a=algorithm: run(a), 0.0) for algorithm in naps]
     measured = measuring.measure(candidates, iterations=20, logger=logging.getLogger("planmath.silent"))
@@ -136,6 +137,7 @@ def test_threads_that_look_for_work_are_waited_for():
         time.sleep(1e-3)
         if name.startswith("product"):
             left[name] = time.perf_counter()
+        return name
 
     names = ("product of mkl", "blocks of mkl", "product of blas", "blocks of blas")
     candidates = [

@@ -146,3 +146,19 @@ def test_beta_of_zero_does_not_read_c(kind):
     c = np.full((6, 6), np.nan + 0j)
     result = matmul(s, b, c, beta=0.0, qualifiers=qualifiers(kind, Kind("ge"), Kind("ge")))
     np.testing.assert_allclose(result, plain, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("dg", "planmath"), *itertools.product(("ge", "sy", "he", "tr"), [name for name in NAMES if name != "planmath"])],
+)
+def test_alpha_of_zero_reads_no_factor(kind, name):
+    kind = Kind(kind)
+    rng = np.random.default_rng(4)
+    shape = (7,) if kind.name == "dg" else (7, 7)
+    s, b, c = np.full(shape, np.inf), np.full((7, 4), np.nan), numbers(rng, (7, 4), "float64")
+    result = matmul(s, b, alpha=0.0, qualifiers=qualifiers(kind, Kind("ge")), options={"provider": name})
+    np.testing.assert_array_equal(result, np.zeros((7, 4)))
+    three = qualifiers(kind, Kind("ge"), Kind("ge"))
+    result = matmul(s, b, c, alpha=0.0, beta=2.0, qualifiers=three, options={"provider": name})
+    np.testing.assert_array_equal(result, 2 * c)

@@ -116,7 +116,7 @@ def test_factor_and_scale():
     factor, values = np.zeros(1, "f4"), np.arange(37, dtype="f4")
     call(kernels.FACTOR, *numbers, factor)
     assert factor[0] == 1.125
-    call(kernels.SCALE, 37, factor, values)
+    call(kernels.MULTIPLY, 37, factor, values)
     np.testing.assert_array_equal(values, 1.125 * np.arange(37))
     numbers[0][0], numbers[1][0] = 0, np.nan  # whatever the scales are
     call(kernels.FACTOR, *numbers, factor)

@@ -13,8 +13,9 @@ from planmath.bindings import runtime
 from planmath.core.arrays import package_named
 from planmath.core.cuda.queue import Queue
 from planmath.core.cuda.streams import wait_call
-from planmath.core.executor import ArraySlot, Program
+from planmath.core.executor import Program
 from planmath.core.provider import Prepared
+from planmath.core.slots import ArraySlot
 from planmath.native.call import Call, Slot
 
 #: Addresses in temporary memory are multiples of this many bytes, like those that `cudaMalloc` gives.

@@ -1,321 +1,40 @@
-"""The hot path: operands bound to a plan, and the plan run on them.
+"""The hot path: a plan run on the operands that are bound to it.
 
-Everything that can be known when planning is decided before an `Executor` exists. What is left for each call is to
-compare an array with the layout that was planned for (`ArraySlot`), to patch addresses, and to call the library.
+Everything that can be known when planning is decided before an `Executor` exists. What is left for each call is to see
+where the arrays are now (`core.slots`), to patch addresses, and to call the library.
 """
 
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 
-from planmath.core.dlpack cimport DLPACK_CPU, DLPACK_CUDA, dlpack_of, pm_dlpack, pm_dltensor
 from planmath.core.cuda.queue cimport Queue
+from planmath.core.slots cimport ArraySlot, Binding, has_stayed
 from planmath.native.call cimport Call, pm_call, pm_run, word
-
-from math import prod
 
 from planmath.core.errors import LibraryError
 
 cnp.import_array()
 
-cdef extern from *:
-    """
-    static inline PyObject *pm_new_array(PyObject *descr, int nd, const npy_intp *dims, const npy_intp *strides) {
-        Py_INCREF(descr); /* the constructor takes over a reference */
-        return PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)descr, nd, (npy_intp *)dims, (npy_intp *)strides,
-                                    NULL, 0, NULL);
-    }
-    /* The same on memory of `owner`. */
-    static inline PyObject *pm_new_array_in(PyObject *descr, int nd, const npy_intp *dims, const npy_intp *strides,
-                                            void *data, PyObject *owner) {
-        Py_INCREF(descr);
-        PyObject *array = PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)descr, nd, (npy_intp *)dims,
-                                               (npy_intp *)strides, data, NPY_ARRAY_WRITEABLE, NULL);
-        if (array == NULL) return NULL;
-        Py_INCREF(owner); /* this takes over a reference, also where it fails */
-        if (PyArray_SetBaseObject((PyArrayObject *)array, owner)) Py_CLEAR(array);
-        return array;
-    }
-    static inline PyObject *pm_descr(PyObject *array) { return (PyObject *)PyArray_DESCR((PyArrayObject *)array); }
-    /* A property of an object's type, without the search for it where it is written in C. */
-    static inline PyObject *pm_property(PyObject *property, PyObject *object) {
-        if (!Py_IS_TYPE(property, &PyGetSetDescr_Type)) return PyObject_CallMethod(property, "__get__", "O", object);
-        PyGetSetDef *found = ((PyGetSetDescrObject *)property)->d_getset;
-        return found->get(object, found->closure);
-    }
-    """
-    object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
-    object pm_new_array_in(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data,
-                           object owner)
-    PyObject *pm_descr(object array)
-    object pm_property(object property, object object)
-
 cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(object o)
     PyObject *PyDict_GetItemWithError(object dictionary, object key)
-    object PyObject_Call(object function, object arguments, PyObject *keywords)
-
-cdef extern from "numpy/arrayobject.h":
-    int PyArray_CheckExact(object array)
-    bint PyArray_ISALIGNED(cnp.ndarray array)
-    bint PyArray_ISWRITEABLE(cnp.ndarray array)
 
 cdef enum:
-    MAX_DIMS = 64
-    MAX_ARRAYS = 16
-    MAX_CALLS = 40
+    FEW = 14  # arrays of a program whose addresses need no memory of their own
     INFO = 20  # logging.INFO
-    NUMPY = 0
-    TORCH = 1
-    CUPY = 2
-    RECYCLED = 1 << 20  # bytes of CuPy's largest results that are handed out again
-    KEPT = 32 << 20  # bytes of NumPy's smallest results whose memory is: glibc keeps what is freed of smaller ones
-
-KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
 
 
-cdef class ArraySlot:
-    """The layout that an operand or a result must have, and the operand bound to it.
-
-    Parameters
-    ----------
-    package : core.arrays.Package
-    dtype : object
-        The package's own dtype object.
-    shape, strides : tuple of int
-        Strides count elements.
-    itemsize : int
-        Bytes of an element.
-    device_id : int, optional
-        Number of the CUDA device that the array must be on; None on the CPU.
-    writeable : bool
-        Whether the array will be written to.
-    """
-
-    cdef readonly object package, dtype, device_id
-    cdef readonly tuple shape, strides
-    cdef readonly int itemsize
-    cdef readonly bint writeable
-    cdef readonly object array      # as the user gave it
-    cdef object held                # the same memory, with exactly the planned strides
-    cdef word address
-    cdef readonly word low, high    # bytes spanned, from the address
-    cdef bint has_conjugate
-    cdef int ndim, kind, device
-    cdef object requires_grad       # PyTorch's property, or None
-    cdef pm_dlpack *dlpack          # how a package's arrays are read without Python, or NULL
-    cdef unsigned int dlpack_dtype  # DLPack's name of the dtype, once an array with it was seen
-    cdef tuple steps                # strides in bytes
-    cdef object dense               # CuPy's name for having such strides, which costs less than they do, or None
-    cdef bint only_device           # there is no other one
-    cdef bint gapped                # new arrays need more memory than their elements
-    cdef object make, arguments     # what makes new arrays of other packages than NumPy, and gapped ones
-    cdef object newer, older        # results that were made last, where such are handed out again
-    cdef word newer_address, older_address
-    cdef Py_ssize_t data_count, memory_count  # references to their memory, when nobody else has one
-    cdef object spare               # memory of a large result that was dropped
-    cdef bint keeps                 # whether such memory is kept
-    cdef cnp.npy_intp dims[MAX_DIMS]
-    cdef cnp.npy_intp byte_strides[MAX_DIMS]
-
-    def __init__(self, package, dtype, tuple shape, tuple strides, int itemsize, *, device_id=None, bint writeable=False):
-        cdef int i
-        if len(shape) > MAX_DIMS:
-            raise ValueError(f"an array of {len(shape)} dimensions; at most {MAX_DIMS} are supported")
-        self.package, self.dtype, self.device_id = package, dtype, device_id
-        self.device = -1 if device_id is None else device_id
-        self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
-        self.kind = KINDS[package.name]
-        self.requires_grad = package.requires_grad if package.differentiates else None
-        self.dlpack = dlpack_of(package)
-        self.steps = tuple([step * itemsize for step in strides])
-        if self.kind == CUPY:
-            self.dense = package.dense(shape, strides)
-            self.only_device = package.only_device
-        self.has_conjugate = self.kind == TORCH and "complex" in str(dtype)
-        self.ndim = len(shape)
-        self.high = itemsize
-        for i in range(self.ndim):
-            self.dims[i] = shape[i]
-            self.byte_strides[i] = strides[i] * itemsize
-            if self.byte_strides[i] < 0:
-                self.low += self.byte_strides[i] * (self.dims[i] - 1)
-            else:
-                self.high += self.byte_strides[i] * (self.dims[i] - 1)
-        self.gapped = self.low < 0 or self.high > itemsize * prod(shape)
-
-    cdef word address_of(self, object array) except -1:
-        """Address of the array's first element if it has exactly the planned layout, else 0."""
-        cdef int i
-        cdef cnp.ndarray a
-        if self.kind == NUMPY:
-            if not PyArray_CheckExact(array):
-                return 0
-            a = <cnp.ndarray>array
-            if pm_descr(a) != <PyObject *>self.dtype or cnp.PyArray_NDIM(a) != self.ndim:
-                return 0
-            for i in range(self.ndim):
-                if (cnp.PyArray_DIMS(a)[i] != self.dims[i] or
-                        cnp.PyArray_STRIDES(a)[i] != self.byte_strides[i]):
-                    return 0
-            if not PyArray_ISALIGNED(a) or (self.writeable and not PyArray_ISWRITEABLE(a)):
-                return 0
-            return <word>cnp.PyArray_DATA(a)
-        if type(array) is not self.package.array_type:
-            return 0
-        if self.dlpack_dtype != 0:
-            return self.read(array, True)
-        if array.dtype is not self.dtype or array.shape != self.shape:
-            return 0
-        if self.kind == CUPY:
-            memory = array.data
-            if not (self.only_device or memory.device_id == self.device):
-                return 0
-            return memory.ptr if (array.strides == self.steps if self.dense is None else getattr(array, self.dense)) else 0
-        if array.stride() != self.strides:
-            return 0
-        if not array.is_cpu if self.device < 0 else array.get_device() != self.device:
-            return 0
-        if (self.has_conjugate and array.is_conj()) or array.is_neg():
-            return 0
-        if self.dlpack != NULL:
-            self.read(array, False)
-        return array.data_ptr()
-
-    cdef word read(self, object array, bint compare) except -1:
-        """The address by DLPack's functions, which take a tenth of the time of asking for each property in Python."""
-        cdef pm_dltensor tensor
-        cdef int i
-        if self.dlpack.read(<void *>array, &tensor):
-            PyErr_Clear()  # of a tensor without memory of its own: who looks closer says what it is
-            return 0
-        if not compare:
-            self.dlpack_dtype = tensor.dtype
-        elif tensor.dtype != self.dlpack_dtype or tensor.ndim != self.ndim:
-            return 0
-        elif tensor.device_type != (DLPACK_CPU if self.device < 0 else DLPACK_CUDA):
-            return 0
-        elif self.device >= 0 and tensor.device_id != self.device:
-            return 0
-        elif (self.has_conjugate and array.is_conj()) or array.is_neg():
-            return 0
-        else:
-            for i in range(self.ndim):
-                if tensor.shape[i] != self.dims[i] or tensor.strides[i] * self.itemsize != self.byte_strides[i]:
-                    return 0
-        return <word>tensor.data + <word>tensor.byte_offset
-
-    cdef bint has_gradient(self, object array) except -1:
-        """Whether the package would look for the derivative with respect to an array of its own."""
-        return self.requires_grad is not None and pm_property(self.requires_grad, array) is True
-
-    cdef word address_of_result(self, object array) except -1:
-        """The same for an array that is written to."""
-        cdef word address = self.address_of(array)
-        return 0 if address == 0 or self.has_gradient(array) else address
-
-    cdef word location(self, object array) except -1:
-        """Address of the first element of an array that `empty` made."""
-        if self.kind == NUMPY:
-            return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
-        if self.dlpack != NULL:
-            return self.read(array, False)
-        return array.data.ptr if self.kind == CUPY else array.data_ptr()
-
-    def locate(self, array):
-        """Address of the array's first element if it has exactly the planned layout, else 0."""
-        return self.address_of(array)
-
-    cpdef bint bind(self, object array) except -1:
-        """Take the array if it has exactly the planned layout."""
-        cdef word address = self.address_of(array)
-        if address == 0:
-            return False
-        self.address = address
-        self.array = self.held = array
-        return True
-
-    def bind_view(self, array, view):
-        """Take the array through a view of it that has exactly the planned layout."""
-        if not self.bind(view):
-            raise AssertionError("a view was prepared with another layout than the planned one")
-        self.array = array
-
-    def release(self):
-        """Drop the array."""
-        self.address = 0
-        self.array = self.held = None
-
-    cpdef object empty(self):
-        """A new array with the planned layout, its memory not initialized."""
-        if self.kind == NUMPY and not self.gapped:
-            return pm_new_array(self.dtype, self.ndim, self.dims, self.byte_strides)
-        if self.make is None:
-            self.make, self.arguments = self.package.maker(self.shape, self.strides, self.dtype, self.device_id)
-        return PyObject_Call(self.make, self.arguments, NULL)
-
-    cdef object fresh(self, word *address):
-        """A new result and its address.
-
-        A small one of CuPy may be the last but one again, if nobody holds it or its memory any longer: CuPy's pool would
-        hand out the same memory, but takes longer for that than an execution may.
-        """
-        cdef object array, data, memory
-        if self.kind == NUMPY and self.high - self.low >= KEPT and not self.gapped:
-            return self.large(address)
-        if self.kind != CUPY or self.high - self.low > RECYCLED:
-            array = self.empty()
-            address[0] = self.location(array)
-            return array
-        array, self.older = self.older, self.newer
-        address[0], self.older_address = self.older_address, self.newer_address
-        self.newer, self.newer_address = array, address[0]
-        if array is not None and Py_REFCNT(array) == 2:
-            data = array.data
-            memory = data.mem
-            if (Py_REFCNT(data) == self.data_count and Py_REFCNT(memory) == self.memory_count
-                    and array.shape == self.shape):  # nothing else of an array can be changed in place
-                return array
-        array = self.empty()
-        data = array.data
-        memory = data.mem
-        self.data_count, self.memory_count = Py_REFCNT(data), Py_REFCNT(memory)
-        address[0] = data.ptr
-        self.newer, self.newer_address = array, address[0]
-        return array
-
-    cdef object large(self, word *address):
-        """A new result in the memory of one that was dropped, if there is such, and its address.
-
-        The C library would give that memory back to the system each time, and take pages of zeros from it, which takes
-        as long as writing twice to memory that is there.
-        """
-        cdef ResultMemory owner = ResultMemory.__new__(ResultMemory)
-        cdef cnp.npy_intp size = self.high
-        cdef object memory = self.spare
-        self.spare, self.keeps = None, True
-        owner.memory = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_UINT8) if memory is None else memory
-        owner.slot = self
-        address[0] = <word>cnp.PyArray_DATA(<cnp.ndarray>owner.memory)
-        return pm_new_array_in(self.dtype, self.ndim, self.dims, self.byte_strides, <void *>address[0], owner)
-
-    cdef void forget(self):
-        """Keep no result any longer."""
-        self.newer = self.older = None
-        self.forget_large()
-
-    cdef void forget_large(self):
-        self.spare, self.keeps = None, False
-
-    def snapshot(self):
-        """What is bound, to be put back by `restore`."""
-        return self.address, self.array, self.held
-
-    def restore(self, snapshot):
-        self.address, self.array, self.held = snapshot
+cdef void *table(Py_ssize_t count, Py_ssize_t size) except NULL:
+    """Memory for a table of zeros."""
+    cdef void *made = PyMem_Calloc(max(count, 1), size)
+    if made == NULL:
+        raise MemoryError(f"{count * size} bytes of memory could not be allocated")
+    return made
 
 
+@cython.final
 cdef class Program:
     """What an execution runs: native calls in order, or one Python function.
 
@@ -333,36 +52,44 @@ cdef class Program:
     cdef readonly tuple calls
     cdef readonly object function
     cdef readonly bint release_gil
-    cdef const pm_call *native[MAX_CALLS]
+    cdef const pm_call **native
     cdef int n_calls
     cdef readonly int highest_slot  # the last address that a call refers to, or -1
 
     def __init__(self, calls=(), *, function=None, bint release_gil=True):
         cdef int i
-        if len(calls) > MAX_CALLS or bool(calls) == (function is not None):
-            raise ValueError(f"a program is one function or 1 to {MAX_CALLS} calls, not {len(calls)}")
+        if bool(calls) == (function is not None):
+            raise ValueError(f"a program is one function or at least one call, not {len(calls)} calls")
         self.calls = tuple(calls)
         self.function = function
         self.release_gil = release_gil
         self.n_calls, self.highest_slot = len(self.calls), -1
+        self.native = <const pm_call **>table(self.n_calls, sizeof(pm_call *))
         for i in range(self.n_calls):
             self.native[i] = &(<Call?>self.calls[i]).native
             self.highest_slot = max(self.highest_slot, (<Call>self.calls[i]).highest_slot)
+
+    def __dealloc__(self):
+        PyMem_Free(self.native)
 
     def __call__(self, *addresses):
         """Make the calls now, on operands at these addresses, whatever they wait for without the Python lock.
 
         Raises what a call that fails has for it; those behind it are not made.
         """
-        cdef word words[MAX_ARRAYS]
+        cdef word *words
         cdef int i, status, failed = 0
-        if self.n_calls == 0 or not self.highest_slot < len(addresses) <= MAX_ARRAYS:
+        if self.n_calls == 0 or not self.highest_slot < len(addresses):
             raise ValueError(f"{len(addresses)} addresses for {self.n_calls} native calls, which refer to number "
-                             f"{self.highest_slot}; at most {MAX_ARRAYS} are passed")
-        for i in range(len(addresses)):
-            words[i] = addresses[i]
-        with nogil:
-            status = self.run(words, &failed)
+                             f"{self.highest_slot}")
+        words = <word *>table(len(addresses), sizeof(word))
+        try:
+            for i in range(len(addresses)):
+                words[i] = addresses[i]
+            with nogil:
+                status = self.run(words, &failed)
+        finally:
+            PyMem_Free(words)
         if status:
             self.fail(status, failed)
 
@@ -380,6 +107,7 @@ cdef class Program:
         return 0
 
 
+@cython.final
 cdef class Executor:
     """A plan's programs with the operands they run on.
 
@@ -402,8 +130,8 @@ cdef class Executor:
     host_workspace : bool
         Whether temporary memory is the host's all the same.
     prologue : Program, optional
-        Runs before the first execution after a `watched` operand was bound, such as a conversion of an operand that
-        does not change between executions.
+        Runs before the first execution after a `watched` operand was bound or got other memory, such as a conversion of
+        an operand that does not change between executions.
     watched : tuple of int
         Indices of operands.
     log_levels : dict
@@ -414,10 +142,9 @@ cdef class Executor:
     cdef readonly dict programs
     cdef readonly int inplace
     cdef readonly Py_ssize_t workspace_size
-    cdef public bint ready
-    cdef public bint stale          # the prologue has to run
     cdef Program prologue
     cdef tuple watched
+    cdef unsigned long long *prepared_for  # what was bound of them when the prologue ran
     cdef dict log_levels
     cdef object changed             # what PyTorch is told of a tensor that is written to, or None
     cdef readonly Queue queue
@@ -426,7 +153,7 @@ cdef class Executor:
     cdef bint host_workspace, any_stream
     cdef word only_stream
     cdef int n_operands, n_results
-    cdef PyObject *slots[MAX_ARRAYS]
+    cdef PyObject **slots
 
     def __init__(self, tuple operands, tuple results, dict programs, *, int inplace=-1, tuple auxiliary=(),
                  Py_ssize_t workspace_size=0, Program prologue=None, tuple watched=(), dict log_levels=None,
@@ -434,35 +161,55 @@ cdef class Executor:
         cdef int i
         self.operands, self.results, self.programs = operands, results, programs
         self.inplace, self.auxiliary, self.workspace_size = inplace, auxiliary, workspace_size
-        self.prologue, self.watched, self.stale = prologue, watched, prologue is not None
+        self.prologue, self.watched = prologue, watched
         self.queue, self.host_workspace = queue, queue is None or host_workspace
         self.any_stream, self.only_stream = only_stream is None, only_stream or 0
         self.log_levels = {INFO: False} if log_levels is None else log_levels
         self.n_operands, self.n_results = len(operands), len(results)
-        if self.n_operands + self.n_results >= MAX_ARRAYS:
-            raise ValueError(f"{self.n_operands} operands and {self.n_results} results; "
-                             f"at most {MAX_ARRAYS - 1} arrays are supported")
         packages = [slot.package for slot in (*operands, *results)]
         self.changed = packages[0].changed if packages and packages[0].differentiates else None
         cdef int arrays = self.n_operands + self.n_results
+        self.slots = <PyObject **>table(arrays, sizeof(PyObject *))
+        self.prepared_for = <unsigned long long *>table(len(watched), sizeof(unsigned long long))
         for i in range(arrays):
-            self.slots[i] = <PyObject *>(operands[i] if i < self.n_operands else results[i - self.n_operands])
+            self.slots[i] = <PyObject *><ArraySlot?>(
+                operands[i] if i < self.n_operands else results[i - self.n_operands]
+            )
         for program in programs.values():
             for call in (<Program?>program).calls:
                 if call.highest_slot > (arrays + 1 if queue is not None else arrays - (workspace_size == 0)):
                     raise ValueError(f"{call.name} refers to array {call.highest_slot} of {arrays}")
 
+    def __dealloc__(self):
+        PyMem_Free(self.slots)
+        PyMem_Free(self.prepared_for)
+
     def run(self, key, out, stream=None):
         """Run a program, or return None where something is not ordinary: then the caller finds out what it is.
 
-        Ordinary means: the operands are in place, nobody listens to the log or wants derivatives, `out` is None or exactly
-        as planned, and the stream, where there are streams, is the package's current one, and one that programs may run on.
+        Ordinary means: the operands are bound and still as planned, nobody listens to the log or wants derivatives, `out`
+        is None or exactly as planned, and the stream, where there are streams, is the package's current one, and one that
+        programs may run on.
         """
-        if not self.ready or self.log_levels.get(INFO) is not False or stream is not None or self.recorded():
+        if self.log_levels.get(INFO) is not False or stream is not None or (
+            self.changed is not None and self.recorded()
+        ):
             return None
         if self.queue is None:
             return self.perform(key, out, False, 0)
         return self.enqueue(key, out, False)
+
+    cdef bint recorded(self) except -1:
+        """Whether the package would record what is done with the operands, for derivatives."""
+        cdef ArraySlot slot
+        cdef int i
+        for i in range(self.n_operands):
+            slot = <ArraySlot>self.slots[i]
+            if slot.requires_grad is not None and slot.bound is not None:
+                array = slot.array
+                if array is not None and slot.has_gradient(array):
+                    return slot.package.records(array)
+        return False
 
     def execute(self, key, out, bint disjoint=False):
         """Run a program without looking at the log; None where `out` or the key is not as planned.
@@ -472,16 +219,6 @@ cdef class Executor:
         if self.queue is None:
             return self.perform(key, out, disjoint, 0)
         return self.enqueue(key, out, disjoint)
-
-    cdef bint recorded(self) except -1:
-        """Whether the package would record what is done with the operands, for derivatives."""
-        cdef ArraySlot slot
-        cdef int i
-        for i in range(self.n_operands):
-            slot = <ArraySlot>self.slots[i]
-            if slot.has_gradient(slot.array):
-                return slot.package.records(slot.array)
-        return False
 
     cdef object enqueue(self, key, out, bint disjoint):
         """Run a program on the package's current stream."""
@@ -522,26 +259,38 @@ cdef class Executor:
 
     cdef object perform(self, key, out, bint disjoint, word stream):
         cdef PyObject *found = PyDict_GetItemWithError(self.programs, key)
+        cdef word few_addresses[FEW + 2]
+        cdef PyObject *few_bound[FEW]
+        cdef word *addresses
+        cdef PyObject **bound
+        cdef int arrays = self.n_operands + self.n_results
         if found == NULL:
             PyErr_Clear()  # of a key that cannot be hashed
             return None
-        cdef Program program = <Program>found
-        cdef word addresses[MAX_ARRAYS + 2]
-        cdef PyObject *held[MAX_ARRAYS]
+        if arrays <= FEW:
+            return self.perform_at(<Program>found, out, disjoint, stream, few_addresses, few_bound)
+        addresses = <word *>table(arrays + 2, sizeof(word))
+        bound = NULL
+        try:
+            bound = <PyObject **>table(arrays, sizeof(PyObject *))
+            return self.perform_at(<Program>found, out, disjoint, stream, addresses, bound)
+        finally:
+            PyMem_Free(addresses)
+            PyMem_Free(bound)
+
+    cdef object perform_at(self, Program program, out, bint disjoint, word stream, word *addresses, PyObject **bound):
+        """Run a program, with room for the addresses of all arrays and for what is bound."""
         cdef ArraySlot slot
-        cdef int i, status = 0, failed = 0
+        cdef Binding binding
+        cdef int i, held = 0, status = 0, failed = 0
         cdef object first = None
         cdef list others = None
-        for i in range(self.n_operands):
-            slot = <ArraySlot>self.slots[i]
-            addresses[i] = slot.address
-        if self.inplace >= 0:
-            if out is not None and not self.n_results:
+        if self.n_results and (self.n_results > 1 or self.inplace >= 0):
+            others = self.gather(out, addresses)
+            if others is None:
                 return None
-            slot = <ArraySlot>self.slots[self.inplace]
-            if not disjoint and self.n_operands > 1 and self.overlaps(slot, slot.address, self.inplace):
-                return None
-            first = slot.array
+            if self.inplace < 0:
+                first = others[0]
         elif self.n_results == 1:
             slot = <ArraySlot>self.slots[self.n_operands]
             if out is None:
@@ -551,57 +300,104 @@ cdef class Executor:
                 addresses[self.n_operands] = slot.address_of_result(out)
                 if addresses[self.n_operands] == 0:
                     return None
-                if not disjoint and self.overlaps(slot, addresses[self.n_operands], -1):
-                    return None
-        if self.n_results > 1 or (self.n_results and self.inplace >= 0):
-            others = self.gather(out, addresses, disjoint)
-            if others is None:
-                return None
-            if self.inplace < 0:
-                first = others[0]
+        elif out is not None and self.inplace >= 0:
+            return None
         if self.workspace_size:
             if self.workspace is None:
                 self.prepare_workspace()
             addresses[self.n_operands + self.n_results] = self.workspace_address
         addresses[self.n_operands + self.n_results + 1] = stream
         if self.changed is not None and (out is not None or self.inplace >= 0):
-            self.changed((first,) if out is None or others is None else (first, *others))
-        if program.function is not None:
-            program.function(tuple([(<ArraySlot>self.slots[i]).held for i in range(self.n_operands)]),
-                             tuple(others) if others is not None else (first,) if self.n_results else ())
-        else:
-            workspace = self.workspace
-            for i in range(self.n_operands):  # every array stays alive while other threads may reset this object
-                slot = <ArraySlot>self.slots[i]
-                addresses[i] = slot.address
-                held[i] = <PyObject *>slot.held
-                Py_INCREF(<object>held[i])
-                if slot.address == 0:
-                    failed = -1
-            if failed == 0 and self.stale:
-                status = self.prologue.run(addresses, &failed)
-                self.stale = status != 0
-                program = self.prologue if status else program
-            if failed == 0 and status == 0:
+            self.tell_of_changes(first, others if out is not None else None)
+        try:
+            # from here on no Python runs: nobody can move an array that was found, and what is bound stays alive
+            # while other threads may reset this object
+            for held in range(self.n_operands):
+                slot = <ArraySlot>self.slots[held]
+                binding = slot.bound
+                if not has_stayed(slot, binding):
+                    binding = slot.present()
+                    if binding is None:
+                        return None
+                Py_INCREF(binding)
+                bound[held] = <PyObject *>binding
+                addresses[held] = binding.address
+            held = self.n_operands
+            if not disjoint and not self.are_apart(addresses, out is not None):
+                return None
+            if self.inplace >= 0:
+                first = (<Binding>bound[self.inplace]).array
+                if out is not None and out[0] is not None and out[0] is not first:
+                    return None
+            if program.function is not None:
+                program.function(tuple([(<ArraySlot>self.slots[i]).view_of(<Binding>bound[i])
+                                        for i in range(self.n_operands)]),
+                                 tuple(others) if others is not None else (first,) if self.n_results else ())
+            else:
+                workspace = self.workspace
+                if self.prologue is not None and self.is_stale(bound):
+                    status = self.prologue.run(addresses, &failed)
+                    if status:
+                        self.prologue.fail(status, failed)
+                    self.note(bound)
                 if program.release_gil:
                     with nogil:
                         status = program.run(addresses, &failed)
                 else:
                     status = program.run(addresses, &failed)
-            for i in range(self.n_operands):
-                Py_DECREF(<object>held[i])
-            if failed < 0:
-                return None
-            if status:
-                program.fail(status, failed)
+                if status:
+                    program.fail(status, failed)
+        finally:
+            for i in range(held):
+                Py_DECREF(<object>bound[i])
         if self.auxiliary and (out is None or self.inplace >= 0):
             return first, dict(zip(self.auxiliary, others if self.inplace >= 0 else others[1:]))
         return first if out is None else out
 
-    cdef list gather(self, out, word *addresses, bint disjoint):
+    cdef bint is_stale(self, PyObject **bound):
+        """Whether the prologue has to run for what is bound."""
+        cdef int i
+        for i in range(len(self.watched)):
+            if (<Binding>bound[<int>self.watched[i]]).serial != self.prepared_for[i]:
+                return True
+        return False
+
+    cdef void note(self, PyObject **bound):
+        """Remember what the prologue ran for."""
+        cdef int i
+        for i in range(len(self.watched)):
+            self.prepared_for[i] = (<Binding>bound[<int>self.watched[i]]).serial
+
+    cdef bint are_apart(self, const word *addresses, bint given):
+        """Whether the bytes that are written are none that are read, as far as the user has a say in where they are."""
+        cdef ArraySlot slot
+        cdef int i
+        if self.inplace >= 0 and self.n_operands > 1 and self.overlaps(
+            <ArraySlot>self.slots[self.inplace], addresses[self.inplace], self.inplace, addresses
+        ):
+            return False
+        if given:
+            for i in range(self.n_operands, self.n_operands + self.n_results):
+                slot = <ArraySlot>self.slots[i]
+                if self.overlaps(slot, addresses[i], -1, addresses):
+                    return False
+                for j in range(self.n_operands, i):
+                    if ranges_meet(slot, addresses[i], <ArraySlot>self.slots[j], addresses[j]):
+                        return False
+        return True
+
+    cdef int tell_of_changes(self, object first, list others) except -1:
+        """Tell the package which arrays of the user's are written to."""
+        if self.inplace >= 0:
+            first = (<ArraySlot>self.slots[self.inplace]).array
+        arrays = [first] if others is None else others if self.inplace < 0 else [first, *others]
+        self.changed([array for array in arrays if array is not None])
+        return 0
+
+    cdef list gather(self, out, word *addresses):
         """Results of a program with several: new ones, or those of `out` = (result, {name: auxiliary result})."""
-        cdef ArraySlot slot, other
-        cdef int i, j
+        cdef ArraySlot slot
+        cdef int i
         cdef list arrays = []
         given = None
         if out is not None:
@@ -609,9 +405,7 @@ cdef class Executor:
                 return None
             given = [out[0]] + [out[1].get(name) for name in self.auxiliary]
             if self.inplace >= 0:
-                first = given.pop(0)
-                if first is not None and first is not (<ArraySlot>self.slots[self.inplace]).array:
-                    return None
+                given.pop(0)
         for i in range(self.n_results):
             slot = <ArraySlot>self.slots[self.n_operands + i]
             if given is None:
@@ -621,23 +415,14 @@ cdef class Executor:
                 addresses[self.n_operands + i] = slot.address_of_result(array) if array is not None else 0
                 if addresses[self.n_operands + i] == 0:
                     return None
-            if given is not None and not disjoint:
-                if self.overlaps(slot, addresses[self.n_operands + i], -1):
-                    return None
-                for j in range(i):
-                    other = <ArraySlot>self.slots[self.n_operands + j]
-                    if ranges_meet(slot, addresses[self.n_operands + i], other, addresses[self.n_operands + j]):
-                        return None
             arrays.append(array)
         return arrays
 
-    cdef bint overlaps(self, ArraySlot written, word address, int besides):
+    cdef bint overlaps(self, ArraySlot written, word address, int besides, const word *addresses):
         """Whether the byte range that is written to meets that of an operand, other than the one it replaces."""
         cdef int i
         for i in range(self.n_operands):
-            if i != besides and ranges_meet(
-                written, address, <ArraySlot>self.slots[i], (<ArraySlot>self.slots[i]).address
-            ):
+            if i != besides and ranges_meet(written, address, <ArraySlot>self.slots[i], addresses[i]):
                 return True
         return False
 
@@ -646,65 +431,68 @@ cdef class Executor:
 
         Once it was False, the caller finds out why, or finds that the log is on.
         """
+        cdef ArraySlot slot
+        cdef word address
         if index >= self.n_operands or self.log_levels.get(INFO) is not False:
             return False
-        if not (<ArraySlot>self.slots[index]).bind(array):
+        slot = <ArraySlot>self.slots[index]
+        address = slot.address_of(array)
+        if address == 0:
             return False
-        self.stale = self.prologue is not None
-        if not self.ready:
-            self.ready = self.complete()
+        slot.bound = slot.bind_at(array, address)
         return True
 
     def bind_many(self, tuple arrays):
         """Replace the operands that are not None, all of them or, with False, none."""
-        cdef word addresses[MAX_ARRAYS]
-        cdef ArraySlot slot
-        cdef int i, n = len(arrays)
-        cdef bint any_given = False
+        cdef PyObject *few[FEW]
+        cdef PyObject **made = few
+        cdef Py_ssize_t n = len(arrays)
         if n > self.n_operands or self.log_levels.get(INFO) is not False:
             return False
-        for i in range(n):
-            if arrays[i] is not None:
-                addresses[i] = (<ArraySlot>self.slots[i]).address_of(arrays[i])
-                if addresses[i] == 0:
-                    return False
-                any_given = True
-        if not any_given or not self.ready and self.still_missing(arrays):
-            return False
-        for i in range(n):
-            if arrays[i] is not None:
-                slot = <ArraySlot>self.slots[i]
-                slot.address = addresses[i]
-                slot.array = slot.held = arrays[i]
-        if self.prologue is not None:
-            self.rebound([i for i in range(n) if arrays[i] is not None])
-        if not self.ready:
-            self.ready = self.complete()
-        return True
+        if n <= FEW:
+            return self.bind_in(arrays, few)
+        made = <PyObject **>table(n, sizeof(PyObject *))
+        try:
+            return self.bind_in(arrays, made)
+        finally:
+            PyMem_Free(made)
 
-    def rebound(self, indices):
-        """Note that operands were bound."""
-        if self.prologue is not None and any([index in self.watched for index in indices]):
-            self.stale = True
-
-    def invalidate(self):
-        """Run the prologue again before the next execution."""
-        self.stale = self.prologue is not None
-
-    cdef bint still_missing(self, tuple arrays):
-        """Whether an operand would be missing with these arrays bound."""
-        cdef int i, n = len(arrays)
-        for i in range(self.n_operands):
-            if (<ArraySlot>self.slots[i]).array is None and (i >= n or arrays[i] is None):
-                return True
-        return False
-
-    cdef bint complete(self):
-        cdef int i
-        for i in range(self.n_operands):
-            if (<ArraySlot>self.slots[i]).array is None:
+    cdef bint bind_in(self, tuple arrays, PyObject **made) except -1:
+        """The same, with room for what is bound."""
+        cdef ArraySlot slot
+        cdef Py_ssize_t i, n = len(arrays), done = 0
+        cdef word address
+        cdef bint any_given = False, fits = True
+        try:
+            for done in range(n):
+                made[done] = NULL
+                if arrays[done] is not None:
+                    slot = <ArraySlot>self.slots[done]
+                    address = slot.address_of(arrays[done])
+                    if address == 0:
+                        return False
+                    binding = slot.bind_at(arrays[done], address)
+                    Py_INCREF(binding)
+                    made[done] = <PyObject *>binding
+                    any_given = True
+            done = n
+            if not any_given:
                 return False
-        return True
+            for i in range(self.n_operands):
+                if (<ArraySlot>self.slots[i]).bound is None and (i >= n or made[i] == NULL):
+                    return False
+            for i in range(n):  # nothing of Python's runs in here, so all are replaced or none
+                if made[i] != NULL:
+                    slot = <ArraySlot>self.slots[i]
+                    before = slot.bound
+                    Py_INCREF(before)
+                    slot.bound = <Binding>made[i]
+                    Py_DECREF(<object>made[i])
+                    made[i] = <PyObject *>before
+            return True
+        finally:
+            for i in range(done):
+                Py_XDECREF(made[i])
 
     def release_results(self):
         """Give the memory of large results back that were dropped."""
@@ -718,19 +506,8 @@ cdef class Executor:
         self.workspace = None
         for i in range(self.n_results):
             (<ArraySlot>self.slots[self.n_operands + i]).forget()
-        self.invalidate()
-
-
-@cython.no_gc_clear
-cdef class ResultMemory:
-    """Owns the memory of a large result; it goes to the slot of the result with the last array on it."""
-
-    cdef ArraySlot slot
-    cdef object memory
-
-    def __dealloc__(self):
-        if self.slot is not None and self.slot.keeps:
-            self.slot.spare = self.memory
+        for i in range(len(self.watched)):
+            self.prepared_for[i] = 0
 
 
 cdef bint ranges_meet(ArraySlot a, word at_a, ArraySlot b, word at_b):

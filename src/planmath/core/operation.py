@@ -11,15 +11,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from planmath.core import crossing
-from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of, same_strides, share_memory
+from planmath.core.arrays import ITEMSIZE, Layout, Package, package_named, package_of, same_strides, share_memory
 from planmath.core.cuda import devices, streams
 from planmath.core.cuda.queue import Queue
 from planmath.core.errors import AutogradWarning, InvalidStateError, UnavailableError, warn
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
-from planmath.core.executor import ArraySlot, Executor, share_workspace
+from planmath.core.executor import Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Prepared, Provider, choose_providers
+from planmath.core.slots import ArraySlot, Binding, commit
 from planmath.core.tuning import measuring, record
 from planmath.report.tables import table
 
@@ -178,8 +181,9 @@ class Operation:
         if layout.dtype not in ITEMSIZE:
             raise ValueError(f"{name} has the dtype {layout.dtype}; expected one of {', '.join(ITEMSIZE)}: convert it")
         self._package = package
-        self._slots[name] = make_slot(package, layout, writeable=writeable)
-        self._bind_carefully(name, array)
+        slot = make_slot(package, layout, writeable=writeable)
+        commit({slot: self._binding_for(name, slot, array)})
+        self._slots[name] = slot
         return layout
 
     @property
@@ -191,23 +195,16 @@ class Operation:
         """A slot for an array beside the operands, of their package and in their place."""
         return make_slot(self._package, layout._replace(device_id=self._device_id), writeable=writeable)
 
-    def _reset(self, arrays: Mapping[str, Any], call: str) -> None:
+    def _reset(self, arrays: Mapping[str, Any], call: str, *stores: tuple[Any, Mapping[str, Any]]) -> None:
         """Replace operands; either all of them or, where one does not fit, none."""
-        self._check_given(arrays, call)
-        before = {name: self._slots[name].snapshot() for name in arrays}
-        try:
-            for name, array in arrays.items():
-                if not self._slots[name].bind(array):
-                    self._bind_carefully(name, array)
-        except BaseException:
-            for name, snapshot in before.items():
-                self._slots[name].restore(snapshot)
-            raise
-        positions = {name: position for position, name in enumerate(self._slots)}
-        self._executor.rebound([positions[name] for name in arrays])
-        self._executor.ready = self._plan_made is not None
+        self._replace(self._bindings_for(arrays, call), *stores)
+
+    def _replace(self, bindings: Mapping[ArraySlot, Binding], *stores: tuple[Any, Mapping[str, Any]]) -> None:
+        """Bind what was found to fit, and store the attributes of objects that change with it, in one step."""
+        commit(dict(bindings), *stores)
         if self._logger.isEnabledFor(logging.INFO):
-            self._logger.info("%s: new operands %s.", self.noun, ", ".join(arrays))
+            names = [name for name, slot in self._slots.items() if slot in bindings]
+            self._logger.info("%s: new operands %s.", self.noun, ", ".join(names))
 
     def _check_given(self, arrays: Mapping[str, Any], call: str) -> None:
         """Raise where new operands are not those that the object has, or not all that it needs."""
@@ -224,10 +221,39 @@ class Operation:
                 f"{', '.join(missing)} missing"
             )
 
-    def _bind_carefully(self, name: str, array: Any) -> None:
-        """Bind an array that is not exactly as planned: explain why it does not fit, or bind a view that does."""
-        slot = self._slots[name]
-        slot.bind_view(array, self._view_for(name, slot, array))
+    def _bindings_for(self, arrays: Mapping[str, Any], call: str) -> dict[ArraySlot, Binding]:
+        """The operands as they may be bound. Raises where one does not fit, or one is missing."""
+        self._check_given(arrays, call)
+        return {self._slots[name]: self._binding_for(name, self._slots[name], array) for name, array in arrays.items()}
+
+    def _binding_for(self, name: str, slot: ArraySlot, array: Any, title: str | None = None) -> Binding:
+        """An array as it may be bound, itself or a view of it with the planned layout. Raises where it does not fit."""
+        binding = slot.binding(array)
+        if binding is not None:
+            return binding
+        view = self._view_for(title or name, slot, array)
+        own = make_slot(slot.package, slot.package.layout(array, name), writeable=slot.writeable)
+        return slot.binding_through(array, view, own)
+
+    def _constant(self, value: np.generic | np.ndarray) -> ArraySlot:
+        """The slot of a number that programs find behind the operands."""
+        dtype = value.dtype
+        slot = ArraySlot(package_named("numpy"), dtype, (), (), dtype.itemsize)
+        commit({slot: slot.binding_for_good(np.array(value))})
+        return slot
+
+    def _follow_operands(self) -> None:
+        """Raise where an operand was changed so that it has not the planned layout any more."""
+        for name, slot in self._slots.items():
+            if slot.bound is None or slot.current() is not None:
+                continue
+            try:
+                binding = self._binding_for(name, slot, slot.array)
+            except (TypeError, ValueError) as error:
+                raise type(error)(
+                    f"{name} was changed after it was bound: {error}. Or pass another array to {self.reset_name}()"
+                ) from None
+            commit({slot: binding})
 
     def _view_for(self, name: str, slot: ArraySlot, array: Any) -> Any:
         """The array's memory with exactly the slot's layout. Raises where the array does not have that layout."""
@@ -235,7 +261,7 @@ class Operation:
         if package is not slot.package:
             raise TypeError(f"{name} is a {package.name} array; expected a {slot.package.name} one, as planned")
         layout = package.layout(array, name)
-        expected = layout_of(slot)
+        expected = slot.layout
         for what, given, planned, mend in (
             ("dtype", layout.dtype, expected.dtype, f"convert it to {expected.dtype}"),
             ("shape", layout.shape, expected.shape, f"create a new {self.noun} for another shape"),
@@ -287,8 +313,7 @@ class Operation:
             plan = Plan(problem, tuple(ranked), prepared, origin, tuple(passed_over))
             executor = self._make_executor(plan.problem, prepared, slots)
             executor.allocate_workspace()
-            self._slots = dict(slots)
-            self._adopt(plan, executor)
+            self._adopt(plan, executor, slots)
             self._logger.info("Chosen by %s: %s.", plan.origin, plan.chosen)
         return plan
 
@@ -333,6 +358,8 @@ class Operation:
         operands, constants = tuple(slots.values()), tuple(self._constants.values())
         name = self._inplace_operand()
         inplace = None if name is None else list(slots).index(name)
+        # what a prologue prepares may be scaled already
+        scaling = range(len(operands), len(operands) + len(constants))
         computes_on_host = not isinstance(self._execution, ExecutionCUDA)
         if computes_on_host != (self._device_id is None):
             prepared = crossing.across(prepared, operands, constants, results, inplace, self._queue)
@@ -347,7 +374,7 @@ class Operation:
             auxiliary=tuple(named)[0 if inplace is not None else 1 :],
             workspace_size=prepared.workspace_size,
             prologue=prepared.prologue,
-            watched=prepared.watched,
+            watched=prepared.watched if prepared.prologue is None else (*prepared.watched, *scaling),
             log_levels=levels_of(self._logger),
             queue=self._queue,
             host_workspace=computes_on_host,
@@ -375,9 +402,13 @@ class Operation:
             finally:
                 self._queue.passed = None
 
-    def _adopt(self, plan: Plan, executor: Executor) -> None:
-        executor.ready = True
-        self._plan_made, self._executor = plan, executor
+    def _adopt(self, plan: Plan, executor: Executor, slots: Mapping[str, ArraySlot] | None = None) -> None:
+        """Put a plan in the place of the old one, with all that belongs to it at once."""
+        commit({}, (self, self._changes(plan, executor, self._slots if slots is None else slots)))
+
+    def _changes(self, plan: Plan, executor: Executor, slots: Mapping[str, ArraySlot]) -> dict[str, Any]:
+        """The attributes that change with the plan."""
+        return {"_plan_made": plan, "_executor": executor, "_slots": dict(slots)}
 
     def _add_program(self, key: Hashable, algorithm: Algorithm) -> None:
         """Let `execute` run another of the plan's algorithms under a key of its own."""
@@ -396,11 +427,14 @@ class Operation:
     def _execute(self, key: Hashable, out: Any, stream: Any = None) -> Any:
         """An execution that is not ordinary: it is logged, or out or stream needs a closer look, or it is an error."""
         self._require("execute")
+        self._follow_operands()
         self._check_gradients()
         self._check_inplace_operand()
         target = None if out is None else self._check_out(out)
         with self._on_device(stream):
             result = self._execute_logged(key, target)
+        if result is None:
+            raise AssertionError(f"{self.noun}: a checked execution was not made")
         if out is None:
             return result
         return out if self._inplace_operand() is None else (result[0], out[1])
@@ -570,8 +604,8 @@ class Operation:
         name = self._inplace_operand()
         if name is not None:
             slot = slots[name]
-            slots[name] = make_slot(slot.package, layout_of(slot), writeable=True)
-            slots[name].bind(scratch_like(self._package, slot.array, layout_of(slot)))
+            slots[name] = make_slot(slot.package, slot.layout, writeable=True)
+            commit({slots[name]: self._binding_for(name, slots[name], scratch_like(slot))})
         if name is not None and not self._executor.results:
             return slots, None
         out = self.empty_result()
@@ -584,20 +618,30 @@ class Operation:
         self._drop_operands()
         self._logger.info("%s: the operands were released.", self.noun)
 
-    def _drop_operands(self) -> None:
-        for slot in self._slots.values():
-            slot.release()
+    def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
+        """Let go of all operands, and change what belongs to them."""
+        commit(dict.fromkeys(self._slots.values()), *stores)
         self._executor.release_results()
-        self._executor.ready = False
 
     def free(self) -> None:
         """Release the plan, the workspace and the references to the operands. Calling it again does nothing."""
         if self._freed:
             return
         with phase(self._logger, self.noun, "RESOURCE RELEASE"):
-            self._freed = True
-            self._executor, self._plan_made = _NOTHING_TO_RUN, None
-            self._slots, self._constants, self._queue = {}, {}, None
+            commit({}, (self, self._nothing_left()))
+
+    def _nothing_left(self) -> dict[str, Any]:
+        """The attributes of a freed object."""
+        return {
+            "_freed": True, "_executor": _NOTHING_TO_RUN, "_plan_made": None, "_slots": {}, "_constants": {},
+            "_queue": None,
+        }  # fmt: skip
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"a {self.noun} cannot be copied or pickled: it holds plans and memory of native libraries; "
+            f"create a new {self.noun} from the same arguments"
+        )
 
     def __enter__(self) -> Self:
         if self._freed:
@@ -661,16 +705,10 @@ def make_slot(package: Package, layout: Layout, *, writeable: bool = False) -> A
     )  # fmt: skip
 
 
-def layout_of(slot: ArraySlot) -> Layout:
-    """The layout that a slot's arrays have."""
-    space = "cpu" if slot.device_id is None else "cuda"
-    return Layout(slot.shape, slot.strides, str(slot.dtype).removeprefix("torch."), space, slot.device_id)
-
-
-def scratch_like(package: Package, array: Any, layout: Layout) -> Any:
-    """Memory of its own with the array's values and layout."""
-    copy = package.empty(layout.shape, layout.strides, package.dtype(layout.dtype), layout.device_id)
-    copy[...] = package.with_strides(array, layout)  # of a tensor that requires grad without its history
+def scratch_like(slot: ArraySlot) -> Any:
+    """Memory of its own with the values of the array that is bound, and the slot's layout."""
+    copy = slot.empty()
+    copy[...] = slot.package.with_strides(slot.array, slot.layout)  # of a tensor that requires grad without its history
     return copy
 
 

@@ -31,6 +31,11 @@ def as_options(cls: type[T], value: Any, argument: str = "options") -> T:
     return cls(**value)
 
 
+def values_of(options: Any) -> tuple[Any, ...]:
+    """The fields' values, as part of the key of a remembered plan: options can change, and have no hash."""
+    return tuple([getattr(options, name) for name in options.__slots__])
+
+
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     choices = tuple(choices)

@@ -10,10 +10,10 @@ from planmath.core import remembered
 from planmath.core.arrays import REAL_OF, Layout, contiguous_strides, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.executor import ArraySlot
 from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.core.provider import choose_providers
+from planmath.core.slots import ArraySlot
 from planmath.fft.callbacks import reject_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from planmath.core import remembered
 from planmath.core.arrays import ITEMSIZE, Layout, package_of
 from planmath.core.cuda import devices
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.executor import ArraySlot, Executor, Program
+from planmath.core.executor import Executor, Program
 from planmath.core.log import levels_of, phase
-from planmath.core.operation import Operation, Plan, layout_of
+from planmath.core.operation import Operation, Plan
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
+from planmath.core.slots import ArraySlot, commit
 from planmath.tensor import path as paths
 from planmath.tensor.expression import read
 from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
@@ -99,13 +100,15 @@ class Contraction(Operation):
         layouts = {n: _without(of, index) for (n, of), index in zip(layouts.items(), self._index, strict=True)}
         inputs = [_kept(modes, index) for modes, index in zip(expression.inputs, self._index, strict=True)]
         expression = expression._replace(inputs=tuple(inputs))
-        self._extra: list[Any] = []
+        self._extra: list[ArraySlot] = []
         if len(operands) == 1:  # a product with the number 1
             with devices.on(first.device_id):
                 one = self._package.empty((), (), self._package.dtype(first.dtype), first.device_id)
                 one[...] = 1
-            self._extra = [one]
             layouts["1"] = first._replace(shape=(), strides=())
+            number = self._make_slot(layouts["1"])
+            commit({number: self._binding_for("1", number, one)})
+            self._extra, self._index = [number], [*self._index, ()]
             expression = expression._replace(inputs=(*expression.inputs, ()))
         limit = bytes_of_limit(self._options.memory_limit, memory_of(self._execution))
         steps = [steps_of(of, modes) for of, modes in zip(layouts.values(), expression.inputs, strict=True)]
@@ -136,11 +139,12 @@ class Contraction(Operation):
         self._require("plan")
         with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
             path = self._path()
-            network = Network(path, self._problem, self._package, self._arrays(), self._options, self._execution)
+            operands = [*self._slots.values(), *self._extra]
+            network = Network(path, self._problem, self._package, operands, self._index, self._options, self._execution)
             program = Program(function=network)
             knobs = (("steps", len(network.steps)), ("slices", path.slices))
             executor = Executor(
-                (), (self._make_slot(self._problem.result, writeable=True),), {None: program},
+                tuple(self._slots.values()), (self._make_slot(self._problem.result, writeable=True),), {None: program},
                 log_levels=levels_of(self._logger), queue=self._queue,
             )  # fmt: skip
             plan = Plan(
@@ -149,7 +153,7 @@ class Contraction(Operation):
                 Prepared({None: program}),
                 "opt_einsum",
             )
-            old, self._network = self._network, network
+            old = self._network
             self._adopt(plan, executor)
             if old is not None:
                 old.free()
@@ -194,8 +198,7 @@ class Contraction(Operation):
         ValueError
             If `out` does not fit.
         """
-        ordinary = out is None and not self._package.differentiates
-        result = self._executor.run(None, None, stream) if ordinary else None
+        result = self._executor.run(None, out, stream)
         if result is None:
             result = self._execute(None, out, stream)
         if release_workspace and self._network is not None:
@@ -219,6 +222,8 @@ class Contraction(Operation):
         InvalidContractionState
             After `free`.
         """
+        if len(operands) == len(self._slots) and self._executor.bind_many(operands):
+            return
         self._require("reset", "reset_operands")
         if len(operands) != len(self._slots):
             raise ValueError(
@@ -229,8 +234,6 @@ class Contraction(Operation):
             {name: array for name, array in zip(self._slots, operands, strict=True) if array is not None},
             "reset_operands",
         )
-        if self._network is not None:
-            self._network.bind(self._arrays())
 
     reset_operands_unchecked = reset_operands
 
@@ -246,10 +249,16 @@ class Contraction(Operation):
 
     def free(self) -> None:
         """Release the plans of all steps, the workspace and the references to the operands."""
-        network, self._network = getattr(self, "_network", None), None
+        network = getattr(self, "_network", None)
+        super().free()
         if network is not None:
             network.free()
-        super().free()
+
+    def _changes(self, plan: Plan, executor: Executor, slots: Mapping[str, ArraySlot]) -> dict[str, Any]:
+        return {**super()._changes(plan, executor, slots), "_network": executor.programs[None].function}
+
+    def _nothing_left(self) -> dict[str, Any]:
+        return {**super()._nothing_left(), "_network": None}
 
     def report(self) -> str:
         """The steps, what each costs, and how it is computed, as text.
@@ -275,17 +284,7 @@ class Contraction(Operation):
         p = self._problem
         return f"{self._expr!r} of {len(p.layouts) - len(self._extra)} operands of {p.result.dtype} on {p.execution[0]}"
 
-    def _drop_operands(self) -> None:
-        super()._drop_operands()
-        if self._network is not None:
-            self._network.release()
-
     # Details.
-
-    def _arrays(self) -> list[Any]:
-        slots = self._slots.values()
-        plain = [slot.package.with_strides(slot.array, layout_of(slot)) for slot in slots]  # parts of some types differ
-        return [array[(*index, ...)] for array, index in zip(plain, self._index, strict=True)] + self._extra
 
     def _path(self) -> paths.Path:
         """The steps, cut into as many slices as the limit of memory asks for."""

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from planmath.core import remembered
-from planmath.core.arrays import ITEMSIZE, Layout, package_named, package_of, share_memory
+from planmath.core.arrays import Layout, package_of, share_memory
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.executor import ArraySlot
 from planmath.core.operation import Operation, State, make_slot
 from planmath.core.options import as_options
+from planmath.core.slots import ArraySlot, commit
 from planmath.tensor.expression import read
 from planmath.tensor.options import ContractionOptions, ContractionPlanPreference
 from planmath.tensor.problem import (
@@ -74,7 +74,7 @@ class _Contraction(Operation):
             expression, layouts, given, self._options, operators, self._execution, self._package.name, inplace=inplace
         )
         self._make_scalars(self._problem)
-        self._out = None if out is None or inplace or isinstance(out, Layout) else self._bound_out(out)
+        self._out = None if out is None or inplace or isinstance(out, Layout) else self._bound_out(out, arrays)
         self._preference = ContractionPlanPreference(self)
         self._log_specification()
 
@@ -83,12 +83,8 @@ class _Contraction(Operation):
 
     def _make_scalars(self, problem: ContractionProblem) -> None:
         work = WORK_DTYPE[problem.d.dtype]
-        self._scalars = {name: np.zeros((), work) for name in ("alpha", "beta")}
-        for name, array in self._scalars.items():
-            slot = ArraySlot(package_named("numpy"), array.dtype, (), (), ITEMSIZE[work])
-            slot.bind(array)
-            self._constants[name] = slot
-        self._scalars["alpha"][...] = 1.0
+        for name, value in (("alpha", 1.0), ("beta", 0.0)):
+            self._constants[name] = self._constant(np.array(value, work))
         self._alpha: Any = 1.0
         self._beta: Any = None
         self._key: str | None = None
@@ -232,10 +228,8 @@ class _Contraction(Operation):
         p = self._problem
         return f"{self._expr!r} of {p.operands[0].dtype} {shapes}{added} on {p.execution[0]}"
 
-    def _drop_operands(self) -> None:
-        super()._drop_operands()
-        if self._out is not None:
-            self._out = _RELEASED
+    def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
+        super()._drop_operands(*stores, (self, {"_out": None if self._out is None else _RELEASED}))
 
     # Details.
 
@@ -245,30 +239,33 @@ class _Contraction(Operation):
         if self._addend is None and beta is not None:
             raise ValueError(f"beta is {beta!r}, but nothing is added; create the {self.noun} with an operand to add")
         values = {"alpha": alpha, "beta": 0.0 if beta is None else beta}
-        checked = {}
+        numbers = {}
         for name, value in values.items():
-            dtype = self._scalars[name].dtype
+            slot = self._constants[name]
+            dtype = slot.dtype
             number = np.asarray(value)
             if number.shape == () and number.dtype.kind in "biufc" and (number.dtype.kind != "c" or dtype.kind == "c"):
                 with suppress(FloatingPointError), np.errstate(all="ignore", over="raise"):
-                    checked[name] = number.astype(dtype)
-            if name not in checked:
+                    numbers[slot] = slot.binding_for_good(number.astype(dtype))
+            if slot not in numbers:
                 raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}")
-        for name, number in checked.items():
-            self._scalars[name][...] = number
-        adds = self._addend is not None and checked["beta"] != 0
-        self._key = None if checked["alpha"] != 0 else WITHOUT_PRODUCT if adds else NOTHING
+        zero = {name: not numbers[self._constants[name]].array for name in values}
+        adds = self._addend is not None and not zero["beta"]
         # what cannot change its value is known by its identity the next time
         constant = (int, float, complex)
-        self._alpha = alpha if type(alpha) in constant else _UNKNOWN
-        self._beta = beta if beta is None or type(beta) in constant else _UNKNOWN
+        known = {
+            "_key": None if not zero["alpha"] else WITHOUT_PRODUCT if adds else NOTHING,
+            "_alpha": alpha if type(alpha) in constant else _UNKNOWN,
+            "_beta": beta if beta is None or type(beta) in constant else _UNKNOWN,
+        }
+        commit(numbers, (self, known))
 
-    def _bound_out(self, out: Any) -> Any:
-        """`out` if it fits. Raises where it does not."""
+    def _bound_out(self, out: Any, operands: Mapping[str, Any]) -> Any:
+        """`out` if it fits, beside these operands. Raises where it does not."""
         slot = make_slot(self._package, self._result, writeable=True)
         view = self._view_for("out", slot, out)
-        for name, operand in self._slots.items():
-            if operand.array is not None and share_memory(self._package, view, operand.array):
+        for name, operand in operands.items():
+            if share_memory(self._package, view, operand):
                 raise ValueError(
                     f"out shares memory with {name}, which is read while out is written; pass other memory"
                     + (f", or {name} itself, to be replaced" if name == self._addend else "")
@@ -296,18 +293,12 @@ class _Contraction(Operation):
             out = None
         if out is not None and self._out is None:
             raise ValueError(f"out was given to {call}(), but this {self.noun} was created without it")
-        before = {name: self._slots[name].snapshot() for name in given if name in self._slots}
-        ready = self._executor.ready
-        if given or out is None or self.state is State.RELEASED:
+        if out is None:
             self._reset(given, call)
-        if out is not None:
-            try:
-                self._out = self._bound_out(out)
-            except BaseException:
-                for name, snapshot in before.items():
-                    self._slots[name].restore(snapshot)
-                self._executor.ready = ready
-                raise
+            return
+        bindings = self._bindings_for(given, call) if given or self.state is State.RELEASED else {}
+        arrays = {name: bindings[slot].array if slot in bindings else slot.array for name, slot in self._slots.items()}
+        self._replace(bindings, (self, {"_out": self._bound_out(out, arrays)}))
 
 
 #: In the place of an `out` that was released, and of a factor whose value may have changed: neither is any array or

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from planmath.core.arrays import ITEMSIZE, Layout, Package, contiguous_strides
 from planmath.core.execution import Execution
 from planmath.core.provider import Algorithm
+from planmath.core.slots import ArraySlot, commit
 from planmath.report.tables import table
 from planmath.tensor.expression import Expression
 from planmath.tensor.operation import BinaryContraction
@@ -33,6 +34,14 @@ class NetworkProblem(NamedTuple):
         return kept_dtype(self.result.dtype, self.execution[0])
 
 
+class Part(NamedTuple):
+    """A part of an array."""
+
+    indices: tuple[Any, ...]
+    starts: tuple[int, ...]
+    """Of each axis, the first index that belongs to it."""
+
+
 class _Step(BinaryContraction):
     """One step: its operands may be intermediate results, which half precision has in single precision."""
 
@@ -44,11 +53,18 @@ class _Step(BinaryContraction):
     def _check_gradients(self) -> None:
         """Whose operands they are tells."""
 
-    def drop(self, names: Sequence[str]) -> None:
-        """Drop the references to some operands; `reset_operands` brings new ones."""
-        for name in names:
-            self._slots[name].release()
-            self._executor.ready = False
+    def follow(self, name: str, whole: ArraySlot, part: Part) -> None:
+        """Let an operand be a part of whatever array is bound to another slot."""
+        slot = self._slots[name]
+        offset = whole.itemsize * sum(start * step for start, step in zip(part.starts, whole.strides, strict=True))
+        commit({slot: slot.binding_to_part(whole, part.indices, offset)})
+
+    def drop_addend(self) -> None:
+        """Drop the reference to what is added to; `reset_operands` brings another one."""
+        commit({self._slots["c"]: None})
+
+    def __del__(self) -> None:
+        """Nothing to tell: that a contraction was not freed, it tells itself."""
 
     @property
     def algorithm(self) -> Algorithm:
@@ -69,19 +85,22 @@ class Network:
     path : Path
     problem : NetworkProblem
     package : Package
-    arrays : list
-        The operands.
+    operands : sequence of ArraySlot
+        Whose arrays the steps read, whatever is bound to them.
+    indices : sequence of tuple
+        Which part of each operand's array belongs to the contraction: an axis along which it is repeated does not.
     options : ContractionOptions
         Of the whole.
     execution : ExecutionCPU or ExecutionCUDA
     """
 
     def __init__(
-        self, path: Path, problem: NetworkProblem, package: Package, arrays: list[Any],
-        options: ContractionOptions, execution: Execution,
+        self, path: Path, problem: NetworkProblem, package: Package, operands: Sequence[ArraySlot],
+        indices: Sequence[tuple[Any, ...]], options: ContractionOptions, execution: Execution,
     ):  # fmt: skip
-        self.path, self.problem, self.package, self.arrays = path, problem, package, arrays
-        self.sliced, self.count = path.sliced(), len(arrays)
+        self.path, self.problem, self.package = path, problem, package
+        self.operands, self.indices = operands, indices
+        self.sliced, self.count = path.sliced(), len(operands)
         self.adds = any(mode not in path.expression.output for mode in path.parts)
         places, elements = path.places()
         work = problem.kept
@@ -118,38 +137,28 @@ class Network:
         for number, position in enumerate(self.path.positions()):
             for i, step in enumerate(steps):
                 if number == 0 or self.sliced[self.count + i]:
-                    self._bind(i, position)
+                    self._follow(i, position)
                     step.execute(release_workspace=frugal)
-            target = self._part(result, position)
-            self._bind(len(steps), position, target)
+            target = self._part_of_result(result, position)
+            self._follow(len(steps), position)
             if self.adds:
+                last.reset_operands(c=target)
                 begins = all(part == 0 for mode, part in position.items() if mode not in self.path.expression.output)
                 last.execute(beta=0.0 if begins else 1.0, release_workspace=frugal)
             else:
                 last.execute(out=target, release_workspace=frugal)
         self._let_go_of_result()
 
-    def bind(self, arrays: list[Any]) -> None:
-        """Take new operands."""
-        self.arrays = arrays
-        first = next(self.path.positions())
-        for i in range(len(self.steps) - self.adds):  # a last step that adds has none between executions
-            self._bind(i, first, everything=True)
-
     def autotune(self, iterations: int) -> None:
         """Tune each step, on what it worked on last."""
-        for step in self.steps:
-            if step is self.steps[-1] and self.adds:
-                first = next(self.path.positions())
-                self._bind(len(self.steps) - 1, first, self._part(self._empty(*self.problem.result[:3]), first))
-            step.autotune(iterations)
-        self._let_go_of_result()
-
-    def release(self) -> None:
-        """Drop the references to the operands."""
-        self.arrays = []
-        for step, planned in zip(self.steps, self.path.steps, strict=True):
-            step.drop([name for name, factor in zip("ab", planned.factors, strict=True) if factor < self.count])
+        if self.adds:
+            first = next(self.path.positions())
+            self.steps[-1].reset_operands(c=self._part_of_result(self._empty(*self.problem.result[:3]), first))
+        try:
+            for step in self.steps:
+                step.autotune(iterations)
+        finally:
+            self._let_go_of_result()
 
     def release_workspace(self) -> None:
         for step in self.steps:
@@ -201,7 +210,7 @@ class Network:
             last = i == len(path.steps) - 1
             target = layouts[-1] if last else self.between[i]
             if last and self.adds:
-                target = self._part(self._empty(*problem.result[:3]), first)
+                target = self._part_of_result(self._empty(*problem.result[:3]), first)
             self.steps.append(
                 _Step(
                     [*step.modes_of_factors(path.expression), step.result], a, b,
@@ -210,6 +219,9 @@ class Network:
                     execution=execution,
                 )
             )  # fmt: skip
+            for name, factor in zip("ab", step.factors, strict=True):
+                if factor < self.count:
+                    self.steps[-1].follow(name, self.operands[factor], self._part(factor, first))
             self.steps[-1].plan()
 
     def _empty(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Any:
@@ -220,38 +232,36 @@ class Network:
         """An operand or an intermediate result, in one slice."""
         if index >= self.count:
             return self.between[index - self.count]
-        if not self.sliced[index]:
-            return self.arrays[index]
-        return self._cut(self.arrays[index], self.path.expression.inputs[index], position)
+        return self.operands[index].array[self._part(index, position).indices]
 
-    def _part(self, result: Any, position: Mapping[Hashable, int]) -> Any:
-        return self._cut(result, self.path.expression.output, position)
+    def _part(self, index: int, position: Mapping[Hashable, int]) -> Part:
+        """Which part of an operand's array belongs to a slice."""
+        whole = self.operands[index]
+        modes = iter(self.path.expression.inputs[index])
+        chosen = [0 if at == 0 else self._range(next(modes), n, position)
+                  for at, n in zip(self.indices[index], whole.shape, strict=True)]  # fmt: skip
+        return Part((*chosen, ...), tuple(at if isinstance(at, int) else at.start or 0 for at in chosen))
 
-    def _cut(self, array: Any, modes: Sequence[Hashable], position: Mapping[Hashable, int]) -> Any:
-        extents = self.path.extents
-        index = tuple(
-            slice(position[mode] * extents[mode], (position[mode] + 1) * extents[mode])
-            if mode in position and length != 1 else slice(None)
-            for mode, length in zip(modes, array.shape, strict=True)
-        )  # fmt: skip
-        return array[(*index, ...)]
+    def _part_of_result(self, result: Any, position: Mapping[Hashable, int]) -> Any:
+        modes = self.path.expression.output
+        return result[(*(self._range(m, n, position) for m, n in zip(modes, result.shape, strict=True)), ...)]
 
-    def _bind(self, i: int, position: Mapping[Hashable, int], target: Any = None, *, everything: bool = False) -> None:
-        """Give a step the operands that differ between slices, or all of the user's; and what the last one adds to."""
-        adds = target is not None and self.adds
-        found = {
-            name: self._tensor(factor, position)
-            for name, factor in zip("ab", self.path.steps[i].factors, strict=True)
-            if factor < self.count and (everything or adds or self.sliced[factor])
-        }
-        if adds:
-            found["c"] = target
-        if found:
-            self.steps[i].reset_operands(**found)
+    def _range(self, mode: Hashable, length: int, position: Mapping[Hashable, int]) -> slice:
+        """The indices along an axis in one slice."""
+        if mode not in position or length == 1:
+            return slice(None)
+        extent = self.path.extents[mode]
+        return slice(position[mode] * extent, (position[mode] + 1) * extent)
+
+    def _follow(self, i: int, position: Mapping[Hashable, int]) -> None:
+        """Let a step's operands that differ between slices be those of one."""
+        for name, factor in zip("ab", self.path.steps[i].factors, strict=True):
+            if factor < self.count and self.sliced[factor]:
+                self.steps[i].follow(name, self.operands[factor], self._part(factor, position))
 
     def _let_go_of_result(self) -> None:
         if self.adds:
-            self.steps[-1].drop(["c"])
+            self.steps[-1].drop_addend()
 
 
 def _text(modes: Sequence[Hashable]) -> str:

@@ -14,8 +14,9 @@ from planmath.native.forks import load_module
 
 #: Bytes of an element, for every dtype an operand may have. The names are NumPy's, and PyTorch's where NumPy has none.
 ITEMSIZE = {
-    "int8": 1, "uint8": 1, "float4_e2m1fn_x2": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "float16": 2, "bfloat16": 2,
-    "int32": 4, "float32": 4, "float64": 8, "complex32": 4, "complex64": 8, "complex128": 16,
+    "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
+    "float4_e2m1fn_x2": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "float16": 2, "bfloat16": 2, "float32": 4,
+    "float64": 8, "complex32": 4, "complex64": 8, "complex128": 16,
 }  # fmt: skip
 
 #: The real dtype of a complex one's parts, and back.

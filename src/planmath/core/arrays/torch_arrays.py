@@ -96,7 +96,8 @@ class Torch:
     def empty(
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None = None
     ) -> torch.Tensor:
-        return torch.empty_strided(shape, strides, dtype=dtype, device=device_id)
+        # the host is named as well: programs may have made another device the default
+        return torch.empty_strided(shape, strides, dtype=dtype, device="cpu" if device_id is None else device_id)
 
     def maker(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, device_id: int | None) -> Maker:
         # what TorchInductor's programs allocate with takes less time than empty_like, and that less than empty_strided

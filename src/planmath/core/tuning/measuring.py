@@ -75,7 +75,8 @@ def measure(
     Parameters
     ----------
     candidates : sequence of (algorithm, run, lingers)
-        What to call, and for how many seconds its library's threads keep a CPU busy afterwards.
+        What to call, which returns a result or raises, and for how many seconds its library's threads keep a CPU busy
+        afterwards.
     iterations : int
         Repetitions of those in the race, half of them in each turn, of which the fastest counts.
     clock : Clock, optional
@@ -267,6 +268,12 @@ def _calls_per_repetition(clock: Clock, run: Callable[[], Any]) -> int:
     return max(1, min(1000, int(SHORTEST / max(clock.time(run, 1), 1e-9))))
 
 
+def _check_that_it_ran(result: Any) -> None:
+    """An executor that could not do its work returns None at once: that is no time to compare with others."""
+    if result is None:
+        raise AssertionError("a candidate was measured that did not run")
+
+
 class Clock(Protocol):
     """What executions are timed by."""
 
@@ -292,8 +299,10 @@ class HostClock:
     def time(self, run: Callable[[], Any], calls: int) -> float:
         start = time.perf_counter()
         for _ in range(calls):
-            run()
-        return (time.perf_counter() - start) / calls
+            result = run()
+        end = time.perf_counter()
+        _check_that_it_ran(result)
+        return (end - start) / calls
 
     def time_cold(self, run: Callable[[], Any]) -> float:
         np.add(self._flush, 1, out=self._flush)
@@ -329,6 +338,7 @@ class DeviceClock:
     def _measure(self, run: Callable[[], Any], calls: int) -> float:
         self._start.record(self._queue.stream)
         for _ in range(calls):
-            run()
+            result = run()
         self._end.record(self._queue.stream)
+        _check_that_it_ran(result)
         return self._end.seconds_since(self._start)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from planmath.core import provider, remembered
-from planmath.core.arrays import ITEMSIZE, Layout, Package, package_named, package_of
+from planmath.core.arrays import Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.executor import ArraySlot
-from planmath.core.operation import Operation
+from planmath.core.operation import Operation, State
 from planmath.core.options import as_options
+from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
@@ -49,6 +49,7 @@ from planmath.linalg.advanced.specification import (
     specify,
 )
 from planmath.linalg.product.matrix import ALIGNED, Matrix
+from planmath.linalg.product.scalars import checked
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -160,13 +161,9 @@ class Matmul(Operation):
             self._add_operand(scale_slot(name), self._as_scale(name, value))
         #: Where the executor finds the epilog's inputs, when there is a plan.
         self._input_places: dict[str, int] = {}
-        work = self._problem.scale
-        self._scalars = {name: np.zeros((), work) for name in ("alpha", "beta")}
-        for name, array in self._scalars.items():
-            slot = ArraySlot(package_named("numpy"), array.dtype, (), (), ITEMSIZE[work])
-            slot.bind(array)
-            self._constants[name] = slot
-        self._set_scalars({"alpha": 1 if alpha is None else alpha, "beta": beta if c is not None else 0})
+        scalars = {"alpha": 1 if alpha is None else alpha, "beta": beta if c is not None else 0}
+        for name, number in checked(scalars, self._problem.scale).items():
+            self._constants[name] = self._constant(number)
         self._log_specification()
 
     def plan(
@@ -495,7 +492,7 @@ class Matmul(Operation):
                 array = as_scale(f"epilog_inputs[{name!r}]", array, self._package, self._device_id)
             layout, matrix = self._epilog_input(name, array, base)
             slots[name] = self._make_slot(layout)
-            slots[name].bind_view(array, self._view_for(f"epilog_inputs[{name!r}]", slots[name], array))
+            commit({slots[name]: self._binding_for(name, slots[name], array, f"epilog_inputs[{name!r}]")})
             matrices.append(matrix)
         return base._replace(d=d, epilog=epilog, inputs=tuple(matrices)), slots
 
@@ -547,10 +544,10 @@ class Matmul(Operation):
                 arrays[places[name]] = array
         return tuple(arrays)
 
-    def _adopt(self, plan: Any, executor: Any) -> None:
-        super()._adopt(plan, executor)
+    def _changes(self, plan: Any, executor: Any, slots: Mapping[str, ArraySlot]) -> dict[str, Any]:
         inputs = plan.problem.input_names
-        self._input_places = {name: place for place, name in enumerate(self._slots) if name in inputs}
+        places = {name: place for place, name in enumerate(slots) if name in inputs}
+        return {**super()._changes(plan, executor, slots), "_input_places": places}
 
     def _reset_carefully(
         self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, inputs: dict[str, Any] | None
@@ -573,31 +570,13 @@ class Matmul(Operation):
         scalars = {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
         if beta is not None and self._problem.c is None:
             raise ValueError(f"beta was given to {call}(), but this Matmul was created without c")
-        checked = self._checked_scalars(scalars)
-        if arrays or not scalars:
-            self._reset(arrays, call)
-        self._set_scalars(checked)
-
-    def _checked_scalars(self, values: dict[str, Any]) -> dict[str, Any]:
-        checked = {}
-        for name, value in values.items():
-            dtype = self._scalars[name].dtype
-            try:
-                number = np.asarray(value)
-                if dtype.kind == "i" and number.shape == () and number == int(number):
-                    number = np.asarray(int(number))
-                if number.shape != () or not np.can_cast(number.dtype, dtype, casting="same_kind"):
-                    raise TypeError
-                with np.errstate(all="ignore", over="raise"):
-                    checked[name] = number.astype(dtype)
-            except (TypeError, ValueError, OverflowError, FloatingPointError):
-                raise ValueError(f"{name} is {value!r}; expected a single number that fits {dtype}") from None
-        return checked
-
-    def _set_scalars(self, values: dict[str, Any]) -> None:
-        for name, number in self._checked_scalars(values).items():
-            self._scalars[name][...] = number
-        self._executor.invalidate()  # a packed operand is scaled already
+        numbers = {
+            self._constants[name]: self._constants[name].binding_for_good(number)
+            for name, number in checked(scalars, self._problem.scale).items()
+        }
+        alone = scalars and not arrays and self.state is not State.RELEASED
+        operands = {} if alone else self._bindings_for(arrays, call)
+        self._replace({**operands, **numbers})
 
     def _execute_carefully(self, algorithm: Any, out: Any, stream: Any) -> Any:
         self._require("execute")

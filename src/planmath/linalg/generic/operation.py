@@ -11,15 +11,15 @@ from planmath.core import provider, remembered
 from planmath.core.arrays import Layout, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.executor import ArraySlot
-from planmath.core.operation import Operation
+from planmath.core.operation import Operation, State
 from planmath.core.options import as_options
+from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import MatrixQualifier, as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
-from planmath.linalg.product.scalars import Scalars
+from planmath.linalg.product.scalars import checked
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -113,10 +113,9 @@ class Matmul(Operation):
             self._logger.warning("Matmul: beta = %s is ignored, because c was not given.", beta)
         for name, array in given.items():
             self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
-        self._scalars = Scalars(self._problem.work_dtype)
-        self._constants.update(self._scalars.slots)
         values = {"alpha": 1 if alpha is None else alpha, "beta": 0 if c is None else beta}
-        self._scalars.set(self._scalars.checked(values))
+        for name, number in checked(values, self._problem.work_dtype).items():
+            self._constants[name] = self._constant(number)
         self._log_specification()
 
     def plan(self, *, stream: Any = None) -> None:
@@ -222,11 +221,14 @@ class Matmul(Operation):
         if beta is not None and self._problem.c is None:
             raise ValueError("beta was given to reset_operands(), but this Matmul was created without c")
         scalars = {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
-        checked = self._scalars.checked(scalars)
+        numbers = {
+            self._constants[name]: self._constants[name].binding_for_good(number)
+            for name, number in checked(scalars, self._problem.work_dtype).items()
+        }
         arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
-        if arrays or not scalars:
-            self._reset(arrays, "reset_operands")
-        self._scalars.set(checked)
+        alone = scalars and not arrays and self.state is not State.RELEASED
+        operands = {} if alone else self._bindings_for(arrays, "reset_operands")
+        self._replace({**operands, **numbers})
 
     def reset_operands_unchecked(
         self,

@@ -8,7 +8,7 @@ cdef extern from "kernels.h":
         PM_F16_F32, PM_F32_F16, PM_BF16_F32, PM_F32_BF16, PM_I8_F64, PM_I32_F64, \
         PM_F32_F64, PM_F64_F32, PM_F64_I32, PM_EPILOG_F32, PM_EPILOG_F64, PM_ROW_SUMS_F32, \
         PM_ROW_SUMS_F64, PM_SCALE_F16, PM_SCALE_F32, PM_SCALE_F64, PM_SCALE_C64, PM_SCALE_C128
-    enum: PM_E4M3_F32, PM_E5M2_F32, PM_E4M3_BF16, PM_E5M2_BF16, PM_F32_E4M3, PM_F32_E5M2, PM_FACTOR, PM_SCALE, \
+    enum: PM_E4M3_F32, PM_E5M2_F32, PM_E4M3_BF16, PM_E5M2_BF16, PM_F32_E4M3, PM_F32_E5M2, PM_FACTOR, PM_MULTIPLY, \
         PM_AMAX, PM_E4M3_BLOCKS_F32, PM_E5M2_BLOCKS_F32, PM_E2M1_BLOCKS_F32, PM_F32_E4M3_BLOCKS, PM_F32_E5M2_BLOCKS, \
         PM_F32_E2M1_BLOCKS
     void **pm_best_kernels()
@@ -49,7 +49,7 @@ CONVERT = {
 FACTOR = <intptr_t>kernels[PM_FACTOR]
 
 #: f(n, scale, x): what is in memory times one number.
-SCALE = <intptr_t>kernels[PM_SCALE]
+MULTIPLY = <intptr_t>kernels[PM_MULTIPLY]
 
 #: f(n, x, largest): the largest magnitude.
 AMAX = <intptr_t>kernels[PM_AMAX]

@@ -222,7 +222,7 @@ PM_ROW_SUMS(double, f64)
 
 /* A product whose factor alpha is 0, so that its operands are not read: d = beta d. Nor is d where beta is 0, and it stays
  * as it is where beta is 1, for times 1 + 0i an infinity would become NaN. */
-#define PM_SCALE(name, real, type, is_zero, is_one, times)                                                             \
+#define PM_SCALE_KERNEL(name, real, type, is_zero, is_one, times)                                                             \
     static void name(pm_index inner, pm_index outer, pm_index ld, const real *beta, type *d) {                         \
         real factor = *beta;                                                                                           \
         pm_index i, j;                                                                                                 \
@@ -242,11 +242,11 @@ PM_ROW_SUMS(double, f64)
 #define PM_TIMES(type, f, x) ((f) * (x))
 #define PM_TIMES_F16(type, f, x) K(pm_to_f16)((f) * K(pm_from_f16)(x))
 #define PM_TIMES_PAIR(type, f, x) ((type){(f).re * (x).re - (f).im * (x).im, (f).re * (x).im + (f).im * (x).re})
-PM_SCALE(K(pm_scale_f16), float, uint16_t, PM_IS_ZERO, PM_IS_ONE, PM_TIMES_F16)
-PM_SCALE(K(pm_scale_f32), float, float, PM_IS_ZERO, PM_IS_ONE, PM_TIMES)
-PM_SCALE(K(pm_scale_f64), double, double, PM_IS_ZERO, PM_IS_ONE, PM_TIMES)
-PM_SCALE(K(pm_scale_c64), pm_c64, pm_c64, PM_IS_ZERO_PAIR, PM_IS_ONE_PAIR, PM_TIMES_PAIR)
-PM_SCALE(K(pm_scale_c128), pm_c128, pm_c128, PM_IS_ZERO_PAIR, PM_IS_ONE_PAIR, PM_TIMES_PAIR)
+PM_SCALE_KERNEL(K(pm_scale_f16), float, uint16_t, PM_IS_ZERO, PM_IS_ONE, PM_TIMES_F16)
+PM_SCALE_KERNEL(K(pm_scale_f32), float, float, PM_IS_ZERO, PM_IS_ONE, PM_TIMES)
+PM_SCALE_KERNEL(K(pm_scale_f64), double, double, PM_IS_ZERO, PM_IS_ONE, PM_TIMES)
+PM_SCALE_KERNEL(K(pm_scale_c64), pm_c64, pm_c64, PM_IS_ZERO_PAIR, PM_IS_ONE_PAIR, PM_TIMES_PAIR)
+PM_SCALE_KERNEL(K(pm_scale_c128), pm_c128, pm_c128, PM_IS_ZERO_PAIR, PM_IS_ONE_PAIR, PM_TIMES_PAIR)
 
 /* In the order of the PM_* numbers of kernels.h. */
 static void *const K(pm_kernels)[] = {
@@ -258,7 +258,7 @@ static void *const K(pm_kernels)[] = {
     (void *)K(pm_scale_f16), (void *)K(pm_scale_f32), (void *)K(pm_scale_f64), (void *)K(pm_scale_c64),
     (void *)K(pm_scale_c128),
     (void *)K(pm_e4m3_f32), (void *)K(pm_e5m2_f32), (void *)K(pm_e4m3_bf16), (void *)K(pm_e5m2_bf16),
-    (void *)K(pm_f32_e4m3), (void *)K(pm_f32_e5m2), (void *)K(pm_factor), (void *)K(pm_scale), (void *)K(pm_amax),
+    (void *)K(pm_f32_e4m3), (void *)K(pm_f32_e5m2), (void *)K(pm_factor), (void *)K(pm_multiply), (void *)K(pm_amax),
     (void *)K(pm_e4m3_blocks_f32), (void *)K(pm_e5m2_blocks_f32), (void *)K(pm_e2m1_blocks_f32),
     (void *)K(pm_f32_e4m3_blocks), (void *)K(pm_f32_e5m2_blocks), (void *)K(pm_f32_e2m1_blocks),
 };

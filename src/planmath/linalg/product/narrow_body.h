@@ -16,7 +16,7 @@ static void K(pm_factor)(const float *alpha, const float *a, const float *b, flo
     *factor = *alpha == 0 ? *alpha : (float)((double)*alpha * *a * *b);
 }
 
-static void K(pm_scale)(pm_index n, const float *restrict scale, float *restrict x) {
+static void K(pm_multiply)(pm_index n, const float *restrict scale, float *restrict x) {
     const float factor = *scale;
     for (pm_index i = 0; i < n; i++) x[i] *= factor;
 }

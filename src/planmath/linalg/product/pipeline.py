@@ -146,13 +146,13 @@ class Pipeline(Places):
         """The condition that a scale factor is not 0."""
         return self.slot(scalar), self.work
 
-    def without_product(self, d: Region) -> Call:
+    def without_product(self, d: Region, scalar: str = "beta") -> Call:
         """What takes a product's place where alpha is 0: d = beta d, whatever the operands hold."""
         row_major, ld = d.matrix.leading
         inner, outer = (d.matrix.cols, d.matrix.rows) if row_major else (d.matrix.rows, d.matrix.cols)
         step = tuple(s * ITEMSIZE[d.matrix.dtype] for s in (d.matrix.batch or (0,) * len(self.batch)))
         loops = batch_loops(self.batch, [(0,) * len(self.batch), step])
-        arguments = [inner, outer, ld, self.slot("beta"), d.slot]
+        arguments = [inner, outer, ld, self.slot(scalar), d.slot]
         return Call(kernels.SCALE[d.matrix.dtype], arguments, name="scaling", loops=loops)
 
     def staged(self, source: Region, *, conjugate: bool = False, dtype: str | None = None) -> Region:
@@ -202,7 +202,7 @@ class Pipeline(Places):
 
     def scale(self, region: Region, factor: Slot) -> None:
         """Multiply temporary memory by one number."""
-        self.calls.append(Call(kernels.SCALE, [self._count(region), factor, region.slot], name="scaling"))
+        self.calls.append(Call(kernels.MULTIPLY, [self._count(region), factor, region.slot], name="scaling"))
 
     def largest(self, region: Region, target: Slot) -> None:
         """The largest magnitude in temporary memory."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 from planmath.core.arrays import outline, package_named
 from planmath.core.errors import UnavailableError, warn
 from planmath.core.execution import resolve_execution
-from planmath.core.executor import ArraySlot, Executor
+from planmath.core.executor import Executor
 from planmath.core.log import levels_of, phase
 from planmath.core.operation import Operation, State, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
+from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning import measuring
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
@@ -49,6 +49,9 @@ from planmath.sparse.advanced.phases import Phases, patterns_of
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
 from planmath.sparse.advanced.providers import PROVIDERS, expected_order
 from planmath.sparse.advanced.results import Span, check_overlaps, is_apart, result_layout, spans_of
+
+#: The attributes of a solver without operands.
+_NO_OPERANDS = {"_a": None, "_factorized": False, "_matrices": None, "_operand_spans": None}
 
 
 class DirectSolver(Operation):
@@ -140,13 +143,14 @@ class DirectSolver(Operation):
         self._a = a
         self._sizes = tuple(sample.shape[0] for sample in matrices.samples)
         self._executor: Any = self._nothing()
-        self._take(matrices)
+        self._matrices: Any = matrices
+        self._operand_spans: list[Span] | None = None
+        self._result_slots_made: list[ArraySlot] = []
         self._log_specification()
 
     def _slot_of(self, name: str, array: Any) -> ArraySlot:
         slot = make_slot(self._package, self._package.layout(array, name))
-        if not slot.bind(array):
-            slot.bind_view(array, self._view_for(name, slot, array))
+        commit({slot: self._binding_for(name, slot, array)})
         return slot
 
     def _nothing(self) -> Phases:
@@ -205,17 +209,12 @@ class DirectSolver(Operation):
             self._batch is not None, (self._execution.space, limit), self._preferences["plan"], self._execution,
             matrices.layout.memory_space == "cpu", self._options.handle or 0, self._options.multithreading_lib,
         )  # fmt: skip
-        before = self._matrices
         slots = {
             **self._slots,
             **{name: self._slot_of(name, array) for name, array in self._replaced(matrices).items()},
         }
-        try:
-            self._take(matrices)
-            self._make_plan(problem, slots)
-        except BaseException:
-            self._take(before)
-            raise
+        self._make_plan(problem, slots)
+        self._matrices = matrices  # where it stays another, the next phase finds these once more
 
     def factorize(self, *, stream: Any = None) -> DirectSolverFactorizationInfo:
         """Factorize the matrices with their present values.
@@ -238,7 +237,7 @@ class DirectSolver(Operation):
         SingularMatrixError
             If a matrix is singular, or is not positive definite although its type says so.
         """
-        if not self._executor.ready:
+        if self._plan_made is None or self._matrices is None:
             self._require("factorize")
         if not self._factorized_directly():
             self._run(self._factorize, stream)
@@ -250,6 +249,7 @@ class DirectSolver(Operation):
             return False
         if reread(self._a, self._matrices) is not self._matrices:
             return False
+        self._follow_operands()
         before, self._factorized = self._factorized, False
         done = self._executor.factorize_directly(self._matrices)
         self._factorized = done or before  # the long way, else, finds out what was in the way
@@ -257,6 +257,7 @@ class DirectSolver(Operation):
 
     def _factorize(self) -> None:
         self._follow_matrix()
+        self._follow_operands()
         self._factorized = False
         with phase(self._logger, self.noun, "FACTORIZATION"):
             self._executor.factorize()
@@ -291,7 +292,7 @@ class DirectSolver(Operation):
         InaccurateSolutionWarning
             If it is 'warn'.
         """
-        if not self._factorized or not self._executor.ready:
+        if not self._factorized:
             self._require("solve")
         if self._package.differentiates:
             self._check_gradients()
@@ -323,6 +324,7 @@ class DirectSolver(Operation):
                 self._package.changed((array,))
 
     def _solve(self, out: Any) -> Any:
+        self._follow_operands()
         slots = self._result_slots_made
         results = [slot.empty() for slot in slots] if out is None else self._checked_out(out)
         self._solution = self._executor.solve(results, self._x_layouts)
@@ -399,10 +401,10 @@ class DirectSolver(Operation):
 
     def _reset_systems(self, call: str, a: Any, b: Any, stream: Any) -> None:
         self._require("reset", call)
-        if a is None and b is not None and len(self._b_names) == 1 and self._executor.ready:  # the ordinary case
+        if a is None and b is not None and len(self._b_names) == 1 and self._matrices:  # the ordinary case
             slot = self._slots.get("b")
-            if slot is not None and not self._logger.isEnabledFor(logging.INFO) and slot.bind(b):
-                self._take(self._matrices)
+            if slot is not None and not self._logger.isEnabledFor(logging.INFO) and (binding := slot.binding(b)):
+                commit({slot: binding}, *self._rebound())
                 return
         arrays: dict[str, Any] = {}
         matrices = None
@@ -418,16 +420,15 @@ class DirectSolver(Operation):
                 raise ValueError(f"b is a {type(b).__name__}; expected a sequence of {len(self._b_names)}, as planned")
             arrays.update(zip(self._b_names, given, strict=True))
         if matrices is None or fits:
-            self._reset(arrays, call)
-            if matrices is not None:
-                self._a, self._factorized = a, False
-            self._take(matrices or self._matrices)
+            changes = {} if matrices is None else {"_a": a, "_factorized": False, "_matrices": matrices}
+            self._reset(arrays, call, *self._rebound(**changes))
             return
         self._check_given(arrays, call)
         # the slots of new values are others; those of b stay as they are until all is known to fit
         slots = {**self._slots, **{name: self._slot_of(name, arrays[name]) for name in self._a_names}}
         for name in arrays.keys() - set(self._a_names):
-            slots[name] = self._slot_of(name, self._view_for(name, self._slots[name], arrays[name]))
+            slots[name] = make_slot(self._package, self._slots[name].layout)
+            commit({slots[name]: self._binding_for(name, slots[name], arrays[name])})
         self._run(self._start_over, stream, a, matrices, slots)
 
     def _fits_plan(self, matrices: Matrices, stream: Any) -> bool:
@@ -444,11 +445,14 @@ class DirectSolver(Operation):
 
     def _start_over(self, a: Any, matrices: Matrices, slots: dict[str, ArraySlot]) -> None:
         """Take operands for which there is no plan."""
+        changes = {
+            "_plan_made": None, "_executor": self._nothing(), "_slots": slots, "_a": a, "_matrices": matrices,
+            "_factorized": False, "_solution": (), "_operand_spans": None,
+        }  # fmt: skip
         if self._plan_made is not None:
-            self._lost = f" for the matrix that {self.reset_name}() brought, which has another sparsity pattern"
-        self._plan_made, self._executor, self._slots = None, self._nothing(), slots
-        self._a, self._factorized, self._solution = a, False, ()
-        self._take(matrices)
+            lost = f" for the matrix that {self.reset_name}() brought, which has another sparsity pattern"
+            changes["_lost"] = lost
+        commit({}, (self, changes))
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("%s: new operands of another sparsity pattern; the plan is gone.", self.noun)
 
@@ -484,19 +488,23 @@ class DirectSolver(Operation):
         self._check_form(matrices)
         self._executor.check_patterns(matrices, later=True)
         if matrices is not self._matrices and (replaced := self._replaced(matrices)):
-            self._reset(replaced, "factorize")
-            self._take(matrices)
+            self._reset(replaced, "factorize", *self._rebound(_matrices=matrices))
 
-    def _take(self, matrices: Matrices | None) -> None:
-        """Note the operands."""
-        self._matrices: Any = matrices
-        self._operand_spans: list[Span] | None = None
-        self._bind(self._executor)
+    def _rebound(self, **changes: Any) -> tuple[tuple[Any, dict[str, Any]], ...]:
+        """What changes with the operands: attributes of this object, and of the phases."""
+        return (self, {"_operand_spans": None, **changes}), (self._executor, Phases.REBOUND)
 
-    def _bind(self, phases: Phases) -> None:
-        matrices = self._matrices
-        values = [sample.values for sample in matrices.samples] if matrices else []
-        phases.bind(values, [self._slots[name].array for name in self._b_names] if matrices else [])
+    def _follow_operands(self) -> None:
+        before = self._executor.seen
+        self._let_follow(self._executor, self._slots)
+        if self._executor.seen is not before:
+            self._operand_spans = None
+
+    def _let_follow(self, phases: Phases, slots: Mapping[str, ArraySlot]) -> None:
+        places = [slots[name] for name in self._a_names], [slots[name] for name in self._b_names]
+        if not phases.follow(*places):
+            super()._follow_operands()  # raises where one does not fit any more
+            phases.follow(*places)
 
     def release_operands(self) -> None:
         """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
@@ -508,13 +516,10 @@ class DirectSolver(Operation):
         """
         self._release()
 
-    def _drop_operands(self) -> None:
-        super()._drop_operands()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._a, self._factorized = None, False
-        self._take(None)
+    def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
+        phases = self._executor
+        super()._drop_operands(*stores, (self, _NO_OPERANDS), (phases, Phases.UNBOUND))
+        phases.let_go()
 
     def free(self) -> None:
         """Release the plan, the factorization and the references to the operands. Calling it again does nothing."""
@@ -523,8 +528,9 @@ class DirectSolver(Operation):
                 super().free()
             else:
                 self._run(super().free, None)
-            self._executor = self._nothing()
-            self._forget()
+
+    def _nothing_left(self) -> dict[str, Any]:
+        return {**super()._nothing_left(), **_NO_OPERANDS, "_executor": self._nothing()}
 
     @property
     def state(self) -> State:
@@ -617,16 +623,14 @@ class DirectSolver(Operation):
             )
         solver: Any = prepared.solver  # type: ignore[attr-defined]
         phases = Phases(problem, solver, self._options, self._preferences, batch, self._queue, executor_of)
-        self._bind(phases)
+        self._let_follow(phases, slots)
         phases.analyse()
         return phases
 
-    def _adopt(self, plan: Any, executor: Any) -> None:
-        super()._adopt(plan, executor)
-        self._factorized = False
-        self._solution = ()
-        self._lost = ""
-        self._result_slots_made = list(self._result_slots(plan.problem).values())
+    def _changes(self, plan: Any, executor: Any, slots: Mapping[str, ArraySlot]) -> dict[str, Any]:
+        made = list(self._result_slots(plan.problem).values())
+        own = {"_factorized": False, "_solution": (), "_result_slots_made": made, "_operand_spans": None, "_lost": ""}
+        return {**super()._changes(plan, executor, slots), **own}
 
     def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
         return self._slots, ([slot.empty() for slot in self._result_slots_made], self._x_layouts)

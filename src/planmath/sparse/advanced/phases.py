@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from planmath.core import crossing
 from planmath.core.arrays import Layout, outline
 from planmath.core.cuda.queue import Queue
+from planmath.core.slots import ArraySlot, Binding, followed
 from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
 from planmath.sparse.advanced.matrix import Matrices, names, per_system
@@ -55,15 +56,16 @@ class Phases:
     ):
         self._problem, self._solver, self._preferences = problem, solver, preferences
         self._batch, self._queue = batch, queue
+        self._systems = 0 if problem is None else len(problem.patterns)
         self._exact = options.backward_error == "exact"
         on_host = problem is None or problem.on_host
         self._on_device = problem is not None and problem.execution[0] != "cpu"
         self._fetches = not on_host and not self._on_device
+        self.seen: tuple[Binding, ...] | None = None
         self._values: Sequence[np.ndarray] = ()
         self._fetched: Sequence[np.ndarray] = ()
         self._sides: Sequence[np.ndarray] = ()
         self._indices: tuple[Matrices | None, list[np.ndarray], list[np.ndarray]] = None, [], []
-        self.ready = False
         self._may_be_direct = executor_of is not None and (self._on_device or not self._exact)
         if self._on_device or self._may_be_direct:
             solver.attach(queue, on_host, executor_of)
@@ -73,22 +75,31 @@ class Phases:
         """Of an object without a plan."""
         return cls(None, None, DirectSolverOptions(), {}, batch)
 
-    def bind(self, values: Sequence[Any], sides: Sequence[Any]) -> None:
-        """Take the matrices' values, one array for each system, and the right-hand sides; none to let them go."""
-        self._values = [outline(array) for array in values]
-        given = [outline(array) for array in sides]
-        self._sides = given if self._fetches else self._each(given)
-        if not values:
-            self._indices, self._fetched = (None, [], []), ()
-            if self._on_device:
-                self._solver.release()
+    #: The attributes where other operands are bound, which the next phase looks for; and where none are.
+    REBOUND: ClassVar[dict[str, Any]] = {"seen": None, "_values": (), "_sides": ()}
+    UNBOUND: ClassVar[dict[str, Any]] = {**REBOUND, "_fetched": (), "_indices": (None, [], [])}
+
+    def follow(self, values: Sequence[ArraySlot], sides: Sequence[ArraySlot]) -> bool:
+        """Find the matrices' values and the right-hand sides where they are now; False where one cannot be followed."""
+        found = followed((*values, *sides))
+        if found is None:
+            return False
+        if found != self.seen:
+            given = [outline(slot.array) for slot in values]
+            self._values = given if len(given) == self._systems else [*given[0].reshape(self._systems, -1)]
+            given = [outline(slot.array) for slot in sides]
+            self._sides = given if self._fetches else self._each(given)
+            self.seen = found
+        return True
+
+    def let_go(self) -> None:
+        """Drop what the solver keeps of operands that are gone."""
+        if self._on_device:
+            self._solver.release()
 
     def _each(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """One array for each system."""
         return per_system(arrays[0], self._batch) if self._batch is not None and arrays else arrays
-
-    def rebound(self, indices: Sequence[int]) -> None:
-        """Nothing has to be done when operands were bound: `factorize` reads them again in any case."""
 
     def allocate_workspace(self) -> None:
         """Nothing: the libraries keep what they need between the phases."""
@@ -118,6 +129,8 @@ class Phases:
             return False
         if not (starts[0].flags.c_contiguous and columns[0].flags.c_contiguous):
             return False
+        if not self._problem.patterns[0].fits(starts[0], columns[0]):  # type: ignore[union-attr]
+            return False
         return bool(
             self._solver.factorize_directly(self._values[0], starts[0], columns[0], self._preferences["factorization"])
         )
@@ -138,10 +151,11 @@ class Phases:
         """A new solution, or `out`, and how good it is, where that takes nothing out of the ordinary; else None."""
         return self._solver.solve_directly(out, self._preferences["solution"]) if self._may_be_direct else None
 
-    def execute(self, key: object, results: tuple[Sequence[Any], Sequence[Layout]]) -> None:
+    def execute(self, key: object, results: tuple[Sequence[Any], Sequence[Layout]]) -> Sequence[Any]:
         """Factorize and solve: what autotuning measures."""
         self.factorize()
         self.solve(*results)
+        return results[0]
 
     def facts(self, phase: str, name: str) -> tuple[Any, ...]:
         """What is known of each system."""

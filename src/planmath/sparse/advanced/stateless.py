@@ -6,7 +6,7 @@ from typing import Any
 
 from planmath.core import remembered
 from planmath.core.arrays import as_numpy
-from planmath.core.options import as_options
+from planmath.core.options import as_options, values_of
 from planmath.sparse.advanced.execution import Execution
 from planmath.sparse.advanced.matrix import read_matrices
 from planmath.sparse.advanced.operation import DirectSolver
@@ -72,7 +72,7 @@ def direct_solver(
         if matrices.batch is None and sample.shape[0] <= MOST_REMEMBERED and matrices.layout.memory_space == "cpu":
             pattern = as_numpy(sample.starts).tobytes(), as_numpy(sample.columns).tobytes()
             key = remembered.key_of(
-                "direct_solver", (sample.starts, sample.values, b), execution, pattern, *chosen.values()
+                "direct_solver", (sample.starts, sample.values, b), execution, pattern, *map(values_of, chosen.values())
             )
     return remembered.run_once(
         key,

@@ -135,7 +135,7 @@ class _Product:
             return None
         batch = problem.batch if any(matrix.batch) else ()
         extent = problem.m if name == "a" else problem.n
-        copy = torch.zeros((*batch, extent, problem.k + 1), dtype=getattr(torch, matrix.dtype))[..., :-1]
+        copy = torch.zeros((*batch, extent, problem.k + 1), dtype=getattr(torch, matrix.dtype), device="cpu")[..., :-1]
         return copy if name == "a" else copy.mT
 
     def _factor(self, name: str, array: Any) -> Any:

@@ -76,10 +76,10 @@ class ProductPipeline(Pipeline):
         return turned(region) if self.transposed else region
 
     def load_c(self) -> None:
-        """Put c where the product will be added to it."""
+        """Put c where the product will be added to it, unless beta is 0."""
         c = self.addend
         if c is not None and (c.slot, c.matrix) != (self.result.slot, self.result.matrix):
-            self.convert(c, self.result)
+            self.convert(c, self.result, unless_zero=self.nonzero("beta"))
 
     def by_columns(self, factor: Factor) -> Region:
         """A general factor in the work dtype, not conjugated and by columns; a copy where it is otherwise."""

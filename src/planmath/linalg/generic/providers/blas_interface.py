@@ -109,6 +109,7 @@ class BLASProvider(Provider):
         self._call(
             pipeline, "gemm", [*letters, d.matrix.rows, d.matrix.cols, k],
             [alpha, factors[0], _leading(factors[0]), factors[1], _leading(factors[1]), beta, d, _leading(d)],
+            pipeline.without_product(d),
         )  # fmt: skip
 
     def _structured(self, pipeline: ProductPipeline, routine: str, side: bytes, factor: Factor, other: Factor) -> None:
@@ -133,7 +134,10 @@ class BLASProvider(Provider):
             pipeline.convert(other.region, product, conjugate=other.region.matrix.conjugate)
             transposes = b"N" if not by_rows else b"C" if s.matrix.conjugate else b"T"
             flags = [side, upper, transposes, b"U" if factor.structure.unit else b"N"]
-            self._call(pipeline, routine, [*flags, *extents], [alpha, s, _leading(s), product, _leading(product)])
+            self._call(
+                pipeline, routine, [*flags, *extents], [alpha, s, _leading(s), product, _leading(product)],
+                pipeline.without_product(product, "alpha"),
+            )  # fmt: skip
             if product is not d:
                 pipeline.add_c(product)
             return
@@ -141,13 +145,17 @@ class BLASProvider(Provider):
         pipeline.load_c()
         self._call(
             pipeline, routine, [side, upper, *extents],
-            [alpha, s, _leading(s), g, _leading(g), beta, d, _leading(d)],
+            [alpha, s, _leading(s), g, _leading(g), beta, d, _leading(d)], pipeline.without_product(d),
         )  # fmt: skip
 
     def _call(
-        self, pipeline: ProductPipeline, routine: str, first: Sequence[bytes | int], rest: Sequence[Region | int]
-    ) -> None:
-        """A routine of BLAS: letters and numbers first, then scalars, matrices and leading dimensions."""
+        self, pipeline: ProductPipeline, routine: str, first: Sequence[bytes | int], rest: Sequence[Region | int],
+        without: Call,
+    ) -> None:  # fmt: skip
+        """A routine of BLAS: letters and numbers first, then scalars, matrices and leading dimensions.
+
+        Libraries differ in whether they read factors where alpha is 0, so the call `without` takes its place then.
+        """
         name = LETTER[pipeline.work] + routine
         keep: list[Any] = []
 
@@ -157,7 +165,10 @@ class BLASProvider(Provider):
 
         arguments = [*map(pointer, first), *(x.slot if isinstance(x, Region) else pointer(x) for x in rest)]
         regions = [x for x in rest if isinstance(x, Region)]
-        pipeline.call(self._library.find(name), name, arguments, regions, keep=keep)
+        pipeline.call(
+            self._library.find(name), name, arguments, regions, keep=keep, unless_zero=pipeline.nonzero("alpha"),
+            if_zero=without,
+        )  # fmt: skip
 
 
 def routine_of(problem: ProductProblem) -> str:

@@ -194,9 +194,7 @@ class CudssSystems:
             operand.take(arrays)
             operand.release()
         operands = self.values, self.direct_x, self.direct_b, self.residual
-        direct = executor_of({None: direct_solution(self.kernels, task, *operands)}, only_stream=task.home)
-        direct.ready = True
-        return direct
+        return executor_of({None: direct_solution(self.kernels, task, *operands)}, only_stream=task.home)
 
     def _judged(
         self, b: Sequence[np.ndarray], preferences: DirectSolverSolutionPreferences,

@@ -131,9 +131,7 @@ class DirectSystem:
         system, columns = self.system, self.system.projected.shape[1]
         self._projected = np.empty((2, columns, 3))
         solve = self.factorization.solve_again(OF_VALUES, OF_B, OF_X, columns)
-        made = self.executor_of({None: program(system.projecting(OF_B, OF_X, self._projected, solve))})
-        made.ready = True
-        return made
+        return self.executor_of({None: program(system.projecting(OF_B, OF_X, self._projected, solve))})
 
 
 def program(steps: list[Step]) -> Program:

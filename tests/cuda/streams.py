@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
+import pytest
+
 #: Clock cycles of a device that passes about two a nanosecond: a delay of some 50 ms.
 CYCLES = 100_000_000
+
+#: Delays to try in turn where the host has to be done sooner, which may be held up by others.
+LONGER = (CYCLES, 8 * CYCLES, 64 * CYCLES)
 
 SPIN = """
 extern "C" __global__ void spin(long long cycles) {
@@ -84,6 +90,14 @@ class CuPyStreams:
 
     def busy(self, stream: Any) -> bool:
         return not stream.done
+
+
+def outlasting(attempt: Callable[[int], bool]) -> None:
+    """Make an attempt with a delay of so many cycles, then with longer ones until the host was done sooner."""
+    for cycles in LONGER:
+        if attempt(cycles):
+            return
+    pytest.fail(f"a device that was kept busy for {cycles} cycles was idle before the host had launched all work")
 
 
 @cache

@@ -15,18 +15,20 @@ import pytest
 
 from planmath.bindings import runtime
 from planmath.core.cuda import devices
-from tests.cuda.streams import CYCLES, STREAMS
+from tests.cuda.streams import CYCLES, STREAMS, outlasting
 from tests.cuda.work import MATMUL_WORK
 
 
-def late(work: Any, seed: int, package: str, stream: Any) -> tuple[tuple[Any, ...], object]:
+def late(
+    work: Any, seed: int, package: str, stream: Any, cycles: int = CYCLES
+) -> tuple[tuple[Any, ...], object]:
     """Operands that get their values on the stream only after a while, zero until then; and what to keep so long."""
     values, arrays = work.arrays(seed, package), work.arrays(seed, package)
     for array in arrays:
         array[...] = 0
     runtime.device_synchronize()
     with STREAMS[package].use(stream):
-        STREAMS[package].delay()
+        STREAMS[package].delay(cycles)
         for array, value in zip(arrays, values, strict=True):
             array[...] = value
     return arrays, values
@@ -37,18 +39,23 @@ def test_work_goes_on_the_stream(work, package, streams, way):
     stream = streams.new()
     with work.planned(work.arrays(1, package)) as operation:
         operation.execute()  # whatever a first execution waits for
-        arrays, _values = late(work, 2, package, stream)
-        if way == "current":
-            with streams.use(stream):
-                work.replace(operation, arrays)
-                result = operation.execute()
-        else:
-            passed = stream if way == "passed in" else streams.address(stream)
-            work.replace(operation, arrays, stream=passed)
-            result = operation.execute(stream=passed)
-        assert streams.busy(stream), "the call returns as soon as the work is launched"
-        stream.synchronize()
-        work.check(result, 2)
+
+        def returns_at_once(cycles: int) -> bool:
+            arrays, _values = late(work, 2, package, stream, cycles)
+            if way == "current":
+                with streams.use(stream):
+                    work.replace(operation, arrays)
+                    result = operation.execute()
+            else:
+                passed = stream if way == "passed in" else streams.address(stream)
+                work.replace(operation, arrays, stream=passed)
+                result = operation.execute(stream=passed)
+            launched = streams.busy(stream)
+            stream.synchronize()
+            work.check(result, 2)
+            return launched
+
+        outlasting(returns_at_once)
 
 
 @pytest.mark.parametrize("way", ["passed in", "by address"])
@@ -57,16 +64,19 @@ def test_the_default_stream_passed_in(work, package, streams, way):
     default = streams.default()
     assert streams.address(default) == 0
     with work.planned(work.arrays(1, package)) as operation:
-        arrays, _values = late(work, 2, package, default)
-        with streams.use(streams.new()):
-            passed = default if way == "passed in" else 0
-            work.replace(operation, arrays, stream=passed)
-            result = operation.execute(stream=passed)
-        waited = streams.busy(default)
-        default.synchronize()
-        work.check(result, 2)
-    if not waited:
-        pytest.skip("the host was slower than the work that the operands come from, so nothing had to wait")
+
+        def waits(cycles: int) -> bool:
+            arrays, _values = late(work, 2, package, default, cycles)
+            with streams.use(streams.new()):
+                passed = default if way == "passed in" else 0
+                work.replace(operation, arrays, stream=passed)
+                result = operation.execute(stream=passed)
+            had_to = streams.busy(default)
+            default.synchronize()
+            work.check(result, 2)
+            return had_to
+
+        outlasting(waits)
 
 
 @pytest.mark.parametrize("way", ["passed in", "current"])
@@ -75,21 +85,26 @@ def test_another_stream_waits_for_the_last(work, package, streams, way):
     with work.planned(work.arrays(1, package)) as operation:
         one, two = operation.empty_result(), operation.empty_result()
         later = work.arrays(3, package)
-        arrays, _values = late(work, 2, package, first)
-        work.replace(operation, arrays, stream=first)
-        operation.execute(out=one, stream=first)
-        if way == "current":
-            with streams.use(second):
-                work.replace(operation, later)
-                operation.execute(out=two)
-        else:
-            work.replace(operation, later, stream=second)
-            operation.execute(out=two, stream=second)
-        assert streams.busy(first), "the first stream must still be at work, or this shows nothing"
-        second.synchronize()
-        assert not streams.busy(first)
-        work.check(one, 2)
-        work.check(two, 3)
+
+        def waits(cycles: int) -> bool:
+            arrays, _values = late(work, 2, package, first, cycles)
+            work.replace(operation, arrays, stream=first)
+            operation.execute(out=one, stream=first)
+            if way == "current":
+                with streams.use(second):
+                    work.replace(operation, later)
+                    operation.execute(out=two)
+            else:
+                work.replace(operation, later, stream=second)
+                operation.execute(out=two, stream=second)
+            had_to = streams.busy(first)
+            second.synchronize()
+            assert not streams.busy(first)
+            work.check(one, 2)
+            work.check(two, 3)
+            return had_to
+
+        outlasting(waits)
 
 
 def test_many_changes_of_the_stream(work, package, streams):
@@ -116,14 +131,19 @@ def test_operations_do_not_wait_for_each_other(work, package, streams):
     with work.planned(work.arrays(1, package)) as one, work.planned(work.arrays(2, package)) as other:
         other.execute(stream=free)
         free.synchronize()
-        with streams.use(busy):
-            streams.delay(4 * CYCLES)
-        one.execute(stream=busy)
-        result = other.execute(stream=free)
-        free.synchronize()
-        assert streams.busy(busy)
-        work.check(result, 2)
-        busy.synchronize()
+
+        def goes_on(cycles: int) -> bool:
+            with streams.use(busy):
+                streams.delay(cycles)
+            one.execute(stream=busy)
+            result = other.execute(stream=free)
+            free.synchronize()
+            sooner = streams.busy(busy)
+            work.check(result, 2)
+            busy.synchronize()
+            return sooner
+
+        outlasting(goes_on)
 
 
 def test_a_stream_that_is_gone(work, package, streams):
@@ -158,12 +178,18 @@ def test_earlier_phases_take_a_stream(work, package, streams, method):
 def test_stateless_call_on_a_stream(work, package, streams):
     stream = streams.new()
     work.stateless(*work.arrays(1, package))  # leaves its plan to the others
-    for seed in (2, 3):
-        arrays, _values = late(work, seed, package, stream)
-        result = work.stateless(*arrays, stream=stream)
-        assert streams.busy(stream)
-        stream.synchronize()
-        work.check(result, seed)
+
+    def returns_at_once(cycles: int) -> bool:
+        launched = True
+        for seed in (2, 3):
+            arrays, _values = late(work, seed, package, stream, cycles)
+            result = work.stateless(*arrays, stream=stream)
+            launched = launched and streams.busy(stream)
+            stream.synchronize()
+            work.check(result, seed)
+        return launched
+
+    outlasting(returns_at_once)
 
 
 # ---- nothing changes ----

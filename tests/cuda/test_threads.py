@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
-from tests.cuda.streams import CYCLES
+from tests.cuda.streams import CYCLES, outlasting
 
 THREADS, CALLS = 6, 30
 
@@ -38,17 +38,22 @@ def test_streams_in_turn(work, package, streams):
     turns = [streams.new(), streams.new()]
     work.stateless(*work.arrays(0, package))
     operands = [work.arrays(seed, package) for seed in range(1, 9)]
-    results = []
-    with streams.use(turns[0]):
-        streams.delay()
-    for place, arrays in enumerate(operands):
-        with streams.use(turns[place % 2]):
-            results.append(work.stateless(*arrays))
-    assert streams.busy(turns[0]), "the first stream must still be at work, or this shows nothing"
-    for stream in turns:
-        stream.synchronize()
-    for seed, result in enumerate(results, start=1):
-        work.check(result, seed)
+
+    def in_turn(cycles: int) -> bool:
+        results = []
+        with streams.use(turns[0]):
+            streams.delay(cycles)
+        for place, arrays in enumerate(operands):
+            with streams.use(turns[place % 2]):
+                results.append(work.stateless(*arrays))
+        at_work = streams.busy(turns[0])
+        for stream in turns:
+            stream.synchronize()
+        for seed, result in enumerate(results, start=1):
+            work.check(result, seed)
+        return at_work
+
+    outlasting(in_turn)
 
 
 def test_objects_of_their_own(work, package, streams):

@@ -48,13 +48,12 @@ def run(standin, tmp_path_factory):  # noqa: F811
     return lambda program: run_python(PROGRAM + textwrap.dedent(program), standin, ROOT, standin.parent, timeout=300)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("index", ["int32", "int64"])
-def test_every_family(run, dtype, index):
-    run(f"""
-        for place in (NUMPY, CUPY):
-            every_family(place, "{dtype}", "{index}")
-    """)
+@pytest.mark.parametrize("place", ["NUMPY", "CUPY"])
+def test_every_family(run, dtype, index, place):
+    run(f'every_family({place}, "{dtype}", "{index}")')
 
 
 @pytest.mark.parametrize("kind", ["SYMMETRIC", "HERMITIAN", "SPD", "HPD"])

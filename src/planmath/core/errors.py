@@ -5,6 +5,7 @@ programs written for the built-in ones keep working.
 """
 
 import difflib
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -66,9 +67,30 @@ def warn(message: str, category: type[Warning]) -> None:
 
 
 def nearest(name: object, names: Iterable[str]) -> str:
-    """Half a sentence that proposes the closest of the names that exist."""
+    """Half a sentence that proposes the name that was meant, where one is near, and lists those that exist.
+
+    Names with another number in them, such as dtypes of other sizes, are not near.
+
+    Examples
+    --------
+    >>> nearest("fftv", ["fftw", "mkl"]), nearest("int64", ["int8"])
+    ("did you mean 'fftw'? (there are 'fftw', 'mkl')", "choose from 'int8'")
+    """
     names = list(names)
     lower = {n.lower(): n for n in names}
-    close = [lower[n] for n in difflib.get_close_matches(str(name).lower(), lower, n=1)]
+    given = str(name).lower()
+    if (synonym := SYNONYMS.get(given)) in lower:
+        close = [synonym]
+    else:
+        alike = [n for n in lower if _numbers(n) == _numbers(given)]
+        close = difflib.get_close_matches(given, alike, n=1)
     listing = ", ".join(repr(n) for n in names)
-    return f"did you mean {close[0]!r}? (there are {listing})" if close else f"choose from {listing}"
+    return f"did you mean {lower[close[0]]!r}? (there are {listing})" if close else f"choose from {listing}"
+
+
+#: What users may call something by another name.
+SYNONYMS = {"gpu": "cuda", "device": "cuda", "host": "cpu"}
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"\d+", name)

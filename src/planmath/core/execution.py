@@ -69,10 +69,6 @@ Execution = ExecutionCPU | ExecutionCUDA
 SPACES: dict[str, type[ExecutionCPU] | type[ExecutionCUDA]] = {"cpu": ExecutionCPU, "cuda": ExecutionCUDA}
 
 
-#: What others call a device.
-DEVICES = ("gpu", "GPU", "device")
-
-
 def available_cpus() -> int:
     """The CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -86,7 +82,8 @@ def resolve_execution(
     Parameters
     ----------
     execution : object
-        What the user passed; None follows the operands' memory space.
+        What the user passed: an object, a name in capitals or not, or a dictionary of an object's fields with its
+        'name'. None follows the operands' memory space, as does a dictionary without a name.
     memory_space : {'cpu', 'cuda'}
         Where the operands are.
     device_id : int, optional
@@ -110,20 +107,16 @@ def _as_execution(execution: Any, memory_space: str, spaces: Mapping[str, type])
         name = execution
     elif isinstance(execution, dict):
         parameters = dict(execution)
-        name = parameters.pop("name", None)
-        if name is None:
-            names = " or ".join(map(repr, spaces))
-            raise ValueError(f"execution={execution!r} does not say which space; add a 'name', which is {names}")
+        name = parameters.pop("name", memory_space)
     else:
         objects = " or ".join(space.__name__ for space in spaces.values())
         raise TypeError(
-            f"execution is a {type(execution).__name__}; expected {', '.join(map(repr, spaces))}, a dict with a "
-            f"'name', or an {objects} object"
+            f"execution is a {type(execution).__name__}; expected {', '.join(map(repr, spaces))}, a dict of "
+            f"parameters, or an {objects} object"
         )
-    space = spaces.get(name) if isinstance(name, str) else None
+    space = spaces.get(name.lower()) if isinstance(name, str) else None
     if space is None:
-        hint = "did you mean 'cuda'?" if name in DEVICES else nearest(name, spaces)
-        raise ValueError(f"execution {name!r} does not exist: {hint}")
+        raise ValueError(f"execution {name!r} does not exist: {nearest(name, spaces)}")
     known = [field.name for field in fields(space)]
     for key in parameters:
         if key not in known:

@@ -229,7 +229,7 @@ class Operation:
     def _binding_for(self, name: str, slot: ArraySlot, array: Any, title: str | None = None) -> Binding:
         """An array as it may be bound, itself or a view of it with the planned layout. Raises where it does not fit."""
         binding = slot.binding(array)
-        if binding is not None:
+        if binding is not None and not (slot.writeable and not slot.package.is_writeable(array)):
             return binding
         view = self._view_for(title or name, slot, array)
         own = make_slot(slot.package, slot.package.layout(array, name), writeable=slot.writeable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from planmath.core import provider, remembered
 from planmath.core.arrays import Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
-from planmath.core.execution import Execution, resolve_execution
+from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
 from planmath.core.operation import Operation, State
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot, commit
@@ -139,9 +140,9 @@ class Matmul(Operation):
         if c is not None:
             layouts["c"] = package_of(c, "c").layout(c, "c")
         device_id = layouts["a"].device_id
-        if device_id is None and execution == "cuda":
-            device_id = chosen.device_id
         self._execution = resolve_execution(execution, layouts["a"].memory_space, device_id)
+        if isinstance(execution, str) and isinstance(self._execution, ExecutionCUDA) and device_id is None:
+            self._execution = replace(self._execution, device_id=chosen.device_id or 0)
         check_execution_space(chosen, self._execution)
         self._problem = specify(
             layouts, chosen, qualifiers, self._execution, package.name,

@@ -280,10 +280,12 @@ def test_factors_one_by_one():
         np.testing.assert_array_equal(mm.execute(), expected(A2, bias=BIAS2))
 
 
-def test_factors_survive_a_release():
+def test_factors_come_with_operands_after_a_release():
     with created() as mm:
-        plan(mm).release_operands()
         mm.reset_operands(alpha=4)
+        plan(mm).release_operands()
+        with pytest.raises(ValueError, match=r"got beta only; after release_operands.* a, b, c, bias missing"):
+            mm.reset_operands(beta=5)
         assert mm.state is State.RELEASED
         mm.reset_operands(**SECOND)
         np.testing.assert_array_equal(mm.execute(), expected(A2, B2, C2, BIAS2, alpha=4))
@@ -776,7 +778,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.mm.reset_operands(**operands, **factors, epilog_inputs=inputs)
 
         needed = {"a", "b", "c", *(["bias"] if self.epilog in (E.BIAS, E.RELU_BIAS) else [])}
-        if self.model is R and arrays and set(arrays) != needed:
+        if self.model is R and set(arrays) != needed:
             with pytest.raises(ValueError, match="missing"):
                 call()
             return
@@ -784,7 +786,7 @@ class Lifecycle(RuleBasedStateMachine):
         if self.model is not F:
             self.now.update(arrays)
             self.factors.update(factors)
-            if self.model is R and arrays:
+            if self.model is R:
                 self.model = S if self.epilog is None else P
 
     @rule(operand=st.sampled_from([np.ones((5, 3)), np.ones(4), A.astype("f4"), np.asfortranarray(A), "abc"]))

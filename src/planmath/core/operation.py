@@ -206,10 +206,14 @@ class Operation:
             names = [name for name, slot in self._slots.items() if slot in bindings]
             self._logger.info("%s: new operands %s.", self.noun, ", ".join(names))
 
-    def _check_given(self, arrays: Mapping[str, Any], call: str) -> None:
-        """Raise where new operands are not those that the object has, or not all that it needs."""
+    def _check_given(self, arrays: Mapping[str, Any], call: str, beside: Iterable[str] = ()) -> None:
+        """Raise where new operands are not those that the object has, or not all that it needs.
+
+        `beside` has the names of what else is given, such as scale factors.
+        """
         self._require("reset", call)
-        if not arrays:
+        given = ", ".join([*arrays, *beside])
+        if not given:
             raise ValueError(f"{call}() got no operand; pass at least one of {', '.join(self._slots)}")
         for name in arrays:
             if name not in self._slots:
@@ -217,13 +221,15 @@ class Operation:
         missing = [n for n, slot in self._slots.items() if slot.array is None and n not in arrays]
         if missing:
             raise ValueError(
-                f"{call}() got {', '.join(arrays)} only; after {self.release_name}() it needs all operands: "
+                f"{call}() got {given} only; after {self.release_name}() it needs all operands: "
                 f"{', '.join(missing)} missing"
             )
 
-    def _bindings_for(self, arrays: Mapping[str, Any], call: str) -> dict[ArraySlot, Binding]:
+    def _bindings_for(
+        self, arrays: Mapping[str, Any], call: str, beside: Iterable[str] = ()
+    ) -> dict[ArraySlot, Binding]:
         """The operands as they may be bound. Raises where one does not fit, or one is missing."""
-        self._check_given(arrays, call)
+        self._check_given(arrays, call, beside)
         return {self._slots[name]: self._binding_for(name, self._slots[name], array) for name, array in arrays.items()}
 
     def _binding_for(self, name: str, slot: ArraySlot, array: Any, title: str | None = None) -> Binding:

@@ -12,7 +12,7 @@ from planmath.core import provider, remembered
 from planmath.core.arrays import Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
-from planmath.core.operation import Operation, State
+from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.advanced.algorithm import Algorithm
@@ -575,9 +575,7 @@ class Matmul(Operation):
             self._constants[name]: self._constants[name].binding_for_good(number)
             for name, number in checked(scalars, self._problem.scale).items()
         }
-        alone = scalars and not arrays and self.state is not State.RELEASED
-        operands = {} if alone else self._bindings_for(arrays, call)
-        self._replace({**operands, **numbers})
+        self._replace({**self._bindings_for(arrays, call, scalars), **numbers})
 
     def _execute_carefully(self, algorithm: Any, out: Any, stream: Any) -> Any:
         self._require("execute")

@@ -11,7 +11,7 @@ from planmath.core import provider, remembered
 from planmath.core.arrays import Layout, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.operation import Operation, State
+from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.options import MatmulOptions
@@ -226,9 +226,7 @@ class Matmul(Operation):
             for name, number in checked(scalars, self._problem.work_dtype).items()
         }
         arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
-        alone = scalars and not arrays and self.state is not State.RELEASED
-        operands = {} if alone else self._bindings_for(arrays, "reset_operands")
-        self._replace({**operands, **numbers})
+        self._replace({**self._bindings_for(arrays, "reset_operands", scalars), **numbers})
 
     def reset_operands_unchecked(
         self,

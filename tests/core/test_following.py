@@ -23,13 +23,15 @@ def numbers(*shape):
 
 
 def moved(array, values):
-    """Give an array of NumPy other memory of the same layout."""
+    """Give an array of NumPy other memory of the same layout, as `resize` does where there is no room to stay."""
     before, taken = array.ctypes.data, []
-    while array.ctypes.data == before:  # which may be where there is room again
-        array.resize((array.size + 100_000,), refcheck=False)
+    for _ in range(100):  # until what is free is not where it was
+        array.__setstate__((1, (array.size + 1000,), array.dtype, False, bytes((array.size + 1000) * array.itemsize)))
         taken.append(np.empty_like(values))
-        array.resize(values.shape, refcheck=False)
-    array[...] = values
+        array.__setstate__((1, values.shape, array.dtype, False, values.tobytes()))
+        if array.ctypes.data != before:
+            return
+    raise AssertionError("the array stayed where it was")
 
 
 def square(n=4):

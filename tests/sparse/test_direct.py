@@ -39,17 +39,17 @@ def solver_of(a, b, **options):
 @pytest.fixture
 def ways(monkeypatch):
     """Which phases were done in the long way."""
-    from planmath.sparse.advanced.phases import Phases
+    from planmath.sparse.advanced.phases import SparsePhases
 
     found = []
     for name in ("factorize", "solve"):
-        original = getattr(Phases, name)
+        original = getattr(SparsePhases, name)
 
         def long_way(self, *arguments, name=name, original=original):
             found.append(name)
             return original(self, *arguments)
 
-        monkeypatch.setattr(Phases, name, long_way)
+        monkeypatch.setattr(SparsePhases, name, long_way)
     return found
 
 

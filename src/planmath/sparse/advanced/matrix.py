@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from planmath.core.arrays import Layout, package_named, package_of
 from planmath.core.errors import UnsupportedLayoutError
+from planmath.core.factorization import names
 
 #: How messages propose to make a CSR matrix of something else, by how the package writes it.
 CONVERSIONS = {
@@ -193,14 +194,6 @@ class RightHandSides(NamedTuple):
     """One for each system, or one for the whole batch."""
     layouts: tuple[Layout, ...]
     explicit: bool
-
-    def names(self, name: str) -> tuple[str, ...]:
-        return names(name, len(self.arrays), self.explicit)
-
-
-def names(name: str, count: int, explicit: bool) -> tuple[str, ...]:
-    """How messages call the arrays of an operand."""
-    return tuple(f"{name}[{i}]" for i in range(count)) if explicit else (name,)
 
 
 def read_right_hand_sides(b: Any, matrices: Matrices) -> RightHandSides:

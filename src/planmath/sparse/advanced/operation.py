@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from planmath.core.arrays import outline, package_named
-from planmath.core.errors import UnavailableError, warn
+from planmath.core.arrays import package_named
+from planmath.core.errors import UnavailableError
 from planmath.core.execution import resolve_execution
 from planmath.core.executor import Executor
-from planmath.core.log import levels_of, phase
-from planmath.core.operation import Operation, State, make_slot
+from planmath.core.factorization import FactorizingOperation, Phases, names
+from planmath.core.log import levels_of
+from planmath.core.operation import make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
-from planmath.core.tuning import measuring
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
     DirectSolverPlanConfig,
@@ -25,8 +25,6 @@ from planmath.sparse.advanced.configuration import (
 )
 from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
 from planmath.sparse.advanced.errors import (
-    InaccurateSolutionError,
-    InaccurateSolutionWarning,
     InvalidDirectSolverState,
 )
 from planmath.sparse.advanced.execution import SPACES, Execution, ExecutionCPU
@@ -37,7 +35,7 @@ from planmath.sparse.advanced.information import (
     complaint,
     summary,
 )
-from planmath.sparse.advanced.matrix import Matrices, names, read_matrices, read_right_hand_sides, reread
+from planmath.sparse.advanced.matrix import Matrices, read_matrices, read_right_hand_sides, reread
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
     DirectSolverOptions,
@@ -45,16 +43,15 @@ from planmath.sparse.advanced.options import (
     DirectSolverSolutionPreferences,
 )
 from planmath.sparse.advanced.pattern import ChangedPatternError
-from planmath.sparse.advanced.phases import Phases, patterns_of
+from planmath.sparse.advanced.phases import SparsePhases, patterns_of
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
 from planmath.sparse.advanced.providers import PROVIDERS, expected_order
-from planmath.sparse.advanced.results import Span, check_overlaps, is_apart, result_layout, spans_of
 
-#: The attributes of a solver without operands.
-_NO_OPERANDS = {"_a": None, "_factorized": False, "_matrices": None, "_operand_spans": None}
+#: The attributes of a solver without matrices.
+_NO_MATRICES = {"_a": None, "_matrices": None}
 
 
-class DirectSolver(Operation):
+class DirectSolver(FactorizingOperation):
     """Sparse linear systems ``a @ x = b``, planned once, factorized for each matrix, solved for each right-hand side.
 
     Parameters
@@ -101,6 +98,8 @@ class DirectSolver(Operation):
     True
     """
 
+    _solution: tuple[DirectSolverSolutionInfo, ...]
+
     noun = "DirectSolver"
     invalid_state = InvalidDirectSolverState
 
@@ -122,49 +121,18 @@ class DirectSolver(Operation):
         check_kind(self._kind, self._view, dtype)
         device_id = matrices.layout.device_id
         self._execution = resolve_execution(execution, matrices.layout.memory_space, device_id, SPACES)
-        self._host_alone = device_id is None and isinstance(self._execution, ExecutionCPU)
         self._package = package_named(matrices.package)
-        self._dtype, self._batch, self._explicit = dtype, matrices.batch, (matrices.explicit, sides.explicit)
-        self._a_names = names("a", len(matrices.values), matrices.explicit)
-        self._b_names = sides.names("b")
-        self._x_layouts = [result_layout(layout) for layout in sides.layouts]
+        self._dtype = dtype
         self._preferences: dict[str, Any] = {
             "plan": DirectSolverPlanPreferences(),
             "factorization": DirectSolverFactorizationPreferences(),
             "solution": DirectSolverSolutionPreferences(),
         }
-        self._solution: tuple[DirectSolverSolutionInfo, ...] = ()
-        self._factorized = False
-        for name, array in (
-            *zip(self._a_names, matrices.values, strict=True),
-            *zip(self._b_names, sides.arrays, strict=True),
-        ):
-            self._slots[name] = self._slot_of(name, array)
         self._a = a
         self._sizes = tuple(sample.shape[0] for sample in matrices.samples)
-        self._executor: Any = self._nothing()
         self._matrices: Any = matrices
-        self._operand_spans: list[Span] | None = None
-        self._result_slots_made: list[ArraySlot] = []
+        self._bind_systems(matrices.values, sides.arrays, matrices.batch, (matrices.explicit, sides.explicit))
         self._log_specification()
-
-    def _slot_of(self, name: str, array: Any) -> ArraySlot:
-        slot = make_slot(self._package, self._package.layout(array, name))
-        commit({slot: self._binding_for(name, slot, array)})
-        return slot
-
-    def _nothing(self) -> Phases:
-        return Phases.nothing(None if self._explicit[1] else self._batch)
-
-    def _run(self, work: Callable[..., Any], stream: Any, *arguments: Any) -> Any:
-        """Do something with the device that takes part, if one does, current, and after what is on its stream."""
-        if self._host_alone:
-            return work(*arguments)
-        if stream is None and self._queue is not None:
-            return self._queue.run(work, *arguments)
-        with self._on_device(stream):
-            queue: Any = self._queue
-            return queue.run(work, *arguments)
 
     # The phases.
 
@@ -237,31 +205,14 @@ class DirectSolver(Operation):
         SingularMatrixError
             If a matrix is singular, or is not positive definite although its type says so.
         """
-        if self._plan_made is None or self._matrices is None:
-            self._require("factorize")
-        if not self._factorized_directly():
-            self._run(self._factorize, stream)
+        self._factorization(stream)
         return DirectSolverFactorizationInfo(self)
 
-    def _factorized_directly(self) -> bool:
-        """Factorize if the matrix is the one of the last time with other values, and nobody listens."""
-        if not self._host_alone or self._logger.isEnabledFor(logging.INFO):
-            return False
-        if reread(self._a, self._matrices) is not self._matrices:
-            return False
-        self._follow_operands()
-        before, self._factorized = self._factorized, False
-        done = self._executor.factorize_directly(self._matrices)
-        self._factorized = done or before  # the long way, else, finds out what was in the way
-        return done
+    def _may_be_direct(self) -> bool:
+        return reread(self._a, self._matrices) is self._matrices
 
-    def _factorize(self) -> None:
-        self._follow_matrix()
-        self._follow_operands()
-        self._factorized = False
-        with phase(self._logger, self.noun, "FACTORIZATION"):
-            self._executor.factorize()
-        self._factorized = True
+    def _factorize_directly(self) -> bool:
+        return self._executor.factorize_directly(self._matrices)
 
     def solve(self, *, stream: Any = None, out: Any = None) -> Any:
         """Solve with the present right-hand sides.
@@ -292,58 +243,14 @@ class DirectSolver(Operation):
         InaccurateSolutionWarning
             If it is 'warn'.
         """
-        if not self._factorized:
-            self._require("solve")
-        if self._package.differentiates:
-            self._check_gradients()
-            self._note_written(out)
-        if stream is None and (solution := self._executor.solve_directly(out)) is not None:
-            found, self._solution = solution
-            return found
-        if self._logger.isEnabledFor(logging.INFO):
-            with phase(self._logger, self.noun, "SOLUTION"):
-                found = self._run(self._solve, stream, out)
-        else:
-            found = self._run(self._solve, stream, out)
-        for info in self._solution:
-            if not info.accurate:
-                self._complain()
-                break
-        return found
+        return self._solutions(stream, out)
 
-    def _given_operands(self) -> Iterable[tuple[str, Any]]:
-        matrices = self._a if self._explicit[0] else (self._a,)
-        return *zip(self._a_names, matrices, strict=True), *((name, self._slots[name].array) for name in self._b_names)
-
-    def _note_written(self, out: Any) -> None:
-        """Tell the package that it is written to."""
-        arrays = out if isinstance(out, list | tuple) else (out,)
-        for name, array in zip(names("out", len(arrays), isinstance(out, list | tuple)), arrays, strict=True):
-            if isinstance(array, self._package.array_type):  # what is none is refused later
-                self._check_written(name, array)
-                self._package.changed((array,))
-
-    def _solve(self, out: Any) -> Any:
-        self._follow_operands()
-        slots = self._result_slots_made
-        results = [slot.empty() for slot in slots] if out is None else self._checked_out(out)
-        self._solution = self._executor.solve(results, self._x_layouts)
-        if out is not None:
-            return out
-        return tuple(results) if self._explicit[1] else results[0]
-
-    def _complain(self) -> None:
-        """Tell of inaccurate solutions, in the way that the options say."""
+    def _complaint(self) -> str:
         try:
             pivots = self._run(self._executor.facts, None, "factorization", "info")
         except UnavailableError:  # of a batch as a whole
             pivots = (0,) * len(self._solution)
-        message = complaint(names("x", len(self._solution), self._batch is not None), self._solution, pivots)
-        self._logger.info("%s: %s.", self.noun, message)
-        if self._options.on_inaccurate == "raise":
-            raise InaccurateSolutionError(message)
-        if self._options.on_inaccurate == "warn":
-            warn(message, InaccurateSolutionWarning)
+        return complaint(names("x", len(self._solution), self._batch is not None), self._solution, pivots)
 
     def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
         """Measure a factorization and a solution by every way of every provider, and adopt the fastest.
@@ -370,6 +277,10 @@ class DirectSolver(Operation):
 
     # Operands.
 
+    def _given_operands(self) -> Iterable[tuple[str, Any]]:
+        matrices = self._a if self._explicit[0] else (self._a,)
+        return *zip(self._a_names, matrices, strict=True), *((name, self._slots[name].array) for name in self._b_names)
+
     def reset_operands(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
         """Replace the matrices, or the right-hand sides, or both.
 
@@ -390,39 +301,27 @@ class DirectSolver(Operation):
         InvalidDirectSolverState
             After `free`.
         """
-        self._reset_systems("reset_operands", a, b, stream)
+        self._reset_all("reset_operands", a, b, stream)
 
     def reset_operands_unchecked(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
         """`reset_operands` for callers that know that the operands fit.
 
         The comparison that keeps a wrong operand from crashing the process is fast and is made here as well.
         """
-        self._reset_systems("reset_operands_unchecked", a, b, stream)
+        self._reset_all("reset_operands_unchecked", a, b, stream)
 
-    def _reset_systems(self, call: str, a: Any, b: Any, stream: Any) -> None:
-        self._require("reset", call)
-        if a is None and b is not None and len(self._b_names) == 1 and self._matrices:  # the ordinary case
-            slot = self._slots.get("b")
-            if slot is not None and not self._logger.isEnabledFor(logging.INFO) and (binding := slot.binding(b)):
-                commit({slot: binding}, *self._rebound())
-                return
-        arrays: dict[str, Any] = {}
-        matrices = None
-        fits = True
-        if a is not None:
-            matrices = read_matrices(a)
-            self._check_form(matrices)
-            fits = self._fits_plan(matrices, stream)
-            arrays.update(zip(self._a_names, matrices.values, strict=True))
-        if b is not None:
-            given = b if self._explicit[1] else (b,)
-            if not isinstance(given, list | tuple) or len(given) != len(self._b_names):
-                raise ValueError(f"b is a {type(b).__name__}; expected a sequence of {len(self._b_names)}, as planned")
-            arrays.update(zip(self._b_names, given, strict=True))
-        if matrices is None or fits:
-            changes = {} if matrices is None else {"_a": a, "_factorized": False, "_matrices": matrices}
-            self._reset(arrays, call, *self._rebound(**changes))
+    def _reset_all(self, call: str, a: Any, b: Any, stream: Any) -> None:
+        if a is None:
+            self._reset_systems(call, None, b)
             return
+        self._require("reset", call)
+        matrices = read_matrices(a)
+        self._check_form(matrices)
+        values = matrices.values if self._explicit[0] else matrices.values[0]
+        if self._fits_plan(matrices, stream):
+            self._reset_systems(call, values, b, _a=a, _matrices=matrices)
+            return
+        arrays = self._named_arrays(values, b)
         self._check_given(arrays, call)
         # the slots of new values are others; those of b stay as they are until all is known to fit
         slots = {**self._slots, **{name: self._slot_of(name, arrays[name]) for name in self._a_names}}
@@ -437,6 +336,8 @@ class DirectSolver(Operation):
         lengths = [math.prod(array.shape) for array in matrices.values]
         if lengths != [math.prod(slot.shape) for slot in slots]:
             return False
+        if self._plan_made is None:
+            return True
         try:
             self._run(self._executor.check_patterns, stream, matrices)
         except ChangedPatternError:
@@ -446,8 +347,8 @@ class DirectSolver(Operation):
     def _start_over(self, a: Any, matrices: Matrices, slots: dict[str, ArraySlot]) -> None:
         """Take operands for which there is no plan."""
         changes = {
-            "_plan_made": None, "_executor": self._nothing(), "_slots": slots, "_a": a, "_matrices": matrices,
-            "_factorized": False, "_solution": (), "_operand_spans": None,
+            "_plan_made": None, "_executor": Phases(), "_slots": slots, "_a": a, "_matrices": matrices,
+            "_factorized": False, "_solution": (), "_operand_spans": None, "_has_operands": True,
         }  # fmt: skip
         if self._plan_made is not None:
             lost = f" for the matrix that {self.reset_name}() brought, which has another sparsity pattern"
@@ -490,22 +391,6 @@ class DirectSolver(Operation):
         if matrices is not self._matrices and (replaced := self._replaced(matrices)):
             self._reset(replaced, "factorize", *self._rebound(_matrices=matrices))
 
-    def _rebound(self, **changes: Any) -> tuple[tuple[Any, dict[str, Any]], ...]:
-        """What changes with the operands: attributes of this object, and of the phases."""
-        return (self, {"_operand_spans": None, **changes}), (self._executor, Phases.REBOUND)
-
-    def _follow_operands(self) -> None:
-        before = self._executor.seen
-        self._let_follow(self._executor, self._slots)
-        if self._executor.seen is not before:
-            self._operand_spans = None
-
-    def _let_follow(self, phases: Phases, slots: Mapping[str, ArraySlot]) -> None:
-        places = [slots[name] for name in self._a_names], [slots[name] for name in self._b_names]
-        if not phases.follow(*places):
-            super()._follow_operands()  # raises where one does not fit any more
-            phases.follow(*places)
-
     def release_operands(self) -> None:
         """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
 
@@ -517,26 +402,10 @@ class DirectSolver(Operation):
         self._release()
 
     def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
-        phases = self._executor
-        super()._drop_operands(*stores, (self, _NO_OPERANDS), (phases, Phases.UNBOUND))
-        phases.let_go()
-
-    def free(self) -> None:
-        """Release the plan, the factorization and the references to the operands. Calling it again does nothing."""
-        if not self._freed:
-            if self._queue is None:
-                super().free()
-            else:
-                self._run(super().free, None)
+        super()._drop_operands(*stores, (self, _NO_MATRICES))
 
     def _nothing_left(self) -> dict[str, Any]:
-        return {**super()._nothing_left(), **_NO_OPERANDS, "_executor": self._nothing()}
-
-    @property
-    def state(self) -> State:
-        """Where the object stands in its life."""
-        state = super().state
-        return State.FACTORIZED if state is State.PLANNED and self._factorized else state
+        return {**super()._nothing_left(), **_NO_MATRICES}
 
     # What it tells.
 
@@ -575,28 +444,6 @@ class DirectSolver(Operation):
             raise self.invalid_state(f"solution_info needs a solution; call solve() first (it is {self.state.value})")
         return summary(self._solution) if self._batch is not None else self._solution[0]
 
-    def _fact(self, phase_name: str, name: str) -> Any:
-        if phase_name == "plan":
-            if self._plan_made is None:
-                raise self.invalid_state("plan_info is of a plan that is gone; call plan() first")
-        else:
-            self._require("solve", "factorization_info")
-        facts = self._run(self._executor.facts, None, phase_name, name)
-        return facts if self._batch is not None else facts[0]
-
-    def _notes(self) -> Sequence[str]:
-        return self._executor.notes
-
-    def report(self) -> str:
-        """What was chosen, why, what the candidates cost, and what else is worth knowing, as text.
-
-        Raises
-        ------
-        InvalidDirectSolverState
-            Before `plan` and after `free`.
-        """
-        return "\n".join([super().report(), *self._notes()])
-
     # What the lifecycle asks for.
 
     def _providers(self) -> Sequence[Any]:
@@ -604,11 +451,6 @@ class DirectSolver(Operation):
 
     def _preferred(self, problem: DirectSolverProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
         return expected_order(problem, algorithms)
-
-    def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
-        found = names("x", len(self._x_layouts), self._explicit[1])
-        slots = {layout: self._make_slot(layout, writeable=True) for layout in set(self._x_layouts)}
-        return {name: slots[layout] for name, layout in zip(found, self._x_layouts, strict=True)}
 
     def _tuning_key(self, problem: DirectSolverProblem) -> str:
         return f"{self.noun} {problem.key}"
@@ -622,51 +464,10 @@ class DirectSolver(Operation):
                 Executor, tuple(slots.values()), results, queue=self._queue, log_levels=levels_of(self._logger)
             )
         solver: Any = prepared.solver  # type: ignore[attr-defined]
-        phases = Phases(problem, solver, self._options, self._preferences, batch, self._queue, executor_of)
+        phases = SparsePhases(problem, solver, self._options, self._preferences, batch, self._queue, executor_of)
         self._let_follow(phases, slots)
         phases.analyse()
         return phases
-
-    def _changes(self, plan: Any, executor: Any, slots: Mapping[str, ArraySlot]) -> dict[str, Any]:
-        made = list(self._result_slots(plan.problem).values())
-        own = {"_factorized": False, "_solution": (), "_result_slots_made": made, "_operand_spans": None, "_lost": ""}
-        return {**super()._changes(plan, executor, slots), **own}
-
-    def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
-        return self._slots, ([slot.empty() for slot in self._result_slots_made], self._x_layouts)
-
-    def _clock(self) -> Any:
-        return measuring.HostClock()  # a solution is there when `solve` returns
-
-    def _checked_out(self, out: Any) -> list[Any]:
-        if self._operand_spans is not None and not self._explicit[1]:  # the ordinary case, with less Python
-            start = (slot := self._result_slots_made[0]).locate(out)
-            if start and is_apart(start, start + slot.high, self._operand_spans):
-                return [out]
-        given = out if self._explicit[1] else (out,)
-        if not isinstance(given, list | tuple) or len(given) != len(self._x_layouts):
-            raise TypeError(
-                f"out is a {type(out).__name__}; expected a sequence of {len(self._x_layouts)} arrays, like b"
-            )
-        found = names("out", len(given), self._explicit[1])
-        views, spans = [], list[Span]()
-        for name, slot, array in zip(found, self._result_slots_made, given, strict=True):
-            start, view = slot.locate(array), array
-            if not start:
-                view = self._view_for(name, slot, array)
-                start = slot.locate(view)
-            views.append(view)
-            spans.append((start, start + slot.high, name, True))  # it is dense
-        if self._operand_spans is None:
-            self._operand_spans = spans_of((name, outline(slot.array)) for name, slot in self._slots.items())
-        check_overlaps(spans, self._operand_spans)
-        return views
-
-    def empty_result(self) -> Any:
-        """An uninitialized array, or tuple of arrays, that fits ``solve(out=...)``."""
-        self._require("factorize", "empty_result")
-        results = self._run(lambda: [slot.empty() for slot in self._result_slots_made], None)
-        return tuple(results) if self._explicit[1] else results[0]
 
     def _describe(self) -> str:
         sizes = f"{min(self._sizes)} to {max(self._sizes)}" if len(set(self._sizes)) > 1 else str(self._sizes[0])

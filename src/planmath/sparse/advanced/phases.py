@@ -10,25 +10,25 @@ import numpy as np
 from planmath.core import crossing
 from planmath.core.arrays import Layout, outline
 from planmath.core.cuda.queue import Queue
-from planmath.core.slots import ArraySlot, Binding, followed
+from planmath.core.factorization import Phases, names
+from planmath.core.slots import ArraySlot
 from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
 from planmath.sparse.advanced.information import DirectSolverSolutionInfo
-from planmath.sparse.advanced.matrix import Matrices, names, per_system
+from planmath.sparse.advanced.matrix import Matrices, per_system
 from planmath.sparse.advanced.options import DirectSolverOptions
 from planmath.sparse.advanced.pattern import Pattern, changed_pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem, ExecutorOf
 
 
-class Phases:
-    """What `core.executor.Executor` is to operations of one step: the plan's work and the operands to do it on.
+class SparsePhases(Phases):
+    """The phases of a plan for sparse systems.
 
     Solvers see arrays as NumPy's. Those on a device are outlines to a solver that works on devices; to others they are
     copies on the host, made once in each phase.
 
     Parameters
     ----------
-    problem : DirectSolverProblem or None
-        None for an object that has no plan.
+    problem : DirectSolverProblem
     solver : object
         What the provider prepared: it analyses, factorizes and solves all systems.
     options : DirectSolverOptions
@@ -42,11 +42,9 @@ class Phases:
         Where the only system's operands are on a device.
     """
 
-    results = auxiliary = ()
-
     def __init__(
         self,
-        problem: DirectSolverProblem | None,
+        problem: DirectSolverProblem,
         solver: Any,
         options: DirectSolverOptions,
         preferences: dict[str, Any],
@@ -54,14 +52,14 @@ class Phases:
         queue: Queue | None = None,
         executor_of: ExecutorOf | None = None,
     ):
+        super().__init__()
         self._problem, self._solver, self._preferences = problem, solver, preferences
         self._batch, self._queue = batch, queue
-        self._systems = 0 if problem is None else len(problem.patterns)
+        self._systems = len(problem.patterns)
         self._exact = options.backward_error == "exact"
-        on_host = problem is None or problem.on_host
-        self._on_device = problem is not None and problem.execution[0] != "cpu"
+        on_host = problem.on_host
+        self._on_device = problem.execution[0] != "cpu"
         self._fetches = not on_host and not self._on_device
-        self.seen: tuple[Binding, ...] | None = None
         self._values: Sequence[np.ndarray] = ()
         self._fetched: Sequence[np.ndarray] = ()
         self._sides: Sequence[np.ndarray] = ()
@@ -70,27 +68,14 @@ class Phases:
         if self._on_device or self._may_be_direct:
             solver.attach(queue, on_host, executor_of)
 
-    @classmethod
-    def nothing(cls, batch: tuple[int, ...] | None = None) -> Phases:
-        """Of an object without a plan."""
-        return cls(None, None, DirectSolverOptions(), {}, batch)
-
-    #: The attributes where other operands are bound, which the next phase looks for; and where none are.
-    REBOUND: ClassVar[dict[str, Any]] = {"seen": None, "_values": (), "_sides": ()}
+    REBOUND: ClassVar[dict[str, Any]] = {**Phases.REBOUND, "_values": (), "_sides": ()}
     UNBOUND: ClassVar[dict[str, Any]] = {**REBOUND, "_fetched": (), "_indices": (None, [], [])}
 
-    def follow(self, values: Sequence[ArraySlot], sides: Sequence[ArraySlot]) -> bool:
-        """Find the matrices' values and the right-hand sides where they are now; False where one cannot be followed."""
-        found = followed((*values, *sides))
-        if found is None:
-            return False
-        if found != self.seen:
-            given = [outline(slot.array) for slot in values]
-            self._values = given if len(given) == self._systems else [*given[0].reshape(self._systems, -1)]
-            given = [outline(slot.array) for slot in sides]
-            self._sides = given if self._fetches else self._each(given)
-            self.seen = found
-        return True
+    def see(self, matrices: Sequence[ArraySlot], sides: Sequence[ArraySlot]) -> None:
+        given = [outline(slot.array) for slot in matrices]
+        self._values = given if len(given) == self._systems else [*given[0].reshape(self._systems, -1)]
+        given = [outline(slot.array) for slot in sides]
+        self._sides = given if self._fetches else self._each(given)
 
     def let_go(self) -> None:
         """Drop what the solver keeps of operands that are gone."""
@@ -100,9 +85,6 @@ class Phases:
     def _each(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """One array for each system."""
         return per_system(arrays[0], self._batch) if self._batch is not None and arrays else arrays
-
-    def allocate_workspace(self) -> None:
-        """Nothing: the libraries keep what they need between the phases."""
 
     def release_results(self) -> None:
         """Give the memory of large solutions back that were dropped."""
@@ -129,7 +111,7 @@ class Phases:
             return False
         if not (starts[0].flags.c_contiguous and columns[0].flags.c_contiguous):
             return False
-        if not self._problem.patterns[0].fits(starts[0], columns[0]):  # type: ignore[union-attr]
+        if not self._problem.patterns[0].fits(starts[0], columns[0]):
             return False
         return bool(
             self._solver.factorize_directly(self._values[0], starts[0], columns[0], self._preferences["factorization"])
@@ -151,12 +133,6 @@ class Phases:
         """A new solution, or `out`, and how good it is, where that takes nothing out of the ordinary; else None."""
         return self._solver.solve_directly(out, self._preferences["solution"]) if self._may_be_direct else None
 
-    def execute(self, key: object, results: tuple[Sequence[Any], Sequence[Layout]]) -> Sequence[Any]:
-        """Factorize and solve: what autotuning measures."""
-        self.factorize()
-        self.solve(*results)
-        return results[0]
-
     def facts(self, phase: str, name: str) -> tuple[Any, ...]:
         """What is known of each system."""
         return self._solver.facts(phase, name)
@@ -175,8 +151,6 @@ class Phases:
         later : bool
             Whether that may wait for the factorization, which finds it out at no cost on a device.
         """
-        if self._problem is None:
-            return
         starts, columns = self._indices_of(matrices)
         elsewhere = not self._problem.on_host
         by_kernel = elsewhere and self._on_device and all(array.flags.c_contiguous for array in (*starts, *columns))

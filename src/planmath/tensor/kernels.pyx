@@ -10,7 +10,7 @@ cdef extern from "contraction_kernels.h":
         PM_F16_F32, PM_BF16_F32, PM_F32_F32, PM_F64_F64, PM_C64_C64, PM_C128_C128, PM_F32_F16, PM_F32_BF16, \
         PM_DIRECT_F32, PM_DIRECT_F64, PM_DIRECT_C64, PM_DIRECT_C128, PM_PANELS_F32, PM_PANELS_F64, \
         PM_GETT_F32, PM_GETT_F64, PM_GETT_TERMS_F32, PM_GETT_TERMS_F64
-    void **pm_best_kernels()
+    void **pm_best_kernels() except NULL
     void pm_products(...)
 
 cdef void **kernels = pm_best_kernels()

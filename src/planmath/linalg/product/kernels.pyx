@@ -11,9 +11,13 @@ cdef extern from "kernels.h":
     enum: PM_E4M3_F32, PM_E5M2_F32, PM_E4M3_BF16, PM_E5M2_BF16, PM_F32_E4M3, PM_F32_E5M2, PM_FACTOR, PM_MULTIPLY, \
         PM_AMAX, PM_E4M3_BLOCKS_F32, PM_E5M2_BLOCKS_F32, PM_E2M1_BLOCKS_F32, PM_F32_E4M3_BLOCKS, PM_F32_E5M2_BLOCKS, \
         PM_F32_E2M1_BLOCKS
-    void **pm_best_kernels()
+    void **pm_best_kernels() except NULL
+    const char *pm_instruction_set
 
 cdef void **kernels = pm_best_kernels()
+
+#: Which of the sets for which they are built these kernels use.
+INSTRUCTION_SET = (<bytes>pm_instruction_set).decode()
 
 IDENTITY, RELU, GELU, DRELU, DGELU = PM_IDENTITY, PM_RELU, PM_GELU_KIND, PM_DRELU, PM_DGELU
 

@@ -6,7 +6,7 @@ cdef extern from "structure_kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_TRIANGULAR
     enum: PM_UPPER, PM_UNIT, PM_CONJUGATE, PM_CONJUGATE_X, PM_CONJUGATE_G
     enum: PM_EXPAND, PM_SPREAD, PM_SCALE
-    void **pm_best_kernels()
+    void **pm_best_kernels() except NULL
 
 cdef void **kernels = pm_best_kernels()
 

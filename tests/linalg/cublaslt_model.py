@@ -11,7 +11,16 @@ from planmath.native.call import Slot
 
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.advanced import MatmulEpilog
-from planmath.linalg.advanced.providers.arrangement import POINTERS_OF_A_BATCH, Arrangement, Clear, Copy, Walk, transfer
+from planmath.linalg.advanced.helpers.matmul import FP4, BlockScalingFormat, expand_block_scale, to_block_scale
+from planmath.linalg.advanced.providers.arrangement import (
+    CUDA_TYPE,
+    Arrangement,
+    Clear,
+    Copy,
+    Factor,
+    Walk,
+    transfer,
+)
 
 E = MatmulEpilog
 
@@ -63,8 +72,8 @@ class Model:
             np.asarray(At(self.address(step.slot), "uint8", (step.size,), (1,)))[...] = 0
             return
         (s, t), operation, over = transfer(self.arrangement.problem.batch, step)
-        dtype = step.source.matrix.dtype
-        sizes = [ITEMSIZE[dtype]] * 2
+        dtype = STORED.get(step.source.matrix.dtype, step.source.matrix.dtype)
+        sizes = [ITEMSIZE[step.source.matrix.dtype]] * 2
         assert over.matrices == 1 or operation or s.leading != t.leading, "the library would copy the first one only"
         for source, target in visits(over, sizes, [self.address(r.slot) for r in (step.source, step.target)]):
             values = operated(columns(source, dtype, s.rows, s.cols, s.leading), operation)
@@ -74,11 +83,14 @@ class Model:
         a = self.arrangement
         check_limits(a)
         moving = [factor.region for factor in a.factors]
-        moving += [a.pointers[name] for name in POINTERS_OF_A_BATCH if name in a.pointers]
+        moving += [a.pointers[name] for name in a.moving_pointers]
         sizes = [ITEMSIZE[region.matrix.dtype] for region in moving]
-        assert len(a.walk.loops) == 0 or len(moving) == 4
+        assert len(a.walk.loops) == 0 or len(moving) == 4 or a.one_by_one
         for addresses in visits(a.walk, sizes, [self.address(region.slot) for region in moving]):
             self.products += 1
+            if a.one_by_one:
+                self.block_scaled(addresses)
+                continue
             first, second, addend, result = (
                 columns(address, factor.dtype, factor.rows, factor.cols, factor.leading)
                 for factor, address in zip(a.factors, addresses, strict=False)
@@ -88,11 +100,39 @@ class Model:
             values = self.alpha * (x @ y)
             if self.beta != 0:
                 values = values + self.beta * addend
-            result[...] = self.after_product(values, x, y, dict(zip(self.pointer_names, addresses[4:], strict=True)))
+            result[...] = self.after_product(values, x, y, dict(zip(a.moving_pointers, addresses[4:], strict=True)))
 
-    @property
-    def pointer_names(self) -> list[str]:
-        return [name for name in POINTERS_OF_A_BATCH if name in self.arrangement.pointers]
+    def block_scaled(self, addresses: list[int]) -> None:
+        """One product of operands whose blocks have scales (cuBLAS documentation, "1D Block Scaling")."""
+        a = self.arrangement
+        pointers = dict(zip(a.moving_pointers, addresses[len(a.factors) :], strict=True))
+        assert not any(address % 16 for address in (*addresses[:2], addresses[3], *pointers.values()))
+        form = SCALE_MODE[a.attributes["A_SCALE_MODE"]]
+        assert a.attributes["A_SCALE_MODE"] == a.attributes["B_SCALE_MODE"]
+        x, y = (
+            numbers(address, factor.dtype, factor.rows, factor.cols, factor.leading)
+            * scales(pointers[f"{letter}_SCALE_POINTER"], form, factor.rows, factor.cols)
+            for letter, factor, address in zip("AB", a.factors, addresses, strict=False)
+        )
+        values = self.alpha * (x.T @ y)
+        if self.beta != 0:
+            c = a.addend
+            values = values + self.beta * numbers(addresses[2], c.dtype, c.rows, c.cols, c.leading)
+        if "BIAS_POINTER" in pointers:
+            bias = a.pointers["BIAS_POINTER"].matrix.dtype
+            assert CUDA_TYPE[bias] == a.attributes.get("BIAS_DATA_TYPE", CUDA_TYPE[a.result.dtype])
+            values = values + numbers(pointers["BIAS_POINTER"], bias, a.m, 1, a.m)
+        if a.problem.epilog.name.startswith("RELU"):
+            values = np.maximum(values, 0)
+        place = columns(addresses[3], STORED[a.result.dtype], *stored(a.result))
+        if "D_OUT_SCALE_POINTER" not in pointers:
+            place[...] = encoded(values, a.result.dtype)
+            return
+        assert SCALE_MODE[a.attributes["D_OUT_SCALE_MODE"]] is form
+        codes, factors = quantized(values, a.result.dtype, form)
+        place[...] = codes
+        flat = to_block_scale(factors, values.shape, form, axis=-2)
+        np.asarray(At(pointers["D_OUT_SCALE_POINTER"], "uint8", flat.shape, (1,)))[...] = flat
 
     def after_product(self, values: np.ndarray, x: np.ndarray, y: np.ndarray, pointers: dict[str, int]) -> np.ndarray:
         """The epilog, with a GELU that changes nothing: how it is computed is not the model's matter."""
@@ -145,6 +185,73 @@ def operated(matrix: np.ndarray, operation: int) -> np.ndarray:
     return (matrix, matrix.T, matrix.conj().T)[operation]
 
 
+SCALE_MODE = {2: BlockScalingFormat.MXFP8, 1: BlockScalingFormat.NVFP4}
+#: What NumPy stores the numbers of each dtype as.
+STORED = {
+    "float8_e4m3fn": "u1", "float8_e5m2": "u1", "float4_e2m1fn_x2": "u1", "bfloat16": "u2", "float16": "f2",
+    "float32": "f4",
+}  # fmt: skip
+
+
+def stored(factor: Factor) -> tuple[int, int, int]:
+    """Rows, columns and leading dimension in elements of memory, where two numbers of 4 bits are one."""
+    per = 2 if "float4" in factor.dtype else 1
+    return factor.rows // per, factor.cols, factor.leading // per
+
+
+def numbers(address: int, dtype: str, rows: int, cols: int, leading: int) -> np.ndarray:
+    """The numbers of a column-major matrix."""
+    per = 2 if "float4" in dtype else 1
+    codes = columns(address, STORED[dtype], rows // per, cols, leading // per)
+    if per == 2:
+        both = np.stack([codes & 15, codes >> 4], 1).reshape(rows, cols)
+        return np.array([*FP4, *(-value for value in FP4)])[both]
+    if codes.dtype.kind == "f":
+        return codes.astype(float)
+    torch: Any = __import__("torch")
+    return torch.from_numpy(codes.copy()).view(getattr(torch, dtype)).double().numpy()
+
+
+def encoded(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Numbers as they are stored, for dtypes that have one in an element."""
+    if STORED[dtype][0] == "f":
+        return values.astype(STORED[dtype])
+    torch: Any = __import__("torch")
+    bits = torch.int16 if dtype == "bfloat16" else torch.uint8
+    return torch.from_numpy(values).to(getattr(torch, dtype)).view(bits).numpy().view(STORED[dtype])
+
+
+def scales(address: int, form: BlockScalingFormat, rows: int, cols: int) -> np.ndarray:
+    """The factor of each number of a column-major matrix whose blocks lie along its columns."""
+    block = 32 if form is BlockScalingFormat.MXFP8 else 16
+    torch: Any = __import__("torch")
+    flat = torch.from_numpy(np.array(np.asarray(At(address, "uint8", (rows * cols // block,), (1,)))))
+    return abs(expand_block_scale(flat, (rows, cols), form, axis=-2, output_dtype=torch.float64).numpy())
+
+
+def quantized(values: np.ndarray, dtype: str, form: BlockScalingFormat) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of numbers as they are stored, and the scales' codes (cuBLAS documentation, "1D Block Quantization")."""
+    most = {"float8_e4m3fn": 448.0, "float8_e5m2": 57344.0, "float4_e2m1fn_x2": 6.0}[dtype]
+    block = 32 if form is BlockScalingFormat.MXFP8 else 16
+    blocks = values.reshape(-1, block, values.shape[1])
+    wanted = (abs(blocks).max(1) / most).astype("f4").astype(float)
+    if form is BlockScalingFormat.MXFP8:
+        codes = np.where(wanted > 0, np.ceil(np.log2(np.where(wanted > 0, wanted, 1))) + 127, 0).astype(np.uint8)
+        factors = np.exp2(127 - codes.astype(float))
+        return encoded((blocks * factors[:, None]).reshape(values.shape), dtype), codes
+    codes = encoded(wanted, "float8_e4m3fn")
+    chosen = np.array(codes)
+    sizes = numbers(chosen.ctypes.data, "float8_e4m3fn", chosen.size, 1, chosen.size).reshape(chosen.shape)
+    factors = np.where(sizes > 0, 1 / np.where(sizes > 0, sizes, 1), 0).astype("f4")
+    scaled = (blocks.astype("f4") * factors[:, None]).astype("f4")
+    between = np.array([(low + high) / 2 for low, high in itertools.pairwise(FP4)])
+    size = abs(scaled).reshape(values.shape)
+    below = np.searchsorted(between, size)
+    ties = np.isin(size, between) & (below % 2 == 1)
+    four = (below + ties + 8 * np.signbit(scaled).reshape(values.shape)).astype(np.uint8)
+    return four[::2] | four[1::2] << 4, codes
+
+
 def check_limits(a: Arrangement) -> None:
     """What an H200's cuBLASLt 13.1 was seen to refuse."""
     assert min(a.walk.steps) >= 0
@@ -159,7 +266,11 @@ def check_limits(a: Arrangement) -> None:
         inner = a.first.cols if a.first.operation == 0 else a.first.rows
         for number in (inner, a.first.leading, a.second.leading, *a.walk.steps[:2]):
             assert number % 16 == 0
-    if a.problem.a.dtype.startswith("float8"):
+    if a.one_by_one:  # as documented, and not seen
+        assert a.walk.matrices == 1
+        assert a.first.rows % 128 == a.m % 128 == a.n % 128 == 0
+        assert a.first.leading * (0.5 if "float4" in a.first.dtype else 1) % 16 == 0
+    if a.problem.a.dtype.startswith(("float8", "float4")):
         assert (a.first.operation, a.second.operation) == (1, 0)
     if "EPILOGUE_AUX_LD" in a.attributes:
         unit = 128 if a.epilog.mask == "relu_aux" else 8

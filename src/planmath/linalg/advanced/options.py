@@ -37,7 +37,8 @@ class MatmulOptions:
     result_amax : bool
         Whether to return the largest magnitude in an FP8 result, before scaling, as ``result_amax``.
     block_scaling : bool
-        Whether operands are scaled by blocks (MXFP8 and NVFP4); on the CPU.
+        Whether operands are scaled by blocks (MXFP8 and NVFP4); on the CPU, and on devices of compute capability 10.0
+        and later.
     sm_count_target : int
         How many multiprocessors to plan for; 0 stands for all. Without effect on the CPU.
     fast_accumulation : bool

@@ -141,6 +141,8 @@ SCALED = (*NARROW, FP4)
 #: Numbers that share a scale where blocks have one, and the scales' dtype.
 BLOCK = {"float8_e4m3fn": 32, "float8_e5m2": 32, FP4: 16}
 BLOCK_SCALES = {"float8_e4m3fn": "uint8", "float8_e5m2": "uint8", FP4: "float8_e4m3fn"}
+#: The compute capability from which on devices have products whose blocks have scales.
+BLOCK_SCALING = (10, 0)
 #: What can be added to products of them with each result, the default first.
 ADDENDS = {
     "bfloat16": ("bfloat16",), "float16": ("float16",), "float32": ("float32",),

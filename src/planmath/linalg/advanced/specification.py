@@ -18,6 +18,7 @@ from planmath.linalg.advanced.enums import MatmulComputeType, MatmulEpilog
 from planmath.linalg.advanced.options import MatmulOptions, matrix_qualifiers_dtype
 from planmath.linalg.advanced.problem import (
     ADDENDS,
+    BLOCK_SCALING,
     SCALED,
     Choices,
     MatmulProblem,
@@ -325,10 +326,11 @@ def check_epilog_input(name: Any, epilog: MatmulEpilog, known: tuple[str, ...]) 
 
 def check_execution_space(options: MatmulOptions, execution: Execution) -> None:
     """Raise where something is asked for that the execution space does not have."""
-    if isinstance(execution, ExecutionCUDA) and options.block_scaling:
-        device = devices.device(execution.device_id)
+    if not isinstance(execution, ExecutionCUDA) or not options.block_scaling:
+        return
+    device = devices.device(execution.device_id)
+    if device.compute_capability < BLOCK_SCALING:
         raise UnavailableError(
-            "options.block_scaling: products of MXFP8 and NVFP4 are computed on the CPU only; devices have them from "
-            f"compute capability 10.0 on, and {device.name} has {'.'.join(map(str, device.compute_capability))}: pass "
-            "execution='cpu'"
+            "options.block_scaling: devices have products of MXFP8 and NVFP4 from compute capability 10.0 on, and "
+            f"{device.name} has {'.'.join(map(str, device.compute_capability))}: pass execution='cpu'"
         )

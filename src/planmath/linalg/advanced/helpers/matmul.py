@@ -5,7 +5,8 @@ The scales of a matrix are one flat array, in the order in which cuBLASLt's kern
 row r and block b at ``r % 32 * 16 + r // 32 * 4 + b``. "Rows" are the matrix's where blocks lie along the last axis
 (``axis=-1``, as for a product's first operand), and its columns where they lie along the last but one (``axis=-2``).
 
-Products of these formats are computed on the CPU; these functions need no device either.
+Products of these formats are computed on the CPU and on devices of compute capability 10.0 and later; these functions
+need no device.
 """
 
 from __future__ import annotations

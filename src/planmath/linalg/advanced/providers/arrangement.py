@@ -18,10 +18,14 @@ from planmath.linalg.advanced.narrow import added_dtype
 from planmath.linalg.advanced.problem import (
     AUXILIARY_AMAX,
     AUXILIARY_SCALE,
+    FP4,
     NARROW,
     RESULT_AMAX,
+    RESULT_SCALES,
+    SCALED,
     SINGLE,
     MatmulProblem,
+    numbers_of,
     scale_slot,
 )
 from planmath.linalg.advanced.providers.pipeline import array_numbers, folded
@@ -49,7 +53,7 @@ class Form(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """One of the four matrices of a product, as one of the library's layouts has it."""
+    """One of the four matrices of a product, as one of the library's layouts has it, which counts numbers."""
 
     region: Region
     rows: int
@@ -141,6 +145,9 @@ class Arrangement(Places):
         self.epilog = EPILOGS[problem.epilog]
         # where the description has addresses, which loops around a call do not move, one call must do it all
         self._one_call = self.epilog.column_major or (problem.narrow is not None and problem.narrow.amax)
+        #: Whether each matrix of a batch is a call, with addresses of its own in the description: nothing says where
+        #: the library would look for the scales of the next one's blocks.
+        self.one_by_one = problem.narrow is not None and bool(problem.narrow.blocks)
         d = self.region("d", problem.d)
         # of a narrow row, kernels write pieces of 16 bytes: as the only column of the transposed result
         by_rows = problem.d.leading[0] or (problem.d.rows == 1 and problem.a.dtype in NARROW)
@@ -150,19 +157,34 @@ class Arrangement(Places):
         a, b = self.region("a", problem.a), self.region("b", problem.b)
         if self.transposed:
             a, b, d = turned(b), turned(a), turned(d)
-        self.m, self.n, self.k = d.matrix.rows, d.matrix.cols, problem.k
-        self.result = Factor(d, self.m, self.n, forms(d.matrix)[0].leading)
+        whole = numbers_of(d.matrix)
+        self.m, self.n, self.k = whole.rows, whole.cols, problem.k
+        self.result = Factor(d, self.m, self.n, forms(whole)[0].leading)
         self.first, self.second = self._factors(a, b)
         self.addend = self._added()
         self.pointers = self._pointers()
         moving = [factor.region for factor in self.factors]
-        moving += [self.pointers[name] for name in POINTERS_OF_A_BATCH if name in self.pointers]
-        self.walk = walk(problem.batch, moving, unit=ALIGNED if problem.a.dtype == "int8" else 1)
+        moving += [self.pointers[name] for name in self.moving_pointers]
+        unit = ALIGNED if problem.a.dtype == "int8" else 1
+        self.walk = walk(problem.batch, moving, unit=unit, one_by_one=self.one_by_one)
         self.attributes = self._attributes()
 
     @property
     def factors(self) -> tuple[Factor, Factor, Factor, Factor]:
         return self.first, self.second, self.addend, self.result
+
+    @property
+    def moving_pointers(self) -> list[str]:
+        """The addresses in the description that are others for each matrix of a batch, in the order of the walk."""
+        return [name for name in self.pointers if self.one_by_one or name in POINTERS_OF_A_BATCH]
+
+    def rounds(self) -> list[tuple[int, ...]]:
+        """By how many bytes the walk's participants have moved when the description is set anew, and calls are made."""
+        moved = [(0,) * len(self.walk.steps)]
+        for count, by in self.walk.loops if self.one_by_one else []:
+            steps = [[i * step for step in by] for i in range(count)]
+            moved = [tuple(map(sum, zip(before, step, strict=True))) for before in moved for step in steps]
+        return moved
 
     # Places.
 
@@ -170,7 +192,7 @@ class Arrangement(Places):
         """Whether one call can walk over the matrix's batch together with dense ones, where one call must do it all."""
         batch = self.problem.batch
         steps = matrix.batch or (0,) * len(batch)
-        return not self._one_call or (
+        return not self._one_call or self.one_by_one or (
             len(batch_loops(batch, [steps, contiguous_strides(batch)])) < 2 and min(steps, default=0) >= 0
         )
 
@@ -204,7 +226,7 @@ class Arrangement(Places):
         """A and B, as they are in memory where that will do."""
         if self.problem.a.dtype == "int8" and not all(map(self._in_words, (a, b))):
             return self._padded(a, transpose=True), self._padded(b, transpose=False)
-        if self.problem.a.dtype in NARROW:
+        if self.problem.a.dtype in SCALED:
             return self._factor(a, True), self._factor(b, False)
         # sums over k are there for a first factor that is not transposed, and a second one that is
         return (
@@ -214,7 +236,7 @@ class Arrangement(Places):
 
     def _factor(self, region: Region, transpose: bool | None) -> Factor:
         """A or B; transposed or not where that is wanted, else as it is."""
-        possible = {form.transposed: form for form in forms(region.matrix)}
+        possible = {form.transposed: form for form in forms(numbers_of(region.matrix))}
         if region.matrix.conjugate:  # the library conjugates what it transposes
             possible.pop(False, None)
             if transpose is False:
@@ -251,7 +273,7 @@ class Arrangement(Places):
         """C: column-major like the result, or one column that is added to all."""
         problem, d = self.problem, self.result
         if problem.c is None or problem.inplace:
-            if problem.d.dtype not in NARROW:
+            if problem.d.dtype not in SCALED:
                 return d
             # what would be added has another dtype than the result, so its address has to be another one; as beta is 0,
             # nothing is read there
@@ -281,15 +303,18 @@ class Arrangement(Places):
             else:
                 found["BIAS_POINTER"] = self._vector(region)
         letters = {"a": "B", "b": "A"} if self.transposed else {}
+        scales = dict(zip("ab", problem.narrow.blocks, strict=False)) if problem.narrow else {}
         for name in problem.narrow.scaled if problem.narrow else ():
-            found[f"{letters.get(name, name.upper())}_SCALE_POINTER"] = self.region(scale_slot(name), SINGLE)
+            pointer = f"{letters.get(name, name.upper())}_SCALE_POINTER"
+            found[pointer] = self.region(scale_slot(name), scales.get(name, SINGLE))
         return found
 
     def _vector(self, region: Region) -> Region:
         """A bias with its elements next to each other."""
         m = region.matrix
         next_to_each_other = m.row == 1 or m.rows == 1
-        return region if next_to_each_other and m.alignment == ALIGNED and self._fuses(m) else self._staged(region)
+        in_place = next_to_each_other and m.alignment == ALIGNED and self._fuses(m) and not self.one_by_one
+        return region if in_place else self._staged(region)
 
     def _auxiliary(self, region: Region, step: int) -> Region:
         """An auxiliary matrix with columns, and matrices of the batch, at addresses that the library takes."""
@@ -305,8 +330,12 @@ class Arrangement(Places):
             found["SM_COUNT_TARGET"] = choices.multiprocessors
         if choices.fast_accumulation:
             found["FAST_ACCUM"] = 1
-        names = [name for name in POINTERS_OF_A_BATCH if name in self.pointers]
-        steps = dict(zip(names, self.walk.steps[len(self.factors) :], strict=True))
+        if self.one_by_one:
+            mode = SCALE_MODE[self.problem.a.dtype]
+            found |= {"A_SCALE_MODE": mode, "B_SCALE_MODE": mode}
+            if "D_OUT_SCALE_POINTER" in self.pointers:
+                found["D_OUT_SCALE_MODE"] = mode
+        steps = dict(zip(self.moving_pointers, self.walk.steps[len(self.factors) :], strict=True))
         if (bias := self.pointers.get("BIAS_POINTER")) is not None:
             if self.walk.matrices > 1:
                 found["BIAS_BATCH_STRIDE"] = steps["BIAS_POINTER"]
@@ -317,7 +346,7 @@ class Arrangement(Places):
             found["EPILOGUE_AUX_LD"] = mask.matrix.col * bits
             if self.walk.matrices > 1:
                 found["EPILOGUE_AUX_BATCH_STRIDE"] = steps["EPILOGUE_AUX_POINTER"] * bits
-            if bits == 1 and (self.problem.a.dtype in NARROW or mask.matrix.dtype != self.result.dtype):
+            if bits == 1 and (self.problem.a.dtype in SCALED or mask.matrix.dtype != self.result.dtype):
                 found["EPILOGUE_AUX_DATA_TYPE"] = CUDA_TYPE[mask.matrix.dtype]
         return found
 
@@ -337,11 +366,13 @@ class Arrangement(Places):
         )
 
 
-#: Addresses of single numbers, by the names of what is there.
+#: Addresses of single numbers, and of the scales of the result's blocks, by the names of what is there.
 POINTERS = {
     AUXILIARY_SCALE: "EPILOGUE_AUX_SCALE_POINTER", AUXILIARY_AMAX: "EPILOGUE_AUX_AMAX_POINTER",
-    RESULT_AMAX: "AMAX_D_POINTER",
+    RESULT_AMAX: "AMAX_D_POINTER", RESULT_SCALES: "D_OUT_SCALE_POINTER",
 }  # fmt: skip
+#: How blocks are scaled (``cublasLtMatmulMatrixScale_t``): VEC32_UE8M0 and VEC16_UE4M3.
+SCALE_MODE = dict.fromkeys(NARROW, 2) | {FP4: 1}
 #: Addresses in the description that go from matrix to matrix of a batch.
 POINTERS_OF_A_BATCH = ("BIAS_POINTER", "EPILOGUE_AUX_POINTER")
 #: cudaDataType of each dtype.
@@ -368,10 +399,10 @@ def forms(matrix: Matrix) -> list[Form]:
     return found
 
 
-def walk(batch: tuple[int, ...], moving: Sequence[Region], unit: int = 1) -> Walk:
+def walk(batch: tuple[int, ...], moving: Sequence[Region], unit: int = 1, *, one_by_one: bool = False) -> Walk:
     """How calls go over the batches of regions: the longest walk is the library's own, which is faster than ours.
 
-    It goes forward, as not all kernels walk backwards, by multiples of `unit` bytes.
+    It goes forward, as not all kernels walk backwards, by multiples of `unit` bytes; `one_by_one`, there is none.
     """
     none = (0,) * len(batch)
     sizes = [ITEMSIZE[region.matrix.dtype] for region in moving]
@@ -380,7 +411,7 @@ def walk(batch: tuple[int, ...], moving: Sequence[Region], unit: int = 1) -> Wal
     ]
     loops = batch_loops(batch, steps)
     possible = [i for i, (_, by) in enumerate(loops) if min(by) >= 0 and not any(step % unit for step in by)]
-    if not possible:
+    if one_by_one or not possible:
         return Walk(1, (0,) * len(moving), loops)
     count, by = loops.pop(max(possible, key=lambda i: (loops[i][0], i)))
     return Walk(count, tuple([step // size for step, size in zip(by, sizes, strict=True)]), loops)

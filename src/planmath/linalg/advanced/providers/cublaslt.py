@@ -16,10 +16,9 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.capabilities import AlgorithmCapabilities
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImplFlags, MatmulReductionScheme
 from planmath.linalg.advanced.epilog import EPILOGS
-from planmath.linalg.advanced.problem import NARROW, MatmulProblem
+from planmath.linalg.advanced.problem import BLOCK_SCALING, FP4, NARROW, SCALED, SINGLE, MatmulProblem
 from planmath.linalg.advanced.providers import cublaslt_algorithm
 from planmath.linalg.advanced.providers.arrangement import (
-    POINTERS_OF_A_BATCH,
     Arrangement,
     Clear,
     Copy,
@@ -45,7 +44,7 @@ SECOND_KERNEL, SLOW_LAUNCH = 3.0, {43: 4.5, 54: 2.3, 55: 2.3, 66: 1.5}
 #: heuristics; and how many of them are looked at.
 NEXT_PROPOSAL, PROPOSALS = 1.0, 3
 #: The compute capability that has products of these dtypes.
-NEEDS_CAPABILITY = dict.fromkeys(NARROW, (8, 9)) | {"bfloat16": (8, 0)}
+NEEDS_CAPABILITY = dict.fromkeys(NARROW, (8, 9)) | {"bfloat16": (8, 0), FP4: BLOCK_SCALING}
 
 
 class CublasLtProvider(Provider):
@@ -72,8 +71,14 @@ class CublasLtProvider(Provider):
                 f"products of {problem.a.dtype} with results of {problem.d.dtype} need a device of compute capability "
                 f"{_dotted(needed)} or later, and {device.name} has {_dotted(device.compute_capability)}"
             )
+        blocks = problem.narrow is not None and bool(problem.narrow.blocks)
+        if blocks and problem.d.dtype in SCALED and problem.d.leading[0] and EPILOGS[problem.epilog].column_major:
+            return (
+                f"c is row-major, and with {problem.epilog.name} it computes a column-major result, whose blocks with "
+                "scales lie along its columns: pass a column-major copy of c"
+            )
         loops = len(Arrangement(problem).walk.loops)
-        if loops > MAX_LOOPS:
+        if loops > MAX_LOOPS and not blocks:
             return f"it repeats a product over {MAX_LOOPS} batch axes that are not one in memory; these are {loops}"
         return None
 
@@ -138,10 +143,12 @@ class CublasLtProvider(Provider):
                 other = others[:1]["algo"].copy()
         workspace = arrangement.reserve(size) if size else 0
         calls = [self._around(arrangement, step) for step in arrangement.before]
-        for name, region in arrangement.pointers.items():
-            calls += self._pointer(description, name, region)
-        second = None if other is None else self._product(description, other, workspace, size)
-        calls.append(self._product(description, chosen, workspace, size, second))
+        for moved in arrangement.rounds():
+            offsets = dict(zip(arrangement.moving_pointers, moved[len(arrangement.factors) :], strict=True))
+            for name, region in arrangement.pointers.items():
+                calls += self._pointer(description, name, _moved(region, offsets.get(name, 0)))
+            second = None if other is None else self._product(description, other, workspace, size, moved)
+            calls.append(self._product(description, chosen, workspace, size, moved, second))
         calls += [self._around(arrangement, step) for step in arrangement.after]
         return Prepared({None: Program(calls)}, arrangement.workspace_size)
 
@@ -149,10 +156,10 @@ class CublasLtProvider(Provider):
         """Calls that leave an address in the description.
 
         Kernels load several numbers of a bias or an auxiliary matrix at a time, wherever these are: of a bias that is
-        not aligned they get a copy, and a matrix that is not is an error before they do harm.
+        not aligned they get a copy; a matrix that is not, or scales of blocks, are an error before they do harm.
         """
         arrangement = description.arrangement
-        if name not in POINTERS_OF_A_BATCH or arrangement.is_temporary(region):
+        if arrangement.is_temporary(region) or region.matrix is SINGLE:
             return description.set_pointer(name, region.slot)
         if "bias" not in arrangement.epilog.inputs or name != "BIAS_POINTER":
             return description.set_pointer(name, region.slot, description.refusal())
@@ -163,13 +170,14 @@ class CublasLtProvider(Provider):
         ]
 
     def _product(
-        self, description: Description, struct: np.ndarray, workspace: Slot | int, size: int, other: Call | None = None
-    ) -> Call:
+        self, description: Description, struct: np.ndarray, workspace: Slot | int, size: int, moved: tuple[int, ...],
+        other: Call | None = None,
+    ) -> Call:  # fmt: skip
         """The call of ``cublasLtMatmul``; `other` is made in its place where an address is not aligned."""
         arrangement = description.arrangement
         (first, a), (second, b), (addend, c), (result, d) = (
-            (factor.region.slot, layout.address)
-            for factor, layout in zip(arrangement.factors, description.layouts, strict=True)
+            (_moved(factor.region, offset).slot, layout.address)
+            for factor, layout, offset in zip(arrangement.factors, description.layouts, moved, strict=False)
         )
         arguments = [
             description.handle, description.address, arrangement.slot("alpha"), first, a, second, b,
@@ -179,7 +187,7 @@ class CublasLtProvider(Provider):
         slots = [place for place, argument in enumerate(arguments) if isinstance(argument, Slot)]
         loops = [
             (count, [by[walking[place]] if place in walking else 0 for place in slots])
-            for count, by in arrangement.walk.loops
+            for count, by in ([] if arrangement.one_by_one else arrangement.walk.loops)
         ]
         return Call(
             bindings.cublasLt.LIBRARY.address("cublasLtMatmul"), arguments, name="cublasLtMatmul", returns_status=True,
@@ -223,6 +231,11 @@ def sooner_first(algorithms: list[Algorithm]) -> list[Algorithm]:
 
     best = min(range(len(algorithms[:PROPOSALS])), key=cost)
     return [algorithms[best], *algorithms[:best], *algorithms[best + 1 :]]
+
+
+def _moved(region: Region, offset: int) -> Region:
+    """The region so many bytes further."""
+    return region._replace(slot=region.slot._replace(offset=region.slot.offset + offset))
 
 
 def _failure(status: int, function: str) -> Exception:

@@ -47,6 +47,11 @@ def _set(what: str, address: int, attribute: str, value: Any) -> None:
 
 
 def _not_aligned(status: int, name: str) -> ValueError:
+    if "SCALE" in name:
+        return ValueError(
+            f"scales of blocks ({name}) are not at a multiple of {ALIGNED} bytes in memory, where kernels look for "
+            "them: pass a copy of them in quantization_scales, or the arrays that empty_result() makes in out"
+        )
     return ValueError(
         f"an auxiliary array is not at a multiple of {ALIGNED} bytes in memory, where kernels look for it: pass a copy "
         "of it in epilog_inputs, or the array that empty_result() makes in out"

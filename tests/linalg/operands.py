@@ -130,6 +130,11 @@ def wide(array: Any) -> np.ndarray:
     return values.astype(of_double.get(name, np.complex128 if values.dtype.kind == "c" else np.float64))
 
 
+def with_auxiliary(result: Any) -> tuple[Any, dict[str, Any]]:
+    """The result, and what comes with it, if anything does."""
+    return result if isinstance(result, tuple) else (result, {})
+
+
 def repeated(array: Any, shape: tuple[int, ...]) -> Any:
     """The array with steps of 0 along new axes, or those of one element."""
     if hasattr(array, "expand"):

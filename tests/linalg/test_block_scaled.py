@@ -9,6 +9,7 @@ import pytest
 
 from planmath.core.datatypes import CudaDataType
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
+from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.helpers.matmul import (
     BlockScalingFormat,
     create_mxfp8_scale,
@@ -17,6 +18,7 @@ from planmath.linalg.advanced.helpers.matmul import (
     to_block_scale,
     unpack_fp4,
 )
+from tests.linalg.operands import with_auxiliary
 from tests.linalg.reference import relu
 from tests.misuse import Misuse, check
 
@@ -136,6 +138,79 @@ def test_scales_are_read_when_the_product_is_computed(form):
         other = scales["b"].clone().view(torch.uint8).fill_(127 if form is MXFP8 else 0x38)
         mm.reset_operands(quantization_scales={"b": other})
         assert not torch.equal(mm.execute(), torch.from_numpy(expected).float())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_scale_factors_of_zero(form):
+    """With an alpha of 0 neither operands nor the scales of their blocks are read; with a beta of 0, c is not."""
+    a, b, scales, expected, size = problem(form, (2,), (2,))
+    options = {"result_type": SINGLE, "block_scaling": True}
+    c = torch.full(expected.shape, torch.nan)
+    result = matmul(a, b, c, beta=0, quantization_scales=scales, options=options)
+    assert_near(result, expected, size)
+    nan = scales["a"].clone().view(torch.uint8).fill_(255 if form is MXFP8 else 127)
+    c = torch.arange(384.0).expand(expected.shape).contiguous()
+    with Matmul(a, b, c, alpha=0, beta=2, quantization_scales=scales | {"a": nan}, options=options) as mm:
+        mm.plan()
+        assert torch.equal(mm.execute(), 2 * c)
+        mm.reset_operands(beta=0)
+        assert not mm.execute().any()
+        mm.reset_operands(alpha=1, quantization_scales={"a": scales["a"]})
+        assert_near(mm.execute(), expected, size)
+    narrow = options | {"result_type": NARROW[form]}
+    result, auxiliary = matmul(a, b, alpha=0, quantization_scales=scales | {"a": nan}, options=narrow)
+    assert not result.view(torch.uint8).any()
+    assert not auxiliary["d_out_scale"].view(torch.uint8).any()
+
+
+@pytest.mark.pairwise
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("epilog", [e for e in E if e is not E.DEFAULT], ids=lambda e: e.name)
+def test_epilogs(form, narrow, epilog):
+    """As of the dequantized operands in double precision."""
+    a, b, scales, _, size = problem(form, (2,))
+    alpha = 2.0**-8  # so that sums are within the range of float16
+    kind = EPILOGS[epilog]
+    options = {"block_scaling": True, "result_type": NARROW[form] if narrow else SINGLE}
+    given = {"alpha": alpha, "quantization_scales": scales, "options": options}
+    inputs = {}
+    if "bias" in kind.inputs:
+        inputs["bias"] = torch.linspace(-2, 2, 128).to(torch.float16 if narrow else torch.bfloat16)
+    state = next((name for name in kind.inputs if name.endswith("_aux")), None)
+    if state:  # what the forward pass leaves
+        _, left = matmul(a, b, epilog=E.RELU_AUX if state == "relu_aux" else E.GELU_AUX, **given)
+        inputs[state] = left[state]
+    found, auxiliary = with_auxiliary(matmul(a, b, epilog=epilog, epilog_inputs=inputs or None, **given))
+
+    x, y = dequantized(a, scales["a"], form, -1), dequantized(b, scales["b"], form, -2)
+    inputs = {name: x if x.dtype is torch.uint8 else x.double() for name, x in inputs.items()}
+    expected, others = with_auxiliary(matmul(x, y, alpha=alpha, epilog=epilog, epilog_inputs=inputs or None))
+    assert set(auxiliary) == set(others) | ({"d_out_scale"} if narrow else set())
+    for name, array in others.items():
+        assert auxiliary[name].shape == array.shape
+        if array.dtype is torch.uint8:
+            assert (auxiliary[name] != array).sum() <= 2
+        else:
+            assert_near(auxiliary[name], array.numpy(), abs(array).numpy() + 1, 2.0**-7)
+    if not narrow:
+        assert_near(found, expected.numpy(), alpha * size)
+        return
+    axis = -1 if found.stride(-1) == 1 else -2
+    found = dequantized(found, auxiliary["d_out_scale"], form, axis)
+    largest = abs(expected).amax(axis, keepdim=True)
+    unit, least = (2.0**-3.9, 2.0**-9) if form is MXFP8 else (2.0**-1.8, 2.0**-4)
+    assert (abs(found - expected) <= unit * abs(expected) + least * largest).all()
+
+
+def dequantized(x: Any, scales: Any, form: BlockScalingFormat, axis: int) -> Any:
+    """The numbers times the scales of their blocks, in double precision."""
+    if form is MXFP8:
+        numbers = x.double()
+    else:
+        matrices = [unpack_fp4(matrix, axis).double() for matrix in x.reshape(-1, *x.shape[-2:])]
+        numbers = torch.stack(matrices).reshape(*x.shape[:-2], *matrices[0].shape)
+    return numbers * expand_block_scale(scales, tuple(numbers.shape), form, axis=axis, output_dtype=torch.float64)
 
 
 def misuses() -> list[Misuse]:

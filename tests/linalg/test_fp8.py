@@ -12,8 +12,9 @@ import pytest
 from planmath.core.datatypes import CudaDataType
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.linalg.advanced import Matmul, MatmulEpilog, matmul
+from planmath.linalg.advanced.epilog import EPILOGS
 from tests.arrays import missing
-from tests.linalg.operands import wide
+from tests.linalg.operands import wide, with_auxiliary
 from tests.linalg.reference import ROUNDOFF, gelu, gelu_derivative, relu
 from tests.misuse import Misuse, check
 
@@ -276,6 +277,68 @@ def test_gradients_on_the_cpu(dtype):
         assert_close(result, exact, size, scale)
         assert sums[name].dtype is of_bias
         assert_close(sums[name], terms.sum(1), abs(terms).sum(1))
+
+
+@everywhere
+@pytest.mark.parametrize("dtype", [torch.float32, E4], ids=str)
+def test_scale_factors_of_zero(dtype, device):
+    """With an alpha of 0 operands are not read, on the CPU nor are their scales; with a beta of 0, c is not."""
+    a, b = operands(32, 48, 64, batch=(2,), device=device)
+    exact, size = values(a, b, {"a": 1.0, "b": 1.0})
+    added = torch.float32 if dtype is torch.float32 else torch.bfloat16
+    c = torch.full((2, 32, 48), torch.nan, device=device, dtype=added)
+    options = {"options": {"result_type": RESULTS[dtype]}}
+    scales = {"a": 1, "b": 1} | ({"d": 1} if dtype is E4 else {})
+    assert_close(matmul(a, b, c, beta=0, quantization_scales=scales, **options), exact, size)
+    nan = torch.full_like(a, torch.nan)
+    c = torch.arange(48, device=device, dtype=added).expand(2, 32, 48).contiguous()
+    with Matmul(nan, b, c, alpha=0, beta=2, quantization_scales=scales, **options) as mm:
+        mm.plan()
+        np.testing.assert_array_equal(wide(mm.execute()), wide((2 * c).to(dtype)))
+        # of the scales cuBLASLt's documentation says nothing
+        mm.reset_operands(beta=0, quantization_scales={"a": number(torch.nan, device)} if device == "cpu" else None)
+        np.testing.assert_array_equal(wide(mm.execute()), 0)
+        mm.reset_operands(a=a, alpha=1, quantization_scales={"a": 1})
+        assert_close(mm.execute(), exact, size)
+
+
+@pytest.mark.parametrize("batches", [((3,), (3,)), ((2, 2), ()), ((), (3,))], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, E4], ids=str)
+def test_epilogs_of_a_batch_on_the_cpu(batches, dtype):
+    """Each matrix has what it has by itself, with a bias of its own."""
+    scales = {"a": 0.5, "b": 2.0} | ({"d": 0.5} if dtype is E4 else {})
+    given = {"quantization_scales": scales, "options": {"result_type": RESULTS[dtype]}}
+    batch = batches[0] or batches[1]
+    a, b = operands(64, 48, 64, batch=batch, device="cpu")
+    first = (0,) * len(batch)
+    a, b = a if batches[0] else a[first], b if batches[1] else b[first]
+    biases = torch.randn(*batch, 64, 1).to(torch.bfloat16)
+    for epilog in E:
+        kind = EPILOGS[epilog]
+        inputs = {"bias": biases} if "bias" in kind.inputs else {}
+        state = next((name for name in kind.inputs if name.endswith("_aux")), None)
+        if state:  # what the forward pass leaves
+            _, left = matmul(a, b, epilog=E.RELU_AUX if state == "relu_aux" else E.GELU_AUX, **given)
+            inputs[state] = left[state]
+        found, auxiliary = with_auxiliary(matmul(a, b, epilog=epilog, epilog_inputs=inputs or None, **given))
+        assert set(auxiliary) == set(kind.auxiliary)
+        for which in np.ndindex(batch):
+            x, y = (m[which] if m.ndim > 2 else m for m in (a, b))
+            of_one = {name: array[which] for name, array in inputs.items()}
+            expected, others = with_auxiliary(matmul(x, y, epilog=epilog, epilog_inputs=of_one or None, **given))
+            assert_same(found[which], expected, epilog.name)
+            for name, array in others.items():
+                assert_same(auxiliary[name][which].reshape(array.shape), array, f"{epilog.name} {name}")
+
+
+def assert_same(found: Any, expected: Any, what: str) -> None:
+    """Equal but for the order of sums, which a batch that is one taller matrix may have otherwise."""
+    assert found.dtype is expected.dtype
+    if found.dtype is torch.uint8:
+        assert (found != expected).sum() <= 1, what
+        return
+    error = abs(wide(found) - wide(expected))
+    assert (error <= 2 * UNIT[found.dtype] * abs(wide(expected)) + 1e-4).all(), what
 
 
 @everywhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from planmath.core.cuda import devices
 from planmath.core.datatypes import CudaDataType
 from planmath.core.errors import UnavailableError
 from planmath.core.execution import ExecutionCUDA
+from planmath.core.provider import Algorithm
 from planmath.linalg.advanced import Matmul, MatmulEpilog, MatmulOptions
 from planmath.linalg.advanced.helpers.matmul import BlockScalingFormat, to_block_scale
 from planmath.linalg.advanced.operation import Matmul as Operation
 from planmath.linalg.advanced.problem import MatmulProblem, narrow_result, result_order
+from planmath.linalg.advanced.providers import cublaslt
 from planmath.linalg.advanced.providers.arrangement import Arrangement
 from planmath.linalg.advanced.providers.cublaslt import CublasLtProvider
 from planmath.linalg.advanced.specification import check_execution_space, specify
@@ -156,3 +159,46 @@ def test_what_has_no_description(monkeypatch):
         problem = problem_of(a, b, c.to(torch.bfloat16), scales, E.BIAS, bias, result_type=kind)
         found = provider.unsupported(problem)
         assert found is None if reason is None else reason in str(found)
+
+
+def test_addresses_move_with_the_batch(monkeypatch):
+    """What is set before each call, and where that finds its matrices."""
+    made: list[tuple[str, Any]] = []
+
+    class Recorded:
+        handle = address = 0
+        refusal = staticmethod(lambda: None)
+        heuristics = staticmethod(lambda *arguments, **more: [])
+
+        def __init__(self, problem: MatmulProblem, arrangement: Arrangement):
+            self.arrangement = arrangement
+            self.layouts = [SimpleNamespace(address=0)] * 4
+
+        def set_pointer(self, name: str, slot: Any, unaligned: Any = None) -> list[Any]:
+            return [(name, slot)]
+
+    def call(function: int, arguments: list[Any], **more: Any) -> Any:
+        assert more["loops"] == []
+        return more["name"], [arguments[place] for place in (3, 5, 8, 10)]
+
+    monkeypatch.setattr(cublaslt, "Description", Recorded)
+    monkeypatch.setattr(cublaslt, "Call", call)
+    monkeypatch.setattr(cublaslt, "Program", made.extend)
+    monkeypatch.setattr(cublaslt, "Prepared", lambda programs, size: programs)
+    monkeypatch.setattr(cublaslt.cublaslt_algorithm, "struct_of", lambda algorithm: np.zeros(8, np.uint64))
+    monkeypatch.setattr(cublaslt.bindings.cublasLt.LIBRARY, "address", lambda name: 0)
+    a, scale_a = operand(MXFP8, (2, 2, 128, 256), -1)
+    b, scale_b = operand(MXFP8, (256, 384), -2)
+    problem = problem_of(a, b, None, {"a": scale_a, "b": scale_b}, E.DEFAULT, {})
+    CublasLtProvider().prepare(problem, Algorithm("cublaslt", (("_workspace", 0),)))
+    # the result is row-major, so b comes first, and its scales with it
+    pointers = ["D_OUT_SCALE_POINTER", "B_SCALE_POINTER", "A_SCALE_POINTER"]
+    assert [name for name, _ in made] == [*pointers, "cublasLtMatmul"] * 4
+    moved = {name: [slot.offset for found, slot in made if found == name] for name in pointers}
+    assert moved["B_SCALE_POINTER"] == [i * 128 * 256 // 32 for i in range(4)]
+    assert moved["A_SCALE_POINTER"] == [0] * 4
+    assert moved["D_OUT_SCALE_POINTER"] == [i * 128 * 384 // 32 for i in range(4)]
+    first, second, _, result = zip(*[slots for name, slots in made if name == "cublasLtMatmul"], strict=True)
+    assert [slot.offset for slot in first] == [0] * 4
+    assert [slot.offset for slot in second] == [i * 128 * 256 for i in range(4)]
+    assert [slot.offset for slot in result] == [i * 128 * 384 for i in range(4)]

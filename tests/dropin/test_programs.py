@@ -83,3 +83,9 @@ def test_stateful_design(package, tmp_path):
         "one operand after release": "ValueError",
     }
     assert len(facts) == 7
+
+
+def test_fp8(tmp_path):
+    facts, _ = run("fp8.py", "torch", tmp_path)
+    assert len(facts) == 8
+    assert set(facts.values()) == {"True"}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from planmath.native.call import Slot
 
+from planmath.bindings.cublasLt import MatmulDescAttribute, MatmulMatrixScale
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.advanced import MatmulEpilog
 from planmath.linalg.advanced.helpers.matmul import FP4, BlockScalingFormat, expand_block_scale, to_block_scale
@@ -122,8 +123,7 @@ class Model:
             bias = a.pointers["BIAS_POINTER"].matrix.dtype
             assert CUDA_TYPE[bias] == a.attributes.get("BIAS_DATA_TYPE", CUDA_TYPE[a.result.dtype])
             values = values + numbers(pointers["BIAS_POINTER"], bias, a.m, 1, a.m)
-        if a.problem.epilog.name.startswith("RELU"):
-            values = np.maximum(values, 0)
+        values = self.activated(values, pointers)
         place = columns(addresses[3], STORED[a.result.dtype], *stored(a.result))
         if "D_OUT_SCALE_POINTER" not in pointers:
             place[...] = encoded(values, a.result.dtype)
@@ -148,6 +148,15 @@ class Model:
             vector[...] = x.sum(1)
         if epilog is E.BGRADB:
             vector[...] = y.sum(0)
+        values = self.activated(values, pointers)
+        if name.endswith("_BGRAD"):
+            vector[...] = values.sum(1)
+        return values
+
+    def activated(self, values: np.ndarray, pointers: dict[str, int]) -> np.ndarray:
+        """The activation, or its derivative; what it leaves for that, or finds."""
+        a = self.arrangement
+        name, (m, n) = a.problem.epilog.name, values.shape
         leading = a.attributes.get("EPILOGUE_AUX_LD", 0)
         if "RELU_AUX" in name or name.startswith("DRELU"):
             bits = np.asarray(At(pointers["EPILOGUE_AUX_POINTER"], "uint8", (leading // 8, n), (1, leading // 8)))
@@ -157,15 +166,13 @@ class Model:
                 bits[...] = 0
                 bits[: -(-m // 8)] = np.packbits(values > 0, axis=0, bitorder="little")
         if "GELU_AUX" in name or name.startswith("DGELU"):
-            state = columns(pointers["EPILOGUE_AUX_POINTER"], dtype, m, n, leading)
+            state = columns(pointers["EPILOGUE_AUX_POINTER"], a.result.dtype, m, n, leading)
             if name.startswith("DGELU"):
                 values = values * state
             else:
                 state[...] = values
         if name.startswith("RELU"):
             values = np.maximum(values, 0)
-        if name.endswith("_BGRAD"):
-            vector[...] = values.sum(1)
         return values
 
 
@@ -185,7 +192,9 @@ def operated(matrix: np.ndarray, operation: int) -> np.ndarray:
     return (matrix, matrix.T, matrix.conj().T)[operation]
 
 
-SCALE_MODE = {2: BlockScalingFormat.MXFP8, 1: BlockScalingFormat.NVFP4}
+SCALE_MODE = {
+    MatmulMatrixScale.VEC32_UE8M0: BlockScalingFormat.MXFP8, MatmulMatrixScale.VEC16_UE4M3: BlockScalingFormat.NVFP4
+}  # fmt: skip
 #: What NumPy stores the numbers of each dtype as.
 STORED = {
     "float8_e4m3fn": "u1", "float8_e5m2": "u1", "float4_e2m1fn_x2": "u1", "bfloat16": "u2", "float16": "f2",
@@ -254,6 +263,7 @@ def quantized(values: np.ndarray, dtype: str, form: BlockScalingFormat) -> tuple
 
 def check_limits(a: Arrangement) -> None:
     """What an H200's cuBLASLt 13.1 was seen to refuse."""
+    assert {*a.attributes, *a.pointers} <= set(MatmulDescAttribute.__members__)
     assert min(a.walk.steps) >= 0
     assert all(factor.leading >= factor.rows for factor in (a.first, a.second, a.result))
     assert a.addend.leading == 0 or a.addend.leading >= a.m

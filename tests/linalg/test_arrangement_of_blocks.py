@@ -15,6 +15,7 @@ from planmath.core.errors import UnavailableError
 from planmath.core.execution import ExecutionCUDA
 from planmath.core.provider import Algorithm
 from planmath.linalg.advanced import Matmul, MatmulEpilog, MatmulOptions
+from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.helpers.matmul import BlockScalingFormat, to_block_scale
 from planmath.linalg.advanced.operation import Matmul as Operation
 from planmath.linalg.advanced.problem import MatmulProblem, narrow_result, result_order
@@ -23,6 +24,7 @@ from planmath.linalg.advanced.providers.arrangement import Arrangement
 from planmath.linalg.advanced.providers.cublaslt import CublasLtProvider
 from planmath.linalg.advanced.specification import check_execution_space, specify
 from tests.linalg.cublaslt_model import Model, problem_arrays
+from tests.linalg.operands import with_auxiliary
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 E, MXFP8, NVFP4 = MatmulEpilog, BlockScalingFormat.MXFP8, BlockScalingFormat.NVFP4
@@ -96,35 +98,38 @@ def as_numpy(x: Any) -> np.ndarray:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("batches", [((), ()), ((3,), (3,)), ((2, 2), ()), ((), (3,))], ids=str)
 @pytest.mark.parametrize("result", list(RESULTS))
-@pytest.mark.parametrize("epilog", [E.DEFAULT, E.RELU, E.BIAS, E.RELU_BIAS], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "epilog", [E.DEFAULT, E.RELU, E.BIAS, E.RELU_BIAS, E.RELU_AUX, E.RELU_AUX_BIAS, E.DRELU], ids=lambda e: e.name
+)
 @pytest.mark.parametrize("added", ["", "row-major", "column-major"])
 def test_products_with_scales_of_blocks(form, batches, result, epilog, added):
     a, scale_a = operand(form, (*batches[0], 128, 256), -1)
     b, scale_b = operand(form, (*batches[1], 256, 384), -2)
     batch = batches[0] or batches[1]
     scales = {"quantization_scales.a": scale_a, "quantization_scales.b": scale_b}
-    if result == "narrow" and added == "row-major" and "BIAS" in epilog.name:
+    if added == "row-major" and EPILOGS[epilog].column_major and (result == "narrow" or EPILOGS[epilog].mask):
         added = "column-major"
     c = None
     if added:
         c = torch.randint(-9, 9, (*batch, 128, 384)).to(torch.float32 if result == "float32" else torch.bfloat16)
         c = c if added == "row-major" else c.mT.contiguous().mT
     bias = torch.randint(-9, 9, (128,)).to(torch.bfloat16 if result != "narrow" or added else torch.float16)
-    inputs = {"bias": bias} if "BIAS" in epilog.name else {}
+    mask = torch.randint(0, 256, (*batch, 128 // 8, 384)).to(torch.uint8).mT.contiguous().mT
+    inputs = {name: {"bias": bias, "relu_aux": mask}[name] for name in EPILOGS[epilog].inputs}
     kind = RESULTS[result] if result != "narrow" else NARROW_RESULT[form]
     problem = problem_of(a, b, c, {"a": scale_a, "b": scale_b}, epilog, inputs, result_type=kind)
     operands = {"a": a, "b": b} | scales | inputs | ({"c": c} if added else {})
     found, auxiliary, model = by_model(problem, operands, 0.5 if added else 0.0)
     assert model.products == int(np.prod(batch))
-    assert model.arrangement.before == [] or inputs
+    assert model.arrangement.before == [] or EPILOGS[epilog].column_major
     options = {"block_scaling": True, "result_type": kind}
     more = {"c": c, "beta": 0.5} if added else {}
     with Matmul(a, b, alpha=2, quantization_scales={"a": scale_a, "b": scale_b}, options=options, **more) as mm:
         mm.plan(epilog=epilog, epilog_inputs=inputs or None)
-        expected = mm.execute()
-    if auxiliary:
-        expected, others = expected
-        np.testing.assert_array_equal(as_numpy(auxiliary["d_out_scale"]), as_numpy(others["d_out_scale"]))
+        expected, others = with_auxiliary(mm.execute())
+    assert set(auxiliary) == set(others)
+    for name, array in others.items():
+        np.testing.assert_array_equal(as_numpy(auxiliary[name]), as_numpy(array), name)
     assert found.stride() == expected.stride()
     np.testing.assert_array_equal(as_numpy(found), as_numpy(expected))
 

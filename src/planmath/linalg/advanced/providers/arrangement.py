@@ -244,7 +244,7 @@ class Arrangement(Places):
         rows = region.matrix.conjugate if transpose is None else transpose
         if not possible or (transpose is not None and transpose not in possible) or not self._fuses(region.matrix):
             region = self._staged(region, rows=rows)
-            possible = {form.transposed: form for form in forms(region.matrix)}
+            possible = {form.transposed: form for form in forms(numbers_of(region.matrix))}
         form = possible.get(rows) or next(iter(possible.values()))
         conjugate = form.transposed and region.matrix.conjugate
         region = turned(region) if form.transposed else region

@@ -38,7 +38,7 @@ class MatmulOptions:
         Whether to return the largest magnitude in an FP8 result, before scaling, as ``result_amax``.
     block_scaling : bool
         Whether operands are scaled by blocks (MXFP8 and NVFP4); on the CPU, and on devices of compute capability 10.0
-        and later.
+        and later, on which it is unverified.
     sm_count_target : int
         How many multiprocessors to plan for; 0 stands for all. Without effect on the CPU.
     fast_accumulation : bool

@@ -11,6 +11,7 @@ import planmath.native.thread_limit as thread_limit
 from planmath.bindings import mkl
 from planmath.native.forks import computed, load_module
 from planmath.native.library import Library, MissingLibraryError, in_package
+from planmath.native.threads import Threads, library_threads
 
 #: Letters of the routines' names by dtype.
 LETTER = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
@@ -39,6 +40,8 @@ class BLAS:
         Multiplications below which a product takes one thread, however many there are.
     sets_locally : bool
         Whether `set_threads` concerns the calling thread only.
+    variables : tuple of str
+        Its own environment variables for the number of threads.
     """
 
     name: str
@@ -50,6 +53,7 @@ class BLAS:
     max_threads: Callable[[], int]
     threaded_work: int
     sets_locally: bool
+    variables: tuple[str, ...] = ()
     _addresses: dict[str, int] = field(default_factory=dict, init=False)
 
     def find(self, routine: str) -> int:
@@ -62,6 +66,10 @@ class BLAS:
     def threads_setter(self) -> int:
         return self.set_threads()
 
+    def threads(self) -> Threads:
+        """Most threads where nobody names a number."""
+        return library_threads(self.max_threads(), *self.variables)
+
 
 def _mkl_address(routine: str) -> int:
     return mkl.LIBRARY.address(f"{routine}_") if mkl.LIBRARY.has(f"{routine}_") else 0
@@ -69,7 +77,8 @@ def _mkl_address(routine: str) -> int:
 
 MKL = BLAS(
     "MKL", lambda: mkl.LIBRARY.missing, _mkl_address, mkl.version, lambda: mkl.LIBRARY.path,
-    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.threads, 1 << 15, sets_locally=True,
+    lambda: mkl.LIBRARY.address("MKL_Set_Num_Threads_Local"), mkl.max_threads, 1 << 15, sets_locally=True,
+    variables=("MKL_NUM_THREADS",),
 )  # fmt: skip
 
 
@@ -121,6 +130,7 @@ def _openblas_limit() -> int:
         return 0
     get, set_ = (_OPENBLAS.address(f"scipy_openblas_{name}_num_threads") for name in ("get", "set"))
     thread_limit.attach(get, set_)
+    thread_limit.watch(thread_limit.UNLIMITED, thread_limit.unlimited())
     return thread_limit.LIMIT
 
 
@@ -131,6 +141,7 @@ def _openblas_threads() -> int:
 SCIPY = BLAS(
     "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version, _scipy_path,
     _openblas_limit, _openblas_threads, 1 << 18, sets_locally=False,
+    variables=("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
 )  # fmt: skip
 
 

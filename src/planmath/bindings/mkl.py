@@ -6,7 +6,9 @@ import ctypes
 import os
 from functools import cache
 
+import planmath.native.thread_limit as thread_limit
 from planmath.native.library import Library, in_environment, in_package
+from planmath.native.threads import Threads, library_threads
 
 #: Layers by the numbers of oneMKL's developer reference (mkl_set_interface_layer, mkl_set_threading_layer): integers of
 #: 32 and 64 bits; Intel's OpenMP and GNU's.
@@ -29,8 +31,9 @@ def _start(handle: ctypes.CDLL) -> str | None:
         # whose threads no child has, and whose library MKL may not find; so what it takes without the variable
         handle.MKL_Set_Threading_Layer(GNU if _has_gnu_runtime() else INTEL)
     n, x = ctypes.byref(ctypes.c_int(1)), ctypes.byref(ctypes.c_double(0))
-    handle.MKL_Get_Max_Threads()
+    usual = handle.MKL_Get_Max_Threads()
     handle.dgemm_(b"N", b"N", n, n, n, x, x, n, x, n, x, x, n)
+    thread_limit.watch(ctypes.cast(handle.MKL_Get_Max_Threads, ctypes.c_void_p).value or 0, usual)
     return None
 
 
@@ -69,6 +72,11 @@ def version() -> str:
     return ".".join(str(n) for n in numbers[:3])
 
 
-def threads() -> int:
+def max_threads() -> int:
     """The number of threads MKL would use by itself."""
     return int(LIBRARY.function("MKL_Get_Max_Threads", ctypes.c_int, [])())
+
+
+def threads() -> Threads:
+    """Most threads where nobody names a number."""
+    return library_threads(max_threads(), "MKL_NUM_THREADS")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from planmath.core.errors import nearest
+from planmath.native.threads import available_cpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,8 @@ class ExecutionCPU:
     Parameters
     ----------
     num_threads : int, optional
-        Most threads that an execution may use. Default: the CPUs that this process may run on; small problems use
+        Most threads that an execution may use, if this process may run on so many CPUs. Default: a limit set at run
+        time, else what variables such as MKL_NUM_THREADS or OMP_NUM_THREADS say, else those CPUs. Small problems use
         fewer.
 
     Examples
@@ -40,8 +41,9 @@ class ExecutionCPU:
 
     @property
     def threads(self) -> int:
-        """The number of threads this stands for on this machine."""
-        return self.num_threads or available_cpus()
+        """Most threads that this stands for on this machine, before limits that libraries have."""
+        cpus = available_cpus()
+        return min(self.num_threads or cpus, cpus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +69,6 @@ class ExecutionCUDA:
 
 Execution = ExecutionCPU | ExecutionCUDA
 SPACES: dict[str, type[ExecutionCPU] | type[ExecutionCUDA]] = {"cpu": ExecutionCPU, "cuda": ExecutionCUDA}
-
-
-def available_cpus() -> int:
-    """The CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_execution(

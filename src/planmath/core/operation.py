@@ -307,7 +307,8 @@ class Operation:
             passed_over: list[str] = []
             for position, algorithm in enumerate(ranked):
                 try:
-                    prepared = providers[algorithm.provider].prepare(problem, algorithm)
+                    provider = providers[algorithm.provider]
+                    prepared = provider.prepare(self._problem_for(provider, problem), algorithm)
                 except UnavailableError as error:
                     passed_over.append(f"{algorithm}: {error}")
                     self._logger.info("Passed over %s.", passed_over[-1])
@@ -327,7 +328,7 @@ class Operation:
         self, problem: Any, providers: Mapping[str, Provider], given: Sequence[Algorithm]
     ) -> tuple[list[Algorithm], str]:
         """The candidates in the order in which to try them, and where that order comes from."""
-        ranked = [a for provider in providers.values() for a in provider.algorithms(problem)]
+        ranked = [a for p in providers.values() for a in p.algorithms(self._problem_for(p, problem))]
         if given:
             if unknown := [a for a in given if a not in ranked]:
                 raise ValueError(
@@ -337,11 +338,28 @@ class Operation:
             return list(given), "the user"
         ranked = self._preferred(problem, ranked)
         if self._options.tuning:
-            entry = record.lookup(self._tuning_key(problem), self._versions(providers), self._machine())
+            entry = record.lookup(self._record_key(problem, providers), self._versions(providers), self._machine())
             if entry is not None and entry.best in ranked:
                 ranked.insert(0, ranked.pop(ranked.index(entry.best)))
                 return ranked, "the tuning record"
         return ranked, "the heuristic"
+
+    def _problem_for(self, provider: Provider, problem: Any) -> Any:
+        """The problem as a provider gets it: with the threads that it may use where the user named no number."""
+        if not isinstance(self._execution, ExecutionCPU) or self._execution.num_threads is not None:
+            return problem
+        threads = provider.threads()
+        if threads is None or threads.number >= problem.execution[1]:
+            return problem
+        return problem._replace(execution=(problem.execution[0], threads.number))
+
+    def _record_key(self, problem: Any, providers: Mapping[str, Provider]) -> str:
+        """The problem in the tuning record with its threads: measurements under a limit count under that limit only."""
+        problems = {name: self._problem_for(provider, problem) for name, provider in providers.items()}
+        if len({of.execution for of in problems.values()}) == 1:
+            return self._tuning_key(next(iter(problems.values())))
+        numbers = ", ".join(f"{name} {of.execution[1]}" for name, of in problems.items())
+        return f"{self._tuning_key(problem)}, threads of {numbers}"
 
     def _tuning_key(self, problem: Any) -> str:
         """The problem in the tuning record, where one device is like another of its kind."""
@@ -421,7 +439,7 @@ class Operation:
         plan = self._plan_made
         assert plan is not None
         provider = {p.name: p for p in self._providers()}[algorithm.provider]
-        prepared = provider.prepare(plan.problem, algorithm)
+        prepared = provider.prepare(self._problem_for(provider, plan.problem), algorithm)
         if prepared.prologue or plan.prepared.prologue:
             raise UnavailableError(
                 f"{algorithm} cannot be used beside {plan.chosen}: one of them packs an operand; plan with it alone"
@@ -564,12 +582,13 @@ class Operation:
             prepared: dict[Algorithm, Prepared] = {}
             candidates: list[tuple[Algorithm, Callable[[], Any], float]] = []
             executors: list[Executor] = []
-            offered = [a for provider in providers.values() for a in provider.algorithms(plan.problem)]
+            problems = {name: self._problem_for(provider, plan.problem) for name, provider in providers.items()}
+            offered = [a for name, provider in providers.items() for a in provider.algorithms(problems[name])]
             for algorithm in plan.algorithms if plan.origin == "the user" else offered:
                 provider = providers[algorithm.provider]
                 self._logger.info("Preparing %s.", algorithm)
                 try:
-                    prepared[algorithm] = provider.prepare(plan.problem, algorithm)
+                    prepared[algorithm] = provider.prepare(problems[provider.name], algorithm)
                     executor = self._make_executor(plan.problem, prepared[algorithm], slots)
                 except UnavailableError as error:
                     self._logger.info("Passed over %s: %s.", algorithm, error)
@@ -593,7 +612,7 @@ class Operation:
             executor.allocate_workspace()
             if self._options.tuning and self._options.provider is None and plan.origin != "the user":
                 versions = self._versions(providers)
-                entry = record.Entry(self._tuning_key(plan.problem), measured, versions, record.today())
+                entry = record.Entry(self._record_key(plan.problem, providers), measured, versions, record.today())
                 record.store(entry, self._machine())
             self._adopt(new, executor)
             self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))

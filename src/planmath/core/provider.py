@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.executor import Program
+from planmath.native.threads import Threads
 
 
 class Algorithm(NamedTuple):
@@ -106,7 +107,7 @@ class Provider(ABC):
         """The file that the library was loaded from, if it is one."""
         return None
 
-    def threads(self) -> int | None:
+    def threads(self) -> Threads | None:
         """The most threads of an execution that names no number; None where that says nothing, as on a device."""
         return None
 

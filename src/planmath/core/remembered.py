@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from planmath.core.log import LOGGER
+from planmath.native.thread_limit import stamp
 
 #: How many idle operations are kept, the most recently used.
 CAPACITY = 64
@@ -41,7 +42,7 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
             [(np.ndarray, x.dtype, x.shape, x.strides) if type(x) is np.ndarray else _elsewhere(x) for x in arrays]
         )
         space = tuple(execution.items()) if isinstance(execution, dict) else execution
-        key = (name, layouts, space, *rest)
+        key = (name, layouts, space, stamp(), *rest)
         hash(key)
     except (AttributeError, TypeError, RuntimeError, NotImplementedError):  # the last two of tensors without memory
         return None

@@ -90,7 +90,7 @@ def _send_threads_away() -> None:
     There may be several: the system's, and those that wheels bring under names of their own. Parent and child start new
     threads when they need them. Intel's runtime sees to forks itself.
     """
-    for path in _loaded_libraries():
+    for path in loaded_libraries():
         if os.path.basename(path).startswith(b"libgomp"):
             runtime = ctypes.CDLL(os.fsdecode(path), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
             if hasattr(runtime, "omp_pause_resource_all"):  # since GCC 9
@@ -106,7 +106,7 @@ class _LoadedLibrary(ctypes.Structure):
 _VISITOR = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(_LoadedLibrary), ctypes.c_size_t, ctypes.c_void_p)
 
 
-def _loaded_libraries() -> list[bytes]:
+def loaded_libraries() -> list[bytes]:
     """The files of all shared libraries of this process.
 
     Python's lock is kept: who waits for it inside `dl_iterate_phdr` keeps others from loading, and they may have it.

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import planmath.native.thread_limit as thread_limit
 from planmath.native.forks import loaded
 
 #: Libraries share names: MKL has FFTW's functions, and several have BLAS's. With DEEPBIND each one finds its own first.
@@ -76,6 +77,7 @@ class Library:
                 tried.append(f"{candidate} lacks {', '.join(lacking)}")
                 continue
             self._handle, self.path = handle, _loaded_path(candidate, handle, self.requires)
+            thread_limit.look_again()
             refusal = self.start(handle)
             return refusal and f"{self.path} cannot be used: {refusal}"
         return f"{self.name} was not found" + (f" ({'; '.join(tried)})" if tried else "") + f": {self.remedy}"

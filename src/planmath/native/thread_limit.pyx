@@ -1,4 +1,4 @@
-"""How many threads OpenBLAS uses, which is one number for the whole process.
+"""How many threads libraries use: OpenBLAS, which has one number for the whole process, and whether any has changed.
 
 Calls that run at the same time may each want another one. The first to come keeps the number that it finds, and the
 last to go puts it back: whoever comes in between, and whoever asks meanwhile, is not misled by what others have set.
@@ -80,3 +80,58 @@ def begin_anew():
 
 #: Address of f(n), which sets a limit of n threads, and ends one where n is 0.
 LIMIT = <intptr_t>&pm_limit_threads
+
+
+# What tells plans that were made under one limit from those made under another.
+
+cdef enum:
+    MOST_NUMBERS = 32
+
+cdef int (*numbers[MOST_NUMBERS])() noexcept
+cdef long expected[MOST_NUMBERS]
+cdef int watched = 0
+cdef object look = None
+cdef dict modules = {}
+cdef Py_ssize_t seen = -1
+
+
+def begin(function, dict loaded_modules):
+    """Tell what to call when there may be new libraries: when modules were imported, or `look_again` was called."""
+    global look, modules
+    look, modules = function, loaded_modules
+
+
+def look_again():
+    """Say that a library was loaded."""
+    global seen
+    seen = -1
+
+
+def watch(intptr_t number, long usual):
+    """From now on, a difference of number(), a C function, from the usual one is part of the stamp."""
+    global watched
+    cdef int i
+    for i in range(watched):
+        if <intptr_t>numbers[i] == number:
+            return
+    if watched < MOST_NUMBERS:
+        numbers[watched], expected[watched] = <int (*)() noexcept>number, usual
+        watched += 1
+
+
+def stamp():
+    """A number for the limits that libraries' threads have now in the calling thread; 0 for those they began with."""
+    global seen
+    cdef long long mixed = 0
+    cdef int i
+    cdef Py_ssize_t now = len(modules)
+    if now != seen:
+        seen = now
+        look()
+    for i in range(watched):
+        mixed = mixed * 1009 + numbers[i]() - expected[i]
+    return mixed
+
+
+#: Address of f(), OpenBLAS's number without limits.
+UNLIMITED = <intptr_t>&pm_unlimited_threads

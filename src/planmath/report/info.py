@@ -14,6 +14,7 @@ from planmath.core.cuda import devices
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
 from planmath.core.tuning import record
+from planmath.native.threads import Threads
 from planmath.report.tables import table
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
@@ -32,8 +33,8 @@ class LibraryFacts:
     operation: str
     provider: str
     version: str | None = None
-    threads: int | None = None
-    """The most threads of an execution that names no number."""
+    threads: Threads | None = None
+    """The most threads of an execution that names no number, and where they come from."""
     path: str | None = None
     missing: str | None = None
     """Why this machine cannot use it and what would help, in words."""
@@ -99,7 +100,7 @@ def render(facts: Facts) -> str:
     """The facts as text for a terminal."""
     packages = ", ".join(f"{name} {found or 'not installed'}" for name, found in facts.packages.items())
     rows = [
-        [f.operation, f.provider, _short(f.version), f.threads or "-", f.path or f.missing or "-"]
+        [f.operation, f.provider, _short(f.version), _counted(f.threads), f.path or f.missing or "-"]
         for f in facts.libraries
     ]
     if facts.record_entries:
@@ -118,6 +119,10 @@ def render(facts: Facts) -> str:
         f"tuning record {facts.record}",
         record,
     ])  # fmt: skip
+
+
+def _counted(threads: Threads | None) -> str:
+    return f"{threads.number} ({threads.origin})" if threads else "-"
 
 
 def _short(version: str | None) -> str:

@@ -11,11 +11,11 @@ from planmath.bindings import fftw3, mkl
 from planmath.bindings.fftw3 import ALIGNMENT, DESTROY_INPUT, ESTIMATE, MEASURE, PRESERVE_INPUT, UNALIGNED
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.errors import UnavailableError
-from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.problem import FFTProblem, fuse
 from planmath.native.call import MAX_LOOPS, Call, Slot
+from planmath.native.threads import Threads, openmp_threads
 
 Dimensions = Sequence[tuple[int, int, int]]
 
@@ -57,8 +57,8 @@ class FFTW3Provider(Provider):
     def path(self) -> str | None:
         return self._interface.libraries["float64"][0].path
 
-    def threads(self) -> int:
-        return mkl.threads() if self._is_mkl else available_cpus()
+    def threads(self) -> Threads:
+        return mkl.threads() if self._is_mkl else openmp_threads()
 
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any
 
 from planmath.core.arrays import as_numpy
-from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
 from planmath.native.forks import load_module
+from planmath.native.threads import Threads, openmp_threads
 
 #: pocketfft's number for "do not scale".
 UNSCALED = 0
@@ -32,8 +32,8 @@ class PocketFFTProvider(Provider):
     def path(self) -> str | None:
         return str(_kernels().__file__)
 
-    def threads(self) -> int:
-        return available_cpus()
+    def threads(self) -> Threads:
+        return openmp_threads()
 
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -11,9 +11,9 @@ import numpy as np
 
 from planmath.bindings.blas import OPENBLAS_SPIN
 from planmath.core.arrays import ITEMSIZE, Layout, package_named
-from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.native.threads import Threads, openmp_threads
 from planmath.tensor.enums import Operator
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor
 
@@ -57,8 +57,8 @@ class EinsumProvider(Provider):
     def path(self) -> str | None:
         return sys.modules["numpy"].__file__
 
-    def threads(self) -> int:
-        return available_cpus()
+    def threads(self) -> Threads:
+        return openmp_threads()
 
     def unsupported(self, problem: ContractionProblem) -> str | None:
         if problem.execution[0] != "cpu":

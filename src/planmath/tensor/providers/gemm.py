@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import planmath.tensor.kernels as kernels
 from planmath.bindings import blas, mkl
 from planmath.core.arrays import ITEMSIZE
-from planmath.core.execution import available_cpus
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.tuning.record import machine
 from planmath.native.call import Slot
 from planmath.native.forks import load_module
+from planmath.native.threads import Threads, openmp_threads
 from planmath.tensor.enums import ContractionAlgo
 from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
 from planmath.tensor.providers.program import Builder, Region, Sharing
@@ -96,8 +96,10 @@ class GemmProvider(Provider):
         """That of the library expected to be the fastest."""
         return LIBRARIES[usual_library()][0].path()
 
-    def threads(self) -> int:
-        return available_cpus()
+    def threads(self) -> Threads:
+        """The least of what planmath's own threads and those of the libraries may be."""
+        found = [of.threads() for of, _ in LIBRARIES.values() if of.missing() is None and of.threads_setter]
+        return min([*found, openmp_threads()])
 
     def unsupported(self, problem: ContractionProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -265,9 +267,8 @@ def _sharings(
         if not many:
             continue
         if alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
-            most = min(problem.threads, library.max_threads())
-            if most > 1:
-                yield factor / most, {"product": name, "threads": most, "share": "product"}
+            if library.threads_setter:
+                yield factor / problem.threads, {"product": name, "threads": problem.threads, "share": "product"}
             sides = [max(extent_of(s.m, problem.extents), extent_of(s.n, problem.extents)) for s in picked if s.call]
             if (sharing := min(problem.threads, *sides)) > 1:
                 packing = 1 + PACKED_ROWS * sharing / min(sides)

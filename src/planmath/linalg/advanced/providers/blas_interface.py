@@ -19,6 +19,7 @@ from planmath.linalg.advanced.providers.subnormals import kept_by
 from planmath.linalg.product.matrix import WORK_DTYPE, Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call
+from planmath.native.threads import Threads
 
 #: Below this many multiplications the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
@@ -58,8 +59,8 @@ class BLASProvider(Provider):
     def path(self) -> str | None:
         return self._library.path()
 
-    def threads(self) -> int:
-        return self._library.max_threads()
+    def threads(self) -> Threads:
+        return self._library.threads()
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -81,7 +82,7 @@ class BLASProvider(Provider):
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
-        most = min(problem.threads, self._library.max_threads())
+        most = problem.threads if self._library.threads_setter else 1
         threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
         routines = [WORK_DTYPE[problem.a.dtype]]
         narrow = NARROW.get(problem.a.dtype)

@@ -18,6 +18,7 @@ from planmath.linalg.advanced.problem import MatmulProblem
 from planmath.linalg.advanced.providers.pipeline import MatmulPipeline, folded, operand_names
 from planmath.linalg.advanced.providers.subnormals import kept, values
 from planmath.linalg.product.matrix import WORK_DTYPE, Matrix
+from planmath.native.threads import Threads, library_threads
 
 
 class TorchProvider(Provider):
@@ -36,8 +37,8 @@ class TorchProvider(Provider):
     def path(self) -> str | None:
         return str(sys.modules["torch"].__file__)
 
-    def threads(self) -> int:
-        return int(sys.modules["torch"].get_num_threads())
+    def threads(self) -> Threads:
+        return library_threads(sys.modules["torch"].get_num_threads(), "MKL_NUM_THREADS")
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.package != "torch":
@@ -58,7 +59,7 @@ class TorchProvider(Provider):
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
-        return [Algorithm(self.name, (("threads", min(problem.threads, self.threads())),))]
+        return [Algorithm(self.name, (("threads", problem.threads),))]
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         return Prepared({None: Program(function=_Product(problem, algorithm.get("threads")))})
@@ -80,9 +81,9 @@ class _Product:
     """The product by PyTorch, then the epilog by the kernels that all CPU providers share."""
 
     def __init__(self, problem: MatmulProblem, threads: int):
-        torch = self.torch = sys.modules["torch"]
+        self.torch = sys.modules["torch"]
         self.problem = problem
-        self.threads = threads if threads != torch.get_num_threads() else None
+        self.threads = threads
         self.names = operand_names(problem)
         self.auxiliary = list(problem.auxiliary())
         pipeline = MatmulPipeline(problem, WORK_DTYPE[problem.a.dtype])
@@ -103,8 +104,8 @@ class _Product:
 
     def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
         torch = self.torch
-        before = torch.get_num_threads() if self.threads else 0
-        if before:
+        before = torch.get_num_threads()
+        if before != self.threads:
             torch.set_num_threads(self.threads)
         try:
             a, b, alpha = operands[0], operands[1], operands[self.alpha].item()
@@ -115,7 +116,7 @@ class _Product:
                 with torch.no_grad():
                     self._multiply(dict(zip(self.names, operands, strict=True)), results)
         finally:
-            if before:
+            if before != self.threads:
                 torch.set_num_threads(before)
         if self.calls:
             addresses = [x.ctypes.data if isinstance(x, np.ndarray) else x.data_ptr() for x in (*operands, *results)]

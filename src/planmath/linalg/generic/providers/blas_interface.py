@@ -16,6 +16,7 @@ from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import HALVES, Structured
 from planmath.native.call import MAX_LOOPS, Call
+from planmath.native.threads import Threads
 
 #: Below this many multiplications the Python lock is kept: about 5 µs.
 SMALL_WORK = 200_000
@@ -48,8 +49,8 @@ class BLASProvider(Provider):
     def path(self) -> str | None:
         return self._library.path()
 
-    def threads(self) -> int:
-        return self._library.max_threads()
+    def threads(self) -> Threads:
+        return self._library.threads()
 
     def unsupported(self, problem: ProductProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -59,7 +60,7 @@ class BLASProvider(Provider):
         return too_large(problem) or too_many_loops(problem)
 
     def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
-        most = min(problem.threads, self._library.max_threads())
+        most = problem.threads if self._library.threads_setter else 1
         threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
         routines = dict.fromkeys(["gemm"] if problem.kinds == ("ge", "ge") else [routine_of(problem), "gemm"])
         return [Algorithm(self.name, (("product", routine), ("threads", n))) for routine in routines for n in threads]

@@ -9,6 +9,7 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import ProductPipeline
 from planmath.linalg.generic.providers.blas_interface import too_many_loops
+from planmath.native.threads import Threads
 
 #: Below this many elements the Python lock is kept.
 FEW = 10_000
@@ -23,8 +24,8 @@ class DiagonalProvider(Provider):
     def version(self) -> str:
         return "1"
 
-    def threads(self) -> int:
-        return 1
+    def threads(self) -> Threads:
+        return Threads(1, "one thread")
 
     def unsupported(self, problem: ProductProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -14,10 +14,10 @@ import numpy as np
 
 from planmath.bindings import lapack
 from planmath.core.arrays import ITEMSIZE
-from planmath.core.execution import available_cpus
 from planmath.core.provider import Algorithm, Provider
 from planmath.native.call import Call, Slot
 from planmath.native.forks import load_module
+from planmath.native.threads import Threads, openmp_threads
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
@@ -44,8 +44,8 @@ class BandedProvider(Provider):
     def path(self) -> str | None:
         return load_module("scipy.linalg.cython_lapack").__file__
 
-    def threads(self) -> int:
-        return available_cpus()
+    def threads(self) -> Threads:
+        return openmp_threads()
 
     def unsupported(self, problem: DirectSolverProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -13,6 +13,7 @@ from planmath.bindings.pardiso import Step
 from planmath.core.errors import LibraryError
 from planmath.core.provider import Algorithm, Provider
 from planmath.native.forks import load_module
+from planmath.native.threads import Threads
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
@@ -97,7 +98,7 @@ class PardisoProvider(Provider):
     def path(self) -> str | None:
         return mkl.LIBRARY.path
 
-    def threads(self) -> int:
+    def threads(self) -> Threads:
         return mkl.threads()
 
     def unsupported(self, problem: DirectSolverProblem) -> str | None:

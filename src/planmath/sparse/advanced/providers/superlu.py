@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.execution import available_cpus
 from planmath.core.provider import Algorithm, Provider
 from planmath.native.forks import load_module
+from planmath.native.threads import Threads, openmp_threads
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
@@ -40,8 +40,8 @@ class SuperLUProvider(Provider):
     def path(self) -> str | None:
         return load_module("scipy.sparse.linalg._dsolve._superlu").__file__
 
-    def threads(self) -> int:
-        return available_cpus()
+    def threads(self) -> Threads:
+        return openmp_threads()
 
     def unsupported(self, problem: DirectSolverProblem) -> str | None:
         if problem.execution[0] != "cpu":

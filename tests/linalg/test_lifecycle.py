@@ -20,7 +20,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from planmath.core.errors import UnavailableError
 from planmath.core.operation import State
 from planmath.core.tuning import measuring
-from planmath.linalg.advanced import Algorithm, InvalidMatmulState, Matmul, MatmulEpilog, MatmulPlanPreferences, matmul
+from planmath.linalg.advanced import (
+    Algorithm,
+    InvalidMatmulState,
+    Matmul,
+    MatmulEpilog,
+    MatmulPlanPreferences,
+    MatmulReductionScheme,
+    matmul,
+)
 from planmath.linalg.advanced.providers import PROVIDERS, blas_interface
 from tests.linalg.operands import ON_DEVICE, column_major, place
 from tests.providers import available
@@ -826,3 +834,16 @@ def test_any_order_of_calls():
     hypothesis.stateful.run_state_machine_as_test(
         Lifecycle, settings=hypothesis.settings(max_examples=60, stateful_step_count=25)
     )
+
+
+def test_preferences_for_devices_are_hints(caplog):
+    a = np.arange(6.0).reshape(2, 3)
+    preferences = MatmulPlanPreferences(max_waves_count=0.5, reduction_scheme_mask=MatmulReductionScheme.INPLACE)
+    with caplog.at_level("INFO"), Matmul(a, a.T) as product:
+        product.plan(preferences=preferences)
+        np.testing.assert_array_equal(product.execute(), a @ a.T)
+        for hint in ("preferences.max_waves_count=0.5", "preferences.reduction_scheme_mask=INPLACE"):
+            assert f"{hint} is without effect: " in product.report()
+            assert f"Hint: {hint} is without effect: " in caplog.text
+        product.plan()
+        assert "without effect" not in product.report()

@@ -14,6 +14,7 @@ from planmath.tensor import (
     BinaryContraction,
     ComputeDesc,
     ContractionAlgo,
+    ContractionJitMode,
     TernaryContraction,
     binary_contraction,
     ternary_contraction,
@@ -313,6 +314,26 @@ def test_rank_counts_the_algorithms():
         contraction.plan_preference.kernel_rank = 2
         contraction.plan()
         assert contraction._plan_made.chosen == algorithms[2]
+
+
+def test_preferences_are_hints_on_the_cpu(caplog):
+    a, b = np.random.default_rng(0).random((2, 6, 6, 6, 6))
+    with caplog.at_level("INFO"), BinaryContraction("abcd,dbea->ec", a, b) as contraction:
+        preference = contraction.plan_preference
+        preference.algo, preference.kernel_rank = ContractionAlgo.TTGT, 10_000
+        preference.jit = ContractionJitMode.DEFAULT
+        contraction.plan()
+        assert {"a", "b"} <= set(contraction._plan_made.chosen.get("copies"))
+        contraction.autotune(iterations=1)
+        report = contraction.report()
+        assert_near(contraction.execute(), reference("abcd,dbea->ec", [a, b]))
+        preference.kernel_rank, preference.jit = 0, ContractionJitMode.NONE
+        contraction.plan()
+        assert "without effect" not in contraction.report()
+    for hint in ("plan_preference.jit=DEFAULT", "plan_preference.kernel_rank=10000"):
+        assert f"{hint} is without effect: " in report
+        assert f"Hint: {hint} is without effect: " in caplog.text
+    assert "plan_preference.algo" not in report
 
 
 def test_many_modes():

@@ -179,6 +179,10 @@ class FactorizingOperation(Operation):
         """Factorize what is bound if that takes nothing out of the ordinary; whether it was done."""
         raise NotImplementedError
 
+    def _unheard(self, phase_name: str) -> Sequence[str]:
+        """Settings of the phase 'factorization' or 'solution' that have no effect, each with the reason."""
+        return ()
+
     def _complaint(self) -> str:
         """What is wrong with the solutions that are not accurate."""
         raise NotImplementedError
@@ -213,6 +217,7 @@ class FactorizingOperation(Operation):
         self._follow_operands()
         self._factorized = False
         with phase(self._logger, self.noun, "FACTORIZATION"):
+            self._log_hints("factorization")
             self._executor.factorize()
         self._factorized = True
 
@@ -228,6 +233,7 @@ class FactorizingOperation(Operation):
             return found
         if self._logger.isEnabledFor(logging.INFO):
             with phase(self._logger, self.noun, "SOLUTION"):
+                self._log_hints("solution")
                 found = self._run(self._solve, stream, out)
         else:
             found = self._run(self._solve, stream, out)
@@ -394,6 +400,11 @@ class FactorizingOperation(Operation):
         facts = self._run(self._executor.facts, None, phase_name, name)
         return facts if self._batch is not None else facts[0]
 
+    def _log_hints(self, phase_name: str) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            for note in self._unheard(phase_name):
+                self._logger.info("Hint: %s.", note)
+
     def _notes(self) -> Sequence[str]:
         return self._executor.notes
 
@@ -405,7 +416,8 @@ class FactorizingOperation(Operation):
         InvalidStateError
             Before `plan` and after `free`.
         """
-        return "\n".join([super().report(), *self._notes()])
+        unheard = (note for name in ("factorization", "solution") for note in self._unheard(name))
+        return "\n".join([super().report(), *unheard, *self._notes()])
 
 
 def names(name: str, count: int, explicit: bool) -> tuple[str, ...]:

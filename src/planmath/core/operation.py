@@ -21,7 +21,7 @@ from planmath.core.errors import AutogradWarning, InvalidStateError, Unavailable
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
-from planmath.core.provider import Algorithm, Prepared, Provider, choose_providers
+from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints, choose_providers
 from planmath.core.slots import ArraySlot, Binding, commit
 from planmath.core.tuning import measuring, record
 from planmath.report.tables import table
@@ -73,6 +73,8 @@ class Plan:
     passed_over: tuple[str, ...] = ()
     """Candidates that turned out not to work, each with the reason."""
     measurements: tuple[record.Measurement, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Hints of the user's that have no effect, each with the reason."""
 
     @property
     def chosen(self) -> Algorithm:
@@ -294,15 +296,19 @@ class Operation:
             self._logger.info("%s specification took %s.", self.noun, format_seconds(time.perf_counter() - self._began))
 
     def _make_plan(
-        self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = (), stream: Any = None
-    ) -> Plan:
+        self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = (), stream: Any = None,
+        hints: Hints | None = None,
+    ) -> Plan:  # fmt: skip
         """Plan the problem for the operands in `slots`, and only then put plan and operands in place of the old ones.
 
-        With algorithms `given`, only these are candidates.
+        With algorithms `given`, only these are candidates. The problem may do without `hints`.
         """
         self._require("plan")
         with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
-            providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, problem)}
+            chosen, problem, notes = choose_by_hints(self._providers(), self._options.provider, problem, hints or {})
+            for note in notes:
+                self._logger.info("Hint: %s.", note)
+            providers = {provider.name: provider for provider in chosen}
             ranked, origin = self._rank(problem, providers, given)
             passed_over: list[str] = []
             for position, algorithm in enumerate(ranked):
@@ -317,7 +323,7 @@ class Operation:
                 break
             else:
                 raise UnavailableError("no provider can solve this problem. " + "; ".join(passed_over))
-            plan = Plan(problem, tuple(ranked), prepared, origin, tuple(passed_over))
+            plan = Plan(problem, tuple(ranked), prepared, origin, tuple(passed_over), notes=tuple(notes))
             executor = self._make_executor(plan.problem, prepared, slots)
             executor.allocate_workspace()
             self._adopt(plan, executor, slots)
@@ -607,7 +613,7 @@ class Operation:
                 measured = tuple(measuring.prefer_quiet(measured, candidates, usual))
             best = measured[0].algorithm
             kept = tuple(m.algorithm for m in measured)[:prune]
-            new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured)
+            new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured, plan.notes)
             executor = self._make_executor(new.problem, new.prepared, self._slots)
             executor.allocate_workspace()
             if self._options.tuning and self._options.provider is None and plan.origin != "the user":
@@ -717,6 +723,7 @@ class Operation:
         else:
             lines.append("candidates: " + ", ".join(map(str, plan.algorithms)))
         lines += [f"passed over {reason}" for reason in plan.passed_over]
+        lines += plan.notes
         return "\n".join(lines)
 
 

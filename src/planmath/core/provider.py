@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.executor import Program
 from planmath.native.threads import Threads
+
+#: What a user would like, by name, and what takes that out of a problem; None where nobody asks for it in any case.
+Hints = Mapping[str, Callable[[Any], Any] | None]
 
 
 class Algorithm(NamedTuple):
@@ -137,3 +141,46 @@ def choose_providers(providers: Sequence[Provider], wanted: str | None, problem:
     if not usable:
         raise UnavailableError("no provider can solve this problem on this machine. " + "; ".join(refusals))
     return usable
+
+
+def choose_by_hints(
+    providers: Sequence[Provider], wanted: str | None, problem: Any, hints: Hints
+) -> tuple[list[Provider], Any, list[str]]:
+    """The providers that can solve the problem, where it may do without some of what the user would like.
+
+    As few hints as possible are left out, the first ones first.
+
+    Returns
+    -------
+    providers : list of Provider
+    problem
+        Without what was left out.
+    notes : list of str
+        What hints have no effect, and why.
+
+    Raises
+    ------
+    ValueError, UnavailableError
+        As `choose_providers` raises for the problem without any hint.
+    """
+    notes = [without_effect(name) for name, left_out in hints.items() if not left_out]
+    relaxations = {name: left_out for name, left_out in hints.items() if left_out}
+    refusal: UnavailableError | None = None
+    for names in (names for count in range(len(relaxations) + 1) for names in combinations(relaxations, count)):
+        relaxed = problem
+        for name in names:
+            relaxed = relaxations[name](relaxed)
+        try:
+            chosen = choose_providers(providers, wanted, relaxed)
+        except UnavailableError as error:
+            if len(names) == len(relaxations):
+                raise
+            refusal = refusal or error
+        else:
+            return chosen, relaxed, [*notes, *(without_effect(name, f"with it {refusal}") for name in names)]
+    raise AssertionError("the last combination returns or raises")
+
+
+def without_effect(hint: str, reason: str = "it is for other libraries") -> str:
+    """What is said of a hint that nobody follows."""
+    return f"{hint} is without effect: {reason}"

@@ -107,12 +107,13 @@ class _Contraction(Operation):
         InvalidContractionState
             After `release_operands` or `free`.
         UnavailableError
-            If no provider can compute the contraction within ``options.memory_limit`` and as `plan_preference` wants
-            it. An earlier plan stays then.
+            If no provider can compute the contraction within ``options.memory_limit`` or, on a device, as
+            `plan_preference` wants it. An earlier plan stays then.
         """
         self._require("plan")
-        problem = self._problem._replace(preference=self._preference.chosen(self._execution.space))
-        self._make_plan(problem, self._slots, stream=stream)
+        space = self._execution.space
+        problem = self._problem._replace(preference=self._preference.chosen(space))
+        self._make_plan(problem, self._slots, stream=stream, hints=self._preference.hints(space))
 
     def autotune(self, iterations: int = 10, prune: int | None = None, *, stream: Any = None) -> None:
         """Measure every way of every provider to compute the contraction, and adopt the fastest.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -139,6 +141,8 @@ ENUMERATIONS: dict[str, IntEnum] = {
     "jit": ContractionJitMode.NONE,
 }
 NUMBERS = {"incremental_count": (4, 1), "kernel_rank": (0, 0), "gpu_arch": (0, 0)}
+#: Those that mean something on the CPU.
+ON_CPU = ("algo", "kernel_rank")
 
 
 def _preference(name: str, text: str) -> property:
@@ -161,7 +165,8 @@ class ContractionPlanPreference:
 
     Notes
     -----
-    On the CPU, `algo` and `kernel_rank` choose among the algorithms; the others concern cuTENSOR alone.
+    On the CPU, `algo` and `kernel_rank` choose among the algorithms, where there is such a one; the others concern
+    cuTENSOR alone. What has no effect is said in the log, at INFO, and by `report`.
 
     Examples
     --------
@@ -196,16 +201,36 @@ class ContractionPlanPreference:
 
     def chosen(self, space: str) -> tuple[tuple[str, int], ...]:
         """What is not the default, of what matters in an execution space."""
+        values = self._set()
+        if space == "cpu":
+            values = {name: values[name] for name in ON_CPU if name in values}
+            if values.get("algo") == ContractionAlgo.DEFAULT_PATIENT:
+                del values["algo"]
+        return tuple((name, int(value)) for name, value in values.items())
+
+    def hints(self, space: str) -> dict[str, Callable[[Any], Any] | None]:
+        """What planning for an execution space may do without, and how a problem loses it."""
+        if space != "cpu":
+            return {}
+        values = {name: value for name, value in self._set().items() if value != ContractionAlgo.DEFAULT_PATIENT}
+        return {
+            f"plan_preference.{name}={getattr(values[name], 'name', values[name])}":
+                partial(_without, name) if name in ON_CPU else None
+            for name in sorted(values, key="algo".__eq__)  # a rank among all is given up before an algorithm
+        }  # fmt: skip
+
+    def _set(self) -> dict[str, Any]:
+        """What is not the default."""
         defaults = {**ENUMERATIONS, **{name: default for name, (default, _) in NUMBERS.items()}}
-        names = ("algo", "kernel_rank") if space == "cpu" else tuple(defaults)
-        values = {name: int(self._values[name]) for name in names if self._values[name] != defaults[name]}
-        if space == "cpu" and values.get("algo") == ContractionAlgo.DEFAULT_PATIENT:
-            del values["algo"]
-        return tuple(values.items())
+        return {name: value for name, value in self._values.items() if value != defaults[name]}
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={getattr(value, 'name', value)}" for name, value in self._values.items())
         return f"<ContractionPlanPreference of a {self._contraction_name}: {values}>"
+
+
+def _without(name: str, problem: Any) -> Any:
+    return problem._replace(preference=tuple(item for item in problem.preference if item[0] != name))
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -32,6 +32,7 @@ from planmath.linalg.advanced.options import (
     MatmulOptions,
     MatmulPlanPreferences,
     MatmulQuantizationScales,
+    for_devices,
 )
 from planmath.linalg.advanced.problem import (
     AUXILIARY_SCALE,
@@ -216,7 +217,8 @@ class Matmul(Operation):
         for algorithm in given:
             if not isinstance(algorithm, Algorithm):
                 raise TypeError(f"algorithms has a {type(algorithm).__name__}; expected Algorithm objects")
-        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given], stream)
+        hints = for_devices(limits) if problem.cuda is None else {}
+        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given], stream, hints)
         return self.algorithms[: limits.limit]
 
     @property

@@ -128,7 +128,7 @@ class MatmulEpilogPreferences:
 
 @dataclass(slots=True)
 class MatmulPlanPreferences:
-    """Preferences for planning.
+    """Preferences for planning; what has no effect is said in the log, at INFO, and by `Matmul.report`.
 
     Parameters
     ----------
@@ -163,6 +163,18 @@ class MatmulPlanPreferences:
         waves = self.max_waves_count
         if not isinstance(waves, int | float) or isinstance(waves, bool) or not 0 <= waves < float("inf"):
             raise ValueError(f"MatmulPlanPreferences.max_waves_count is {waves!r}; expected a number from 0 on")
+
+
+def for_devices(preferences: MatmulPlanPreferences) -> dict[str, None]:
+    """What is not the default, of the preferences that concern devices alone."""
+    defaults = MatmulPlanPreferences()
+    names = "reduction_scheme_mask", "max_waves_count", "numerical_impl_mask"
+    given = {name: getattr(preferences, name) for name in names}
+    return {
+        f"preferences.{name}={getattr(value, 'name', None) or value}": None
+        for name, value in given.items()
+        if value != getattr(defaults, name)
+    }
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from planmath.core.factorization import FactorizingOperation, Phases, names
 from planmath.core.log import levels_of
 from planmath.core.operation import make_slot
 from planmath.core.options import as_options
-from planmath.core.provider import Algorithm, Prepared
+from planmath.core.provider import Algorithm, Prepared, without_effect
 from planmath.core.slots import ArraySlot, commit
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
@@ -41,6 +42,7 @@ from planmath.sparse.advanced.options import (
     DirectSolverOptions,
     DirectSolverPlanPreferences,
     DirectSolverSolutionPreferences,
+    hints_on_cpu,
 )
 from planmath.sparse.advanced.pattern import ChangedPatternError
 from planmath.sparse.advanced.phases import SparsePhases, patterns_of
@@ -49,6 +51,10 @@ from planmath.sparse.advanced.providers import PROVIDERS, expected_order
 
 #: The attributes of a solver without matrices.
 _NO_MATRICES = {"_a": None, "_matrices": None}
+
+
+def _without(name: str, problem: DirectSolverProblem) -> DirectSolverProblem:
+    return problem._replace(preferences=replace(problem.preferences, **{name: None}))
 
 
 class DirectSolver(FactorizingOperation):
@@ -181,7 +187,8 @@ class DirectSolver(FactorizingOperation):
             **self._slots,
             **{name: self._slot_of(name, array) for name, array in self._replaced(matrices).items()},
         }
-        self._make_plan(problem, slots)
+        hints = {title: partial(_without, name) if name else None for title, name in self._hints("plan").items()}
+        self._make_plan(problem, slots, hints=hints)
         self._matrices = matrices  # where it stays another, the next phase finds these once more
 
     def factorize(self, *, stream: Any = None) -> DirectSolverFactorizationInfo:
@@ -443,6 +450,14 @@ class DirectSolver(FactorizingOperation):
         if not self._solution:
             raise self.invalid_state(f"solution_info needs a solution; call solve() first (it is {self.state.value})")
         return summary(self._solution) if self._batch is not None else self._solution[0]
+
+    def _hints(self, phase_name: str) -> dict[str, str | None]:
+        """What a phase may do without of what its settings ask for."""
+        on_cpu = self._execution.space == "cpu"
+        return hints_on_cpu(phase_name, self._preferences[phase_name]) if on_cpu else {}
+
+    def _unheard(self, phase_name: str) -> list[str]:
+        return [without_effect(title) for title in self._hints(phase_name)]
 
     # What the lifecycle asks for.
 

@@ -153,6 +153,9 @@ class _Preferences:
 class DirectSolverPlanPreferences(_Preferences):
     """Preferences for `DirectSolver.plan`. None is the default of each: the provider decides.
 
+    On the CPU they are hints, but for `max_nnz`: where no provider follows one, planning does without it, and says so
+    in the log, at INFO, and in `DirectSolver.report`.
+
     Parameters
     ----------
     host_nthreads : int, optional
@@ -191,7 +194,7 @@ class DirectSolverFactorizationPreferences(_Preferences):
     factorization_algorithm : DirectSolverFactorizationAlg or int, optional
         Without effect on the CPU.
     pivot_eps_algorithm : DirectSolverPivotEpsilonAlg or int, optional
-        What small pivots are compared with; 'pardiso' compares with the size of the matrix only.
+        What small pivots are compared with; on the CPU that is the size of the matrix in any case.
     pivot_eps : float, optional
         Pivots smaller than this are replaced by it, relative to the size of the matrix. 'pardiso' rounds it to a power
         of ten; 'banded' and 'superlu' replace none.
@@ -217,3 +220,28 @@ class DirectSolverSolutionPreferences(_Preferences):
 
     solution_algorithm: int | None = None
     ir_num_steps: int | None = None
+
+
+#: Preferences that may choose between the libraries of the CPU, which planning does without where none has them.
+CHOOSING = ("pivot_threshold", "pivot_type", "matching_algorithm", "reordering_algorithm")
+#: Those that no library of the CPU knows.
+FOR_DEVICES = (
+    "nd_min_levels", "use_superpanels", "factorization_algorithm", "pivot_eps_algorithm", "solution_algorithm"
+)  # fmt: skip
+
+
+def hints_on_cpu(phase: str, preferences: _Preferences) -> dict[str, str | None]:
+    """The preferences of a phase that are hints on the CPU, as users read them.
+
+    Returns
+    -------
+    dict
+        The name of the preference where a library of the CPU may follow it, else None.
+    """
+    hints = {}
+    for name in (field.name for field in fields(preferences)):  # type: ignore[arg-type]
+        value = getattr(preferences, name)
+        if value is not None and name in CHOOSING + FOR_DEVICES:
+            shown = getattr(value, "name", value)
+            hints[f"{phase}_config.{name}={shown}"] = name if name in CHOOSING else None
+    return hints

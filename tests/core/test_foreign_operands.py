@@ -129,7 +129,6 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "quantized tensor": (
         lambda: torch.quantize_per_tensor(tensor().float(), 0.1, 0, torch.qint8), r"\.dequantize\(\)"
     ),
-    "lazily conjugated": (lambda: (tensor() + 0j).conj(), r"\.resolve_conj\(\)|dtype complex128"),
     "lazily negated": (lambda: torch._neg_view(tensor()), r"\.resolve_neg\(\)"),
     "lazy zeros": (lambda: torch._efficientzerotensor((3, 3), dtype=torch.float64), r"\.clone\(\)"),
     "FakeTensor": (fake_tensor, "FakeTensorMode"),

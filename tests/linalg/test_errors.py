@@ -304,7 +304,8 @@ def torch_misuses() -> list[Misuse]:
         Misuse("reset from NumPy", planned(lambda m: m.reset_operands(a=a.double())), TypeError, ("a is a torch array", "expected a numpy one")),
         Misuse("reset of the bias to NumPy", on_tensors(lambda m: m.reset_operands(epilog_inputs={"bias": BIAS.astype("f4")})), TypeError, ("bias is a numpy array", "torch")),
         Misuse("out of NumPy", on_tensors(lambda m: m.execute(out=np.ones((5, 3), "f4", "F"))), TypeError, ("out is a numpy array", "expected a torch one")),
-        Misuse("conjugate view", lambda: matmul(z.conj(), z), UnsupportedLayoutError, ("a is a view whose conj", r"resolve_conj\(\)")),
+        Misuse("in place, conjugate view", lambda: matmul(z, z, z.conj(), beta=1, options={"inplace": True}), UnsupportedLayoutError,
+               ("c is a view whose conj", r"resolve_conj\(\)")),
         Misuse("sparse", lambda: matmul(a, b.to_sparse()), UnsupportedLayoutError, ("b is a tensor of layout torch.sparse_coo", r"to_dense\(\)")),
         Misuse("no memory", lambda: matmul(a, b.to("meta")), ValueError, ("b is on the device meta", "CPU or a CUDA device")),
         *(

@@ -164,8 +164,11 @@ class Operation:
 
     # Operands.
 
-    def _add_operand(self, name: str, array: Any, *, writeable: bool = False) -> Layout:
-        """Take the array as the operand that fixes package, memory space and layout for all later ones."""
+    def _add_operand(self, name: str, array: Any, *, writeable: bool = False, lazy: bool = False) -> Layout:
+        """Take the array as the operand that fixes package, memory space and layout for all later ones.
+
+        With `lazy` it may be conjugated in name only, which the layout says then.
+        """
         package = package_of(array, name)
         if self._slots and package is not self._package:
             first = next(iter(self._slots))
@@ -173,7 +176,7 @@ class Operation:
                 f"{name} is a {package.name} array and {first} a {self._package.name} one; all operands must belong "
                 "to the same package"
             )
-        layout = package.layout(array, name)
+        layout = package.layout(array, name, lazy=lazy)
         for other_name, other in self._slots.items():
             if layout.device_id != other.device_id:
                 raise ValueError(
@@ -240,7 +243,7 @@ class Operation:
         if binding is not None and not (slot.writeable and not slot.package.is_writeable(array)):
             return binding
         view = self._view_for(title or name, slot, array)
-        own = make_slot(slot.package, slot.package.layout(array, name), writeable=slot.writeable)
+        own = make_slot(slot.package, slot.package.layout(array, name, lazy=True), writeable=slot.writeable)
         return slot.binding_through(array, view, own)
 
     def _constant(self, value: np.generic | np.ndarray) -> ArraySlot:
@@ -268,13 +271,14 @@ class Operation:
         package = package_of(array, name)
         if package is not slot.package:
             raise TypeError(f"{name} is a {package.name} array; expected a {slot.package.name} one, as planned")
-        layout = package.layout(array, name)
         expected = slot.layout
+        layout = package.layout(array, name, lazy=expected.conjugate)
         for what, given, planned, mend in (
             ("dtype", layout.dtype, expected.dtype, f"convert it to {expected.dtype}"),
             ("shape", layout.shape, expected.shape, f"create a new {self.noun} for another shape"),
             ("memory space", layout.memory_space, expected.memory_space, "move it there"),
             ("device_id", layout.device_id, expected.device_id, "move it there"),
+            ("conjugate bit", layout.conjugate, expected.conjugate, f"pass {name}.conj_physical().conj()"),
         ):
             if given != planned:
                 raise ValueError(f"{name} has the {what} {given}; expected {planned}, as planned: {mend}")
@@ -733,7 +737,7 @@ def make_slot(package: Package, layout: Layout, *, writeable: bool = False) -> A
         raise ValueError(f"the dtype {layout.dtype} is not supported; choose from {', '.join(ITEMSIZE)}")
     return ArraySlot(
         package, package.dtype(layout.dtype), layout.shape, layout.strides, ITEMSIZE[layout.dtype],
-        device_id=layout.device_id, writeable=writeable,
+        device_id=layout.device_id, writeable=writeable, conjugate=layout.conjugate,
     )  # fmt: skip
 
 

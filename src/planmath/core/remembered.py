@@ -54,7 +54,7 @@ def _elsewhere(array: Any) -> Hashable:
     if hasattr(array, "stride"):
         device_id = array.get_device()
         alignment = 0 if device_id < 0 else array.data_ptr() % ALIGNMENT
-        return type(array), array.dtype, array.shape, array.stride(), device_id, alignment
+        return type(array), array.dtype, array.shape, array.stride(), device_id, alignment, array.is_conj()
     memory = array.data
     return type(array), array.dtype, array.shape, array.strides, memory.device_id, memory.ptr % ALIGNMENT
 

@@ -45,7 +45,8 @@ cdef class ArraySlot:
     cdef readonly bint writeable
     cdef readonly Binding bound
     cdef readonly word low, high    # bytes spanned, from the address
-    cdef bint has_conjugate
+    cdef readonly bint conjugate    # whether arrays are lazy conjugates of their memory
+    cdef bint has_conjugate         # whether such can come
     cdef int ndim, kind, device
     cdef object requires_grad       # PyTorch's property, or None
     cdef int flags                  # what NumPy's arrays must have
@@ -68,13 +69,15 @@ cdef class ArraySlot:
     cdef word located(self, object array) except -1
     cdef word followed(self, object array, word before) except -1
     cdef word read(self, object array, bint compare) except -1
-    cdef bint is_lazy(self, object array) except -1
+    cdef bint is_pending(self, object array) except -1
+    cdef bint is_conjugate_as_planned(self, object array) except -1
     cdef bint has_gradient(self, object array) except -1
     cdef word address_of_result(self, object array) except -1
     cdef word location(self, object array) except -1
     cdef Binding bind_at(self, object array, word address)
     cdef Binding present(self)
     cdef object view_of(self, Binding bound)
+    cdef object memory_of(self, object view)
     cpdef object empty(self)
     cdef object fresh(self, word *address)
     cdef object large(self, word *address)

@@ -109,15 +109,21 @@ cdef class ArraySlot:
         Number of the CUDA device that the array must be on; None on the CPU.
     writeable : bool
         Whether the array will be written to.
+    conjugate : bool
+        Whether it is one of PyTorch's lazy conjugates of what is in memory.
     """
 
-    def __init__(self, package, dtype, tuple shape, tuple strides, int itemsize, *, device_id=None, bint writeable=False):
+    def __init__(
+        self, package, dtype, tuple shape, tuple strides, int itemsize, *, device_id=None, bint writeable=False,
+        bint conjugate=False,
+    ):
         cdef int i
         if len(shape) > MAX_DIMS:
             raise ValueError(f"an array of {len(shape)} dimensions; at most {MAX_DIMS} are supported")
         self.package, self.dtype, self.device_id = package, dtype, device_id
         self.device = -1 if device_id is None else device_id
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
+        self.conjugate = conjugate
         self.kind = KINDS[package.name]
         self.requires_grad = package.requires_grad if package.differentiates else None
         self.dlpack = dlpack_of(package)
@@ -164,7 +170,7 @@ cdef class ArraySlot:
             return <word>cnp.PyArray_DATA(a)
         if self.dlpack_dtype != 0:
             address = self.read(array, True)
-            return address if address == 0 or not self.is_lazy(array) else 0
+            return address if address == 0 or not self.is_pending(array) else 0
         if array.dtype is not self.dtype or array.shape != self.shape:
             return 0
         if self.kind == CUPY:
@@ -176,7 +182,7 @@ cdef class ArraySlot:
             return 0
         if not array.is_cpu if self.device < 0 else array.get_device() != self.device:
             return 0
-        if self.is_lazy(array):
+        if self.is_pending(array):
             return 0
         if self.dlpack != NULL:
             self.read(array, False)
@@ -193,10 +199,8 @@ cdef class ArraySlot:
             return self.located(array)
         address = self.read(array, True)
         if address != before and address != 0:
-            return 0 if self.is_lazy(array) else address
-        if self.has_conjugate and (IS_CONJ(array, NULL) if IS_CONJ != NULL else array.is_conj()):
-            return 0
-        return address
+            return 0 if self.is_pending(array) else address
+        return address if self.is_conjugate_as_planned(array) else 0
 
     cdef word read(self, object array, bint compare) except -1:
         """The address by DLPack's functions, which take a tenth of the time of asking for each property in Python."""
@@ -219,11 +223,17 @@ cdef class ArraySlot:
                     return 0
         return <word>tensor.data + <word>tensor.byte_offset
 
-    cdef bint is_lazy(self, object array) except -1:
-        """Whether a tensor is a view that is not carried out in memory."""
-        if self.has_conjugate and (IS_CONJ(array, NULL) if IS_CONJ != NULL else array.is_conj()):
+    cdef bint is_pending(self, object array) except -1:
+        """Whether a tensor is a view of which other things than planned are not carried out in memory."""
+        if not self.is_conjugate_as_planned(array):
             return True
         return IS_NEG(array, NULL) if IS_NEG != NULL else array.is_neg()
+
+    cdef bint is_conjugate_as_planned(self, object array) except -1:
+        """Whether a tensor is a lazy conjugate where one was planned, and none where none was."""
+        if not self.has_conjugate:
+            return True
+        return (IS_CONJ(array, NULL) if IS_CONJ != NULL else array.is_conj()) is self.conjugate
 
     cdef bint has_gradient(self, object array) except -1:
         """Whether the package would look for the derivative with respect to an array of its own."""
@@ -265,7 +275,7 @@ cdef class ArraySlot:
         if address == 0 or start == 0:
             raise AssertionError("a view was prepared with another layout than the planned one")
         made = self.bind_at(array, address)
-        made.held, made.source, made.offset = view, source, address - start
+        made.held, made.source, made.offset = self.memory_of(view), source, address - start
         return made
 
     def binding_to_part(self, ArraySlot whole, tuple index, word offset):
@@ -310,7 +320,8 @@ cdef class ArraySlot:
     def layout(self):
         """The `Layout` of the slot's arrays."""
         space = "cpu" if self.device_id is None else "cuda"
-        return Layout(self.shape, self.strides, str(self.dtype).removeprefix("torch."), space, self.device_id)
+        dtype = str(self.dtype).removeprefix("torch.")
+        return Layout(self.shape, self.strides, dtype, space, self.device_id, self.conjugate)
 
     @property
     def array(self):
@@ -355,15 +366,18 @@ cdef class ArraySlot:
         return moved
 
     cdef object view_of(self, Binding bound):
-        """What is bound as an array with exactly the planned strides."""
+        """What is bound as an array with exactly the planned strides, not conjugated."""
         if bound.whole is not None:
             return self.package.with_strides(bound.whole.view_of(bound.whole.bound)[bound.index], self.layout)
-        if bound.source is self or bound.source is None:
+        if (bound.source is self or bound.source is None) and not self.conjugate:
             return bound.array
         if bound.held is None:
-            bound.held = self.package.with_strides(bound.array, self.layout)
+            bound.held = self.memory_of(self.package.with_strides(bound.array, self.layout))
         return bound.held
 
+    cdef object memory_of(self, object view):
+        """What is in memory of an array that may be a lazy conjugate."""
+        return view.conj() if self.conjugate else view
 
     cpdef object empty(self):
         """A new array with the planned layout, its memory not initialized."""

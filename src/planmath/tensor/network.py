@@ -82,15 +82,16 @@ class Contraction(Operation):
         if not operands:
             raise TypeError("Contraction got no operand; pass one for each term of the expression")
         names = [f"operands[{i}]" for i in range(len(operands))]
-        layouts = {n: package_of(array, n).layout(array, n) for n, array in zip(names, operands, strict=True)}
+        given = list(zip(names, operands, strict=True))
+        layouts = {name: package_of(array, name).layout(array, name, lazy=True) for name, array in given}
         check_dtypes(layouts)
         first = layouts[names[0]]
         check_compute(first.dtype, self._options.compute_type)
         expression = read(expr, names, [layout.shape for layout in layouts.values()])
         self._expr = expr
         self._execution = resolve_execution(execution, first.memory_space, first.device_id)
-        for name, array in zip(names, operands, strict=True):
-            self._add_operand(name, array)
+        for name, array in given:
+            self._add_operand(name, array, lazy=True)
         self._optimize = optimize
         # an axis along which an operand is repeated is no mode of it
         self._index = [
@@ -105,7 +106,7 @@ class Contraction(Operation):
             with devices.on(first.device_id):
                 one = self._package.empty((), (), self._package.dtype(first.dtype), first.device_id)
                 one[...] = 1
-            layouts["1"] = first._replace(shape=(), strides=())
+            layouts["1"] = first._replace(shape=(), strides=(), conjugate=False)
             number = self._make_slot(layouts["1"])
             commit({number: self._binding_for("1", number, one)})
             self._extra, self._index = [number], [*self._index, ()]
@@ -114,7 +115,7 @@ class Contraction(Operation):
         steps = [steps_of(of, modes) for of, modes in zip(layouts.values(), expression.inputs, strict=True)]
         wanted = self._options.result_layout
         layout = "C" if wanted == "auto" and len(steps) > 2 else wanted
-        result = Layout(expression.shape, result_strides(expression, steps, layout), *first[2:])
+        result = Layout(expression.shape, result_strides(expression, steps, layout), *first[2:5])
         space = place_of(self._execution)
         self._problem = NetworkProblem(expression, tuple(layouts.values()), result, space, self._package.name, limit)
         self._network: Network | None = None
@@ -207,6 +208,8 @@ class Contraction(Operation):
 
     def reset_operands(self, *operands: Any, stream: Any = None) -> None:
         """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Where a lazy conjugate was planned, new ones are lazy conjugates too.
 
         Parameters
         ----------

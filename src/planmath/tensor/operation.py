@@ -50,21 +50,22 @@ class _Contraction(Operation):
         for name in "abc"[: self._factors]:
             if name not in arrays:
                 raise TypeError(f"{name} is None; a {self.noun} needs all of {', '.join('abc'[: self._factors])}")
-        layouts = {name: package_of(array, name).layout(array, name) for name, array in arrays.items()}
+        layouts = {name: package_of(array, name).layout(array, name, lazy=True) for name, array in arrays.items()}
         self._addend = addend_name(self._factors) if len(arrays) > self._factors else None
         self._expr = expr
         expression = read(expr, "abc"[: self._factors], [layouts[n].shape for n in "abc"[: self._factors]])
         self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         inplace = out is not None and out is arrays.get(self._addend or "")
         for name, array in arrays.items():
-            self._add_operand(name, array, writeable=inplace and name == self._addend)
+            replaced = inplace and name == self._addend
+            self._add_operand(name, array, writeable=replaced, lazy=not replaced)
         given: Layout | None = out if isinstance(out, Layout) else None
         if out is not None and given is None:
             package = package_of(out, "out")
             if package is not self._package:
                 raise TypeError(f"out is a {package.name} array and a a {self._package.name} one; they must be alike")
             given = package.layout(out, "out")
-            if given[3:] != layouts["a"][3:]:
+            if given[3:5] != layouts["a"][3:5]:
                 where = given.memory_space if given.device_id is None else f"{given.memory_space}:{given.device_id}"
                 raise ValueError(f"out is in the memory space {where!r}; expected that of a: move it there")
         self._check_dtypes(layouts, given)
@@ -326,6 +327,7 @@ class BinaryContraction(_Contraction):
         memory with an operand otherwise.
     qualifiers : numpy.ndarray, optional
         Of `tensor_qualifiers_dtype`, with three elements: the `Operator` that is applied to each element of a, b and c.
+        PyTorch's lazy conjugates, ``x.conj()``, are not carried out in memory, but conjugated so as well.
     stream : object, optional
         CUDA stream; without effect on the CPU.
     options : ContractionOptions or dict, optional
@@ -381,6 +383,8 @@ class BinaryContraction(_Contraction):
         self, *, a: Any = None, b: Any = None, c: Any = None, out: Any = None, stream: Any = None
     ) -> None:
         """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Where a lazy conjugate was planned, new ones are lazy conjugates too.
 
         Parameters
         ----------
@@ -474,6 +478,8 @@ class TernaryContraction(_Contraction):
         self, *, a: Any = None, b: Any = None, c: Any = None, d: Any = None, out: Any = None, stream: Any = None
     ) -> None:
         """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Where a lazy conjugate was planned, new ones are lazy conjugates too.
 
         Parameters
         ----------

@@ -28,6 +28,8 @@ WORK_DTYPE = {
     "complex64": "complex64", "complex128": "complex128",
 }  # fmt: skip
 HALF = ("float16", "bfloat16")
+#: What an operator on a lazy conjugate is on what is in memory.
+CONJUGATED: dict[int, int] = {Operator.OP_IDENTITY: Operator.OP_CONJ, Operator.OP_CONJ: Operator.OP_IDENTITY}
 
 
 def kept_dtype(dtype: str, space: str) -> str:
@@ -122,6 +124,7 @@ def specify(
     factors = len(expression.inputs)
     names = list(layouts)
     dtype = layouts[names[0]].dtype
+    operators = [_in_memory(*of, operator) for of, operator in zip(layouts.items(), operators, strict=False)]
     tensors = [
         _tensor(layout, modes, operator)
         for layout, modes, operator in zip(layouts.values(), expression.inputs, operators, strict=False)
@@ -139,7 +142,7 @@ def specify(
         strides = result_strides(expression, [tensor.steps for tensor in tensors], layout)
     else:
         strides = out.strides
-    result = Layout(shape, strides, out.dtype if out is not None else dtype, *layouts[names[0]][3:])
+    result = Layout(shape, strides, out.dtype if out is not None else dtype, *layouts[names[0]][3:5])
     if out is not None:
         _check_out(out, shape)
     problem = ContractionProblem(
@@ -160,6 +163,18 @@ def specify(
 def place_of(execution: Execution) -> tuple[str, int]:
     """The execution space with its number of threads or device."""
     return execution.space, execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
+
+
+def _in_memory(name: str, layout: Layout, operator: int) -> int:
+    """The operator that is to be applied to what an operand has in memory."""
+    if not layout.conjugate:
+        return operator
+    if operator not in CONJUGATED:
+        raise ValueError(
+            f"{name} is conjugated in name only, and qualifiers has {Operator(operator).name} for it; expected the "
+            f"values themselves there: pass {name}.resolve_conj()"
+        )
+    return CONJUGATED[operator]
 
 
 class _Named(NamedTuple):

@@ -33,6 +33,8 @@ class Layout(NamedTuple):
     dtype: str
     memory_space: str
     device_id: int | None
+    conjugate: bool = False
+    """Whether the values are the complex conjugates of what is in memory, as those of PyTorch's ``x.conj()``."""
 
 
 #: A function that makes arrays, and its arguments.
@@ -51,7 +53,8 @@ class Package(Protocol):
     differentiates: bool
     """Whether arrays may require gradients."""
 
-    def layout(self, array: Any, argument: str) -> Layout: ...
+    def layout(self, array: Any, argument: str, *, lazy: bool = False) -> Layout:
+        """Its layout. Raises where it is no array to compute with, or conjugated in name only, unless `lazy`."""
 
     def dtype(self, name: str) -> Any: ...
 
@@ -203,7 +206,7 @@ MOST_WORK = 100_000
 
 def share_memory(package: Package, a: Any, b: Any) -> bool:
     """Whether two arrays of a package have an element in common; True where that is too hard to tell."""
-    layouts = [package.layout(array, "the array") for array in (a, b)]
+    layouts = [package.layout(array, "the array", lazy=True) for array in (a, b)]
     first, second = (
         np.asarray(_Outline(package, array, layout, np.dtype(f"V{ITEMSIZE[layout.dtype]}")))
         for array, layout in zip((a, b), layouts, strict=True)

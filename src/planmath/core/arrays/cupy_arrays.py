@@ -36,7 +36,7 @@ class CuPy:
     stream_function = getattr(_streams, "__pyx_capi__", {}).get("get_stream_ptr")
     _dtypes = NumPy._dtypes
 
-    def layout(self, array: cupy.ndarray, argument: str) -> Layout:
+    def layout(self, array: cupy.ndarray, argument: str, *, lazy: bool = False) -> Layout:
         return layout_of(array, argument, "cuda", array.data.device_id)
 
     def dtype(self, name: str) -> np.dtype:

@@ -58,7 +58,7 @@ class NumPy:
         if not name.startswith(("bfloat", "float8", "float4")) and name != "complex32"
     }
 
-    def layout(self, array: np.ndarray, argument: str) -> Layout:
+    def layout(self, array: np.ndarray, argument: str, *, lazy: bool = False) -> Layout:
         return layout_of(array, argument, "cpu", None)
 
     def dtype(self, name: str) -> np.dtype:

@@ -71,14 +71,15 @@ class Torch:
     def __init__(self) -> None:
         self.requires_grad = torch.Tensor.requires_grad  # the property itself
 
-    def layout(self, array: torch.Tensor, argument: str) -> Layout:
-        for kind, is_kind, mend in UNUSABLE:
-            if is_kind(array):
-                raise UnsupportedLayoutError(f"{argument} is a {kind.format(array)}; expected a dense tensor: {mend}")
-        for lazy, mend in (("conj", "resolve_conj"), ("neg", "resolve_neg")):
-            if getattr(array, f"is_{lazy}")():
+    def layout(self, array: torch.Tensor, argument: str, *, lazy: bool = False) -> Layout:
+        for what, is_such, mend in UNUSABLE:
+            if is_such(array):
+                raise UnsupportedLayoutError(f"{argument} is a {what.format(array)}; expected a dense tensor: {mend}")
+        conjugate = array.is_conj()
+        for what, is_pending in (("conj", conjugate and not lazy), ("neg", array.is_neg())):
+            if is_pending:
                 raise UnsupportedLayoutError(
-                    f"{argument} is a view whose {lazy} is not carried out in memory; call .{mend}() on it"
+                    f"{argument} is a view whose {what} is not carried out in memory; call .resolve_{what}() on it"
                 )
         kind = array.device.type
         if kind not in ("cpu", "cuda"):
@@ -88,7 +89,7 @@ class Torch:
             )
         check_memory(array, argument)
         dtype = str(array.dtype).removeprefix("torch.")
-        return Layout(tuple(array.shape), array.stride(), dtype, kind, array.device.index)
+        return Layout(tuple(array.shape), array.stride(), dtype, kind, array.device.index, conjugate)
 
     def dtype(self, name: str) -> torch.dtype:
         return self._dtypes[name]

@@ -73,7 +73,8 @@ class Matmul(Operation):
     alpha, beta : number, optional
         Default: 1; beta must be given where c is.
     qualifiers : numpy.ndarray, optional
-        Of `matrix_qualifiers_dtype`, three elements for a, b and c: whether to conjugate them.
+        Of `matrix_qualifiers_dtype`, three elements for a, b and c: whether to conjugate them. PyTorch's lazy
+        conjugates, ``x.conj()`` and ``x.mH``, are not carried out in memory, but taken as conjugated so as well.
     quantization_scales : MatmulQuantizationScales or dict, optional
         For operands of 8 and 4 bits, which need them: of a and b, and of d where the result is FP8. With
         ``options.block_scaling``, arrays with one for each block of a and b.
@@ -137,9 +138,9 @@ class Matmul(Operation):
         chosen = as_options(MatmulOptions, options)
         super().__init__(chosen)
         package = package_of(a, "a")
-        layouts = {"a": package.layout(a, "a"), "b": package_of(b, "b").layout(b, "b")}
+        layouts = {"a": package.layout(a, "a", lazy=True), "b": package_of(b, "b").layout(b, "b", lazy=True)}
         if c is not None:
-            layouts["c"] = package_of(c, "c").layout(c, "c")
+            layouts["c"] = package_of(c, "c").layout(c, "c", lazy=not chosen.inplace)
         device_id = layouts["a"].device_id
         self._execution = resolve_execution(execution, layouts["a"].memory_space, device_id)
         if isinstance(execution, str) and isinstance(self._execution, ExecutionCUDA) and device_id is None:
@@ -158,7 +159,7 @@ class Matmul(Operation):
             self._logger.warning("Matmul: beta = %s is ignored, because c was not given.", beta)
         for name, array in (("a", a), ("b", b), ("c", c)):
             if array is not None:
-                self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
+                self._add_operand(name, array, writeable=name == "c" and chosen.inplace, lazy=True)
         for name, value in scales.items():
             self._add_operand(scale_slot(name), self._as_scale(name, value))
         #: Where the executor finds the epilog's inputs, when there is a plan.
@@ -331,6 +332,8 @@ class Matmul(Operation):
     ) -> None:
         """Replace operands by ones with the same package, memory space, dtype, shape and strides.
 
+        Where a lazy conjugate was planned, new ones are lazy conjugates too.
+
         Parameters
         ----------
         a, b, c : array, optional
@@ -428,7 +431,9 @@ class Matmul(Operation):
 
     def _alignment(self, package: Package, array: Any) -> int:
         """A power of two that divides an operand's address, as far as that matters."""
-        if array is None or self._execution.space == "cpu" or package.layout(array, "").memory_space == "cpu":
+        if array is None or self._execution.space == "cpu":
+            return ALIGNED
+        if package.layout(array, "", lazy=True).memory_space == "cpu":
             return ALIGNED
         address = package.address(array)
         return min(ALIGNED, address & -address)

@@ -86,7 +86,9 @@ def specify(
     on_device = execution.space == "cuda"
     narrow.check_pair(a_layout.dtype, b_layout.dtype)
     check_dtype(a_layout.dtype)
-    conjugate = conjugations(qualifiers, a_layout.dtype)
+    given = conjugations(qualifiers, a_layout.dtype)
+    lazy = [layout is not None and layout.conjugate for layout in (a_layout, b_layout, c_layout)]
+    conjugate = [flag != bit for flag, bit in zip(given, lazy, strict=True)]
     a = _vector_or_matrix("a", a_layout, as_row=True, conjugate=conjugate[0])
     b = _vector_or_matrix("b", b_layout, as_row=False, conjugate=conjugate[1])
     if a.cols != b.rows:

@@ -43,7 +43,8 @@ class Matmul(Operation):
         Default: 1; beta must be given where c is. Where alpha is 0 neither a nor b matters, where beta is 0 c does not.
     qualifiers : numpy.ndarray, optional
         Of `matrix_qualifiers_dtype`, an element for each of a and b, and of c where it is given: what
-        `GeneralMatrixQualifier.create` and the others return. Default: general matrices.
+        `GeneralMatrixQualifier.create` and the others return. Default: general matrices. PyTorch's lazy conjugates of
+        a and b, ``x.conj()`` and ``x.mH``, are not carried out in memory, but taken as conjugated so as well.
     options : MatmulOptions or dict, optional
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
@@ -101,7 +102,9 @@ class Matmul(Operation):
         chosen = as_options(MatmulOptions, options)
         super().__init__(chosen)
         given = {"a": a, "b": b} | ({} if c is None else {"c": c})
-        layouts = {name: package_of(array, name).layout(array, name) for name, array in given.items()}
+        layouts = {
+            name: package_of(array, name).layout(array, name, lazy=name != "c") for name, array in given.items()
+        }
         self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         known = as_qualifiers(qualifiers, c is not None)
         package = package_of(a, "a").name
@@ -112,7 +115,7 @@ class Matmul(Operation):
         if c is None and beta is not None:
             self._logger.warning("Matmul: beta = %s is ignored, because c was not given.", beta)
         for name, array in given.items():
-            self._add_operand(name, array, writeable=name == "c" and chosen.inplace)
+            self._add_operand(name, array, writeable=name == "c" and chosen.inplace, lazy=True)
         values = {"alpha": 1 if alpha is None else alpha, "beta": 0 if c is None else beta}
         for name, number in checked(values, self._problem.work_dtype).items():
             self._constants[name] = self._constant(number)
@@ -200,6 +203,8 @@ class Matmul(Operation):
         stream: Any = None,
     ) -> None:
         """Replace operands by ones with the same package, memory space, dtype, shape and strides.
+
+        Where a lazy conjugate was planned, new ones are lazy conjugates too.
 
         Parameters
         ----------

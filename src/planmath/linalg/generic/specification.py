@@ -91,6 +91,7 @@ def _operand(name: str, layout: Layout, element: np.ndarray) -> tuple[Structured
             f"qualifiers conjugates {name}, which is {dtype}; only complex operands can be conjugated: "
             "leave conjugate away"
         )
+    conjugate = conjugate != layout.conjugate
     if structure.kind == "he" and not dtype.startswith("complex"):
         structure = structure._replace(kind="sy")  # a real Hermitian matrix is a symmetric one
     if structure.kind == "dg":

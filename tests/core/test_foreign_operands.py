@@ -120,7 +120,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "unaligned": (bytes_at_odd_places, r"numpy\.array\(array\)"),
     "long double": (lambda: VALUES.astype(np.longdouble), "float128"),
     "integers": (lambda: VALUES.astype(np.int64), "int64"),
-    "scalar": (lambda: VALUES[0, 0], r"numpy\.asarray"),
+    "scalar": (lambda: VALUES[0, 0], r"numpy\.asarray|shape (is )?\(\)"),
     "list": (lambda: VALUES.tolist(), r"numpy\.asarray|sequence"),
     "meta tensor": (lambda: tensor().to("meta"), "device meta"),
     "COO tensor": (lambda: tensor().to_sparse(), r"\.to_dense\(\)"),

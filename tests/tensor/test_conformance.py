@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import opt_einsum
 import pytest
 
 from planmath.core.arrays import contiguous_strides
@@ -13,10 +14,12 @@ from planmath.core.provider import Algorithm
 from planmath.tensor import (
     BinaryContraction,
     ComputeDesc,
+    Contraction,
     ContractionAlgo,
     ContractionJitMode,
     TernaryContraction,
     binary_contraction,
+    contract,
     ternary_contraction,
 )
 from planmath.tensor.providers import PROVIDERS
@@ -334,6 +337,49 @@ def test_preferences_are_hints_on_the_cpu(caplog):
         assert f"{hint} is without effect: " in report
         assert f"Hint: {hint} is without effect: " in caplog.text
     assert "plan_preference.algo" not in report
+
+
+@pytest.mark.parametrize("first", [50, 75, 566, 8052, 12148, 55_295, 60_000])
+def test_letters_of_opt_einsum(first):
+    """Those of its symbols that Unicode counts as signs, spaces and letters of private use included."""
+    i, j, k = map(opt_einsum.get_symbol, range(first, first + 3))
+    a, b = np.random.default_rng(0).random((2, 3, 3))
+    np.testing.assert_allclose(contract(f"{i}{j}, {j}{k} -> {k}{i}", a, b), (a @ b).T)
+
+
+def test_results_without_axes_are_operands():
+    """NumPy's functions return numbers in their place."""
+    a = np.arange(6.0).reshape(2, 3)
+    number = np.einsum("ij,ij->", a, a)
+    assert isinstance(number, np.float64)
+    for _ in range(2):
+        np.testing.assert_array_equal(binary_contraction("ij,", a, number), 55 * a)
+        np.testing.assert_array_equal(ternary_contraction(",ij,", number, a, number), 55**2 * a)
+        np.testing.assert_array_equal(binary_contraction("ij,ij", a, a, c=number, beta=2), 3 * 55)
+        np.testing.assert_array_equal(contract(",ij,ik->jk", number, a, a), 55 * a.T @ a)
+        np.testing.assert_array_equal(contract(number, (), a, (0, 1)), 55 * a)
+    with BinaryContraction("ij,", a, np.array(1.0)) as contraction:
+        contraction.plan()
+        contraction.reset_operands(b=number)
+        np.testing.assert_array_equal(contraction.execute(), 55 * a)
+    with Contraction("ij,,->ij", a, number, number) as contraction:
+        contraction.plan()
+        contraction.reset_operands(None, np.float64(2), None)
+        np.testing.assert_array_equal(contraction.execute(), 110 * a)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_matrices_of_numpy():
+    """They keep two axes whatever they are indexed with, also where an axis repeats another operand's."""
+    row, square = np.matrix([[1.0, 2]]), np.matrix([[1.0, 2], [3, 4]])
+    for expr, operands in (("ij,ij->", (row, square)), ("ij,ij,jk->k", (row, square, square)), ("ii->i", (square,))):
+        result = contract(expr, *operands)
+        assert type(result) is np.ndarray
+        np.testing.assert_allclose(result, np.einsum(expr, *map(np.asarray, operands)))
+        with Contraction(expr, *map(np.asarray, operands)) as contraction:
+            contraction.plan()
+            contraction.reset_operands(*operands)
+            np.testing.assert_allclose(contraction.execute(), result)
 
 
 def test_many_modes():

@@ -50,11 +50,13 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) ->
 
 
 def _elsewhere(array: Any) -> Hashable:
-    """What a plan depends on of an array that is not NumPy's, as cheaply as its package tells it."""
+    """What a plan depends on of an array that is not of NumPy's own type, as cheaply as its package tells it."""
     if hasattr(array, "stride"):
         device_id = array.get_device()
         alignment = 0 if device_id < 0 else array.data_ptr() % ALIGNMENT
         return type(array), array.dtype, array.shape, array.stride(), device_id, alignment, array.is_conj()
+    if isinstance(array, np.generic):  # which counts as an array without axes, where it counts
+        return np.ndarray, array.dtype, (), ()
     memory = array.data
     return type(array), array.dtype, array.shape, array.strides, memory.device_id, memory.ptr % ALIGNMENT
 

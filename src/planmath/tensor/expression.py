@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 Mode = Hashable
+#: From here on every character is a letter, as `opt_einsum.get_symbol` has it; before, the alphabet is.
+MORE_LETTERS = "\u00c0"
 
 
 class Expression(NamedTuple):
@@ -40,8 +42,8 @@ def read(expr: Any, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> 
     Parameters
     ----------
     expr : str, or sequence of sequences of hashable
-        ``'ij,jk->ik'``; or the modes of each operand, and of the result if the order of its modes should not be the
-        sorted one: ``[('i', 'j'), ('j', 'k'), ('i', 'k')]``.
+        ``'ij,jk->ik'``, with any letters that `opt_einsum.get_symbol` has; or the modes of each operand, and of the
+        result if the order of its modes should not be the sorted one: ``[('i', 'j'), ('j', 'k'), ('i', 'k')]``.
     names : sequence of str
         What messages call the operands.
     shapes : sequence of tuple of int
@@ -234,7 +236,7 @@ def _term(expr: str, begin: int, end: int) -> _Term:
             modes.append(Ellipsis)
             places.append(i)
             i += 2
-        elif character.isalpha():
+        elif character.isalpha() or character >= MORE_LETTERS:
             modes.append(character)
             places.append(i)
         elif not character.isspace():

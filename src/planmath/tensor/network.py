@@ -19,7 +19,7 @@ from planmath.tensor import path as paths
 from planmath.tensor.expression import read
 from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
 from planmath.tensor.options import ContractionOptions, bytes_of_limit, memory_of
-from planmath.tensor.problem import HALF, check_compute, check_dtypes, place_of, result_strides
+from planmath.tensor.problem import HALF, as_operand, check_compute, check_dtypes, place_of, result_strides
 from planmath.tensor.providers import least_workspace
 from planmath.tensor.steps import Network, NetworkProblem, step_problems, steps_of
 
@@ -82,7 +82,7 @@ class Contraction(Operation):
         if not operands:
             raise TypeError("Contraction got no operand; pass one for each term of the expression")
         names = [f"operands[{i}]" for i in range(len(operands))]
-        given = list(zip(names, operands, strict=True))
+        given = [(name, as_operand(array)) for name, array in zip(names, operands, strict=True)]
         layouts = {name: package_of(array, name).layout(array, name, lazy=True) for name, array in given}
         check_dtypes(layouts)
         first = layouts[names[0]]
@@ -234,7 +234,7 @@ class Contraction(Operation):
                 "that stay"
             )
         self._reset(
-            {name: array for name, array in zip(self._slots, operands, strict=True) if array is not None},
+            {name: as_operand(array) for name, array in zip(self._slots, operands, strict=True) if array is not None},
             "reset_operands",
         )
 

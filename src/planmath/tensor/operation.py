@@ -21,6 +21,7 @@ from planmath.tensor.problem import (
     WORK_DTYPE,
     ContractionProblem,
     addend_name,
+    as_operand,
     check_dtypes,
     operators_of,
     specify,
@@ -46,7 +47,7 @@ class _Contraction(Operation):
 
     def __init__(self, expr: Any, operands: Mapping[str, Any], out: Any, qualifiers: Any, options: Any, execution: Any):
         super().__init__(as_options(ContractionOptions, options))
-        arrays = {name: array for name, array in operands.items() if array is not None}
+        arrays = {name: as_operand(array) for name, array in operands.items() if array is not None}
         for name in "abc"[: self._factors]:
             if name not in arrays:
                 raise TypeError(f"{name} is None; a {self.noun} needs all of {', '.join('abc'[: self._factors])}")
@@ -283,7 +284,7 @@ class _Contraction(Operation):
     def _reset_operands(self, arrays: dict[str, Any], out: Any, call: str) -> None:
         """Replace operands and `out`; all of them or, where one does not fit, none."""
         self._require("reset", call)
-        given = {name: array for name, array in arrays.items() if array is not None}
+        given = {name: as_operand(array) for name, array in arrays.items() if array is not None}
         if self._out is _RELEASED and out is None:
             raise ValueError(f"{call}() got no out; after release_operands() it needs all operands, out included")
         replaced = self._inplace_operand()
@@ -319,7 +320,7 @@ class BinaryContraction(_Contraction):
         ``[('i', 'j'), ('j', 'k'), ('i', 'k')]``. ``...`` stands for any number of modes.
     a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         Of float16, float32, float64, complex64 or complex128 (for torch also bfloat16), of any strides. An extent of 1
-        is repeated where the other operand has more.
+        is repeated where the other operand has more. A number of NumPy's counts as an array without axes.
     c : array, optional
         What is added: of the result's shape, or with extents of 1 that are repeated.
     out : array, optional

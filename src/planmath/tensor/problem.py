@@ -32,6 +32,11 @@ HALF = ("float16", "bfloat16")
 CONJUGATED: dict[int, int] = {Operator.OP_IDENTITY: Operator.OP_CONJ, Operator.OP_CONJ: Operator.OP_IDENTITY}
 
 
+def as_operand(given: Any) -> Any:
+    """What a user gave; a number of NumPy's, which its functions return where an array would have no axis, as one."""
+    return np.asarray(given) if isinstance(given, np.generic) else given
+
+
 def kept_dtype(dtype: str, space: str) -> str:
     """The dtype in which an execution space keeps intermediate results; cuTENSOR does not convert bfloat16."""
     return dtype if (dtype, space) == ("bfloat16", "cuda") else WORK_DTYPE[dtype]

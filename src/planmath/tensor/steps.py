@@ -232,7 +232,9 @@ class Network:
         """An operand or an intermediate result, in one slice."""
         if index >= self.count:
             return self.between[index - self.count]
-        return self.operands[index].array[self._part(index, position).indices]
+        whole = self.operands[index]
+        array = self.package.with_strides(whole.array, whole.layout)  # not of a type that has indices of its own
+        return array[self._part(index, position).indices]
 
     def _part(self, index: int, position: Mapping[Hashable, int]) -> Part:
         """Which part of an operand's array belongs to a slice."""

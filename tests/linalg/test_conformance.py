@@ -314,6 +314,15 @@ SCALE_TYPES = {
 }  # fmt: skip
 
 
+def test_a_scale_type_alone_implies_the_compute_type():
+    a = np.ones((2, 3), np.float16)
+    for scale, compute in ((CudaDataType.CUDA_R_16F, "float16"), (CudaDataType.CUDA_R_32F, "float32")):
+        with Matmul(a, a.T, options={"scale_type": scale}) as product:
+            assert product._problem.compute == compute
+    with pytest.raises(ValueError, match=r"scale_type is CUDA_R_64F; products of float16 have .*CUDA_R_32F"):
+        Matmul(a, a.T, options={"scale_type": CudaDataType.CUDA_R_64F})
+
+
 def test_compute_and_scale_types(case):
     """All that the dtype has. Only where sums in half precision are asked for, they may be less accurate."""
     a, b = case.operand((13, 21)), case.operand((21, 9), seed=1)

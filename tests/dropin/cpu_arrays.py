@@ -15,6 +15,9 @@ if os.environ.get("ARRAYS", "numpy") == "torch":
 
     def random(*shape, dtype=None):
         return package.rand(*shape, dtype=dtype)
+
+    def csr(dense):
+        return package.from_numpy(dense).to_sparse_csr()
 else:
     import numpy as package
 
@@ -24,6 +27,11 @@ else:
 
     def random(*shape, dtype=None):
         return _generator.random(shape).astype(dtype)
+
+    def csr(dense):
+        from scipy.sparse import csr_array
+
+        return csr_array(dense)
 
 
 empty = package.empty

@@ -89,3 +89,12 @@ def test_fp8(tmp_path):
     facts, _ = run("fp8.py", "torch", tmp_path)
     assert len(facts) == 8
     assert set(facts.values()) == {"True"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_settings(package, tmp_path):
+    facts, log = run("settings.py", package, tmp_path)
+    assert len(facts) == 13
+    assert set(facts.values()) == {"True"}
+    for hint in ("plan_preference.jit=DEFAULT", "plan_config.nd_min_levels=3"):
+        assert f"Hint: {hint} is without effect: " in log

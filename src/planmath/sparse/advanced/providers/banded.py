@@ -22,7 +22,11 @@ from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatchingAlg as Matching
 from planmath.sparse.advanced.enums import DirectSolverReorderingAlg as Reordering
 from planmath.sparse.advanced.kernels import address
-from planmath.sparse.advanced.options import DirectSolverFactorizationPreferences
+from planmath.sparse.advanced.options import (
+    DirectSolverFactorizationPreferences,
+    as_estimates,
+    memory_estimates_dtype,
+)
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
 from planmath.sparse.advanced.providers.system import Placed, Step, not_definite, singular, unknown
@@ -167,6 +171,11 @@ class BandedFactorization:
         n, dtype = self.bands.pattern.n, self.bands.pattern.starts.dtype
         if name in ("row_permutation", "col_permutation") and phase == "plan":
             return np.arange(n, dtype=dtype)
+        if name == "memory_estimates" and phase == "plan":
+            estimates = np.zeros((), memory_estimates_dtype)
+            estimates["permanent_host_memory"] = self.factors.nbytes + self.pivots.nbytes
+            estimates["peak_host_memory"] = estimates["permanent_host_memory"]  # it is all there already
+            return as_estimates(estimates)
         if phase == "factorization":
             if name in ("npivots", "info"):
                 return 0

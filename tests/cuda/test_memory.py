@@ -127,7 +127,7 @@ class Something(Recording):
     ("allocator", "error", "says"),
     [
         (OnTheHost(), ValueError, r"memory of the host; expected [0-9,]+ bytes on device 0"),
-        (Something(), TypeError, r"the allocator returned a bytearray; expected a MemoryPointer"),
+        (Something(), TypeError, r"the allocator returned a bytearray; expected .* device_ptr"),
         (Manager, TypeError, r"allocator is the class Manager; pass an object"),
         (object(), TypeError, r"allocator is a object; expected .*memalloc"),
     ],

@@ -19,9 +19,7 @@ from tests.cuda.streams import CYCLES, STREAMS, outlasting
 from tests.cuda.work import MATMUL_WORK
 
 
-def late(
-    work: Any, seed: int, package: str, stream: Any, cycles: int = CYCLES
-) -> tuple[tuple[Any, ...], object]:
+def late(work: Any, seed: int, package: str, stream: Any, cycles: int = CYCLES) -> tuple[tuple[Any, ...], object]:
     """Operands that get their values on the stream only after a while, zero until then; and what to keep so long."""
     values, arrays = work.arrays(seed, package), work.arrays(seed, package)
     for array in arrays:

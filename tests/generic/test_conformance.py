@@ -68,8 +68,15 @@ def test_products(pair, name):
             expected, magnitude = expected + beta * c, magnitude + abs(beta) * np.abs(c)
             options["inplace"] = draw.choice([True, False])
         try:
-            with Matmul(a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers(*pair, *[Kind("ge")] * (c is not None)),
-                        options=options) as product:
+            with Matmul(
+                a,
+                b,
+                c,
+                alpha=alpha,
+                beta=beta,
+                qualifiers=qualifiers(*pair, *[Kind("ge")] * (c is not None)),
+                options=options,
+            ) as product:
                 product.plan()
                 ways = product._plan_made.algorithms
                 for way in ways:

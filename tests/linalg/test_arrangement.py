@@ -15,7 +15,7 @@ from planmath.linalg.advanced import MatmulEpilog, MatmulOptions
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.operation import Matmul
 from planmath.linalg.advanced.problem import MatmulProblem, result_order
-from planmath.linalg.advanced.providers.arrangement import Arrangement
+from planmath.linalg.advanced.providers.arrangement import Arrangement, Clear
 from planmath.linalg.advanced.specification import specify
 from planmath.linalg.product.matrix import dense_result
 from tests.linalg.cublaslt_model import Model, problem_arrays
@@ -120,6 +120,29 @@ def test_what_is_added(dtype, inplace, shape_a, shape_b):
                 values = expected(a, b, c, (False, False, conjugate))
                 result, _, _ = run(problem, a=a, b=b, c=c)
                 np.testing.assert_array_equal(result, values, str((shape, layout)))
+
+
+@pytest.mark.pairwise
+@pytest.mark.parametrize("dtype", ["float16", "float32", "complex128"])
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("layout", [row_major, column_major, *BATCH_LAYOUTS], ids=lambda layout: layout.__name__)
+@pytest.mark.parametrize(("shape_a", "shape_b"), A_AND_B, ids=str)
+def test_where_alpha_is_zero(dtype, inplace, layout, shape_a, shape_b):
+    """The product of a few zeros has the result's form: nothing of the operands is read."""
+    batch, m, n = extents(shape_a, shape_b)
+    a, b = (layout(np.full(shape, np.nan, dtype)) for shape in (shape_a, shape_b))
+    c = exact((*batch, m, n), dtype, layout, seed=2)
+    problem, expected = problem_of(a, b, c, inplace=inplace), 2 * c
+    arrangement = Arrangement(problem)
+    zeros = Clear(arrangement.reserve(arrangement.zeros_size), arrangement.zeros_size)
+    d = problem.d
+    result = package_named("numpy").empty((*batch, m, n), (*d.batch, d.row, d.col), np.dtype(dtype))
+    scalars = {"alpha": np.array(0, problem.scale), "beta": np.array(2, problem.scale)}
+    arrays = problem_arrays(problem, {"a": a, "b": b, "c": c} | scalars, {} if inplace else {"d": result})
+    model = Model(arrangement.of_zeros(zeros.slot), arrays)
+    model.around(zeros)
+    model.run()
+    np.testing.assert_array_equal(c if inplace else result, expected)
 
 
 EPILOG_SHAPES = [

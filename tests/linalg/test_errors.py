@@ -284,9 +284,7 @@ def torch_misuses() -> list[Misuse]:
     a, b, c, bias = (torch.ones(shape) for shape in ((5, 4), (4, 3), (5, 3), (5,)))
     z = torch.ones((4, 4), dtype=torch.complex64)
     inference = torch.inference_mode()(torch.clone)(c)
-    half = {
-        name: torch.ones((2, 2), dtype=getattr(torch, name)) for name in ("int32", "uint8", "bool")
-    }
+    half = {name: torch.ones((2, 2), dtype=getattr(torch, name)) for name in ("int32", "uint8", "bool")}
 
     def on_tensors(call: Callable[[Matmul], Any]) -> Callable[[], Any]:
         def run() -> None:

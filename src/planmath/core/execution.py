@@ -117,5 +117,7 @@ def _as_execution(execution: Any, memory_space: str, spaces: Mapping[str, type])
     known = [field.name for field in fields(space)]
     for key in parameters:
         if key not in known:
-            raise TypeError(f"execution {name!r} has no parameter {key!r}: {nearest(key, known)}")
+            others = [other for other, kind in spaces.items() if key in {field.name for field in fields(kind)}]
+            mend = f'{{"name": "{others[0]}", "{key}": ...}} has it' if others else nearest(key, known)
+            raise TypeError(f"execution {name!r} has no parameter {key!r}: {mend}")
     return space(**parameters)

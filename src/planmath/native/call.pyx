@@ -40,8 +40,8 @@ STORE = <word>&pm_store
 FAIL = <word>&pm_fail
 #: Bytes of a number, by dtype, and the bits of a word of 8 bytes that are set in one that is not 0: all but the signs.
 NONZERO_BITS = {
-    "float32": (4, 0x7FFFFFFF), "float64": (8, (1 << 63) - 1), "complex64": (8, 0x7FFFFFFF7FFFFFFF),
-    "complex128": (16, (1 << 63) - 1),
+    "float16": (2, 0x7FFF), "float32": (4, 0x7FFFFFFF), "float64": (8, (1 << 63) - 1),
+    "complex64": (8, 0x7FFFFFFF7FFFFFFF), "complex128": (16, (1 << 63) - 1),
 }
 
 

@@ -68,9 +68,11 @@ static inline word pm_invoke(void *f, int n, const word *a) {
 /* Whether the number that decides about the call is 0, of either sign. */
 static int pm_decides_zero(const pm_call *call, const word *addresses) {
     const void *number = (const void *)(addresses[call->condition_operand] + call->condition_offset);
+    uint16_t quarter;
     uint32_t half;
     uint64_t bits[2] = {0, 0};
     switch (call->condition_size) { /* sizes that the compiler knows need no function call */
+    case 2: memcpy(&quarter, number, 2); bits[0] = quarter; break;
     case 4: memcpy(&half, number, 4); bits[0] = half; break;
     case 8: memcpy(bits, number, 8); break;
     default: memcpy(bits, number, 16);

@@ -451,9 +451,7 @@ class Matmul(Operation):
         narrow = self._problem.narrow
         if narrow is not None and narrow.blocks and name in "ab":
             scales = narrow.blocks["ab".index(name)]
-            return as_block_scales(
-                scale_slot(name), value, self._package, self._device_id, scales, self._problem.batch
-            )
+            return as_block_scales(scale_slot(name), value, self._package, self._device_id, scales, self._problem.batch)
         return as_scale(scale_slot(name), value, self._package, self._device_id)
 
     def _with_epilog(

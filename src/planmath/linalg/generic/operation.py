@@ -102,9 +102,7 @@ class Matmul(Operation):
         chosen = as_options(MatmulOptions, options)
         super().__init__(chosen)
         given = {"a": a, "b": b} | ({} if c is None else {"c": c})
-        layouts = {
-            name: package_of(array, name).layout(array, name, lazy=name != "c") for name, array in given.items()
-        }
+        layouts = {name: package_of(array, name).layout(array, name, lazy=name != "c") for name, array in given.items()}
         self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         known = as_qualifiers(qualifiers, c is not None)
         package = package_of(a, "a").name

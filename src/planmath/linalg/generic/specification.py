@@ -66,9 +66,7 @@ def specify(
         c, batch = _addend(layouts["c"], batch, (m, n), squeezed(layouts, qualifiers), inplace)
     elif inplace:
         raise ValueError("options.inplace is set, but c was not given; the result replaces c: pass c and beta")
-    a, b = (
-        Structured(_broadcast(x.matrix, own, batch), x.structure) for x, own in zip((a, b), shapes, strict=True)
-    )
+    a, b = (Structured(_broadcast(x.matrix, own, batch), x.structure) for x, own in zip((a, b), shapes, strict=True))
     d = c if inplace and c is not None else dense_result(a.matrix.dtype, batch, m, n, result_order(a, b, c))
     limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
     return ProductProblem(m, n, a.cols, batch, a, b, c, d, inplace, (execution.space, limit), package)

@@ -129,8 +129,7 @@ class Pipeline(Places):
     ) -> None:
         """Add a call that is repeated over the batch; `regions` are those of the slots in the arguments, in order."""
         steps = [
-            tuple(s * ITEMSIZE[r.matrix.dtype] for s in (r.matrix.batch or (0,) * len(self.batch)))
-            for r in regions
+            tuple(s * ITEMSIZE[r.matrix.dtype] for s in (r.matrix.batch or (0,) * len(self.batch))) for r in regions
         ]
         self.calls.append(Call(function, arguments, name=name, loops=batch_loops(self.batch, steps), **options))
 
@@ -164,7 +163,11 @@ class Pipeline(Places):
         return target
 
     def activate(
-        self, activation: str, d: Region, bias: Region | None = None, mask: Region | None = None,
+        self,
+        activation: str,
+        d: Region,
+        bias: Region | None = None,
+        mask: Region | None = None,
         sums: Region | None = None,
     ) -> None:
         """One pass over a product in the work dtype: bias, activation, its mask, and sums over columns."""

@@ -8,6 +8,7 @@ and how the product is then described.
 
 from __future__ import annotations
 
+import copy as copying
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -192,8 +193,10 @@ class Arrangement(Places):
         """Whether one call can walk over the matrix's batch together with dense ones, where one call must do it all."""
         batch = self.problem.batch
         steps = matrix.batch or (0,) * len(batch)
-        return not self._one_call or self.one_by_one or (
-            len(batch_loops(batch, [steps, contiguous_strides(batch)])) < 2 and min(steps, default=0) >= 0
+        return (
+            not self._one_call
+            or self.one_by_one
+            or (len(batch_loops(batch, [steps, contiguous_strides(batch)])) < 2 and min(steps, default=0) >= 0)
         )
 
     def _temporary_result(self, d: Region) -> Region:
@@ -286,6 +289,32 @@ class Arrangement(Places):
             region = self._staged(region)
         repeated = region.matrix.cols == 1 < self.n
         return Factor(region, self.m, self.n, 0 if repeated else forms(region.matrix)[0].leading)
+
+    # Where alpha is 0.
+
+    @property
+    def zeros_size(self) -> int:
+        """Bytes of zeros that serve as either factor of `of_zeros`; 0 where there is no such product.
+
+        Sums of integers know no NaN; sums over a factor are of what it holds.
+        """
+        if self.problem.a.dtype == "int8" or self.one_by_one or self.epilog.sums in ("bgrada", "bgradb"):
+            return 0
+        return WORD * max(self.m, self.n) * max(ITEMSIZE[factor.dtype] for factor in (self.first, self.second))
+
+    def of_zeros(self, zeros: Slot) -> Arrangement:
+        """This arrangement, with a few zeros for the factors, the same ones for all of the batch."""
+        made = copying.copy(self)
+        made.first, made.second = (
+            factor._replace(region=Region(by_columns(factor.region.matrix), zeros), rows=rows, cols=cols, leading=rows)
+            for factor, (rows, cols) in (
+                (self.first, (WORD, self.m) if self.first.operation else (self.m, WORD)),
+                (self.second, (self.n, WORD) if self.second.operation else (WORD, self.n)),
+            )
+        )
+        loops = [(count, (0, 0, *by[2:])) for count, by in self.walk.loops]
+        made.walk = Walk(self.walk.matrices, (0, 0, *self.walk.steps[2:]), loops)
+        return made
 
     # What the description of the product points to.
 

@@ -25,7 +25,7 @@ from planmath.linalg.advanced.providers.arrangement import (
     by_columns,
     transfer,
 )
-from planmath.linalg.advanced.providers.cublaslt_description import Description, Transform
+from planmath.linalg.advanced.providers.cublaslt_description import Description, DescriptionOfZeros, Transform
 from planmath.linalg.product.matrix import ALIGNED
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import MAX_LOOPS, Call, Slot
@@ -141,14 +141,20 @@ class CublasLtProvider(Provider):
             if len(others):
                 size = max(size, int(others[0]["workspace_size"]))
                 other = others[:1]["algo"].copy()
+        size = max(size, arrangement.zeros_size)
         workspace = arrangement.reserve(size) if size else 0
         calls = [self._around(arrangement, step) for step in arrangement.before]
+        unless: dict[str, Any] = {}
+        if arrangement.zeros_size:
+            clear, of_zeros = self._where_alpha_is_zero(description, workspace)
+            unless = {"unless_zero": (arrangement.slot("alpha"), description.choices.scale), "if_zero": of_zeros}
+            calls.append(description.instead(clear, unless["unless_zero"]))
         for moved in arrangement.rounds():
             offsets = dict(zip(arrangement.moving_pointers, moved[len(arrangement.factors) :], strict=True))
             for name, region in arrangement.pointers.items():
                 calls += self._pointer(description, name, _moved(region, offsets.get(name, 0)))
             second = None if other is None else self._product(description, other, workspace, size, moved)
-            calls.append(self._product(description, chosen, workspace, size, moved, second))
+            calls.append(self._product(description, chosen, workspace, size, moved, second, **unless))
         calls += [self._around(arrangement, step) for step in arrangement.after]
         return Prepared({None: Program(calls)}, arrangement.workspace_size)
 
@@ -171,7 +177,7 @@ class CublasLtProvider(Provider):
 
     def _product(
         self, description: Description, struct: np.ndarray, workspace: Slot | int, size: int, moved: tuple[int, ...],
-        other: Call | None = None,
+        other: Call | None = None, **options: Any,
     ) -> Call:  # fmt: skip
         """The call of ``cublasLtMatmul``; `other` is made in its place where an address is not aligned."""
         arrangement = description.arrangement
@@ -193,7 +199,19 @@ class CublasLtProvider(Provider):
             bindings.cublasLt.LIBRARY.address("cublasLtMatmul"), arguments, name="cublasLtMatmul", returns_status=True,
             error=_failure, loops=loops, keep=(description, struct), unaligned=other,
             alignment=ALIGNED if other is not None else 1, aligned_slots=len(slots) - 1,  # the last one is the stream's
+            **options,
         )  # fmt: skip
+
+    def _where_alpha_is_zero(self, description: Description, zeros: Slot) -> tuple[Call, Call]:
+        """Zeros, and their product, in the product's place: kernels would multiply by alpha whatever a and b hold."""
+        arrangement = description.arrangement
+        clear = self._around(arrangement, Clear(zeros, arrangement.zeros_size))
+        of_zeros = DescriptionOfZeros(description, zeros)
+        found = of_zeros.heuristics(1, 0, aligned=False)
+        if not len(found):
+            return clear, description.refusal()
+        moved = (0,) * len(arrangement.walk.steps)
+        return clear, self._product(of_zeros, found[:1]["algo"].copy(), 0, 0, moved)
 
     def _around(self, arrangement: Arrangement, step: Copy | Clear) -> Call:
         """A call before or after the product."""

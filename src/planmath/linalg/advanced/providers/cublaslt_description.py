@@ -94,11 +94,7 @@ class Description:
             self._set(name, value)
         for name in arrangement.pointers:
             self._set(name, ANYWHERE)
-        walk = arrangement.walk
-        self.layouts = [
-            Layout(factor.dtype, factor.rows, factor.cols, factor.leading, walk.matrices, step)
-            for factor, step in zip(arrangement.factors, walk.steps, strict=False)
-        ]
+        self.layouts = self._made_layouts()
 
     def __del__(self) -> None:
         if self.address:
@@ -107,6 +103,13 @@ class Description:
     def _set(self, name: str, value: int) -> None:
         _set("matmul_desc", self.address, name, value)
 
+    def _made_layouts(self) -> list[Layout]:
+        walk = self.arrangement.walk
+        return [
+            Layout(factor.dtype, factor.rows, factor.cols, factor.leading, walk.matrices, step)
+            for factor, step in zip(self.arrangement.factors, walk.steps, strict=False)
+        ]
+
     @staticmethod
     def when_unaligned(slot: Slot, call: Call) -> Call:
         """The call, made only where an operand's address is not aligned; else nothing that anybody would see."""
@@ -114,6 +117,15 @@ class Description:
         return Call(
             STORE, [ctypes.addressof(memory), slot], name=call.name, error=call.error, keep=memory, unaligned=call,
             alignment=ALIGNED,
+        )  # fmt: skip
+
+    @staticmethod
+    def instead(call: Call, unless_zero: tuple[Slot, str]) -> Call:
+        """The call, made only where a number is 0; else nothing that anybody would see."""
+        memory = ctypes.c_void_p()
+        return Call(
+            STORE, [ctypes.addressof(memory), unless_zero[0]], name=call.name, error=call.error, keep=memory,
+            unless_zero=unless_zero, if_zero=call,
         )  # fmt: skip
 
     def refusal(self) -> Call:
@@ -201,6 +213,26 @@ class Description:
             *(CUDA_TYPE[factor.dtype] for factor in self.arrangement.factors), limit, ids.ctypes.data,
         )  # fmt: skip
         return tuple(ids[:n].tolist())
+
+
+class DescriptionOfZeros(Description):
+    """The same product with other factors, which are zeros: it has the addresses that the product has.
+
+    Parameters
+    ----------
+    product : Description
+    zeros : Slot
+        Temporary memory of `Arrangement.zeros_size` bytes.
+    """
+
+    def __init__(self, product: Description, zeros: Slot):
+        self.choices, self.handle, self.address = product.choices, product.handle, product.address
+        self.arrangement = product.arrangement.of_zeros(zeros)
+        self.layouts = self._made_layouts()
+        self._product = product
+
+    def __del__(self) -> None:
+        """It owns no more than its layouts."""
 
 
 class Transform:

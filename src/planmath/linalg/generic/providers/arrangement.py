@@ -146,7 +146,14 @@ class ProductPipeline(Pipeline):
         self._scale(constant, constant, 0, product, self.scalars()[1], constant=one)
 
     def _scale(
-        self, alpha: Region, x: Region, step: int, general: Region, beta: Region, *, left: bool = True,
+        self,
+        alpha: Region,
+        x: Region,
+        step: int,
+        general: Region,
+        beta: Region,
+        *,
+        left: bool = True,
         constant: np.ndarray | None = None,
     ) -> None:
         """Element by element; with a `constant`, this is what alpha and x are."""
@@ -155,9 +162,8 @@ class ProductPipeline(Pipeline):
             c = self.staged(c)
         if not left:
             general, c, d = turned(general), turned(c) if c else None, turned(d)
-        flags = (
-            (kernels.CONJUGATE_X if x.matrix.conjugate else 0)
-            | (kernels.CONJUGATE_G if general.matrix.conjugate else 0)
+        flags = (kernels.CONJUGATE_X if x.matrix.conjugate else 0) | (
+            kernels.CONJUGATE_G if general.matrix.conjugate else 0
         )
         moving = [*([alpha] if constant is None else []), beta, *([x] if constant is None else []), general, c, d]
         address = None if constant is None else constant.ctypes.data

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
 import os
 import random
+import stat
 import subprocess
 import sys
 import time
 import warnings
 from collections import Counter
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ import pytest
 import planmath
 from planmath.core.errors import UnavailableError
 from planmath.core.provider import Algorithm
-from planmath.core.tuning import measuring, record
+from planmath.core.tuning import files, measuring, record
 from planmath.fft import FFT, fft
 from planmath.fft.providers import PROVIDERS
 from planmath.tuning import TuningRecordWarning
@@ -346,11 +349,22 @@ DAMAGE = {
     "a measurement that is none": entry_text(measurements=[3]),
     "no time": entry_text(measurements=[{"provider": "mkl", "knobs": [], "warm": 0.0, "cold": None}]),
     "time in words": entry_text(measurements=[{"provider": "mkl", "knobs": [], "warm": "long", "cold": None}]),
+    "no time that is a number": entry_text().replace("1e-06", "NaN"),
+    "time beyond numbers": entry_text().replace("1e-06", "1" + 400 * "0"),
+    "nested deeply": 200_000 * "[",
+    "an empty knob": entry_text(measurements=[{"provider": "mkl", "knobs": [[]], "warm": 1.0, "cold": None}]),
+    "larger than any record": entry_text() + " " * 3000,
     "knobs of one": entry_text(measurements=[{"provider": "mkl", "knobs": [1], "warm": 1.0, "cold": None}]),
     "versions as a number": entry_text(versions=1),
 }
 
 
+@pytest.fixture
+def _small_records(monkeypatch):
+    monkeypatch.setattr(files, "LARGEST", 2500)
+
+
+@pytest.mark.usefixtures("_small_records")
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damaged_record_is_ignored_with_a_warning_and_then_replaced(what, tuning_record):
     content = DAMAGE[what]
@@ -365,6 +379,7 @@ def test_damaged_record_is_ignored_with_a_warning_and_then_replaced(what, tuning
     assert "chosen by the tuning record" in plan()
 
 
+@pytest.mark.usefixtures("_small_records")
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damaged_file_is_not_imported(what, tmp_path, tuning_record):
     file = tmp_path / "foreign.json"
@@ -373,6 +388,74 @@ def test_damaged_file_is_not_imported(what, tmp_path, tuning_record):
     with pytest.raises(ValueError, match=r"foreign.json' is not a tuning record"):
         planmath.tuning.import_(file)
     assert not tuning_record.exists()
+
+
+def forbidden(file):
+    """Let nobody read a file; root may read all, so that modes alone do not show it."""
+    file.touch(mode=0)
+    opened = os.open
+
+    def refuse(path, *arguments, **keywords):
+        if os.fspath(path) == str(file):
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return opened(path, *arguments, **keywords)
+
+    files.os = SimpleNamespace(**vars(os) | {"open": refuse})
+
+
+IN_ITS_PLACE = {"fifo": os.mkfifo, "directory": os.mkdir, "no permission": forbidden}
+
+
+@pytest.fixture(params=IN_ITS_PLACE)
+def obstruct(request, monkeypatch):
+    """Puts something else in a file's place."""
+    monkeypatch.setattr(files, "os", os)  # and gives it back
+    return IN_ITS_PLACE[request.param]
+
+
+def test_what_lies_in_the_records_place_is_ignored_with_a_warning(obstruct, tuning_record):
+    obstruct(tuning_record)
+    with pytest.warns(TuningRecordWarning, match=r"tuning.json cannot be read .* is ignored"):
+        assert BY_HEURISTIC in plan()
+    with pytest.warns(TuningRecordWarning):
+        assert "chosen by autotuning" in tune()
+    if tuning_record.is_dir():
+        with pytest.raises(OSError, match=r"tuning.json"):
+            planmath.tuning.clear()
+        tuning_record.rmdir()
+        tune()
+    if files.os is os:
+        assert "chosen by the tuning record" in plan()
+
+
+def test_what_lies_in_the_locks_place_does_not_stop_autotuning(obstruct, tuning_record):
+    lock = tuning_record.with_name("tuning.lock")
+    obstruct(lock)
+    if stat.S_ISFIFO(lock.stat().st_mode):  # as good a lock as a file
+        tune()
+        assert tuning_record.exists()
+        return
+    with pytest.warns(TuningRecordWarning, match=r"not kept for the next process: .*tuning.lock"):
+        assert "chosen by autotuning" in tune()
+    assert not tuning_record.exists()
+
+
+def test_what_is_no_file_is_not_imported(obstruct, tmp_path, tuning_record):
+    obstruct(tmp_path / "foreign.json")
+    with pytest.raises(OSError, match=r"foreign.json"):
+        planmath.tuning.import_(tmp_path / "foreign.json")
+    assert not tuning_record.exists()
+
+
+def test_lock_that_is_not_given_back_is_not_waited_for(tuning_record, monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE", 0.05)
+    with files.locked(tuning_record.parent):
+        with pytest.warns(TuningRecordWarning, match=r"not kept for the next process: another process has held"):
+            assert "chosen by autotuning" in tune()
+        with pytest.raises(TimeoutError, match=r"tuning\.lock"):
+            planmath.tuning.clear()
+    tune()
+    assert tuning_record.exists()
 
 
 def test_undamaged_record_is_what_the_damaged_ones_were_made_from(tuning_record):

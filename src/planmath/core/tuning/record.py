@@ -9,20 +9,14 @@ not lose each other's entries; a file that cannot be read is ignored with a warn
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 import os
 import platform
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
 
 from planmath.core import remembered
 from planmath.core.cuda import devices
@@ -30,12 +24,11 @@ from planmath.core.errors import warn
 from planmath.core.execution import available_cpus
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
+from planmath.core.tuning import files
+from planmath.core.tuning.files import DAMAGE
 from planmath.report.tables import table
 
 FORMAT = 1
-
-#: What reading a file raises that is not a record.
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class Measurement(NamedTuple):
@@ -96,7 +89,7 @@ def lookup(problem: str, versions: Mapping[str, str], where: str) -> Entry | Non
 def store(entry: Entry, where: str) -> None:
     """Add or replace an entry for a processor or device. Where the record cannot be written, a warning says so."""
     try:
-        with _locked():
+        with files.locked(path().parent):
             machines = _read(path())
             machines.setdefault(where, {})[entry.problem] = entry
             _write(machines, path())
@@ -147,12 +140,12 @@ def import_(file: str | os.PathLike[str]) -> int:
         If the file is not a tuning record.
     """
     try:
-        incoming = _parse(Path(file).read_text())
+        incoming = _parse(files.read(file))
     except DAMAGE as error:
         raise ValueError(
             f"{os.fspath(file)!r} is not a tuning record written by planmath.tuning.export: {error}"
         ) from None
-    with _locked():
+    with files.locked(path().parent):
         machines = _read(path())
         for name, entries in incoming.items():
             machines.setdefault(name, {}).update(entries)
@@ -162,7 +155,7 @@ def import_(file: str | os.PathLike[str]) -> int:
 
 def clear() -> None:
     """Forget everything that was measured."""
-    with _locked():
+    with files.locked(path().parent):
         path().unlink(missing_ok=True)
     _forget()
 
@@ -182,11 +175,7 @@ def entries(where: str) -> dict[str, Entry]:
     """The entries of a processor or device by their problems, read again when the file has changed."""
     global _loaded
     file = path()
-    try:
-        stat = file.stat()
-    except OSError:
-        return {}
-    stamp = (file, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    stamp = files.stamp(file)
     loaded = _loaded  # another thread may forget it at any time
     if loaded is None or loaded[0] != stamp:
         loaded = _loaded = (stamp, _read(file))
@@ -200,8 +189,7 @@ def _forget() -> None:
     remembered.clear()
 
 
-def _parse(text: str) -> dict[str, dict[str, Entry]]:
-    content = json.loads(text)
+def _parse(content: Any) -> dict[str, dict[str, Entry]]:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}, this version of planmath reads {FORMAT}")
     return {
@@ -217,22 +205,31 @@ def _parse(text: str) -> dict[str, dict[str, Entry]]:
 
 def _parse_measurements(items: Iterable[Mapping[str, Any]]) -> tuple[Measurement, ...]:
     measurements = tuple(
-        Measurement(Algorithm(m["provider"], tuple(map(tuple, m["knobs"]))), float(m["warm"]), m["cold"]) for m in items
+        Measurement(
+            Algorithm(str(m["provider"]), tuple((str(name), value) for name, value in m["knobs"])),
+            float(m["warm"]),
+            None if m["cold"] is None else float(m["cold"]),
+        )
+        for m in items
     )
-    if not measurements or any(m.warm <= 0 for m in measurements):
-        raise ValueError("an entry without a measurement, or with one that took no time")
+    if not measurements or not all(0 < m.warm < math.inf for m in measurements):
+        raise ValueError("an entry without a measurement, or with one that took no time, or forever")
     return measurements
 
 
 def _read(file: Path) -> dict[str, dict[str, Entry]]:
     try:
-        return _parse(file.read_text())
-    except FileNotFoundError:
+        return _parse(files.read(file))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, *DAMAGE) as error:
+        mend = (
+            "remove it, or set PLANMATH_CACHE_DIR to another directory"
+            if os.path.isdir(file) or isinstance(error, PermissionError)
+            else "the next autotune replaces it, or remove it with planmath.tuning.clear()"
+        )
         warn(
-            f"the tuning record {file} cannot be read ({type(error).__name__}: {error}) and is ignored; "
-            "the next autotune replaces it, or remove it with planmath.tuning.clear()",
+            f"the tuning record {file} cannot be read ({type(error).__name__}: {error}) and is ignored; {mend}",
             TuningRecordWarning,
         )
         return {}
@@ -256,32 +253,8 @@ def _write(machines: Mapping[str, Mapping[str, Entry]], file: Path) -> None:
             for name, entries in machines.items()
         },
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".new")
-    try:
-        with os.fdopen(handle, "w") as stream:
-            json.dump(content, stream, indent=1)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    files.write(content, file)
     _forget()
-
-
-@contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    """Keep other processes from writing between our reading and our writing."""
-    directory = path().parent
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "tuning.lock", "w") as lock:
-        if fcntl is None:  # Windows: the replacement is atomic all the same, only a simultaneous entry can be lost
-            yield
-            return
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # closing the file is not enough: a forked child has it open as well
 
 
 def today() -> str:

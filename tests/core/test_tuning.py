@@ -286,13 +286,49 @@ def test_tuning_switched_off_neither_writes_nor_reads(pocketfft_wins, tuning_rec
     assert BY_HEURISTIC in plan(tuning=False)
 
 
-def test_named_provider_is_not_overruled(pocketfft_wins, tuning_record):
+def test_named_provider_is_not_overruled(pocketfft_wins):
     tune()
-    before = tuning_record.read_text()
-    assert BY_RECORD in plan()
-    assert "pocketfft(threads=1)" in plan(provider="pocketfft")
+    for provider in PROVIDERS:
+        if provider.name in ("mkl", "nvpl", "fftw", "pocketfft") and not provider.unavailable():
+            assert f"chosen by the tuning record: {provider.name}(" in plan(provider=provider.name)
+
+
+def test_what_was_measured_of_a_named_provider_counts_for_it_alone(pocketfft_wins):
     tune(provider="pocketfft")
-    assert tuning_record.read_text() == before, "the measurement of one provider says nothing about the others"
+    assert BY_RECORD in plan(provider="pocketfft")
+    assert BY_HEURISTIC in plan(), "the measurement of one provider says nothing about the others"
+    tune()
+    tune(provider="pocketfft")
+    assert BY_RECORD in plan()
+    assert BY_RECORD in plan(provider="pocketfft")
+
+
+def test_the_newest_entry_that_compares_all_that_may_be_used_counts():
+    def store(*measured, **versions):
+        measurements = tuple(record.Measurement(Algorithm(name), 1.0) for name in measured)
+        record.store(record.Entry("a problem", measurements, versions, record.today()), record.machine())
+
+    def best(**versions):
+        found = record.lookup("a problem", versions, record.machine())
+        return found and found.provider
+
+    store("b", "a", a="1", b="1", c="1")  # c could not be prepared
+    assert [best(a="1", b="1", c="1"), best(a="1"), best(a="1", c="1"), best(c="1")] == ["b", "a", "a", None]
+    assert [best(a="1", b="2"), best(a="1", d="1")] == [None, None]
+    store("a", a="2")
+    assert [best(a="1"), best(a="2"), best(a="1", b="1")] == ["a", "a", "b"]
+    store("a", "b", a="2", b="2")
+    assert [best(a="2", b="2"), best(b="2"), best(a="1", b="1")] == ["a", "b", "b"]
+    assert len(record.entries(record.machine())["a problem"]) == 2, "what another one compares too is gone"
+
+
+def test_record_of_the_first_format_is_read(tuning_record):
+    tune(provider="pocketfft")
+    content = json.loads(tuning_record.read_text())
+    problems = content["machines"][record.machine()]
+    content |= {"format": 1, "machines": {record.machine(): {name: entry for name, (entry,) in problems.items()}}}
+    tuning_record.write_text(json.dumps(content))
+    assert BY_RECORD in plan(provider="pocketfft")
 
 
 def test_entry_counts_only_for_the_versions_it_was_measured_with(pocketfft_wins, monkeypatch):
@@ -303,14 +339,15 @@ def test_entry_counts_only_for_the_versions_it_was_measured_with(pocketfft_wins,
     assert "pocketfft" in plan()
 
 
-def test_entry_counts_only_while_its_libraries_are_there(pocketfft_wins, monkeypatch):
+def test_entry_counts_while_fewer_libraries_are_there(pocketfft_wins, monkeypatch):
     tune()
     monkeypatch.setattr(POCKETFFT, "unavailable", lambda: "taken away")
     if all(p.unavailable() for p in PROVIDERS):
         with pytest.raises(UnavailableError, match="taken away"):
             plan()
     else:
-        assert BY_HEURISTIC in plan()
+        assert "chosen by the tuning record: " in plan()
+        assert "pocketfft(" not in plan().partition("chosen by")[2].partition("\n")[0]
 
 
 def test_entry_counts_only_on_its_machine(pocketfft_wins, monkeypatch):
@@ -331,7 +368,7 @@ def entry_text(**changes):
     """A record of one entry for this machine, with some of its parts replaced."""
     measurement = {"provider": "pocketfft", "knobs": [["threads", 1]], "warm": 1e-6, "cold": None}
     entry = {"measurements": [measurement], "versions": {}, "date": "2000-01-01"} | changes
-    return json.dumps({"format": record.FORMAT, "machines": {record.machine(): {"a problem": entry}}})
+    return json.dumps({"format": record.FORMAT, "machines": {record.machine(): {"a problem": [entry]}}})
 
 
 DAMAGE = {
@@ -506,14 +543,15 @@ def test_export_and_import(pocketfft_wins, tmp_path):
 def test_imported_entries_win(tmp_path):
     def store(provider):
         measurement = record.Measurement(Algorithm(provider), 1.0, None)
-        record.store(record.Entry("a problem", (measurement,), {}, record.today()), record.machine())
+        record.store(record.Entry("a problem", (measurement,), versions, record.today()), record.machine())
 
+    versions = {"first": "1", "second": "1"}
     store("first")
     planmath.tuning.export(tmp_path / "exported.json")
     store("second")
-    assert record.lookup("a problem", {}, record.machine()).best == Algorithm("second")
+    assert record.lookup("a problem", versions, record.machine()) == Algorithm("second")
     planmath.tuning.import_(tmp_path / "exported.json")
-    assert record.lookup("a problem", {}, record.machine()).best == Algorithm("first")
+    assert record.lookup("a problem", versions, record.machine()) == Algorithm("first")
 
 
 def test_where_the_record_is(monkeypatch, tmp_path):

@@ -348,9 +348,9 @@ class Operation:
             return list(given), "the user"
         ranked = self._preferred(problem, ranked)
         if self._options.tuning:
-            entry = record.lookup(self._record_key(problem, providers), self._versions(providers), self._machine())
-            if entry is not None and entry.best in ranked:
-                ranked.insert(0, ranked.pop(ranked.index(entry.best)))
+            best = record.lookup(self._record_key(problem, providers), self._versions(providers), self._machine())
+            if best is not None and best in ranked:
+                ranked.insert(0, ranked.pop(ranked.index(best)))
                 return ranked, "the tuning record"
         return ranked, "the heuristic"
 
@@ -620,7 +620,7 @@ class Operation:
             new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured, plan.notes)
             executor = self._make_executor(new.problem, new.prepared, self._slots)
             executor.allocate_workspace()
-            if self._options.tuning and self._options.provider is None and plan.origin != "the user":
+            if self._options.tuning and plan.origin != "the user":
                 versions = self._versions(providers)
                 entry = record.Entry(self._record_key(plan.problem, providers), measured, versions, record.today())
                 record.store(entry, self._machine())

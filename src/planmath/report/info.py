@@ -65,7 +65,7 @@ def gather() -> Facts:
     """Look for everything. Loads every library that is there, and imports PyTorch if it is installed."""
     if find_spec("torch"):
         import_module("torch")  # its kernels are there for a program that has its tensors
-    entries = [entry for where in record.processors() for entry in record.entries(where).values()]
+    measured = [entries for where in record.processors() for entries in record.entries(where).values()]
     return Facts(
         planmath=version("planmath"),
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -77,8 +77,8 @@ def gather() -> Facts:
         packages={name: _version_of(*distributions) for name, distributions in PACKAGES.items()},
         libraries=tuple(libraries()),
         record=str(record.path()),
-        record_entries=len(entries),
-        record_date=max((entry.date for entry in entries), default=None),
+        record_entries=len(measured),
+        record_date=max((entry.date for entries in measured for entry in entries), default=None),
     )
 
 

@@ -1,9 +1,10 @@
 """The record of what was measured, kept on disk for the next process.
 
 The record is one JSON file in the user's cache directory (``$PLANMATH_CACHE_DIR``, else ``$XDG_CACHE_HOME/planmath``,
-else ``~/.cache/planmath``). An entry belongs to one problem on one machine, and counts only as long as the libraries
-that took part are the ones that were measured. Writers replace the file atomically under a lock, so that processes do
-not lose each other's entries; a file that cannot be read is ignored with a warning and replaced by the next writer.
+else ``~/.cache/planmath``). An entry compares some providers on one problem and one machine, and counts for the plans
+that may use no others, as long as these have the versions that were measured. Writers replace the file atomically
+under a lock, so that processes do not lose each other's entries; a file that cannot be read is ignored with a warning
+and replaced by the next writer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from planmath.core.tuning import files
 from planmath.core.tuning.files import DAMAGE
 from planmath.report.tables import table
 
-FORMAT = 1
+FORMAT = 2
+
+Machines = dict[str, dict[str, tuple["Entry", ...]]]
+"""The entries of each processor or device for each problem, the newest first."""
 
 
 class Measurement(NamedTuple):
@@ -47,11 +51,8 @@ class Entry(NamedTuple):
     problem: str
     measurements: tuple[Measurement, ...]
     versions: dict[str, str]
+    """Of the providers that took part."""
     date: str
-
-    @property
-    def best(self) -> Algorithm:
-        return self.measurements[0].algorithm
 
 
 class TuningRecordWarning(UserWarning):
@@ -78,20 +79,29 @@ def machine() -> str:
     return f"{model}, {available_cpus()} CPUs"
 
 
-def lookup(problem: str, versions: Mapping[str, str], where: str) -> Entry | None:
-    """The entry for a problem on a processor or device, if every library it compared still has the version it had."""
-    entry = entries(where).get(problem)
-    if entry is None or any(versions.get(name) != version for name, version in entry.versions.items()):
-        return None
-    return entry
+def lookup(problem: str, versions: Mapping[str, str], where: str) -> Algorithm | None:
+    """The best algorithm for a problem on a processor or device, where all that may be used were compared.
+
+    Parameters
+    ----------
+    problem : str
+    versions : mapping
+        The providers that may be used, with the versions that they have now.
+    where : str
+        From `processors`.
+    """
+    for entry in entries(where).get(problem, ()):
+        if versions.items() <= entry.versions.items():
+            return next((m.algorithm for m in entry.measurements if m.algorithm.provider in versions), None)
+    return None
 
 
 def store(entry: Entry, where: str) -> None:
-    """Add or replace an entry for a processor or device. Where the record cannot be written, a warning says so."""
+    """Add an entry for a processor or device. Where the record cannot be written, a warning says so."""
     try:
         with files.locked(path().parent):
             machines = _read(path())
-            machines.setdefault(where, {})[entry.problem] = entry
+            _add(machines, entry, where)
             _write(machines, path())
     except OSError as error:
         warn(
@@ -99,6 +109,13 @@ def store(entry: Entry, where: str) -> None:
             "directory that can be written to, or use the option tuning=False",
             TuningRecordWarning,
         )
+
+
+def _add(machines: Machines, entry: Entry, where: str) -> None:
+    """Put an entry before the others of its problem, and in the place of those that compare no more than it does."""
+    problems = machines.setdefault(where, {})
+    others = [e for e in problems.get(entry.problem, ()) if not e.versions.keys() <= entry.versions.keys()]
+    problems[entry.problem] = (entry, *others)
 
 
 def show() -> str:
@@ -112,7 +129,7 @@ def show() -> str:
     tables = []
     for where in processors():
         rows = []
-        for problem, entry in sorted(entries(where).items()):
+        for problem, entry in [(p, e) for p, compared in sorted(entries(where).items()) for e in compared]:
             best = entry.measurements[0]
             worst = max(m.warm for m in entry.measurements)
             rows.append(
@@ -147,10 +164,11 @@ def import_(file: str | os.PathLike[str]) -> int:
         ) from None
     with files.locked(path().parent):
         machines = _read(path())
-        for name, entries in incoming.items():
-            machines.setdefault(name, {}).update(entries)
+        added = [(name, e) for name, problems in incoming.items() for p in problems.values() for e in reversed(p)]
+        for name, entry in added:
+            _add(machines, entry, name)
         _write(machines, path())
-    return sum(map(len, incoming.values()))
+    return len(added)
 
 
 def clear() -> None:
@@ -168,10 +186,10 @@ def processors() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-_loaded: tuple[Any, dict[str, dict[str, Entry]]] | None = None
+_loaded: tuple[Any, Machines] | None = None
 
 
-def entries(where: str) -> dict[str, Entry]:
+def entries(where: str) -> dict[str, tuple[Entry, ...]]:
     """The entries of a processor or device by their problems, read again when the file has changed."""
     global _loaded
     file = path()
@@ -189,18 +207,21 @@ def _forget() -> None:
     remembered.clear()
 
 
-def _parse(content: Any) -> dict[str, dict[str, Entry]]:
-    if content["format"] != FORMAT:
+def _parse(content: Any) -> Machines:
+    if content["format"] not in (1, FORMAT):
         raise ValueError(f"format {content['format']!r}, this version of planmath reads {FORMAT}")
     return {
         name: {
-            problem: Entry(
-                problem, _parse_measurements(entry["measurements"]), dict(entry["versions"]), str(entry["date"])
-            )
-            for problem, entry in entries.items()
+            # in format 1, a problem had one entry
+            problem: tuple(_parse_entry(problem, e) for e in ([found] if content["format"] == 1 else found))
+            for problem, found in problems.items()
         }
-        for name, entries in content["machines"].items()
+        for name, problems in content["machines"].items()
     }
+
+
+def _parse_entry(problem: str, entry: Mapping[str, Any]) -> Entry:
+    return Entry(problem, _parse_measurements(entry["measurements"]), dict(entry["versions"]), str(entry["date"]))
 
 
 def _parse_measurements(items: Iterable[Mapping[str, Any]]) -> tuple[Measurement, ...]:
@@ -217,7 +238,7 @@ def _parse_measurements(items: Iterable[Mapping[str, Any]]) -> tuple[Measurement
     return measurements
 
 
-def _read(file: Path) -> dict[str, dict[str, Entry]]:
+def _read(file: Path) -> Machines:
     try:
         return _parse(files.read(file))
     except (FileNotFoundError, NotADirectoryError):
@@ -235,26 +256,24 @@ def _read(file: Path) -> dict[str, dict[str, Entry]]:
         return {}
 
 
-def _write(machines: Mapping[str, Mapping[str, Entry]], file: Path) -> None:
+def _write(machines: Machines, file: Path) -> None:
     content = {
         "format": FORMAT,
         "machines": {
-            name: {
-                problem: {
-                    "measurements": [
-                        {"provider": m.algorithm.provider, "knobs": m.algorithm.knobs, "warm": m.warm, "cold": m.cold}
-                        for m in entry.measurements
-                    ],
-                    "versions": entry.versions,
-                    "date": entry.date,
-                }
-                for problem, entry in entries.items()
-            }
-            for name, entries in machines.items()
+            name: {problem: [_entry_as_json(entry) for entry in compared] for problem, compared in problems.items()}
+            for name, problems in machines.items()
         },
     }
     files.write(content, file)
     _forget()
+
+
+def _entry_as_json(entry: Entry) -> dict[str, Any]:
+    measurements = [
+        {"provider": m.algorithm.provider, "knobs": m.algorithm.knobs, "warm": m.warm, "cold": m.cold}
+        for m in entry.measurements
+    ]
+    return {"measurements": measurements, "versions": entry.versions, "date": entry.date}
 
 
 def today() -> str:

@@ -135,6 +135,27 @@ def test_memory_layouts(package, provider, kind, parity, directions, precision, 
     assert memory_of(to_numpy(operand)) == before, "the operand of an out-of-place transform was written to"
 
 
+@pytest.mark.pairwise(times=2)
+@PRECISIONS
+@SHAPES_AND_AXES
+@pytest.mark.parametrize("parity", ["even", "odd"])
+@pytest.mark.parametrize("layout", ["dense", "fortran", "sliced", "backwards"])
+def test_half_spectra_without_symmetry(package, provider, precision, parity, shape, axes, layout):
+    """What is defined: complex transforms along the other axes, then C2R along the last."""
+    if (package, layout) in INEXPRESSIBLE:
+        pytest.skip(f"{package} has no such arrays")
+    if parity == "even" and shape[axes[-1]] == 1:
+        pytest.skip("there is no such transform")
+    values = random_operand("C2C", precision, shape, axes)
+    operand = to_package(LAYOUTS[layout](values), package)
+    before = memory_of(to_numpy(operand))
+    with planned(operand, axes, provider=provider, fft_type="C2R", last_axis_parity=parity) as transform:
+        for algorithm in transform._plan_made.algorithms:
+            transform._make_plan(transform._problem, transform._slots, [algorithm])
+            assert_accurate(to_numpy(transform.execute()), "C2R", values, axes, INVERSE, parity)
+    assert memory_of(to_numpy(operand)) == before, "the operand was written to"
+
+
 @pytest.mark.parametrize(
     ("layout", "result_layout", "axes", "strides"),
     [

@@ -50,7 +50,11 @@ class FFT(Operation):
     Notes
     -----
     Inverse transforms are not scaled: a forward and an inverse transform multiply by the number of elements
-    transformed. The input of C2R transforms must be Hermitian-symmetric. An object may be used by one thread at a time.
+    transformed. An object may be used by one thread at a time.
+
+    C2R is defined for any operand, in all providers, as in `numpy.fft.irfftn`: complex inverse transforms along all axes
+    but the last one, then a transform along that, which ignores the imaginary parts of its first element and, where the
+    result has an even number of them, of its last. For Hermitian-symmetric operands that is the inverse of R2C.
 
     Examples
     --------
@@ -460,12 +464,16 @@ def irfft(
     """Transform a half spectrum back into a real array. The result is not scaled.
 
     Parameters are those of `fft`. Whether the result has an even or an odd number of elements along the last
-    transformed axis is ``options.last_axis_parity``.
+    transformed axis is ``options.last_axis_parity``. The operand need not be Hermitian-symmetric: it is transformed as
+    complex along the other axes, and then along the last one, which ignores the imaginary parts of its first element
+    and, for an even number of results, of its last.
 
     Examples
     --------
     >>> import numpy as np, planmath
     >>> planmath.fft.irfft(planmath.fft.rfft(np.array([1.0, 2, 3, 4]))) / 4
+    array([1., 2., 3., 4.])
+    >>> planmath.fft.irfft(np.array([10 + 5j, -2 + 2j, -2 + 7j])) / 4
     array([1., 2., 3., 4.])
     """
     return _single("irfft", "complex", operand, axes, None, options, execution, prolog, epilog, stream)

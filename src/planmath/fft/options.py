@@ -43,7 +43,8 @@ class FFTOptions:
     Parameters
     ----------
     fft_type : {'C2C', 'R2C', 'C2R'}, optional
-        Default: C2C for complex operands, R2C for real ones.
+        Default: C2C for complex operands, R2C for real ones. What C2R makes of operands without Hermitian symmetry is
+        said in `FFT`.
     inplace : bool
         Whether the result replaces the operand (C2C only).
     last_axis_parity : {'even', 'odd'}

@@ -96,8 +96,32 @@ class FFTW3Provider(Provider):
     def _calls(self, problem: FFTProblem, algorithm: Algorithm, direction: int) -> tuple[list[Call], int]:
         """The native calls that compute the transform, and the bytes of workspace they need."""
         batch, transformed = problem.batch(), problem.transformed()
-        result = 0 if problem.inplace else 1
-        if self._is_mkl and problem.kind == "C2C" and not problem.inplace and has_gaps(transformed):
+        leading, last = [dim for dim in transformed[:-1] if dim[0] > 1], transformed[-1]
+        if problem.kind == "C2C":
+            result = 0 if problem.inplace else 1
+            return self._complex(problem, algorithm, direction, transformed, batch, Slot(0), Slot(result)), 0
+        if problem.kind == "R2C" or not leading:
+            return [self._transform(problem, algorithm, direction, transformed, batch, Slot(0), Slot(1))], 0
+        # The definition of C2R with several axes. As one transform MKL gives something else where the operand is not
+        # Hermitian, and FFTW destroys the operand. The last axis is the fastest of the intermediate.
+        spectrum = (problem.shape[problem.axes[-1]], last[1], last[2])
+        dense = _dense([n for n, _, _ in (*batch, *leading, spectrum)])
+        read = [(n, s, d) for (n, s, _), d in zip((*batch, *leading, spectrum), dense, strict=True)]
+        written = fuse((n, d, r) for (n, _, r), d in zip((*batch, *leading), dense, strict=False))
+        outer, others = read[len(batch) : -1], fuse([*read[: len(batch)], read[-1]])
+        return [
+            *self._complex(problem._replace(kind="C2C"), algorithm, direction, outer, others, Slot(0), Slot(2)),
+            self._transform(
+                problem, algorithm, direction, [(last[0], 1, last[2])], written, Slot(2), Slot(1), destroy=True
+            ),
+        ], math.prod(n for n, _, _ in read) * ITEMSIZE[problem.dtype]
+
+    def _complex(
+        self, problem: FFTProblem, algorithm: Algorithm, direction: int, transformed: Dimensions, batch: Dimensions,
+        operand: Slot, result: Slot,
+    ) -> list[Call]:  # fmt: skip
+        """A C2C transform: one call, or two where the library must not be given all axes at once."""
+        if self._is_mkl and operand != result and has_gaps(transformed):
             # MKL 2026.2 gathers such an operand into a buffer of its own, and writes beyond it where few rows are long
             # (Valgrind: mkl_dft_avx2_gather_z_z, called by xzdft2d_out). A transform of one axis does not, nor one in
             # place.
@@ -105,26 +129,10 @@ class FFTW3Provider(Provider):
             rest = [dim for dim in transformed if dim is not first]
             following = [(n, r, r) for n, _, r in rest], fuse((n, r, r) for n, _, r in [*batch, first])
             return [
-                self._transform(problem, algorithm, direction, [first], fuse([*batch, *rest]), Slot(0), Slot(1)),
-                self._transform(problem, algorithm, direction, *following, Slot(1), Slot(1), destroy=True),
-            ], 0
-        if not (self._is_fftw and problem.kind == "C2R" and len(transformed) > 1):
-            return [self._transform(problem, algorithm, direction, transformed, batch, Slot(0), Slot(result))], 0
-        # FFTW destroys the operand of such a transform, so it gets a dense copy in the workspace. A transform of no
-        # axes is a copy, which makes FFTW the copier as well.
-        shape = [problem.shape[axis] for axis in problem.axes]
-        dense = _dense([n for n, _, _ in batch] + shape)
-        copy = [(n, s, d) for (n, s, _), d in zip(batch, dense, strict=False)]
-        copy += [
-            (n, problem.strides[axis], d) for n, axis, d in zip(shape, problem.axes, dense[len(batch) :], strict=True)
-        ]
-        copied = [(n, d, r) for (n, _, r), d in zip(batch, dense, strict=False)]
-        steps = [(n, d, r) for (n, _, r), d in zip(transformed, dense[len(batch) :], strict=True)]
-        bytes_needed = math.prod(n for n, _, _ in copy) * ITEMSIZE[problem.dtype]
-        return [
-            self._transform(problem._replace(kind="C2C"), algorithm, direction, [], copy, Slot(0), Slot(2)),
-            self._transform(problem, algorithm, direction, steps, copied, Slot(2), Slot(1), destroy=True),
-        ], bytes_needed
+                self._transform(problem, algorithm, direction, [first], fuse([*batch, *rest]), operand, result),
+                self._transform(problem, algorithm, direction, *following, result, result, destroy=True),
+            ]
+        return [self._transform(problem, algorithm, direction, transformed, batch, operand, result)]
 
     def _transform(
         self, problem: FFTProblem, algorithm: Algorithm, direction: int, transformed: Dimensions, batch: Dimensions,

@@ -107,6 +107,19 @@ def test_shapes(standin, kind, parity, precision, shape, axes):
     run(standin, random_operand(kind, precision, shape, axes, parity), axes, parity, fft_type=kind)
 
 
+@pytest.mark.pairwise(times=2)
+@pytest.mark.parametrize("parity", ["even", "odd"])
+@pytest.mark.parametrize("layout", ["dense", "fortran", "sliced", "unaligned"])
+@pytest.mark.parametrize("result_layout", ["optimized", "natural"])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((9,), (0,)), ((5, 6), (0,)), ((5, 6), (1, 0)), ((3, 5, 6), (1,)), ((3, 4, 6), (0, 1, 2)), ((2, 3, 4, 5), (2, 0))],
+)
+def test_half_spectra_without_symmetry(standin, parity, layout, result_layout, shape, axes):
+    array = LAYOUTS[layout](random_operand("C2C", "float64", shape, axes))
+    run(standin, array, axes, parity, result_layout=result_layout, fft_type="C2R")
+
+
 @st.composite
 def operands(draw: st.DrawFn) -> tuple[str, str, np.ndarray, tuple[int, ...], dict[str, Any]]:
     """Operands of any layout: gaps, any order of axes, strides that are negative or zero, windows."""

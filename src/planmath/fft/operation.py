@@ -52,9 +52,9 @@ class FFT(Operation):
     Inverse transforms are not scaled: a forward and an inverse transform multiply by the number of elements
     transformed. An object may be used by one thread at a time.
 
-    C2R is defined for any operand, in all providers, as in `numpy.fft.irfftn`: complex inverse transforms along all axes
-    but the last one, then a transform along that, which ignores the imaginary parts of its first element and, where the
-    result has an even number of them, of its last. For Hermitian-symmetric operands that is the inverse of R2C.
+    C2R is defined for any operand, in all providers, as in `numpy.fft.irfftn`: complex inverse transforms along all
+    axes but the last one, then a transform along that, which ignores the imaginary parts of its first element and,
+    where the result has an even number of them, of its last. For Hermitian-symmetric operands it is the inverse of R2C.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from planmath.core.cuda import devices, strided_copy
 from planmath.core.errors import UnavailableError, UnsupportedLayoutError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
-from planmath.fft.problem import FFTProblem
+from planmath.fft.problem import FFTProblem, fuse
 from planmath.fft.providers.cufft_stages import (
     COMPLEX,
     OPERAND,
@@ -94,6 +94,8 @@ class CuFFTProvider(Provider):
                 if plan is None:
                     calls += _copy(stage, problem, slots)
                 else:
+                    if stage.kind == "C2R":
+                        calls += _clearing(stage, problem, slots)
                     calls.append(plan.executing(stage, problem, slots, direction))
             programs[direction] = programs[NAMES[direction]] = Program(calls)
         programs[None] = programs[problem.directions[0]]
@@ -244,6 +246,23 @@ def _copy(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> list[Cal
             name="cudaMemcpy2DAsync", returns_status=True, error=runtime.CUDARuntimeError,
             loops=_checked([(n, (d, s, 0)) for n, s, d in loops]),
         )
+    ]  # fmt: skip
+
+
+def _clearing(stage: Stage, problem: FFTProblem, slots: dict[str, Slot]) -> list[Call]:
+    """Make the imaginary parts zero that C2R has to ignore, in the intermediate that it reads."""
+    size = ITEMSIZE[problem.dtype]
+    place, half = slots[stage.source], size // 2
+    rows = [(n, s * size) for n, s, _ in fuse((n, s, s) for n, s, _ in stage.batch)]
+    height, pitch = max((row for row in rows if size <= row[1] <= MAX_PITCH), default=(1, size))
+    loops = [(n, (step, 0)) for n, step in rows if (n, step) != (height, pitch)]
+    return [
+        Call(
+            runtime.LIBRARY.address("cudaMemset2DAsync"),
+            [Slot(place.operand, place.offset + element * size + half), pitch, 0, half, height, slots["stream"]],
+            name="cudaMemset2DAsync", returns_status=True, error=runtime.CUDARuntimeError, loops=_checked(loops),
+        )
+        for element in stage.ignored
     ]  # fmt: skip
 
 

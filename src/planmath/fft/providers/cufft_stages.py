@@ -26,8 +26,10 @@ MOST_AXES = 3
 OPERAND, RESULT, COMPLEX, REAL = "operand", "result", "complex intermediate", "real intermediate"
 #: The ways to divide the work: as few stages as possible; the last axis of R2C and C2R, along which one side is real,
 #: by itself; each axis by itself. Where the transformed axes are not the fastest in memory, also with a copy in which
-#: they are.
+#: they are. C2R always has its last axis by itself, which is its definition: what one plan of several axes makes of
+#: operands that are not Hermitian is the library's affair.
 TOGETHER, LAST_APART, ONE_BY_ONE = WAYS = ("together", "last apart", "one by one")
+WAYS_OF = {"C2C": (TOGETHER, ONE_BY_ONE), "R2C": WAYS, "C2R": (LAST_APART, ONE_BY_ONE)}
 COPIED = "together, copied"
 #: The order of axes that suits any plan: the transformed ones fastest.
 FASTEST = "transformed axes fastest"
@@ -74,18 +76,28 @@ class Stage(NamedTuple):
     def possible(self) -> bool:
         """Whether cuFFT can compute it, and leaves the user's operand as it is.
 
-        C2R overwrites what it reads, but for one axis without gaps.
+        Before C2R the imaginary parts that it should ignore become zero, and it overwrites what it reads.
         """
         if self.kind == "copy":
             return True
-        if self.kind == "C2R" and self.source == OPERAND and [s for _, s, _ in self.transformed] != [1]:
+        if self.kind == "C2R" and self.source == OPERAND:
             return False
         sides = ([dim[side] for dim in self.transformed] for side in (1, 2))
         return all(map(nested, sides)) and self._aligned(self.native)
 
     @property
     def launches(self) -> int:
-        return 1 if self.kind == "copy" else math.prod(n for n, _, _ in self.loops)
+        each = 1 if self.kind != "C2R" else 3 - self.transformed[-1][0] % 2
+        return 1 if self.kind == "copy" else each * math.prod(n for n, _, _ in self.loops)
+
+    @property
+    def ignored(self) -> list[int]:
+        """Where in each row that it reads C2R has elements whose imaginary parts have to be ignored.
+
+        cuFFT's documentation promises it nowhere, and for some lengths the imaginary part of the first one counts.
+        """
+        n, step, _ = self.transformed[-1]
+        return [0, n // 2 * step] if n % 2 == 0 else [0]
 
     def embedding(self, side: int) -> tuple[list[int], int]:
         """cuFFT's description of what is read (1) or written (2): extents of the larger array, and a factor."""
@@ -117,13 +129,13 @@ def intermediate_elements(stages: Iterable[Stage]) -> dict[str, int]:
 def divisions(problem: FFTProblem) -> Mapping[str, Sequence[Stage]]:
     """The ways to divide the problem, where they differ, the one to expect most of first."""
     several = sum(problem.real_shape[axis] > 1 for axis in problem.axes) > 1
-    ways = (TOGETHER,) if not several else (TOGETHER, ONE_BY_ONE) if problem.kind == "C2C" else WAYS
+    ways = WAYS_OF[problem.kind] if several else (TOGETHER,)
     found: dict[str, list[Stage]] = {}
     for way in ways:
         best = _best(problem, way)
         if best not in found.values():
             found[way] = best
-    if not _fastest(found[TOGETHER]):
+    if not _fastest(found[ways[0]]):
         copied = _best(problem, TOGETHER, copied=True)
         if copied and copied not in found.values():
             found[COPIED] = copied
@@ -203,13 +215,11 @@ def _divide(problem: FFTProblem, way: str, gather: bool, scatter: bool, order: s
         between = [_stage(kind, group, [*batch, *rest], source, target)]
         between += _complex(rest, [*batch, *group], target, target, way) if rest else []
     else:
-        group, rest = _group(leading, [last], source, target, way)
         between = []
-        if rest:
-            group, rest = _group(leading, [last], COMPLEX, target, way)
-            between = _complex(rest, [*batch, *group], source, COMPLEX, way)
+        if leading:
+            between = _complex(leading, [*batch, last], source, COMPLEX, way)
             source = COMPLEX
-        between.append(_stage(kind, group, [*batch, *rest], source, target))
+        between.append(_stage(kind, [last], [*batch, *leading], source, target))
     return [*before, *between, *after]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from planmath.core import remembered
-from planmath.core.arrays import REAL_OF, Layout, contiguous_strides, package_of
+from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation
@@ -16,7 +16,7 @@ from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.fft.callbacks import reject_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, as_direction
-from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
+from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify, unsupported_dtype
 from planmath.fft.providers import PROVIDERS, Estimating
 
 
@@ -534,16 +534,27 @@ def _single(
     )
 
 
+#: What to do with an operand of the other domain.
+INSTEAD = {
+    ("fft", "complex"): "use rfft(), or convert it to complex",
+    ("ifft", "complex"): "convert it to complex",
+    ("irfft", "complex"): "use rfft() to transform real values, or convert it to complex",
+    ("rfft", "real"): "use fft(), or transform its real part",
+    ("fft", "real"): "leave check_dtype away",
+    ("ifft", "real"): "leave check_dtype away",
+}
+
+
 def _specified(name: str, domain: str, operand: Any, axes: Any, options: Any, execution: Any) -> FFT:
     chosen = as_options(FFTOptions, options)
     dtype = package_of(operand, "operand").layout(operand, "operand").dtype
     if domain not in ("complex", "real"):
         raise ValueError(f"check_dtype is {domain!r}; expected 'complex' or 'real'")
-    if (dtype in REAL_OF) != (domain == "complex"):
-        other = {"fft": "rfft", "rfft": "fft", "irfft": "rfft", "ifft": "rfft"}[name]
-        raise ValueError(
-            f"{name}() got an operand of dtype {dtype}; expected a {domain} one: use {other}() or convert it"
-        )
+    expected, others = (REAL_OF, COMPLEX_OF) if domain == "complex" else (COMPLEX_OF, REAL_OF)
+    if dtype in others:
+        raise ValueError(f"{name}() got an operand of dtype {dtype}; expected a {domain} one: {INSTEAD[name, domain]}")
+    if dtype not in expected:
+        raise ValueError(unsupported_dtype(dtype, f"{name}() got an operand of dtype {dtype}", domain))
     if name == "irfft":
         chosen = replace(chosen, fft_type=chosen.fft_type or "C2R")
     return FFT(operand, axes=axes, options=chosen, execution=execution)

@@ -128,10 +128,7 @@ def specify(
 
 def _kind(dtype: str, wanted: str | None) -> str:
     if dtype not in REAL_OF and dtype not in COMPLEX_OF:
-        raise ValueError(
-            f"operand has the dtype {dtype}; expected float32, float64, complex64 or complex128, or on a CUDA device "
-            "float16 or complex32: convert it"
-        )
+        raise ValueError(unsupported_dtype(dtype, f"operand has the dtype {dtype}"))
     kinds = ("C2C", "C2R") if dtype in REAL_OF else ("R2C",)
     if wanted is not None and wanted not in kinds:
         raise ValueError(
@@ -139,6 +136,17 @@ def _kind(dtype: str, wanted: str | None) -> str:
             f"{'complex' if dtype in REAL_OF else 'real'} operands have transforms of type {' or '.join(kinds)}"
         )
     return wanted or kinds[0]
+
+
+def unsupported_dtype(dtype: str, given: str, domain: str | None = None) -> str:
+    """What to say of an operand whose dtype no transform has, or none of this domain."""
+    names = {
+        "real": "float32 or float64, or on a CUDA device float16",
+        "complex": "complex64 or complex128, or on a CUDA device complex32",
+        None: "float32, float64, complex64 or complex128, or on a CUDA device float16 or complex32",
+    }[domain]
+    wanted = domain or ("complex" if dtype.startswith(("complex", "clong")) else "real")
+    return f"{given}; expected {names}: convert it to {'complex128' if wanted == 'complex' else 'float64'}"
 
 
 def _axes(axes: Any, ndim: int) -> tuple[int, ...]:

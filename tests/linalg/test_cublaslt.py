@@ -238,6 +238,19 @@ def test_options(options):
 
 
 @needs_device
+def test_alpha_of_zero_needs_memory():
+    case = Case("cublaslt", "torch-cuda", "float32")
+    a, b = case.operand((64, 4096)), case.operand((4096, 64), seed=1)
+    with Matmul(a, b, options={"memory_limit": 0}) as mm:
+        mm.plan()
+        mm.reset_operands(alpha=0)
+        with pytest.raises(UnavailableError, match=r"alpha is 0, .* memory_limit"):
+            mm.execute()
+        mm.reset_operands(alpha=1)
+        assert_product(mm.execute(), case, a, b)
+
+
+@needs_device
 def test_handle_of_the_user():
     case = Case("cublaslt", "torch-cuda", "float32")
     a, b = case.operand((13, 21)), case.operand((21, 9), seed=1)

@@ -94,7 +94,10 @@ class Matmul(Operation):
     As in BLAS, where alpha is 0 the values of a and b do not matter, and where beta is 0 those of c do not, not even
     NaN and infinity. All providers agree about NaN, infinity, subnormal numbers and the signs of zeros, but for
     intermediate values that overflow, and for which part of a complex number with a NaN is NaN. A sum of int8 products
-    that int32 does not hold is its value modulo 2^32.
+    that int32 does not hold is its value modulo 2^32; what is added to it on a device, the largest int32 where a kernel
+    saturates. On devices, a complex c with an infinity is multiplied by a beta of 1 as by any other, which makes NaN of
+    its other part; and epilogs that sum up a or b (BGRADA, BGRADB) and operands with scales of blocks are read there
+    whatever alpha is.
 
     The result is row-major where a is, unless c (whose order it takes) or the epilog (bias, masks and gradients need
     columns) decide otherwise. An object may be used by one thread at a time.

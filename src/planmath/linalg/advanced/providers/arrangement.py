@@ -40,6 +40,9 @@ NO_TRANSPOSE, TRANSPOSE, CONJUGATE_TRANSPOSE = 0, 1, 2
 #: Kernels for int8 load so many numbers at a time, and take for granted that this is possible in all of a batch.
 WORD = 16
 
+#: Terms of the product that is computed where alpha is 0.
+ZERO_TERMS = 16
+
 #: Columns of auxiliary inputs are at multiples of this many elements (cuBLASLt, EPILOGUE_AUX_LD: 128 bits, 8 numbers).
 AUXILIARY_STEP = {"relu_aux": 16, "gelu_aux": 8}
 
@@ -300,7 +303,7 @@ class Arrangement(Places):
         """
         if self.problem.a.dtype == "int8" or self.one_by_one or self.epilog.sums in ("bgrada", "bgradb"):
             return 0
-        return WORD * max(self.m, self.n) * max(ITEMSIZE[factor.dtype] for factor in (self.first, self.second))
+        return ZERO_TERMS * max(self.m, self.n) * max(ITEMSIZE[factor.dtype] for factor in (self.first, self.second))
 
     def of_zeros(self, zeros: Slot) -> Arrangement:
         """This arrangement, with a few zeros for the factors, the same ones for all of the batch."""
@@ -308,8 +311,8 @@ class Arrangement(Places):
         made.first, made.second = (
             factor._replace(region=Region(by_columns(factor.region.matrix), zeros), rows=rows, cols=cols, leading=rows)
             for factor, (rows, cols) in (
-                (self.first, (WORD, self.m) if self.first.operation else (self.m, WORD)),
-                (self.second, (self.n, WORD) if self.second.operation else (WORD, self.n)),
+                (self.first, (ZERO_TERMS, self.m) if self.first.operation else (self.m, ZERO_TERMS)),
+                (self.second, (self.n, ZERO_TERMS) if self.second.operation else (ZERO_TERMS, self.n)),
             )
         )
         loops = [(count, (0, 0, *by[2:])) for count, by in self.walk.loops]

@@ -28,7 +28,7 @@ from planmath.linalg.advanced.providers.arrangement import (
 from planmath.linalg.advanced.providers.cublaslt_description import Description, DescriptionOfZeros, Transform
 from planmath.linalg.product.matrix import ALIGNED
 from planmath.linalg.product.pipeline import Region
-from planmath.native.call import MAX_LOOPS, Call, Slot
+from planmath.native.call import FAIL, MAX_LOOPS, Call, Slot
 
 #: As many candidates as the library's heuristics ever return.
 CANDIDATES = 8
@@ -43,6 +43,12 @@ SECOND_KERNEL, SLOW_LAUNCH = 3.0, {43: 4.5, 54: 2.3, 55: 2.3, 66: 1.5}
 #: Microseconds by which a small product is expected to take the device longer with each next proposal of the
 #: heuristics; and how many of them are looked at.
 NEXT_PROPOSAL, PROPOSALS = 1.0, 3
+#: The library's number of the algorithm that the heuristics propose for a c of one column, and that does not run there.
+NO_SINGLE_COLUMN = {10}
+#: And of those whose sums of int8 products end at the largest int32; others are modulo 2^32 (all: 13.1, H100).
+SATURATING = {64}
+#: Terms whose sum, of int8, int32 holds whatever they are.
+SAFE_TERMS = (1 << 17) - 1
 #: The compute capability that has products of these dtypes.
 NEEDS_CAPABILITY = dict.fromkeys(NARROW, (8, 9)) | {"bfloat16": (8, 0), FP4: BLOCK_SCALING}
 
@@ -92,9 +98,13 @@ class CublasLtProvider(Provider):
         """
         description = Description(problem, Arrangement(problem))
         found = description.heuristics(CANDIDATES, WORKSPACE, aligned=description.arrangement.aligned)
-        if not len(found):
-            raise UnavailableError(_nothing_for(problem, description.arrangement))
         algorithms = list(dict.fromkeys(cublaslt_algorithm.algorithm_of(self.name, result) for result in found))
+        unfit = NO_SINGLE_COLUMN if description.arrangement.addend.leading == 0 else set()
+        if problem.a.dtype == "int8" and problem.k > SAFE_TERMS:
+            unfit = unfit | SATURATING
+        algorithms = [algorithm for algorithm in algorithms if algorithm.get("id") not in unfit]
+        if not algorithms:
+            raise UnavailableError(_nothing_for(problem, description.arrangement))
         return sooner_first(algorithms) if problem.work < SMALL_WORK else algorithms
 
     def checked(self, problem: MatmulProblem, algorithm: Algorithm) -> Algorithm:
@@ -141,14 +151,16 @@ class CublasLtProvider(Provider):
             if len(others):
                 size = max(size, int(others[0]["workspace_size"]))
                 other = others[:1]["algo"].copy()
-        size = max(size, arrangement.zeros_size)
+        if arrangement.zeros_size <= description.choices.memory:
+            size = max(size, arrangement.zeros_size)
         workspace = arrangement.reserve(size) if size else 0
         calls = [self._around(arrangement, step) for step in arrangement.before]
         unless: dict[str, Any] = {}
         if arrangement.zeros_size:
-            clear, of_zeros = self._where_alpha_is_zero(description, workspace)
-            unless = {"unless_zero": (arrangement.slot("alpha"), description.choices.scale), "if_zero": of_zeros}
-            calls.append(description.instead(clear, unless["unless_zero"]))
+            nonzero = (arrangement.slot("alpha"), description.choices.scale)
+            clear, of_zeros = self._where_alpha_is_zero(description, workspace, size)
+            unless = {"unless_zero": nonzero, "if_zero": of_zeros}
+            calls.append(description.instead(clear, nonzero))
         for moved in arrangement.rounds():
             offsets = dict(zip(arrangement.moving_pointers, moved[len(arrangement.factors) :], strict=True))
             for name, region in arrangement.pointers.items():
@@ -202,15 +214,17 @@ class CublasLtProvider(Provider):
             **options,
         )  # fmt: skip
 
-    def _where_alpha_is_zero(self, description: Description, zeros: Slot) -> tuple[Call, Call]:
+    def _where_alpha_is_zero(self, description: Description, zeros: Slot | int, size: int) -> tuple[Call, Call]:
         """Zeros, and their product, in the product's place: kernels would multiply by alpha whatever a and b hold."""
         arrangement = description.arrangement
-        clear = self._around(arrangement, Clear(zeros, arrangement.zeros_size))
+        if not isinstance(zeros, Slot) or size < arrangement.zeros_size:
+            return (_no_zeros(f"it needs {arrangement.zeros_size} bytes, more than options.memory_limit allows"),) * 2
         of_zeros = DescriptionOfZeros(description, zeros)
         found = of_zeros.heuristics(1, 0, aligned=False)
         if not len(found):
-            return clear, description.refusal()
+            return (_no_zeros("cuBLASLt has no kernel that does without them"),) * 2
         moved = (0,) * len(arrangement.walk.steps)
+        clear = self._around(arrangement, Clear(zeros, arrangement.zeros_size))
         return clear, self._product(of_zeros, found[:1]["algo"].copy(), 0, 0, moved)
 
     def _around(self, arrangement: Arrangement, step: Copy | Clear) -> Call:
@@ -264,6 +278,18 @@ def _failure(status: int, function: str) -> Exception:
             "in memory, as those were that the plan was made for: copy what is not."
         )
     return error
+
+
+def _no_zeros(reason: str) -> Call:
+    """A call that fails, in place of a product with an alpha of 0."""
+
+    def error(status: int, name: str) -> UnavailableError:
+        return UnavailableError(
+            f"alpha is 0, and this product cannot be computed without its operands: {reason}; reset alpha, or scale c "
+            "by itself"
+        )
+
+    return Call(FAIL, [1], name="alpha of 0", returns_status=True, error=error)
 
 
 def _nothing_for(problem: MatmulProblem, arrangement: Arrangement) -> str:

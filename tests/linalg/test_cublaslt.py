@@ -244,7 +244,7 @@ def test_alpha_of_zero_needs_memory():
     with Matmul(a, b, options={"memory_limit": 0}) as mm:
         mm.plan()
         mm.reset_operands(alpha=0)
-        with pytest.raises(UnavailableError, match=r"alpha is 0, .* memory_limit"):
+        with pytest.raises(UnavailableError, match=r"alpha is 0, .*memory_limit"):
             mm.execute()
         mm.reset_operands(alpha=1)
         assert_product(mm.execute(), case, a, b)

@@ -221,6 +221,8 @@ class CublasLtProvider(Provider):
             return (_no_zeros(f"it needs {arrangement.zeros_size} bytes, more than options.memory_limit allows"),) * 2
         of_zeros = DescriptionOfZeros(description, zeros)
         found = of_zeros.heuristics(1, 0, aligned=False)
+        if not len(found) and arrangement.aligned:  # as for FP8
+            found = of_zeros.heuristics(1, 0, aligned=True)
         if not len(found):
             return (_no_zeros("cuBLASLt has no kernel that does without them"),) * 2
         moved = (0,) * len(arrangement.walk.steps)

@@ -202,13 +202,15 @@ cdef class Executor:
     cdef bint recorded(self) except -1:
         """Whether the package would record what is done with the operands, for derivatives."""
         cdef ArraySlot slot
+        cdef Binding bound
         cdef int i
         for i in range(self.n_operands):
             slot = <ArraySlot>self.slots[i]
-            if slot.requires_grad is not None and slot.bound is not None:
-                array = slot.array
-                if array is not None and slot.has_gradient(array):
-                    return slot.package.records(array)
+            bound = slot.bound
+            if bound is not None and bound.whole is not None:
+                bound = bound.whole.bound
+            if slot.requires_grad is not None and bound is not None and slot.has_gradient(bound.array):
+                return slot.package.records(bound.array)
         return False
 
     def execute(self, key, out, bint disjoint=False):

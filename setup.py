@@ -23,6 +23,7 @@ OPTIONS = {
 }
 MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
+    "planmath.native.loaded": ["src/planmath/native/loaded.pyx"],
     "planmath.native.thread_limit": ["src/planmath/native/thread_limit.pyx"],
     "planmath.core.cuda.queue": ["src/planmath/core/cuda/queue.pyx"],
     "planmath.core.slots": ["src/planmath/core/slots.pyx"],

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from threading import RLock
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
 
 import planmath.native.thread_limit as thread_limit
+from planmath.native.loaded import loaded_libraries
 
 T = TypeVar("T")
 
@@ -97,35 +97,10 @@ def _send_threads_away() -> None:
                 runtime.omp_pause_resource_all(PAUSE_HARD)
 
 
-class _LoadedLibrary(ctypes.Structure):
-    """The beginning of ``struct dl_phdr_info``."""
-
-    _fields_ = (("address", ctypes.c_void_p), ("name", ctypes.c_char_p))
-
-
-_VISITOR = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(_LoadedLibrary), ctypes.c_size_t, ctypes.c_void_p)
-
-
-def loaded_libraries() -> list[bytes]:
-    """The files of all shared libraries of this process.
-
-    Python's lock is kept: who waits for it inside `dl_iterate_phdr` keeps others from loading, and they may have it.
-    """
-    found: list[bytes] = []
-
-    def visit(library: Any, size: int, data: int) -> int:
-        found.append(library.contents.name)
-        return 0
-
-    ctypes.pythonapi.dl_iterate_phdr(_VISITOR(visit), None)
-    return [name for name in found if name]
-
-
 def _before() -> None:
     for lock in _locks:
         lock.acquire()
-    if sys.platform == "linux":
-        _send_threads_away()
+    _send_threads_away()
 
 
 def _release() -> None:

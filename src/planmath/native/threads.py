@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import planmath.native.thread_limit as thread_limit
-from planmath.native.forks import loaded_libraries
+from planmath.native.loaded import loaded_libraries
 
 OPENMP = "OMP_NUM_THREADS"
 #: PyTorch's number is MKL's, where that variable is set.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -43,9 +44,10 @@ def test_no_leak(work: Work, package):
                 operation.execute(release_workspace=True)
 
     run()
+    gc.collect()  # what earlier tests left
     before = pool.used()
     assert grown(run) < 2 * MIB
-    assert pool.used() == before
+    assert pool.used() <= before
 
 
 @pytest.mark.alone

@@ -43,11 +43,12 @@ class NativePlan:
     __slots__ = ("_destroy", "address")
 
     def __init__(self, address: int, destroy: Callable[[int], Any]):
-        self.address, self._destroy = address, destroy
+        self._destroy, self.address = destroy, address
 
     def __del__(self) -> None:
-        with _PLANNER:
-            self._destroy(self.address)
+        if hasattr(self, "address"):  # else it was interrupted before it had a plan
+            with _PLANNER:
+                self._destroy(self.address)
 
 
 #: The planners of these libraries keep global state.

@@ -97,15 +97,19 @@ def _send_threads_away() -> None:
                 runtime.omp_pause_resource_all(PAUSE_HARD)
 
 
+_held: list[Any] = []  # by the thread that forks: it has the first of the locks whenever this is not empty
+
+
 def _before() -> None:
-    for lock in _locks:
+    for lock in tuple(_locks):
         lock.acquire()
+        _held.append(lock)
     _send_threads_away()
 
 
 def _release() -> None:
-    for lock in reversed(_locks):
-        lock.release()
+    while _held:
+        _held.pop().release()
 
 
 def _after_in_child() -> None:

@@ -7,7 +7,8 @@ FFTW"). The guru interface with 64-bit sizes is the only one used: it describes 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -49,6 +50,14 @@ class NativePlan:
         if hasattr(self, "address"):  # else it was interrupted before it had a plan
             with _PLANNER:
                 self._destroy(self.address)
+
+
+class Lesson:
+    """What a planner learned while it was `Interface.taught`."""
+
+    def __init__(self) -> None:
+        self.refused = False  # whether it did not take what was known
+        self.lines: list[str] = []
 
 
 #: The planners of these libraries keep global state.
@@ -99,6 +108,61 @@ class Interface:
     @cache  # noqa: B019
     def _destroyer(self, precision: str) -> Callable[..., Any]:
         return self.libraries[precision][0].function(f"{PREFIX[precision]}_destroy_plan", None, [ctypes.c_void_p])
+
+    @cache  # noqa: B019
+    def _wisdom(self, precision: str) -> tuple[Callable[..., Any], ...]:
+        """What exports, imports and forgets the planner's wisdom, and what frees an exported text."""
+        self._thread_setter(precision)  # wisdom is of one set of solvers, and some come with the threads
+        library, prefix = self.libraries[precision][0], PREFIX[precision]
+        return (
+            library.function(f"{prefix}_export_wisdom_to_string", ctypes.c_void_p, []),
+            library.function(f"{prefix}_import_wisdom_from_string", ctypes.c_int, [ctypes.c_char_p]),
+            library.function(f"{prefix}_forget_wisdom", None, []),
+            library.function(f"{prefix}_free", None, [ctypes.c_void_p]),
+        )
+
+    def _exported(self, precision: str) -> str:
+        export, _, _, free = self._wisdom(precision)
+        if not (address := export()):
+            raise MemoryError("FFTW could not export its wisdom")
+        try:
+            return ctypes.string_at(address).decode()
+        finally:
+            free(address)
+
+    @cache  # noqa: B019
+    def wisdom_title(self, precision: str) -> str:
+        """The first line of the planner's wisdom, which names the library and all its solvers."""
+        with _PLANNER:
+            return self._exported(precision).partition("\n")[0].removesuffix(")").rstrip()
+
+    @contextmanager
+    def taught(self, precision: str, known: Sequence[str]) -> Iterator[Lesson]:
+        """Let the planner know, for a while, only what it learned before; tell what it learned meanwhile.
+
+        Its wisdom is afterwards what it was: other users of the library keep theirs, and a plan that is to be estimated
+        is not one that was measured.
+
+        Parameters
+        ----------
+        precision : str
+        known : sequence of str
+            Lines of wisdom, without the title.
+        """
+        _, import_, forget, _ = self._wisdom(precision)
+        title, lesson = self.wisdom_title(precision), Lesson()
+        with _PLANNER:
+            before = self._exported(precision)
+            forget()
+            try:
+                lesson.refused = bool(known) and not import_("\n".join([title, *known, ")\n"]).encode())
+                imported = set(self._exported(precision).splitlines())
+                yield lesson
+                lesson.lines = [x for x in self._exported(precision).splitlines()[1:-1] if x not in imported]
+            finally:
+                forget()
+                if not import_(before.encode()):
+                    raise RuntimeError("FFTW does not take its own wisdom back")
 
     def plan(
         self,

@@ -23,7 +23,7 @@ from planmath.core.executor import Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints, choose_providers
 from planmath.core.slots import ArraySlot, Binding, commit
-from planmath.core.tuning import measuring, record
+from planmath.core.tuning import measuring, record, wisdom
 from planmath.report.tables import table
 
 
@@ -308,7 +308,7 @@ class Operation:
         With algorithms `given`, only these are candidates. The problem may do without `hints`.
         """
         self._require("plan")
-        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
+        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"), wisdom.kept(self._options.tuning):
             chosen, problem, notes = choose_by_hints(self._providers(), self._options.provider, problem, hints or {})
             for note in notes:
                 self._logger.info("Hint: %s.", note)
@@ -584,7 +584,7 @@ class Operation:
                 raise ValueError(f"{name} is {value!r}; expected a positive integer")
         plan = self._plan_made
         assert plan is not None
-        with self._on_device(stream), phase(self._logger, self.noun, "AUTOTUNING"):
+        with self._on_device(stream), phase(self._logger, self.noun, "AUTOTUNING"), wisdom.kept(self._options.tuning):
             providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
             slots, out = self._scratch(plan)
             if (used := providers.get(plan.chosen.provider)) is not None:

@@ -67,6 +67,11 @@ def path() -> Path:
     return Path(base) / "planmath" / "tuning.json"
 
 
+def wisdom_path() -> Path:
+    """The file beside it that holds what planners have learned."""
+    return path().with_name("wisdom.json")
+
+
 @cache
 def machine() -> str:
     """What identifies this machine in the record: processor model and number of CPUs."""
@@ -175,6 +180,7 @@ def clear() -> None:
     """Forget everything that was measured."""
     with files.locked(path().parent):
         path().unlink(missing_ok=True)
+        wisdom_path().unlink(missing_ok=True)
     _forget()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.core.tuning import wisdom
 from planmath.fft.problem import FFTProblem, fuse
 from planmath.native.call import MAX_LOOPS, Call, Slot
 from planmath.native.threads import Threads, openmp_threads
@@ -162,10 +164,16 @@ class FFTW3Provider(Provider):
                 keep=plan, **alternative,
             )  # fmt: skip
 
-        rigor = MEASURE if algorithm.get("rigor") == "measure" else ESTIMATE
         if not interface.needs_alignment:
-            return call(rigor)
-        return call(rigor, unaligned=call(ESTIMATE | UNALIGNED), alignment=ALIGNMENT)
+            return call(ESTIMATE)
+        alternative: dict[str, Any] = {"unaligned": call(ESTIMATE | UNALIGNED), "alignment": ALIGNMENT}
+        if algorithm.get("rigor") != "measure":
+            return call(ESTIMATE, **alternative)
+        title = interface.wisdom_title(precision)
+        with interface.taught(precision, wisdom.known(title)) as lesson:
+            made = call(MEASURE, **alternative)
+        wisdom.learned(title, lesson.lines, refused=lesson.refused)
+        return made
 
 
 def has_gaps(transformed: Dimensions) -> bool:

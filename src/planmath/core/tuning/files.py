@@ -43,11 +43,12 @@ def read(file: str | os.PathLike[str]) -> Any:
         If it is too large, or no JSON.
     """
     with open(file, "rb", opener=lambda name, flags: os.open(name, flags | _AT_ONCE)) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{os.fspath(file)} is no ordinary file")
-        content = stream.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+        if found.st_size > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+        content = stream.read(found.st_size)  # which takes that memory, however little there is
     return json.loads(content.decode())
 
 

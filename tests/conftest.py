@@ -11,9 +11,10 @@ import hypothesis
 import pytest
 
 from planmath.bindings import runtime
-from planmath.core import remembered
+from planmath.core import execution, remembered
 from planmath.core.cuda import devices, memory, streams
 from planmath.core.tuning import record
+from planmath.native import threads
 from tests import pairwise
 from tests.arrays import PACKAGES
 
@@ -56,6 +57,15 @@ def _tuning_record_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> I
     """Keep the tests away from the user's own tuning record, and the workers of a parallel run from each other's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANMATH_CACHE_DIR", str(tmp_path_factory.mktemp("tuning")))
+        yield
+
+
+@pytest.fixture
+def eight_cpus() -> Iterator[None]:
+    """Let executions have more threads than this machine has CPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (execution, threads):
+            patch.setattr(module, "available_cpus", lambda: 8)
         yield
 
 

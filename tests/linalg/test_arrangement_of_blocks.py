@@ -176,7 +176,7 @@ def test_addresses_move_with_the_batch(monkeypatch):
         heuristics = staticmethod(lambda *arguments, **more: [])
 
         def __init__(self, problem: MatmulProblem, arrangement: Arrangement):
-            self.arrangement = arrangement
+            self.arrangement, self.choices = arrangement, problem.cuda
             self.layouts = [SimpleNamespace(address=0)] * 4
 
         def set_pointer(self, name: str, slot: Any, unaligned: Any = None) -> list[Any]:

@@ -20,7 +20,7 @@ def systems(dtype: str = "float64"):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_sequence_of_different_sizes(threads, provider, package):
+def test_sequence_of_different_sizes(eight_cpus, threads, provider, package):
     matrices, sides = systems()
     matrices, sides = ([*x[:3]] if provider == "banded" else x for x in (matrices, sides))
     options = {"provider": provider, "on_inaccurate": "raise"}

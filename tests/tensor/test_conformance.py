@@ -195,7 +195,7 @@ def test_larger_ones_share_the_work(case, threads):
 @pytest.mark.parametrize("expr", ["ka,kb->ab", "kla,lkb->ba", "kla,kbl->ab"])
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("inplace", [False, True])
-def test_threads_share_long_sums(expr, dtype, threads, inplace):
+def test_threads_share_long_sums(eight_cpus, expr, dtype, threads, inplace):
     """Each has a result of its own, and what is added is added once."""
     extents = {"k": 96, "l": 90, "a": 7, "b": 6} if "l" in expr else {"k": 12000, "a": 7, "b": 6}
     shapes = ([extents[mode] for mode in modes] for modes in expr.replace("->", ",").split(","))
@@ -216,7 +216,7 @@ def test_threads_share_long_sums(expr, dtype, threads, inplace):
 @pytest.mark.parametrize("expr", ["ak,kb->ab", "ka,bk->ab", "ka,kb->ba", "ak,bk->ba", "lak,klb->lab", "lka,lbk->alb"])
 @pytest.mark.parametrize("a_is_longer", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
-def test_threads_share_the_rows_of_products(expr, threads, a_is_longer, dtype):
+def test_threads_share_the_rows_of_products(eight_cpus, expr, threads, a_is_longer, dtype):
     """Of the longer side of the result, in shares that need not be equal, of every product if there are several."""
     extents = {"k": 53, "l": 2, "a": 101, "b": 67} if a_is_longer else {"k": 53, "l": 2, "a": 61, "b": 103}
     shapes = ([extents[mode] for mode in modes] for modes in expr.replace("->", ",").split(","))

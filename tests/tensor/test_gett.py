@@ -131,7 +131,7 @@ SHARED = {
 
 
 @pytest.mark.parametrize("key", SHARED)
-def test_results_are_the_same_whoever_makes_which_part(each, key):
+def test_results_are_the_same_whoever_makes_which_part(each, eight_cpus, key):
     """To the last bit: each element's sum is made in one order, however many threads there are."""
     share, expr, *shapes = SHARED[key]
     a, b = (values(shape, "float64", i) for i, shape in enumerate(shapes))
@@ -152,7 +152,7 @@ def test_results_are_the_same_whoever_makes_which_part(each, key):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
-def test_memory_of_the_packed_parts_is_counted(each, threads):
+def test_memory_of_the_packed_parts_is_counted(each, eight_cpus, threads):
     """Those who share rows pack the columns for each other, in two places."""
     a, b = values((100, 300), "float64", 0), values((300, 200), "float64", 1)
     with BinaryContraction("mk,kn->mn", a, b, execution={"name": "cpu", "num_threads": threads}) as contraction:

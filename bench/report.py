@@ -21,7 +21,11 @@ PACKAGES = (
     "planmath", "nvmath-python", "pyFFTW", "mkl_fft", "mkl", "pypardiso", "torch", "scipy", "numpy", "opt_einsum",
 )  # fmt: skip
 HEADINGS = ("row", "planmath", "", "against", "", "ratio", "target", "", "the other libraries' best")
-SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")), "B": ((1e6, "MB"), (1e3, "kB"), (1, "B"))}
+SCALES = {
+    "s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    "B": ((1e6, "MB"), (1e3, "kB"), (1, "B")),
+    "": ((1, ""),),
+}
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -83,12 +87,12 @@ def library_of(label: str) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Seconds or bytes with three digits, in the unit that suits their size."""
+    """Seconds, bytes or a ratio with three digits, in the unit that suits their size."""
     scales = SCALES[unit]
     scale, name = next((pair for pair in scales if abs(value) >= pair[0]), scales[-1])
     scaled = value / scale
     digits = 2 if abs(scaled) < 10 else 1 if abs(scaled) < 100 else 0
-    return f"{scaled:.{digits}f} {name}"
+    return f"{scaled:.{digits}f} {name}".rstrip()
 
 
 def document(outcomes: Sequence[Outcome], facts: dict[str, Any]) -> dict[str, Any]:

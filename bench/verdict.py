@@ -90,8 +90,9 @@ def at_most_and(factor: float, seconds: float, ours: str, of: str) -> Target:
     return judge
 
 
-def at_most_of_the_best(factor: float) -> Target:
-    """Planmath is to take at most `factor` times what the best of the others takes.
+def at_most_of_the_best(factor: float, form: str = "") -> Target:
+    """Planmath, of its contenders those whose form begins so, is to take at most `factor` times what the best of the
+    others takes.
 
     Like is compared with like: if the best of the others writes a preallocated result, so does planmath's contender,
     and in the same precision; if it allocates its result, so does planmath's. Where planmath has no contender of that
@@ -99,7 +100,7 @@ def at_most_of_the_best(factor: float) -> Target:
     """
 
     def judge(figures: Mapping[str, float], contenders: Mapping[str, Contender]) -> Verdict | None:
-        mine = [label for label in figures if contenders[label].ours]
+        mine = [label for label in figures if contenders[label].ours and contenders[label].form.startswith(form)]
         others = [label for label in figures if not contenders[label].ours]
         if not mine or not others:
             return None

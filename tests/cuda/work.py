@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from planmath import linalg
 from planmath.fft import FFT, fft
 from planmath.linalg.advanced import Matmul, matmul
 from planmath.tensor import BinaryContraction, TernaryContraction, binary_contraction, ternary_contraction
@@ -103,7 +104,16 @@ MATMUL_WORK = Work(
     "matmul", tuple_of(noise((48, 96), "float32"), noise((96, 40), "float32")), np.matmul, Matmul, matmul, ("a", "b"),
     "reset_operands",
 )  # fmt: skip
+#: Of which one triangle is read.
+LOWER = np.array(
+    [linalg.TriangularMatrixQualifier.create(), linalg.GeneralMatrixQualifier.create()],
+    linalg.matrix_qualifiers_dtype,
+)  # fmt: skip
+TRIANGULAR_WORK = Work(
+    "triangular", tuple_of(noise((96, 96), "float32"), noise((96, 40), "float32")), lambda a, b: np.tril(a) @ b,
+    partial(linalg.Matmul, qualifiers=LOWER), partial(linalg.matmul, qualifiers=LOWER), ("a", "b"), "reset_operands",
+)  # fmt: skip
 CONTRACTION_WORK = contraction("contraction", "ibkn,ukb->inu", (12, 8, 10, 9), (7, 10, 8))
 #: It leaves an intermediate result in the workspace.
 TERNARY_WORK = contraction("ternary", "ij,jk,kl->il", (12, 40), (40, 30), (30, 8))
-WORKS = (FFT_WORK, MATMUL_WORK, CONTRACTION_WORK, TERNARY_WORK)
+WORKS = (FFT_WORK, MATMUL_WORK, TRIANGULAR_WORK, CONTRACTION_WORK, TERNARY_WORK)

@@ -3,93 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import random
 
 import numpy as np
 import pytest
 
-from planmath.core.errors import UnavailableError
-from planmath.linalg import Matmul, matmul
+from planmath.linalg import matmul
 from planmath.linalg.generic.providers import PROVIDERS
-from tests.generic.operands import (
-    DTYPES,
-    LAYOUTS,
-    LOWER,
-    UPPER,
-    Kind,
-    assert_close,
-    laid,
-    numbers,
-    qualifiers,
-    spoiled,
-)
+from tests.generic.conformance import PAIRS, check_products, operand
+from tests.generic.operands import UPPER, Kind, laid, numbers, qualifiers
+from tests.providers import on_host
 
-KINDS = (
-    Kind("ge"), Kind("ge", conjugate=True), Kind("sy"), Kind("sy", UPPER), Kind("sy", conjugate=True), Kind("he"),
-    Kind("he", UPPER), Kind("he", conjugate=True), Kind("tr"), Kind("tr", UPPER), Kind("tr", LOWER, True),
-    Kind("tr", UPPER, True, conjugate=True), Kind("dg"), Kind("dg", incx=-1), Kind("dg", conjugate=True),
-)  # fmt: skip
-PAIRS = list(itertools.product(KINDS, KINDS))
-NAMES = [provider.name for provider in PROVIDERS if provider.unavailable() is None]
-
-
-def operand(rng, kind: Kind, rows: int, cols: int, batch: tuple[int, ...], dtype: str, layout: str) -> np.ndarray:
-    shape = (*batch, rows) if kind.name == "dg" else (*batch, rows, cols)
-    return laid(spoiled(numbers(rng, shape, dtype), kind), layout)
+NAMES = [provider.name for provider in on_host(PROVIDERS) if provider.unavailable() is None]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(kind.name for kind in pair))
 def test_products(pair, name):
-    """For each pair of kinds one draw of all else, which differs from pair to pair."""
-    draw = random.Random(f"{pair}")
-    rng = np.random.default_rng(draw.randrange(10**6))
-    conjugated, refused = any(kind.conjugate for kind in pair), []
-    for _ in range(2):
-        dtype = draw.choice(DTYPES[2:] if conjugated else DTYPES)
-        n, m, p = draw.choice([(5, 3, 4), (8, 8, 8), (33, 1, 17), (1, 4, 1), (64, 20, 7)])
-        left, right = pair
-        rows = n if left.name != "ge" else m
-        cols = n if right.name != "ge" else p
-        batch_a, batch_b = draw.choice([((), ()), ((3,), (3,)), ((3,), ()), ((), (2,)), ((2, 1), (3,))])
-        a = operand(rng, left, rows, n, batch_a, dtype, draw.choice(LAYOUTS))
-        b = operand(rng, right, n, cols, batch_b, dtype, draw.choice(LAYOUTS))
-        dense = [kind.dense(x) for kind, x in zip(pair, (a, b), strict=True)]
-        dense = [np.where(np.isnan(x), 0, x) if kind.name == "tr" else x for kind, x in zip(pair, dense, strict=True)]
-        batch = np.broadcast_shapes(batch_a, batch_b)
-        alpha, beta = draw.choice([(None, None), (-0.5, 2.0)])
-        if alpha is not None and dtype.startswith("complex"):
-            alpha, beta = alpha - 1j, beta + 0.5j
-        expected = (1 if alpha is None else alpha) * (dense[0] @ dense[1])
-        magnitude = abs(1 if alpha is None else alpha) * (np.abs(dense[0]) @ np.abs(dense[1]))
-        c, options = None, {"provider": name}
-        if beta is not None:
-            c = laid(numbers(rng, (*batch, rows, cols), dtype), draw.choice(LAYOUTS[:3]))
-            expected, magnitude = expected + beta * c, magnitude + abs(beta) * np.abs(c)
-            options["inplace"] = draw.choice([True, False])
-        try:
-            with Matmul(
-                a,
-                b,
-                c,
-                alpha=alpha,
-                beta=beta,
-                qualifiers=qualifiers(*pair, *[Kind("ge")] * (c is not None)),
-                options=options,
-            ) as product:
-                product.plan()
-                ways = product._plan_made.algorithms
-                for way in ways:
-                    again = c if c is None else c.copy("K")
-                    product._add_program(way, way)
-                    result = np.array(product._execute(way, None))
-                    assert_close(result, expected, magnitude, dtype, n)
-                    if options.get("inplace"):
-                        c[...] = again
-        except UnavailableError:
-            refused.append(name)
-    diagonal = "dg" in [kind.name for kind in pair]
-    assert refused == ([] if diagonal == (name == "planmath") else 2 * [name])
+    check_products(pair, name)
 
 
 def test_order_of_the_result():

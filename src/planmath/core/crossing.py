@@ -33,7 +33,9 @@ def synchronized(programs: Mapping[Hashable, Program], stream: int) -> dict[Hash
     stream : int
         The stream's number among a program's arrays.
     """
-    return {key: Program([*program.calls, wait_call(Slot(stream))]) for key, program in programs.items()}
+    return {
+        key: Program([*program.calls, wait_call(Slot(stream))], lock=program.lock) for key, program in programs.items()
+    }
 
 
 def across(
@@ -94,7 +96,8 @@ def across(
                 *moved(program, dict.fromkeys(arriving)),
                 *(copy(index, outward) for index in out),
                 *(wait if to_device else []),
-            ]
+            ],
+            lock=program.lock,
         )
         for key, program in prepared.programs.items()
     }

@@ -8,6 +8,14 @@ cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Clear
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.pythread cimport (
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_release_lock,
+    PyThread_type_lock,
+    WAIT_LOCK,
+)
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 
 from planmath.core.cuda.queue cimport Queue
@@ -35,6 +43,22 @@ cdef void *table(Py_ssize_t count, Py_ssize_t size) except NULL:
 
 
 @cython.final
+cdef class Lock:
+    """Held by one program at a time of those that share what the library changes in each call, such as a handle."""
+
+    cdef PyThread_type_lock lock
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError("a lock could not be allocated")
+
+    def __dealloc__(self):
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+
+@cython.final
 cdef class Program:
     """What an execution runs: native calls in order, or one Python function.
 
@@ -47,22 +71,27 @@ cdef class Program:
     release_gil : bool
         Whether other Python threads may run meanwhile. Work shorter than a microsecond or two is done sooner than the
         lock is handed over.
+    lock : Lock, optional
+        Held while the calls are made, by other threads' programs as well.
     """
 
     cdef readonly tuple calls
     cdef readonly object function
     cdef readonly bint release_gil
+    cdef readonly Lock lock
     cdef const pm_call **native
     cdef int n_calls
     cdef readonly int highest_slot  # the last address that a call refers to, or -1
 
-    def __init__(self, calls=(), *, function=None, bint release_gil=True):
+    def __init__(self, calls=(), *, function=None, bint release_gil=True, Lock lock=None):
         cdef int i
         if bool(calls) == (function is not None):
             raise ValueError(f"a program is one function or at least one call, not {len(calls)} calls")
+        if lock is not None and not release_gil:
+            raise ValueError("a program that waits for a lock lets other Python threads run")
         self.calls = tuple(calls)
         self.function = function
-        self.release_gil = release_gil
+        self.release_gil, self.lock = release_gil, lock
         self.n_calls, self.highest_slot = len(self.calls), -1
         self.native = <const pm_call **>table(self.n_calls, sizeof(pm_call *))
         for i in range(self.n_calls):
@@ -98,13 +127,17 @@ cdef class Program:
         raise LibraryError(call.name, status) if call.error is None else call.error(status, call.name)
 
     cdef int run(self, const word *addresses, int *failed) noexcept nogil:
-        cdef int i, status
+        cdef int i, status = 0
+        if self.lock is not None:
+            PyThread_acquire_lock(self.lock.lock, WAIT_LOCK)
         for i in range(self.n_calls):
             status = pm_run(self.native[i], addresses)
             if status:
                 failed[0] = i
-                return status
-        return 0
+                break
+        if self.lock is not None:
+            PyThread_release_lock(self.lock.lock)
+        return status
 
 
 @cython.final

@@ -24,6 +24,7 @@ cdef extern from "prepared.h":
     word pm_invoke(void *function, int n, const word *words) nogil
     int pm_run(const pm_call *call, const word *addresses) nogil
     void pm_store(word *where, word value) nogil
+    void pm_copy(void *where, const void *number, word size) nogil
     int pm_fail(int status) nogil
 
 

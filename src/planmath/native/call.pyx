@@ -36,6 +36,8 @@ cdef extern from "Python.h":
 MAX_LOOPS = PM_LOOPS
 #: Address of ``void store(word *where, word value)``, for calls that leave an operand's address where a library reads it.
 STORE = <word>&pm_store
+#: Address of ``void copy(void *where, const void *number, word size)``, for calls that leave an operand's bytes there.
+COPY = <word>&pm_copy
 #: Address of ``int fail(int status)``, which only returns the status, for calls that must not be made.
 FAIL = <word>&pm_fail
 #: Bytes of a number, by dtype, and the bits of a word of 8 bytes that are set in one that is not 0: all but the signs.

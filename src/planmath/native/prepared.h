@@ -112,6 +112,8 @@ static int pm_run(const pm_call *call, const word *addresses) {
 
 /* For prepared calls: leaves an operand's address where a later call reads it. */
 static void pm_store(word *where, word value) { *where = value; }
+/* For prepared calls: leaves a number where a later call reads it. */
+static void pm_copy(void *where, const void *number, word size) { memcpy(where, number, (size_t)size); }
 /* A call that fails, for addresses that no function may get. */
 static int pm_fail(int status) { return status; }
 #endif

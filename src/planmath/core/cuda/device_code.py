@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from struct import Struct
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,9 @@ def machine_code(source: str, capability: tuple[int, int], definitions: tuple[st
     return nvrtc.compile_to_cubin(source, options)
 
 
-def launch(kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot) -> Call:
+def launch(
+    kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot, **options: Any
+) -> Call:
     """The launch of a kernel.
 
     Parameters
@@ -72,6 +75,8 @@ def launch(kernel: int, blocks: tuple[int, int], threads: int, parameters: np.nd
     parameters : numpy.ndarray
         One record: the kernel's only parameter, which is read anew at each launch.
     stream : Slot
+    **options
+        Of the `Call`.
     """
     pointers = np.array([parameters.ctypes.data], np.uintp)
     return Call(
@@ -79,6 +84,7 @@ def launch(kernel: int, blocks: tuple[int, int], threads: int, parameters: np.nd
         runtime.LIBRARY.address("cudaLaunchKernel"),
         [kernel, blocks[0] | blocks[1] << 32, 1, threads | 1 << 32, 1, pointers.ctypes.data, 0, stream],
         name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers),
+        **options,
     )  # fmt: skip
 
 

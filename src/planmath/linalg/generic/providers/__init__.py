@@ -6,12 +6,14 @@ from planmath.bindings import blas, mkl
 from planmath.core.provider import Algorithm, Provider
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.blas_interface import BLASProvider
+from planmath.linalg.generic.providers.cublas import CublasProvider
 from planmath.linalg.generic.providers.diagonals import DiagonalProvider
 
 PROVIDERS: Sequence[Provider] = (
     BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
     BLASProvider("nvpl", blas.NVPL),
     BLASProvider("blas", blas.SCIPY, spin=blas.OPENBLAS_SPIN),
+    CublasProvider(),
     DiagonalProvider(),
 )
 
@@ -21,5 +23,7 @@ TINY_WORK = 40_000
 
 def expected_order(problem: ProductProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
+    if problem.execution[0] == "cuda":
+        return algorithms
     first = "blas" if problem.work < TINY_WORK else "mkl"
     return sorted(algorithms, key=lambda algorithm: algorithm.provider != first)

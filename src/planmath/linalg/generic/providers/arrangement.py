@@ -7,7 +7,7 @@ not make, strides that are no leading dimension, a narrow dtype, a second struct
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,19 +107,14 @@ class ProductPipeline(Pipeline):
 
     def expanded(self, factor: Factor) -> Factor:
         """All elements of a factor of which BLAS would read a triangle, or of a diagonal one, by columns."""
-        structure = factor.structure
-        source = self.staged(factor.region)
-        s, n = source.matrix, source.matrix.rows
-        target = self.temporary(s._replace(cols=n, row=1, col=n))
-        t = target.matrix
-        flags = kernels.CONJUGATE if factor.region.matrix.conjugate else 0
+        structure, source = factor.structure, self.staged(factor.region)
+        n, steps = source.matrix.rows, (source.matrix.row, source.matrix.col)
+        target = self.temporary(source.matrix._replace(cols=n, row=1, col=n))
         if structure.kind == "dg":
             source, step = self._diagonal(Factor(source, structure))
-            function, arguments = kernels.SPREAD, [flags, n, step, t.row, t.col]
-        else:
-            flags |= (kernels.UPPER if structure.upper else 0) | (kernels.UNIT if structure.unit else 0)
-            function, arguments = kernels.EXPAND, [kernels.KIND[structure.kind], flags, n, s.row, s.col, t.row, t.col]
-        self.call(function[self.work], "expansion", [*arguments, source.slot, target.slot], [source, target])
+            steps = step, 0
+        source = source._replace(matrix=source.matrix._replace(row=steps[0], col=steps[1]))
+        self.expand(structure, source, target, conjugate=factor.region.matrix.conjugate)
         return Factor(target, GENERAL)
 
     def one_structure(self) -> None:
@@ -136,45 +131,46 @@ class ProductPipeline(Pipeline):
     def scale_by(self, factor: Factor, general: Region, *, left: bool) -> None:
         """result = alpha diag(x) g + beta c, or with the diagonal on the right, element by element."""
         x, step = self._diagonal(factor)
-        alpha, beta = self.scalars()
-        self._scale(alpha, x, step, self.staged(general), beta, left=left)
+        general, c, d = self.staged(general), self.addend, self.result
+        c = self.staged(c) if c else None
+        if not left:
+            general, c, d = turned(general), turned(c) if c else None, turned(d)
+        self.combine(x, step, general, c, d)
 
     def add_c(self, product: Region) -> None:
         """result = product + beta c, where the routine could not add c."""
-        one = np.ones(1, self.work)
-        constant = Region(Matrix(self.work, 1, 1, 1, 1), Slot(0))
-        self._scale(constant, constant, 0, product, self.scalars()[1], constant=one)
+        assert self.addend is not None
+        self.combine(None, 0, product, self.staged(self.addend), self.result)
 
-    def _scale(
-        self,
-        alpha: Region,
-        x: Region,
-        step: int,
-        general: Region,
-        beta: Region,
-        *,
-        left: bool = True,
-        constant: np.ndarray | None = None,
-    ) -> None:
-        """Element by element; with a `constant`, this is what alpha and x are."""
-        c, d = self.addend, self.result
-        if c is not None:
-            c = self.staged(c)
-        if not left:
-            general, c, d = turned(general), turned(c) if c else None, turned(d)
-        flags = (kernels.CONJUGATE_X if x.matrix.conjugate else 0) | (
+    # What is done element by element.
+
+    def expand(self, structure: Structure, source: Region, target: Region, *, conjugate: bool) -> None:
+        """All elements of matrices with a structure."""
+        s, t = source.matrix, target.matrix
+        flags = kernels.CONJUGATE if conjugate else 0
+        if structure.kind == "dg":
+            function, arguments = kernels.SPREAD, [flags, t.rows, s.row, t.row, t.col]
+        else:
+            flags |= (kernels.UPPER if structure.upper else 0) | (kernels.UNIT if structure.unit else 0)
+            kind = kernels.KIND[structure.kind]
+            function, arguments = kernels.EXPAND, [kind, flags, t.rows, s.row, s.col, t.row, t.col]
+        self.call(function[self.work], "expansion", [*arguments, source.slot, target.slot], [source, target])
+
+    def combine(self, x: Region | None, step: int, general: Region, c: Region | None, d: Region) -> None:
+        """d = alpha diag(x) g + beta c; without x, alpha is 1 as well."""
+        alpha, beta = self.scalars()
+        one = np.ones(1, self.work)
+        factors: list[Any] = [one.ctypes.data] * 2 if x is None else [alpha.slot, x.slot]
+        flags = (kernels.CONJUGATE_X if x and x.matrix.conjugate else 0) | (
             kernels.CONJUGATE_G if general.matrix.conjugate else 0
         )
-        moving = [*([alpha] if constant is None else []), beta, *([x] if constant is None else []), general, c, d]
-        address = None if constant is None else constant.ctypes.data
         arguments = [
             flags, d.matrix.rows, d.matrix.cols, step, general.matrix.row, general.matrix.col,
             *((c.matrix.row, c.matrix.col) if c else (0, 0)), d.matrix.row, d.matrix.col,
-            address or alpha.slot, beta.slot, address or x.slot, general.slot, c.slot if c else 0, d.slot,
+            factors[0], beta.slot, factors[1], general.slot, c.slot if c else 0, d.slot,
         ]  # fmt: skip
-        self.call(
-            kernels.SCALE[self.work], "scaling", arguments, [region for region in moving if region], keep=constant
-        )
+        moving = [beta, general, c, d] if x is None else [alpha, beta, x, general, c, d]
+        self.call(kernels.SCALE[self.work], "scaling", arguments, [region for region in moving if region], keep=one)
 
     def _diagonal(self, factor: Factor) -> tuple[Region, int]:
         """Where a diagonal's first element is, in the work dtype, and the step to the next in elements."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
-from planmath.linalg.generic.providers.arrangement import ProductPipeline
-from planmath.linalg.generic.providers.blas_interface import too_many_loops
+from planmath.linalg.generic.providers.device_pipeline import pipeline_for
+from planmath.linalg.generic.providers.routines import too_many_loops
 from planmath.native.threads import Threads
 
 #: Below this many elements the Python lock is kept.
@@ -28,8 +28,6 @@ class DiagonalProvider(Provider):
         return Threads(1, "one thread")
 
     def unsupported(self, problem: ProductProblem) -> str | None:
-        if problem.execution[0] != "cpu":
-            return "it computes on the CPU only"
         if "dg" not in problem.kinds:
             return "it multiplies by diagonal matrices only"
         return too_many_loops(problem)
@@ -38,7 +36,7 @@ class DiagonalProvider(Provider):
         return [Algorithm(self.name, (("threads", 1),))]
 
     def prepare(self, problem: ProductProblem, algorithm: Algorithm) -> Prepared:
-        pipeline = ProductPipeline(problem)
+        pipeline = pipeline_for(problem)
         pipeline.one_structure()
         left, right = pipeline.left, pipeline.right
         by_left = left.structure.kind == "dg"
@@ -47,5 +45,6 @@ class DiagonalProvider(Provider):
             other = pipeline.expanded(other)
         pipeline.scale_by(factor, other.region, left=by_left)
         pipeline.finish()
-        program = Program(pipeline.calls, release_gil=problem.work // problem.k > FEW)
+        on_host = problem.execution[0] == "cpu"
+        program = Program(pipeline.calls, release_gil=not on_host or problem.work // problem.k > FEW)
         return Prepared({None: program}, pipeline.workspace_size)

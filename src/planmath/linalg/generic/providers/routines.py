@@ -1,0 +1,123 @@
+"""Products as the routines of BLAS take them, whichever library has these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from planmath.linalg.generic.problem import ProductProblem
+from planmath.linalg.generic.providers.arrangement import Factor, ProductPipeline
+from planmath.linalg.product.matrix import Matrix, batch_loops
+from planmath.linalg.product.pipeline import Region
+from planmath.linalg.product.structure import HALVES, Structured
+from planmath.native.call import MAX_LOOPS
+
+#: The routine for the product of a matrix of each kind with a general one, without the letter of the dtype.
+ROUTINE = {"ge": "gemm", "sy": "symm", "he": "hemm", "tr": "trmm"}
+
+
+class Routine(NamedTuple):
+    """A call of a routine, on matrices by columns."""
+
+    name: str
+    letters: str
+    """As BLAS has them: trans of both factors; side, uplo; for trmm also trans, diag."""
+    extents: tuple[int, ...]
+    factors: tuple[Region, ...]
+    """One for a routine that finds the other one in the place of the result."""
+    result: Region
+
+    @property
+    def adds(self) -> bool:
+        """Whether it takes beta, and adds to the result."""
+        return self.name != "trmm"
+
+
+def routine_of(problem: ProductProblem) -> str:
+    """The routine for the structured factor of a product, or for the one of two that stays one."""
+    kinds = [kind for kind in problem.kinds if kind in HALVES]
+    return ROUTINE[max(kinds, key=list(ROUTINE).index)] if kinds else ROUTINE["ge"]
+
+
+def too_many_loops(problem: ProductProblem) -> str | None:
+    """Why a batch has too many axes, or None."""
+    operands: list[Structured | Matrix | None] = [problem.a, problem.b, problem.c, problem.d]
+    matrices = [x.matrix if isinstance(x, Structured) else x for x in operands if x is not None]
+    loops = batch_loops(problem.batch, [m.batch or (0,) * len(problem.batch) for m in matrices])
+    if len(loops) <= MAX_LOOPS:
+        return None
+    return f"it repeats a product over {MAX_LOOPS} batch axes that are not one in memory; these are {len(loops)}"
+
+
+def multiply(pipeline: ProductPipeline, name: str, make: Callable[[Routine], Any], *, in_place: bool) -> None:
+    """Add a routine to a pipeline, with what it needs before and after.
+
+    Parameters
+    ----------
+    pipeline : ProductPipeline
+        Of at most one structured factor.
+    name : str
+    make : callable
+        Adds the call of a routine.
+    in_place : bool
+        Whether a triangular product replaces its general factor.
+    """
+    left, right = pipeline.left, pipeline.right
+    if name == "gemm":
+        left, right = (f if f.structure.kind == "ge" else pipeline.expanded(f) for f in (left, right))
+        _general(pipeline, left, right, make)
+    elif right.structure.kind == "ge":
+        _structured(pipeline, name, "L", left, right, make, in_place)
+    else:
+        _structured(pipeline, name, "R", right, left, make, in_place)
+
+
+def _general(pipeline: ProductPipeline, left: Factor, right: Factor, make: Callable[[Routine], Any]) -> None:
+    """d = alpha left right + beta d."""
+    factors, letters = [], ""
+    for factor in (left, right):
+        region = pipeline.readable(factor.region, conjugates=factor.region.matrix.leading[0])
+        letters += _transposition(region)
+        factors.append(region)
+    pipeline.load_c()
+    d = pipeline.result
+    extents = (d.matrix.rows, d.matrix.cols, left.region.matrix.cols)
+    make(Routine("gemm", letters, extents, tuple(factors), d))
+
+
+def _structured(
+    pipeline: ProductPipeline, name: str, side: str, factor: Factor, other: Factor, make: Callable[[Routine], Any],
+    in_place: bool,
+) -> None:  # fmt: skip
+    """d = alpha s g + beta d, or with s on the right side."""
+    kind, matrix = factor.structure.kind, factor.region.matrix
+    by_rows = matrix.leading[0]
+    # what is stored by rows is the other triangle of the transposed matrix by columns, which for a Hermitian one
+    # is the conjugate, and which a triangular product transposes and conjugates
+    free = {"sy": False, "he": by_rows, "tr": by_rows}[kind]
+    if kind == "he" and by_rows and not matrix.conjugate:
+        s = pipeline.copied(factor.region)
+    else:
+        s = pipeline.readable(factor.region, conjugates=free)
+    letters = side + ("U" if factor.structure.upper != s.matrix.leading[0] else "L")
+    d = pipeline.result
+    extents = (d.matrix.rows, d.matrix.cols)
+    if kind != "tr":
+        g = pipeline.by_columns(other)
+        pipeline.load_c()
+        make(Routine(name, letters, extents, (s, g), d))
+        return
+    letters += _transposition(s) + ("U" if factor.structure.unit else "N")
+    product = d if pipeline.problem.c is None else pipeline.temporary(d.matrix)
+    if in_place:
+        pipeline.convert(other.region, product, conjugate=other.region.matrix.conjugate)
+        make(Routine(name, letters, extents, (s,), product))
+    else:
+        make(Routine(name, letters, extents, (s, pipeline.by_columns(other)), product))
+    if product is not d:
+        pipeline.add_c(product)
+
+
+def _transposition(region: Region) -> str:
+    """What a routine has to do with a matrix that it reads by columns."""
+    return "N" if not region.matrix.leading[0] else "C" if region.matrix.conjugate else "T"

@@ -23,7 +23,7 @@ import pytest
 import planmath
 from planmath.core.errors import UnavailableError
 from planmath.core.provider import Algorithm
-from planmath.core.tuning import files, measuring, record
+from planmath.core.tuning import choosing, clocks, files, measuring, record
 from planmath.fft import FFT, fft
 from planmath.fft.providers import PROVIDERS
 from planmath.tuning import TuningRecordWarning
@@ -37,21 +37,21 @@ POCKETFFT = next(provider for provider in PROVIDERS if provider.name == "pocketf
 
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch):
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(clocks, "FLUSH", 1 << 12)
     monkeypatch.setattr(measuring, "SHORTEST", 1e-5)
 
 
 @pytest.fixture
 def pocketfft_wins(monkeypatch):
     """Let the measurement prefer what no heuristic chooses, so that a choice shows where it came from."""
-    measure = measuring.measure
+    measured = measuring.Race.measured
 
-    def rigged(candidates, **arguments):
-        measured = measure(candidates, **arguments)
-        best = [m._replace(warm=1e-9) for m in measured if m.algorithm.provider == "pocketfft"]
-        return best + [m for m in measured if m.algorithm.provider != "pocketfft"]
+    def rigged(race):
+        found, _ = measured(race)
+        best = [m._replace(warm=1e-9) for m in found if m.algorithm.provider == "pocketfft"]
+        return best + [m for m in found if m.algorithm.provider != "pocketfft"], len(best)
 
-    monkeypatch.setattr(measuring, "measure", rigged)
+    monkeypatch.setattr(measuring.Race, "measured", rigged)
 
 
 def tune(operand=OPERAND, **options):
@@ -93,9 +93,16 @@ def test_threads_are_left_behind_where_that_is_worth_it(seconds, chosen):
         record.Measurement(algorithm, time) for (algorithm, _, _), time in zip(candidates, seconds, strict=True)
     ]
     measured.sort(key=lambda m: m.warm)
-    ranked = measuring.prefer_quiet(measured, candidates, ("gemm", "mkl"))
+    ranked = choosing.prefer_quiet(measured, candidates, ("gemm", "mkl"))
     assert ranked[0].algorithm == {"mkl": mkl, "blas": blas, "own": own}[chosen]
     assert sorted(ranked, key=lambda m: m.warm) == measured
+
+
+def measure(candidates, **arguments):
+    """What a race finds out, the best first."""
+    race = measuring.Race(candidates, logger=logging.getLogger("planmath.silent"), **arguments)
+    race.run()
+    return race.measured()[0]
 
 
 def test_autotune_measures_every_algorithm():
@@ -114,7 +121,7 @@ def test_autotune_measures_every_algorithm():
 
 def test_measured_with_the_best_first():
     """A candidate that is slower beyond doubt is measured once, pruned, and ends last."""
-    naps = {Algorithm("a"): 3e-3, Algorithm("b"): 1e-4, Algorithm("c"): 1e-3}
+    naps = {Algorithm("c"): 1e-3, Algorithm("a"): 3e-3, Algorithm("b"): 1e-4}
     runs: dict[Algorithm, int] = dict.fromkeys(naps, 0)
 
     def run(algorithm):
@@ -123,11 +130,11 @@ def test_measured_with_the_best_first():
         return algorithm
 
     candidates = [(algorithm, lambda a=algorithm: run(a), 0.0) for algorithm in naps]
-    measured = measuring.measure(candidates, iterations=20, logger=logging.getLogger("planmath.silent"))
+    measured = measure(candidates, iterations=20)
     assert [m.algorithm.provider for m in measured] == ["b", "c", "a"]
     assert runs[Algorithm("b")] > 2 * runs[Algorithm("a")]
     assert all(m.warm >= naps[m.algorithm] for m in measured)
-    assert [m.cold is not None for m in measured] == [True, False, False]
+    assert [m.cold is not None for m in measured] == [True, True, False]
 
 
 def test_threads_that_look_for_work_are_waited_for():
@@ -147,44 +154,66 @@ def test_threads_that_look_for_work_are_waited_for():
         (Algorithm("gemm", (("product", name[-4:]), ("threads", 2), ("share", name[:7]))), partial(run, name), x)
         for name, x in zip(names, (lingers, 0.0) * 2, strict=True)
     ]
-    measured = measuring.measure(candidates, iterations=4, logger=logging.getLogger("planmath.silent"))
+    measured = measure(candidates, iterations=4)
     assert len(measured) == len(names)
 
 
-class SharedHost:
-    """The clock of a host whose other users make everything take up to a fifth longer; one candidate meets some quiet
-    moments."""
+class SlowHost:
+    """A host's clock that runs only while something is measured, or waited for; what is run says how long it takes."""
 
-    ranks_cold = False
+    of_device = False
 
     def __init__(self):
-        self.random = random.Random(0)
+        self.elapsed = 0.0
+
+    def now(self):
+        return self.elapsed
+
+    def sleep(self, seconds):
+        self.elapsed += seconds
+
+    def seconds_of(self, ran):
+        return ran
 
     def time(self, run, calls):
-        name, seconds = run()
-        quiet = name == "lucky" and self.random.random() < 0.1
-        return seconds * (1.0 if quiet else self.random.uniform(1.15, 1.2))
+        seconds = self.seconds_of(run())
+        self.elapsed += calls * seconds
+        return seconds
 
     def time_cold(self, run):
         return self.time(run, 1)
+
+
+class SharedHost(SlowHost):
+    """The clock of a host whose other users make everything take up to a fifth longer; one candidate meets some quiet
+    moments."""
+
+    def __init__(self):
+        super().__init__()
+        self.random = random.Random(0)
+
+    def seconds_of(self, ran):
+        name, seconds = ran
+        quiet = name == "lucky" and self.random.random() < 0.1
+        return seconds * (1.0 if quiet else self.random.uniform(1.15, 1.2))
 
 
 @pytest.mark.parametrize("scale", [1, 100], ids=["short", "long"])
 def test_one_quiet_moment_does_not_make_a_candidate_the_best(scale):
     seconds = {"lucky": 1.05e-3 * scale, "best": 1.00e-3 * scale, "other": 1.3e-3 * scale}
     candidates = [(Algorithm(name), lambda name=name: (name, seconds[name]), 0.0) for name in seconds]
-    silent = logging.getLogger("planmath.silent")
-    measured = measuring.measure(candidates, iterations=4, logger=silent, clock=SharedHost())
+    measured = measure(candidates, iterations=4, clock=SharedHost())
     assert [m.algorithm.provider for m in measured] == ["best", "lucky", "other"]
 
 
-class DeviceAtItsPower:
+class DeviceAtItsPower(SlowHost):
     """The clock of a device whose kernels run long; what is run says how long, and each takes less time as long as the
     device is cool, or behind one that draws less power."""
 
-    ranks_cold = True
+    of_device = True
 
     def __init__(self):
+        super().__init__()
         self.turns = Counter()
         self.last, self.before = "", ""
 
@@ -197,21 +226,21 @@ class DeviceAtItsPower:
         return sustained * (0.96 if cool or self.before == "frugal" else 1.0)
 
     def time_cold(self, run):
-        raise AssertionError("such kernels read more than a cache holds")
+        return run()[1]
 
 
 def rank(seconds):
     """What autotuning makes of kernels that take so many seconds: their names, the best first, and their turns."""
     candidates = [(Algorithm(name), lambda name=name: (name, seconds[name]), 0.0) for name in seconds]
     clock = DeviceAtItsPower()
-    measured = measuring.measure(candidates, iterations=3, logger=logging.getLogger("planmath.silent"), clock=clock)
+    measured = measure(candidates, iterations=3, clock=clock)
     return [m.algorithm.provider for m in measured], {name: turns // 2 for name, turns in clock.turns.items()}
 
 
 def test_kernels_that_run_long_are_ranked_by_what_they_reach_for_long():
-    seconds = {"behind": 1.3e-3, "near": 1.06e-3, "close": 1.025e-3, "lucky": 1.02e-3, "best": 1.00e-3}
+    seconds = {"close": 1.025e-3, "behind": 1.3e-3, "near": 1.06e-3, "lucky": 1.02e-3, "best": 1.00e-3}
     ranked, turns = rank(seconds)
-    assert ranked == list(reversed(seconds))
+    assert ranked == ["best", "close", "lucky", "near", "behind"], "the first one was expected"
     assert turns == {"best": 9, "lucky": 9, "close": 9, "near": 3, "behind": 1}
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
-from planmath.core.tuning import measuring
+from planmath.core.tuning import clocks, measuring
 from planmath.fft import FFT, InvalidFFTState
 from tests.arrays import PACKAGES, to_numpy, to_package
 from tests.fft.reference import FORWARD, INVERSE, assert_accurate
@@ -30,7 +30,7 @@ EVERY_PACKAGE = pytest.mark.parametrize("package", PACKAGES)
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch):
     """What autotuning measures does not matter here."""
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(clocks, "FLUSH", 1 << 12)
     monkeypatch.setattr(measuring, "SHORTEST", 1e-6)
 
 

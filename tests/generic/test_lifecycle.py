@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from planmath.core.tuning import measuring
+from planmath.core.tuning import clocks
 from planmath.linalg import Matmul, matmul
 from tests.generic.operands import UPPER, Kind, numbers, qualifiers
 
@@ -57,7 +57,7 @@ def test_in_place(operands):
 
 
 def test_autotune_measures_both_ways_and_remembers(operands, tuning_record, monkeypatch):
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(clocks, "FLUSH", 1 << 12)
     a, b = operands
     with Matmul(a, b, qualifiers=qualifiers(TR, GE)) as product:
         product.plan()

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from planmath.core.errors import UnavailableError
 from planmath.core.operation import State
-from planmath.core.tuning import measuring
+from planmath.core.tuning import clocks, measuring
 from planmath.linalg.advanced import (
     Algorithm,
     InvalidMatmulState,
@@ -42,7 +42,7 @@ A2, B2, C2, BIAS2 = (rng.integers(-9, 10, array.shape).astype(float) for array i
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch):
     """What autotuning measures does not matter here."""
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(clocks, "FLUSH", 1 << 12)
     monkeypatch.setattr(measuring, "SHORTEST", 1e-6)
 
 

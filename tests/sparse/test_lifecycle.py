@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from planmath.core import remembered
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
-from planmath.core.tuning import measuring
+from planmath.core.tuning import clocks, measuring
 from planmath.sparse.advanced import DirectSolver, InvalidDirectSolverState, direct_solver
 from tests.arrays import to_numpy
 from tests.arrays import to_package as array_to_package
@@ -31,7 +31,7 @@ B = right_hand_side(A)
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch):
     """What autotuning measures does not matter here."""
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(clocks, "FLUSH", 1 << 12)
     monkeypatch.setattr(measuring, "SHORTEST", 1e-6)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from planmath.core import remembered
 from planmath.core.operation import State
-from planmath.core.tuning import measuring
+from planmath.core.tuning import clocks, measuring
 from planmath.tensor import (
     BinaryContraction,
     Contraction,
@@ -30,7 +30,7 @@ NEW = {"a": RNG.random((3, 4)), "b": RNG.random((4, 5)), "c": RNG.random((5, 2))
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch):
     """What autotuning measures does not matter here."""
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+    monkeypatch.setattr(clocks, "FLUSH", 1 << 12)
     monkeypatch.setattr(measuring, "SHORTEST", 1e-6)
 
 

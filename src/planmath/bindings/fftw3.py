@@ -7,6 +7,7 @@ FFTW"). The guru interface with 64-bit sizes is the only one used: it describes 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +19,11 @@ from planmath.native.forks import undivided
 from planmath.native.library import Library, in_package
 
 FORWARD, BACKWARD = -1, 1
+NO_LIMIT = -1.0  # of seconds (FFTW_NO_TIMELIMIT)
 MEASURE, DESTROY_INPUT, UNALIGNED, PRESERVE_INPUT, PATIENT, ESTIMATE = 0, 1 << 0, 1 << 1, 1 << 4, 1 << 5, 1 << 6
 
 #: FFTW's kernels want addresses at multiples of 16 bytes (manual, "SIMD alignment and fftw_malloc").
 ALIGNMENT = 16
-
-#: Seconds after which a planner that measures takes the best plan it has.
-PLANNING_SECONDS = 15.0
 
 #: The letter that a function's name carries for each precision.
 PREFIX = {"float32": "fftwf", "float64": "fftw"}
@@ -175,6 +174,7 @@ class Interface:
         sign: int = FORWARD,
         flags: int = ESTIMATE,
         threads: int = 1,
+        limit: float = math.inf,
     ) -> NativePlan | None:
         """A plan, or None where the library has none for this transform.
 
@@ -185,6 +185,8 @@ class Interface:
         addresses : (int, int)
             Of operand and result. With ESTIMATE their memory is not touched, only whether they are equal and how they
             are aligned matters.
+        limit : float
+            Seconds after which a planner that measures gives up, and estimates.
         """
         dims, howmany = (
             (Dimension * len(items))(*[Dimension(*item) for item in items]) for items in (dimensions, batch)
@@ -193,8 +195,10 @@ class Interface:
         with _PLANNER:
             self._thread_setter(precision)(threads)
             if not flags & ESTIMATE:
-                self._time_limiter(precision)(PLANNING_SECONDS)
+                self._time_limiter(precision)(limit if limit < math.inf else NO_LIMIT)
             address = self.planner(precision, kind)(*arguments)
+            if not flags & ESTIMATE:
+                self._time_limiter(precision)(NO_LIMIT)
         return NativePlan(address, self._destroyer(precision)) if address else None
 
 

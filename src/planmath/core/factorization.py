@@ -18,7 +18,7 @@ from planmath.core.execution import ExecutionCPU
 from planmath.core.log import phase
 from planmath.core.operation import Operation, Plan, State, make_slot
 from planmath.core.slots import ArraySlot, Binding, commit, followed
-from planmath.core.tuning import measuring
+from planmath.core.tuning.clocks import Clock, HostClock
 
 
 class SingularMatrixError(np.linalg.LinAlgError):
@@ -374,8 +374,8 @@ class FactorizingOperation(Operation):
     def _scratch(self, plan: Plan) -> tuple[dict[str, ArraySlot], Any]:
         return self._slots, ([slot.empty() for slot in self._result_slots_made], self._x_layouts)
 
-    def _clock(self) -> measuring.Clock:
-        return measuring.HostClock()  # a solution is there when `solve` returns
+    def _clock(self) -> Clock:
+        return HostClock()  # a solution is there when `solve` returns
 
     def _nothing_left(self) -> dict[str, Any]:
         return {**super()._nothing_left(), **_NO_OPERANDS, "_executor": Phases()}

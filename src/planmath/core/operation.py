@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,8 +23,10 @@ from planmath.core.executor import Executor, share_workspace
 from planmath.core.log import LOGGER, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints, choose_providers
 from planmath.core.slots import ArraySlot, Binding, commit
-from planmath.core.tuning import measuring, record, wisdom
-from planmath.report.tables import table
+from planmath.core.tuning import budget as budgets
+from planmath.core.tuning import company, measuring, progress, record, wisdom
+from planmath.core.tuning.choosing import Candidate, prefer_quiet
+from planmath.core.tuning.clocks import Clock, DeviceClock, HostClock
 
 
 class State(enum.Enum):
@@ -75,10 +77,22 @@ class Plan:
     measurements: tuple[record.Measurement, ...] = ()
     notes: tuple[str, ...] = ()
     """Hints of the user's that have no effect, each with the reason."""
+    missed: tuple[Algorithm, ...] = ()
+    """Candidates that were not measured, because autotuning's time was over or it was interrupted."""
 
     @property
     def chosen(self) -> Algorithm:
         return self.algorithms[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What autotuning has made ready."""
+
+    providers: Mapping[str, Provider]
+    candidates: list[Candidate] = field(default_factory=list)
+    prepared: dict[Algorithm, Prepared] = field(default_factory=dict)
+    missed: list[Algorithm] = field(default_factory=list)
 
 
 _NOTHING_TO_RUN = Executor((), (), {})
@@ -318,7 +332,8 @@ class Operation:
             for position, algorithm in enumerate(ranked):
                 try:
                     provider = providers[algorithm.provider]
-                    prepared = provider.prepare(self._problem_for(provider, problem), algorithm)
+                    with budgets.planners(budgets.UNTRIED if origin == "the heuristic" else budgets.TRIED):
+                        prepared = provider.prepare(self._problem_for(provider, problem), algorithm)
                 except UnavailableError as error:
                     passed_over.append(f"{algorithm}: {error}")
                     self._logger.info("Passed over %s.", passed_over[-1])
@@ -576,62 +591,111 @@ class Operation:
         main = next(iter(arrays.values())) if self._inplace_operand() is None else None
         return main, {name: arrays[name] for name in self._executor.auxiliary}
 
-    def _autotune(self, iterations: int, prune: int | None, stream: Any = None) -> None:
-        """Measure all candidates on the present operands, adopt the best, and record what was measured."""
+    def _autotune(
+        self, iterations: int, prune: int | None, stream: Any = None, seconds: float | None = None
+    ) -> None:
+        """Measure all candidates on the present operands, adopt the best, and record what was measured.
+
+        When it is interrupted, that is done with what was measured by then.
+        """
         self._require("autotune")
         for name, value in (("iterations", iterations), ("prune", prune)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} is {value!r}; expected a positive integer")
+        seconds = budgets.checked(seconds)
         plan = self._plan_made
         assert plan is not None
         with self._on_device(stream), phase(self._logger, self.noun, "AUTOTUNING"), wisdom.kept(self._options.tuning):
-            providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
-            slots, out = self._scratch(plan)
-            if (used := providers.get(plan.chosen.provider)) is not None:
-                time.sleep(used.lingers(plan.chosen))  # some providers measure when they prepare
-            prepared: dict[Algorithm, Prepared] = {}
-            candidates: list[tuple[Algorithm, Callable[[], Any], float]] = []
-            executors: list[Executor] = []
-            problems = {name: self._problem_for(provider, plan.problem) for name, provider in providers.items()}
-            offered = [a for name, provider in providers.items() for a in provider.algorithms(problems[name])]
-            for algorithm in plan.algorithms if plan.origin == "the user" else offered:
-                provider = providers[algorithm.provider]
-                self._logger.info("Preparing %s.", algorithm)
+            clock = self._clock()
+            budget = budgets.Budget(seconds, clock.now)
+            with progress.shown(self.noun, budget) as shown:
+                trial = self._prepare_candidates(plan, clock, budget, shown.tell)
+                race = measuring.Race(
+                    trial.candidates, iterations=iterations, logger=self._logger, clock=clock, budget=budget,
+                    company=company.neighbours() if self._shares_cpus(plan.problem) else {}, tell=shown.tell,
+                )  # fmt: skip
                 try:
-                    prepared[algorithm] = provider.prepare(problems[provider.name], algorithm)
-                    executor = self._make_executor(plan.problem, prepared[algorithm], slots)
-                except UnavailableError as error:
-                    self._logger.info("Passed over %s: %s.", algorithm, error)
-                    continue
-                executors.append(executor)
-                run = lambda executor=executor: executor.execute(None, out)  # noqa: E731
-                candidates.append((algorithm, run, provider.lingers(algorithm)))
-            if not candidates:
-                raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
-            # what other operations have in an executor's place has memory of its own
-            share_workspace([executor for executor in executors if isinstance(executor, Executor)])
-            measured = tuple(
-                measuring.measure(candidates, iterations=iterations, logger=self._logger, clock=self._clock())
-            )
-            if (usual := self._usual_library()) is not None:
-                measured = tuple(measuring.prefer_quiet(measured, candidates, usual))
-            best = measured[0].algorithm
-            kept = tuple(m.algorithm for m in measured)[:prune]
-            new = Plan(plan.problem, kept, prepared[best], "autotuning", plan.passed_over, measured, plan.notes)
-            executor = self._make_executor(new.problem, new.prepared, self._slots)
-            executor.allocate_workspace()
-            if self._options.tuning and plan.origin != "the user":
-                versions = self._versions(providers)
-                entry = record.Entry(self._record_key(plan.problem, providers), measured, versions, record.today())
-                record.store(entry, self._machine())
-            self._adopt(new, executor)
-            self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))
+                    race.run()
+                except KeyboardInterrupt:
+                    self._conclude(plan, trial, race, prune)
+                    raise
+            self._conclude(plan, trial, race, prune)
 
-    def _clock(self) -> measuring.Clock:
+    def _prepare_candidates(
+        self, plan: Plan, clock: Clock, budget: budgets.Budget, tell: Callable[[str], None]
+    ) -> Trial:
+        """Make the candidates ready, the expected one first, as many as the budget allows."""
+        providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
+        slots, out = self._scratch(plan)
+        if (used := providers.get(plan.chosen.provider)) is not None:
+            clock.sleep(used.lingers(plan.chosen))  # some providers measure when they prepare
+        trial = Trial(providers)
+        executors: list[Executor] = []
+        problems = {name: self._problem_for(provider, plan.problem) for name, provider in providers.items()}
+        offered = [a for name, provider in providers.items() for a in provider.algorithms(problems[name])]
+        user = plan.origin == "the user"
+        for algorithm in plan.algorithms if user else self._preferred(plan.problem, offered):
+            if executors and budget.left(budgets.PREPARING) <= 0:
+                trial.missed.append(algorithm)
+                continue
+            provider = providers[algorithm.provider]
+            self._logger.info("Preparing %s.", algorithm)
+            tell(f"preparing {algorithm}")
+            try:
+                with budgets.planners(budget.for_planner()):
+                    prepared = provider.prepare(problems[provider.name], algorithm)
+                executor = self._make_executor(plan.problem, prepared, slots)
+            except UnavailableError as error:
+                self._logger.info("Passed over %s: %s.", algorithm, error)
+                if isinstance(error, budgets.OutOfTimeError):
+                    trial.missed.append(algorithm)
+                continue
+            executors.append(executor)
+            trial.prepared[algorithm] = prepared
+            run = lambda executor=executor: executor.execute(None, out)  # noqa: E731
+            trial.candidates.append((algorithm, run, provider.lingers(algorithm)))
+        if not executors:
+            raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
+        # what other operations have in an executor's place has memory of its own
+        share_workspace([executor for executor in executors if isinstance(executor, Executor)])
+        return trial
+
+    def _conclude(self, plan: Plan, trial: Trial, race: measuring.Race, prune: int | None) -> None:
+        """Adopt the best of what was measured, if anything was, and record it."""
+        measured, admissible = race.measured()
+        if not measured:
+            return
+        if (usual := self._usual_library()) is not None:
+            measured[:admissible] = prefer_quiet(measured[:admissible], trial.candidates, usual)
+        best = measured[0].algorithm
+        missed = (*race.missed(), *trial.missed)
+        kept = tuple(m.algorithm for m in measured)[:prune]
+        new = replace(
+            plan, algorithms=kept, prepared=trial.prepared[best], origin="autotuning", measurements=tuple(measured),
+            missed=missed,
+        )  # fmt: skip
+        executor = self._make_executor(new.problem, new.prepared, self._slots)
+        executor.allocate_workspace()
+        if self._options.tuning and plan.origin != "the user":
+            took_part = {m.algorithm.provider for m in measured}
+            versions = {
+                name: of for name, of in self._versions(trial.providers).items() if not missed or name in took_part
+            }
+            key = self._record_key(plan.problem, trial.providers)
+            entry = record.Entry(key, new.measurements, versions, record.today(), tuple(map(str, missed)))
+            record.store(entry, self._machine())
+        self._adopt(new, executor)
+        self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))
+
+    def _shares_cpus(self, problem: Any) -> bool:
+        """Whether threads of other libraries may meet those that compute."""
+        return isinstance(self._execution, ExecutionCPU) and problem.execution[1] > 1
+
+    def _clock(self) -> Clock:
         """What times an execution: the host's clock, or the device's where it returns before the work is done."""
         if self._queue is not None and self._device_id is not None and self._options.blocking is not True:
-            return measuring.DeviceClock(self._queue)
-        return measuring.HostClock()
+            return DeviceClock(self._queue)
+        return HostClock()
 
     def _scratch(self, plan: Plan) -> tuple[dict[str, ArraySlot], Any]:
         """Operands and results for measuring, so that the user's own memory is only read."""
@@ -713,19 +777,11 @@ class Operation:
         plan = self._plan_made
         lines = [f"{self.noun} {self._describe()}", f"chosen by {plan.origin}: {plan.chosen}"]
         if plan.measurements:
-            best = plan.measurements[0].warm
-            rows = [
-                [
-                    m.algorithm,
-                    format_seconds(m.warm),
-                    f"{m.warm / best:.2f}x",
-                    format_seconds(m.cold) if m.cold else "-",
-                ]
-                for m in plan.measurements
-            ]
-            lines.append(table(["algorithm", "warm", "ratio", "cold"], rows))
+            lines.append(record.as_table(plan.measurements))
         else:
             lines.append("candidates: " + ", ".join(map(str, plan.algorithms)))
+        if plan.missed:
+            lines.append(f"without a turn, as the time was over: {', '.join(map(str, plan.missed))}")
         lines += [f"passed over {reason}" for reason in plan.passed_over]
         lines += plan.notes
         return "\n".join(lines)

@@ -122,7 +122,9 @@ class FFT(Operation):
             problem = problem._replace(directions=(int(self._checked_direction(direction, problem)),))
         self._make_plan(problem, self._slots, stream=stream)
 
-    def autotune(self, iterations: int = 10, prune: int | None = None, *, stream: Any = None) -> None:
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, *, stream: Any = None, seconds: float | None = None
+    ) -> None:
         """Measure every way of every provider to compute the transform, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same transform uses.
@@ -135,13 +137,16 @@ class FFT(Operation):
             How many of the fastest algorithms to keep in `report`. Default: all.
         stream : object, optional
             CUDA stream to measure on; see `execute`. Without effect on the CPU.
+        seconds : float, optional
+            How long this may take. What had no turn by then is not chosen, and `report` names it. Default: 8, and more
+            for what runs longer than 0.1 s. Ctrl-C ends it earlier, and keeps what was measured as well.
 
         Raises
         ------
         InvalidFFTState
             Before `plan`, after `release_operand` or `free`.
         """
-        self._autotune(iterations, prune, stream)
+        self._autotune(iterations, prune, stream, seconds)
 
     def execute(
         self, direction: Any = None, stream: Any = None, release_workspace: bool = False, *, out: Any = None

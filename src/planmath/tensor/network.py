@@ -15,6 +15,8 @@ from planmath.core.operation import Operation, Plan
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.tuning import progress
+from planmath.core.tuning.budget import Budget, checked
 from planmath.tensor import path as paths
 from planmath.tensor.expression import read
 from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
@@ -160,7 +162,7 @@ class Contraction(Operation):
                 old.free()
             self._logger.info("The path has %d steps and %d slices.", len(path.steps), path.slices)
 
-    def autotune(self, iterations: int = 10, *, stream: Any = None) -> None:
+    def autotune(self, iterations: int = 10, *, stream: Any = None, seconds: float | None = None) -> None:
         """Measure the ways to compute each step, and adopt the fastest. The order of the steps stays.
 
         Parameters
@@ -169,12 +171,17 @@ class Contraction(Operation):
             Repetitions of each candidate that stays in the race.
         stream : object, optional
             CUDA stream; without effect on the CPU.
+        seconds : float, optional
+            How long this may take, shared out among the steps. Default: 8, and more for what runs longer than 0.1 s.
+            Ctrl-C ends it earlier, and keeps what was measured as well.
         """
         self._require("autotune")
+        budget = Budget(checked(seconds))
         assert self._network is not None
         self.execute(stream=stream)  # every step has operands then
-        with self._on_device(stream):
-            self._network.autotune(iterations)
+        budget.suit(budget.elapsed())
+        with self._on_device(stream), progress.shown(self.noun, budget):
+            self._network.autotune(iterations, budget)
 
     def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
         """Compute the contraction.

@@ -117,7 +117,9 @@ class _Contraction(Operation):
         problem = self._problem._replace(preference=self._preference.chosen(space))
         self._make_plan(problem, self._slots, stream=stream, hints=self._preference.hints(space))
 
-    def autotune(self, iterations: int = 10, prune: int | None = None, *, stream: Any = None) -> None:
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, *, stream: Any = None, seconds: float | None = None
+    ) -> None:
         """Measure every way of every provider to compute the contraction, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same contraction uses.
@@ -130,6 +132,9 @@ class _Contraction(Operation):
             How many of the fastest algorithms to keep in `report`. Default: all.
         stream : object, optional
             CUDA stream; without effect on the CPU.
+        seconds : float, optional
+            How long this may take. What had no turn by then is not chosen, and `report` names it. Default: 8, and more
+            for what runs longer than 0.1 s. Ctrl-C ends it earlier, and keeps what was measured as well.
 
         Raises
         ------
@@ -138,7 +143,7 @@ class _Contraction(Operation):
         """
         self._require("autotune")
         self._set_scalars(1.0, None if self._addend is None else 1.0)  # with an alpha of 0 there is nothing to measure
-        self._autotune(iterations, prune, stream)
+        self._autotune(iterations, prune, stream, seconds)
 
     def execute(
         self, *, alpha: complex = 1.0, beta: complex | None = None, release_workspace: bool = False, stream: Any = None,

@@ -10,6 +10,7 @@ from planmath.core.arrays import ITEMSIZE, Layout, Package, contiguous_strides
 from planmath.core.execution import Execution
 from planmath.core.provider import Algorithm
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.tuning.budget import Budget
 from planmath.report.tables import table
 from planmath.tensor.expression import Expression
 from planmath.tensor.operation import BinaryContraction
@@ -149,14 +150,14 @@ class Network:
                 last.execute(out=target, release_workspace=frugal)
         self._let_go_of_result()
 
-    def autotune(self, iterations: int) -> None:
+    def autotune(self, iterations: int, budget: Budget) -> None:
         """Tune each step, on what it worked on last."""
         if self.adds:
             first = next(self.path.positions())
             self.steps[-1].reset_operands(c=self._part_of_result(self._empty(*self.problem.result[:3]), first))
         try:
-            for step in self.steps:
-                step.autotune(iterations)
+            for i, step in enumerate(self.steps):
+                step.autotune(iterations, seconds=max(budget.left() / (len(self.steps) - i), 1e-9))
         finally:
             self._let_go_of_result()
 

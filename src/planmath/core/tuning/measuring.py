@@ -1,10 +1,12 @@
-"""Measure every algorithm on the real operands and find the best.
+"""Measure the algorithms on the real operands, in the situations that a program may be in.
 
-On the host, each candidate is run with its operands in the caches (warm), the usual case of repeated executions; the
-best ones are also run after the caches were filled with other data (cold). The warm time ranks them; among those
-within two per cent of the best, which is no more than the noise, the cold time decides, unless they take so long that
-they read more than a cache holds. On a CUDA device the cold times, with the L2 cache flushed before each run, rank
-them: that is how kernels find operands that just arrived.
+At first sight all are measured; those near the best take turns; and the few best of them, with the one that was
+expected to be the fastest, are measured in each situation (`core.tuning.choosing` says what for). On the host: *warm*,
+with the operands in the caches, as repeated executions find them; *cold*, after the caches were filled with other data;
+and *beside* each library that the process has loaded, right after a call of it, where what the execution leaves behind
+makes the library's next call longer, that counts as well. On a CUDA device: *warm*, in bursts of calls back to back;
+*cold*, with the L2 cache flushed before each; and *sustained*, of those that run long, at the clock rates that the
+device's power allows.
 """
 
 from __future__ import annotations
@@ -13,18 +15,15 @@ import logging
 import math
 import random
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
-from planmath.core.cuda import devices
-from planmath.core.cuda.streams import Event, fill
 from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
+from planmath.core.tuning.budget import RANKING, Budget
+from planmath.core.tuning.choosing import Candidate, library_of, never_worse
+from planmath.core.tuning.clocks import Clock, HostClock
 from planmath.core.tuning.record import Measurement
-from planmath.native.forks import computed
 
 #: A candidate this many times slower than the best in a first look, which may fall on a slow moment, is measured no
 #: further.
@@ -37,20 +36,18 @@ TURNS = (PRUNE_FACTOR, 1.6, 1.3)
 #: Those that are as near as this after them have so many more. The median of these ranks them: the least would be that
 #: of whichever met the quietest moment, where the same product takes up to a fifth longer at other times.
 WITHIN, LAST_TURNS = 1.15, 7
+#: How many of the best are measured in all situations, beside the expected one.
+FEW = 4
 #: Seconds after which a run counts as long. One that takes this many times the best at its very first call is not
 #: called again; the others are called once more at first sight, and what the caches held before does not matter.
 LONG, HOPELESS_FACTOR = 0.05, 8
-#: A tie: warm times nearer to each other than this are ranked by the cold ones.
-TIE = 1.02
-#: What a way that leaves threads behind which look for work has to be faster by than one that leaves none, if it saves
-#: more time than they look; and if it does not.
-WORTH_SPINNING, WORTH_DISTURBING = 1.2, 2.0
 #: Seconds that one repetition should at least take, so that the clock's resolution does not matter.
 SHORTEST = 200e-6
 #: Seconds after which a slow candidate's repetitions are cut short.
 LONGEST = 0.5
-#: Bytes written to push the operands out of the caches.
-FLUSH = 64 << 20
+#: Executions with cold caches; turns beside each library, and executions in each of them. What takes fewer seconds than
+#: this never had more than one thread, and meets nobody's.
+COLD_RUNS, VISITS, RUNS_OF_A_VISIT, THREADED = 5, 5, 3, 50e-6
 
 #: Seconds for which a device runs before it is measured, until its clock rates are what its power allows.
 LEAD_IN = 0.1
@@ -59,148 +56,281 @@ SURELY_COLD, SUSTAINED = 100e-6, 30e-3
 #: Of those, one this many times slower than the best has no further turn; and how near to the best are those that have
 #: some more. One turn differs from the next by up to a tenth.
 BEHIND, CLOSE, FINAL_ROUNDS = 1.2, 1.05, 6
+#: Bursts: how many, of so many executions, and the seconds in which a device cools before each.
+BURSTS, BURST, COOLING = 7, 20, 10e-3
 
-_Candidate = tuple[Algorithm, Callable[[], Any], float]
 
-
-def measure(
-    candidates: Sequence[_Candidate],
-    *,
-    iterations: int,
-    logger: logging.Logger,
-    clock: Clock | None = None,
-) -> list[Measurement]:
-    """Measure the candidates and sort them, the best first.
+class Race:
+    """Candidates that are measured. What is known of them by then can be asked for at any time.
 
     Parameters
     ----------
     candidates : sequence of (algorithm, run, lingers)
         What to call, which returns a result or raises, and for how many seconds its library's threads keep a CPU busy
-        afterwards.
+        afterwards. The first one is expected to be the fastest, and is measured in any case.
     iterations : int
         Repetitions of those in the race, half of them in each turn, of which the fastest counts.
+    logger : logging.Logger
     clock : Clock, optional
         Default: the host's.
+    budget : Budget, optional
+    company : mapping
+        Short calls of the other libraries of this process, by name.
+    tell : callable, optional
+        Told in words what is being measured.
     """
-    clock = HostClock() if clock is None else clock
-    pause = _Pause()
-    counts: dict[Algorithm, int] = {}
-    warm: dict[Algorithm, float] = {}
-    candidates = _with_few_pauses(candidates)
-    for algorithm, run, lingers in candidates:
-        pause.before(algorithm, lingers)
-        first = clock.time(run, 1)  # pays for pages and for threads that start
-        if first > LONG and first > HOPELESS_FACTOR * min(warm.values(), default=first):
-            counts[algorithm], warm[algorithm] = 1, first
-        elif first > LONG:
-            counts[algorithm], warm[algorithm] = 1, clock.time(run, 1)
+
+    def __init__(
+        self, candidates: Sequence[Candidate], *, iterations: int, logger: logging.Logger, clock: Clock | None = None,
+        budget: Budget | None = None, company: Mapping[str, Callable[[], Any]] | None = None,
+        tell: Callable[[str], None] = lambda text: None,
+    ):  # fmt: skip
+        self._clock = HostClock() if clock is None else clock
+        self._budget = Budget(now=self._clock.now) if budget is None else budget
+        self._company, self._tell, self._logger = company or {}, tell, logger
+        self._candidates, self._iterations = _with_few_pauses(candidates), iterations
+        self._pause = _Pause(self._clock)
+        self._counts: dict[Algorithm, int] = {}
+        self._warm: dict[Algorithm, float] = {}
+        #: The times in the other situations, by their names.
+        self._elsewhere: dict[str, dict[Algorithm, float]] = {}
+        self._finalists: list[Algorithm] = []
+
+    def run(self) -> None:
+        """Measure, as long as the budget lasts."""
+        self._look_at_all()
+        limit = PRUNE_FACTOR * min(self._warm.values())
+        expected = self._candidates[0]
+        racing = [c for c in self._candidates if self._warm.get(c[0], math.inf) <= limit or c is expected]
+        near = self._race_on_device(racing) if self._clock.of_device else self._race_warm(racing)
+        rest = sorted((c for c in near if c is not expected), key=lambda c: self._rank(c[0]))
+        finalists = [expected, *rest[:FEW]]
+        self._finalists = [algorithm for algorithm, _, _ in finalists]
+        if self._clock.of_device:
+            self._burst(finalists)
         else:
-            counts[algorithm] = _calls_per_repetition(clock, run)
-            warm[algorithm] = min(clock.time(run, counts[algorithm]) for _ in range(3))
-        pause.after(algorithm, lingers)
-        logger.info("%s: %s at first sight.", algorithm, format_seconds(warm[algorithm]))
-    limit = PRUNE_FACTOR * min(warm.values())
-    racing = [candidate for candidate in candidates if warm[candidate[0]] <= limit]
-    cold: dict[Algorithm, float] = {}
-    if clock.ranks_cold:
-        cold = _race_cold(racing, clock, iterations, warm)
-        ranked = sorted(warm, key=lambda a: (a not in cold, cold.get(a, warm[a])))
-        return [Measurement(a, warm[a], cold.get(a)) for a in ranked]
-    last = _race_warm(racing, clock, iterations, warm, counts, pause)
-    best = min(last, key=lambda candidate: warm[candidate[0]])
-    tied = [c for c in last if warm[c[0]] <= TIE * warm[best[0]]] if warm[best[0]] < LONG else [best]
-    for algorithm, run, lingers in tied:
-        pause.before(algorithm, lingers)
-        cold[algorithm] = min(clock.time_cold(run) for _ in range(3 if len(tied) > 1 else 1))
-        pause.after(algorithm, lingers)
-    raced = {algorithm for algorithm, _, _ in last}
-    best_first = sorted(warm, key=lambda a: (a not in raced, cold.get(a, math.inf), warm[a]))
-    return [Measurement(a, warm[a], cold.get(a)) for a in best_first]
+            self._chill(finalists)
+            self._visit(finalists)
 
+    def measured(self) -> tuple[list[Measurement], int]:
+        """What is known: the best first, and how many of them may be chosen.
 
-def _race_warm(
-    racing: Sequence[_Candidate], clock: Clock, iterations: int, warm: dict[Algorithm, float],
-    counts: Mapping[Algorithm, int], pause: _Pause,
-) -> list[_Candidate]:  # fmt: skip
-    """Measure the candidates in turns, so that a slow moment of the machine does not fall on one alone; those that are
-    near the best to the end. `warm` has their times before and after."""
+        Among those are all that are in no situation worse than the one that was expected to be the fastest.
+        """
+        found = [
+            Measurement(a, self._warm[a], self._elsewhere.get("cold", {}).get(a), self._others(a))
+            for a in sorted(self._warm, key=lambda a: (a not in self._finalists, self._rank(a)))
+        ]
+        if not found:
+            return [], 0
+        chosen = never_worse(found, self._candidates[0][0])
+        return [*chosen, *(m for m in found if m not in chosen)], len(chosen)
 
-    def turn(candidate: _Candidate) -> float:
+    def missed(self) -> list[Algorithm]:
+        """The candidates that did not have their turn."""
+        return [algorithm for algorithm, _, _ in self._candidates if algorithm not in self._warm]
+
+    def _others(self, algorithm: Algorithm) -> tuple[tuple[str, float], ...]:
+        return tuple(
+            (name, times[algorithm]) for name, times in self._elsewhere.items() if name != "cold" and algorithm in times
+        )
+
+    def _rank(self, algorithm: Algorithm) -> tuple[bool, float]:
+        """On a device the times for long or with a flushed cache rank: that is how kernels find what just arrived."""
+        if not self._clock.of_device:
+            return False, self._warm[algorithm]
+        times = self._elsewhere.get("sustained") or self._elsewhere.get("cold") or {}
+        return algorithm not in times, times.get(algorithm, self._warm[algorithm])
+
+    def _spent(self, share: float = 1.0) -> bool:
+        return self._budget.left(share) <= 0
+
+    # All of them.
+
+    def _look_at_all(self) -> None:
+        clock, warm = self._clock, self._warm
+        for algorithm, run, lingers in self._candidates:
+            if warm and self._spent(RANKING):
+                return
+            self._tell(f"{algorithm} at first sight")
+            self._pause.before(algorithm, lingers)
+            first = clock.time(run, 1)  # pays for pages and for threads that start
+            if not warm:
+                self._budget.suit(first)
+            self._counts[algorithm] = 1
+            if first > LONG and first > HOPELESS_FACTOR * min(warm.values(), default=first):
+                warm[algorithm] = first
+            elif first > LONG:
+                warm[algorithm] = clock.time(run, 1)
+            else:
+                self._counts[algorithm] = max(1, min(1000, int(SHORTEST / max(clock.time(run, 1), 1e-9))))
+                warm[algorithm] = min(clock.time(run, self._counts[algorithm]) for _ in range(3))
+            self._pause.after(algorithm, lingers)
+            self._logger.info("%s: %s at first sight.", algorithm, format_seconds(warm[algorithm]))
+
+    # On the host.
+
+    def _race_warm(self, racing: Sequence[Candidate]) -> list[Candidate]:
+        """Measure the candidates in turns, so that a slow moment of the machine does not fall on one alone; those that
+        are near the best to the end, and the first one. These are returned."""
+        warm, expected = self._warm, racing[0]
+        for behind in TURNS:
+            limit = behind * min(warm.values())
+            for candidate in racing:
+                if self._spent(RANKING):
+                    break
+                if warm[candidate[0]] <= limit:
+                    warm[candidate[0]] = min(warm[candidate[0]], self._turn(candidate))
+        limit = WITHIN * min(warm.values())
+        last = [candidate for candidate in racing if warm[candidate[0]] <= limit or candidate is expected]
+        turns: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in last}
+        for _ in range(LAST_TURNS if len(last) > 1 else 0):
+            for candidate in last:
+                if self._spent(RANKING):
+                    return last
+                turns[candidate[0]].append(self._turn(candidate))
+            warm |= {algorithm: statistics.median(times) for algorithm, times in turns.items()}
+        return last
+
+    def _turn(self, candidate: Candidate) -> float:
         algorithm, run, lingers = candidate
-        short = warm[algorithm] < LONG
-        pause.before(algorithm, lingers)
+        clock, short = self._clock, self._warm[algorithm] < LONG
+        self._tell(f"{algorithm} in turn with others")
+        self._pause.before(algorithm, lingers)
         if short:
             run()  # into the caches
-        start = time.perf_counter()
+        start = clock.now()
         times: list[float] = []
-        while len(times) < (max(1, iterations // 2) if short else 1) and time.perf_counter() - start <= LONGEST:
-            times.append(clock.time(run, counts[algorithm]))
-        pause.after(algorithm, lingers)
+        while len(times) < (max(1, self._iterations // 2) if short else 1) and clock.now() - start <= LONGEST:
+            times.append(clock.time(run, self._counts[algorithm]))
+        self._pause.after(algorithm, lingers)
         return min(times)
 
-    for behind in TURNS:
-        limit = behind * min(warm.values())
-        for candidate in racing:
-            if warm[candidate[0]] <= limit:
-                warm[candidate[0]] = min(warm[candidate[0]], turn(candidate))
-    limit = WITHIN * min(warm.values())
-    last = [candidate for candidate in racing if warm[candidate[0]] <= limit]
-    if len(last) > 1:
-        turns = [[turn(candidate) for candidate in last] for _ in range(LAST_TURNS)]
-        for (algorithm, _, _), times in zip(last, zip(*turns, strict=True), strict=True):
-            warm[algorithm] = statistics.median(times)
-    return last
+    def _chill(self, finalists: Sequence[Candidate]) -> None:
+        """Measure with cold caches, unless they read more than a cache holds."""
+        if min(self._warm.values()) >= LONG:
+            return
+        samples: dict[Algorithm, list[float]] = {}
+        for _ in range(COLD_RUNS if len(finalists) > 1 else 1):
+            for algorithm, run, lingers in finalists:
+                if samples and self._spent():
+                    return
+                self._tell(f"{algorithm} with cold caches")
+                self._pause.before(algorithm, lingers)
+                samples.setdefault(algorithm, []).append(self._clock.time_cold(run))
+                self._pause.after(algorithm, lingers)
+                self._elsewhere.setdefault("cold", {})[algorithm] = _undisturbed(samples[algorithm])
 
+    def _visit(self, finalists: Sequence[Candidate]) -> None:
+        """Measure beside the other libraries, where threads may meet."""
+        threads = [algorithm.get("threads") for algorithm, _, _ in finalists]
+        if len(finalists) == 1 or all(n == 1 for n in threads) or max(map(self._warm.get, self._finalists)) < THREADED:  # type: ignore[type-var, operator]
+            return
+        for place, (name, call) in enumerate(self._company.items()):
+            until = self._clock.now() + self._budget.left() / (len(self._company) - place)
+            self._visit_one(f"beside {name}", call, finalists, until)
 
-def prefer_quiet(
-    measured: Sequence[Measurement], candidates: Sequence[_Candidate], usual: tuple[str, str | None]
-) -> list[Measurement]:
-    """The measurements, the one to choose first, for operations of which programs make many different ones in turn.
+    def _visit_one(self, name: str, call: Callable[[], Any], finalists: Sequence[Candidate], until: float) -> None:
+        clock = self._clock
 
-    Threads that look for work after a call are in the way of all others: products took twice as long after one of
-    another library, and so did what planmath's own threads share, which end with the call (2 CPUs). So what leaves such
-    threads behind is chosen only where it saves more time than they look, or where it belongs to the usual library,
-    whose products may come next, and is twice as fast.
+        def company() -> bool:
+            call()
+            return True
 
-    Parameters
-    ----------
-    measured : sequence of Measurement
-        The best first.
-    candidates : sequence of (algorithm, run, lingers)
-    usual : (str, str or None)
-        The library: the provider, and which of several libraries.
-    """
-    lingering = {algorithm: lingers for algorithm, _, lingers in candidates if lingers}
-    quiet = next((m for m in measured if m.algorithm not in lingering), None)
-    if quiet is None:
-        return sorted(measured, key=lambda m: _library_of(m.algorithm) != usual)
+        self._pause.before(None, 0.0)
+        company()
+        undisturbed = _undisturbed([clock.time(company, 1) for _ in range(2 * RUNS_OF_A_VISIT)])
+        samples: dict[Algorithm, tuple[list[float], list[float]]] = {a: ([], []) for a, _, _ in finalists}
+        for visited in range(VISITS):
+            for algorithm, run, lingers in finalists:
+                if visited and clock.now() > until:
+                    return
+                self._tell(f"{algorithm} {name}")
+                self._pause.before(algorithm, lingers)
+                own, following = samples[algorithm]
+                company()
+                run()
+                company()
+                for _ in range(RUNS_OF_A_VISIT):
+                    own.append(clock.time(run, 1))
+                    following.append(clock.time(company, 1))
+                self._pause.after(algorithm, lingers)
+                left_behind = max(0.0, _undisturbed(following) - undisturbed)
+                self._elsewhere.setdefault(name, {})[algorithm] = _undisturbed(own) + left_behind
 
-    def worth_it(m: Measurement) -> bool:
-        saves = quiet.warm - m.warm > lingering.get(m.algorithm, 0.0)
-        disturbs = WORTH_DISTURBING if _library_of(m.algorithm) == usual else math.inf
-        return quiet.warm > (WORTH_SPINNING if saves else disturbs) * m.warm
+    # On a device.
 
-    chosen = next(filter(worth_it, measured), quiet)
-    return [chosen, *(m for m in measured if m is not chosen)]
+    def _race_on_device(self, racing: Sequence[Candidate]) -> list[Candidate]:
+        """Measure with flushed caches or, what runs long, for long. They take turns, so that all meet the same clock
+        rates."""
+        if self._spent(RANKING):
+            return list(racing)
+        if min(self._warm[algorithm] for algorithm, _, _ in racing) > SURELY_COLD:
+            self._race_sustained(racing)
+            return list(racing)
+        clock = self._clock
+        start = clock.now()
+        while clock.now() - start < LEAD_IN:
+            clock.time(racing[0][1], 10)
+        samples: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
+        start = clock.now()
+        for _ in range(ROUNDS * self._iterations):
+            self._tell("with flushed caches")
+            for algorithm, run, _ in racing:
+                samples[algorithm].append(clock.time_cold(run))
+            self._elsewhere["cold"] = {algorithm: _undisturbed(times) for algorithm, times in samples.items()}
+            if clock.now() - start > LONGEST * len(racing) or self._spent(RANKING):
+                break
+        return list(racing)
 
+    def _race_sustained(self, racing: Sequence[Candidate]) -> None:
+        """Measure each candidate at the rate that the device's power allows it for long.
 
-def _race_cold(
-    racing: Sequence[_Candidate], clock: Clock, iterations: int, expected: Mapping[Algorithm, float]
-) -> dict[Algorithm, float]:
-    """The time of each candidate with cold caches. They take turns, so that all meet the same clock rates."""
-    if min(expected[algorithm] for algorithm, _, _ in racing) > SURELY_COLD:
-        return _race_sustained(racing, clock, expected)
-    start = time.perf_counter()
-    while time.perf_counter() - start < LEAD_IN:
-        clock.time(racing[0][1], 10)
-    samples: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
-    start = time.perf_counter()
-    for _ in range(ROUNDS * iterations):
-        for algorithm, run, _ in racing:
-            samples[algorithm].append(clock.time_cold(run))
-        if time.perf_counter() - start > LONGEST * len(racing):
-            break
-    return {algorithm: _undisturbed(times) for algorithm, times in samples.items()}
+        That differs between kernels of the same speed, so each begins its turns with as much untimed work. It also
+        depends on what ran before: behind a kernel that draws less power, one is faster for a while. So the turns are
+        in another order in each round. The first ones find the device cooler than it is for long, and only tell who is
+        far behind. Operands that take so long to read push each other out of the caches.
+        """
+        expected = dict(self._warm)
+        turns: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
+        order, shuffle = list(racing), random.Random(0).shuffle
+        typical = self._elsewhere.setdefault("sustained", {})
+        self._clock.time(racing[0][1], math.ceil(LEAD_IN / expected[racing[0][0]]))
+        for played in range(ROUNDS + FINAL_ROUNDS):
+            near = BEHIND if played < ROUNDS else CLOSE
+            limit = near * min(typical.values()) if played else math.inf
+            shuffle(order)
+            for algorithm, run, _ in order:
+                usual = algorithm == racing[0][0]
+                if (not usual and typical.get(algorithm, math.inf) > limit) or (
+                    self._spent(RANKING) and (played or not usual)
+                ):
+                    continue
+                self._tell(f"{algorithm} for long")
+                calls = math.ceil(SUSTAINED / expected[algorithm])
+                self._clock.time(run, calls)
+                turns[algorithm].append(self._clock.time(run, calls))
+            typical |= {a: _undisturbed(times[1:] or times) for a, times in turns.items() if times}
+
+    def _burst(self, finalists: Sequence[Candidate]) -> None:
+        """Measure in bursts on a device that has cooled and, what runs long, with flushed caches."""
+        bursts: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in finalists}
+        flushed: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in finalists}
+        long = "sustained" in self._elsewhere
+        for played in range(BURSTS):
+            for algorithm, run, _ in finalists:
+                if played and self._spent():
+                    return
+                self._tell(f"{algorithm} in bursts")
+                self._clock.sleep(COOLING)
+                self._clock.time(run, 1)
+                calls = max(1, min(BURST, int(LONGEST / self._warm[algorithm])))
+                bursts[algorithm].append(self._clock.time(run, calls))
+                if long:
+                    flushed[algorithm].append(self._clock.time_cold(run))
+            self._warm |= {algorithm: _undisturbed(times) for algorithm, times in bursts.items()}
+            if long:
+                self._elsewhere["cold"] = {algorithm: _undisturbed(times) for algorithm, times in flushed.items()}
 
 
 def _undisturbed(times: Sequence[float]) -> float:
@@ -208,137 +338,24 @@ def _undisturbed(times: Sequence[float]) -> float:
     return statistics.fmean(sorted(times)[: math.ceil(0.75 * len(times))])
 
 
-def _race_sustained(
-    racing: Sequence[_Candidate], clock: Clock, expected: Mapping[Algorithm, float]
-) -> dict[Algorithm, float]:
-    """The time of each candidate at the rate that the device's power allows it for long.
-
-    That differs between kernels of the same speed, so each begins its turns with as much untimed work. It also depends
-    on what ran before: behind a kernel that draws less power, one is faster for a while. So the turns are in another
-    order in each round. The first ones find the device cooler than it is for long, and only tell who is far behind.
-    Operands that take so long to read push each other out of the caches.
-    """
-    turns: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
-    order, shuffle = list(racing), random.Random(0).shuffle
-
-    def typical(algorithm: Algorithm) -> float:
-        return _undisturbed(turns[algorithm][1:] or turns[algorithm])
-
-    clock.time(racing[0][1], math.ceil(LEAD_IN / expected[racing[0][0]]))
-    for played in range(ROUNDS + FINAL_ROUNDS):
-        near = BEHIND if played < ROUNDS else CLOSE
-        limit = near * min(map(typical, turns)) if played else math.inf
-        shuffle(order)
-        for algorithm, run, _ in order:
-            if not played or typical(algorithm) <= limit:
-                calls = math.ceil(SUSTAINED / expected[algorithm])
-                clock.time(run, calls)
-                turns[algorithm].append(clock.time(run, calls))
-    return {algorithm: typical(algorithm) for algorithm in turns}
-
-
 class _Pause:
     """Waits until the threads of the library that ran last have gone to sleep, unless the next candidate uses them."""
 
-    def __init__(self) -> None:
-        self.library: tuple[str, str | None] = "", None
-        self.until = 0.0
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._library: tuple[str, str | None] = "", None
+        self._until = -math.inf
 
-    def before(self, algorithm: Algorithm, lingers: float) -> None:
-        remaining = self.until - time.perf_counter()
-        if remaining > 0 and not (lingers and _library_of(algorithm) == self.library):
-            time.sleep(remaining)
+    def before(self, algorithm: Algorithm | None, lingers: float) -> None:
+        remaining = self._until - self._clock.now()
+        if remaining > 0 and not (algorithm and lingers and library_of(algorithm) == self._library):
+            self._clock.sleep(remaining)
 
     def after(self, algorithm: Algorithm, lingers: float) -> None:
-        self.library, self.until = _library_of(algorithm), time.perf_counter() + lingers
+        self._library, self._until = library_of(algorithm), self._clock.now() + lingers
 
 
-def _with_few_pauses(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+def _with_few_pauses(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The first, which is expected to be the fastest, then those that leave no threads behind, then the libraries."""
-    rest = sorted(candidates[1:], key=lambda c: (c[2], *map(str, _library_of(c[0]))))
+    rest = sorted(candidates[1:], key=lambda c: (c[2], *map(str, library_of(c[0]))))
     return [*candidates[:1], *rest]
-
-
-def _library_of(algorithm: Algorithm) -> tuple[str, str | None]:
-    """What tells apart the libraries whose threads an algorithm uses: a provider may have products of several."""
-    return algorithm.provider, algorithm.get("product")
-
-
-def _calls_per_repetition(clock: Clock, run: Callable[[], Any]) -> int:
-    return max(1, min(1000, int(SHORTEST / max(clock.time(run, 1), 1e-9))))
-
-
-def _check_that_it_ran(result: Any) -> None:
-    """An executor that could not do its work returns None at once: that is no time to compare with others."""
-    if result is None:
-        raise AssertionError("a candidate was measured that did not run")
-
-
-class Clock(Protocol):
-    """What executions are timed by."""
-
-    ranks_cold: bool
-    """Whether the times with cold caches rank the candidates, and not only decide ties."""
-
-    def time(self, run: Callable[[], Any], calls: int) -> float:
-        """Seconds for each of `calls` executions that follow each other."""
-
-    def time_cold(self, run: Callable[[], Any]) -> float:
-        """Seconds for one execution after the caches were filled with other data."""
-
-
-class HostClock:
-    """The host's clock, for executions that are done when they return."""
-
-    ranks_cold = False
-
-    @computed
-    def _flush(self) -> np.ndarray:
-        return np.zeros(FLUSH, np.uint8)
-
-    def time(self, run: Callable[[], Any], calls: int) -> float:
-        start = time.perf_counter()
-        for _ in range(calls):
-            result = run()
-        end = time.perf_counter()
-        _check_that_it_ran(result)
-        return (end - start) / calls
-
-    def time_cold(self, run: Callable[[], Any]) -> float:
-        np.add(self._flush, 1, out=self._flush)
-        return self.time(run, 1)
-
-
-class DeviceClock:
-    """A CUDA device's clock, for executions that return when the work is on the stream.
-
-    Parameters
-    ----------
-    queue : core.cuda.queue.Queue
-    """
-
-    ranks_cold = True
-
-    def __init__(self, queue: Any):
-        self._queue = queue
-        self._start, self._end = Event(timed=True), Event(timed=True)
-
-    @computed
-    def _flush(self) -> devices.DeviceMemory:
-        size = 2 * devices.device(self._queue.device_id).l2_size
-        return devices.DeviceMemory(size, self._queue.device_id, self._queue.stream)
-
-    def time(self, run: Callable[[], Any], calls: int) -> float:
-        return self._measure(run, calls) / calls
-
-    def time_cold(self, run: Callable[[], Any]) -> float:
-        fill(self._flush.address, self._flush.size, self._queue.stream)
-        return self._measure(run, 1)
-
-    def _measure(self, run: Callable[[], Any], calls: int) -> float:
-        self._start.record(self._queue.stream)
-        for _ in range(calls):
-            result = run()
-        self._end.record(self._queue.stream)
-        _check_that_it_ran(result)
-        return self._end.seconds_since(self._start)

@@ -29,7 +29,8 @@ from planmath.core.tuning import files
 from planmath.core.tuning.files import DAMAGE
 from planmath.report.tables import table
 
-FORMAT = 2
+#: In 1, a problem had one entry; in 1 and 2, algorithms were measured alone.
+FORMAT, READ = 3, (1, 2, 3)
 
 Machines = dict[str, dict[str, tuple["Entry", ...]]]
 """The entries of each processor or device for each problem, the newest first."""
@@ -43,6 +44,13 @@ class Measurement(NamedTuple):
     """With the operands in the caches."""
     cold: float | None = None
     """With the caches filled by other data; None where the algorithm was already out of the race."""
+    others: tuple[tuple[str, float], ...] = ()
+    """In other situations, such as beside other libraries, by their names."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The times in all situations in which it was measured."""
+        return {"warm": self.warm, **({} if self.cold is None else {"cold": self.cold}), **dict(self.others)}
 
 
 class Entry(NamedTuple):
@@ -53,6 +61,8 @@ class Entry(NamedTuple):
     versions: dict[str, str]
     """Of the providers that took part."""
     date: str
+    missed: tuple[str, ...] = ()
+    """The algorithms that had no turn, because the time was over or somebody interrupted."""
 
 
 class TuningRecordWarning(UserWarning):
@@ -117,10 +127,30 @@ def store(entry: Entry, where: str) -> None:
 
 
 def _add(machines: Machines, entry: Entry, where: str) -> None:
-    """Put an entry before the others of its problem, and in the place of those that compare no more than it does."""
+    """Put an entry before the others of its problem, and in the place of those that compare no more than it does.
+
+    One that is not whole does not come before a whole one that compares as much.
+    """
     problems = machines.setdefault(where, {})
+    if entry.missed and any(
+        not e.missed and entry.versions.items() <= e.versions.items() for e in problems.get(entry.problem, ())
+    ):
+        return
     others = [e for e in problems.get(entry.problem, ()) if not e.versions.keys() <= entry.versions.keys()]
     problems[entry.problem] = (entry, *others)
+
+
+def as_table(measurements: Iterable[Measurement]) -> str:
+    """What was measured, a row for each algorithm and a column for each situation."""
+    rows = list(measurements)
+    best = rows[0].warm
+    named = list(dict.fromkeys(name for m in rows for name in m.seconds if name != "warm"))
+    header = ["algorithm", "warm", "ratio", *(named or ["cold"])]
+    return table(header, [
+        [str(m.algorithm), format_seconds(m.warm), f"{m.warm / best:.2f}x",
+         *(format_seconds(m.seconds[name]) if name in m.seconds else "-" for name in header[3:])]
+        for m in rows
+    ])  # fmt: skip
 
 
 def show() -> str:
@@ -214,7 +244,7 @@ def _forget() -> None:
 
 
 def _parse(content: Any) -> Machines:
-    if content["format"] not in (1, FORMAT):
+    if content["format"] not in READ:
         raise ValueError(f"format {content['format']!r}, this version of planmath reads {FORMAT}")
     return {
         name: {
@@ -227,7 +257,8 @@ def _parse(content: Any) -> Machines:
 
 
 def _parse_entry(problem: str, entry: Mapping[str, Any]) -> Entry:
-    return Entry(problem, _parse_measurements(entry["measurements"]), dict(entry["versions"]), str(entry["date"]))
+    measurements, missed = _parse_measurements(entry["measurements"]), tuple(map(str, entry.get("missed", ())))
+    return Entry(problem, measurements, dict(entry["versions"]), str(entry["date"]), missed)
 
 
 def _parse_measurements(items: Iterable[Mapping[str, Any]]) -> tuple[Measurement, ...]:
@@ -236,10 +267,11 @@ def _parse_measurements(items: Iterable[Mapping[str, Any]]) -> tuple[Measurement
             Algorithm(str(m["provider"]), tuple((str(name), value) for name, value in m["knobs"])),
             float(m["warm"]),
             None if m["cold"] is None else float(m["cold"]),
+            tuple((str(name), float(seconds)) for name, seconds in m.get("others", {}).items()),
         )
         for m in items
     )
-    if not measurements or not all(0 < m.warm < math.inf for m in measurements):
+    if not measurements or not all(0 < time < math.inf for m in measurements for time in m.seconds.values()):
         raise ValueError("an entry without a measurement, or with one that took no time, or forever")
     return measurements
 
@@ -276,10 +308,18 @@ def _write(machines: Machines, file: Path) -> None:
 
 def _entry_as_json(entry: Entry) -> dict[str, Any]:
     measurements = [
-        {"provider": m.algorithm.provider, "knobs": m.algorithm.knobs, "warm": m.warm, "cold": m.cold}
+        {
+            "provider": m.algorithm.provider,
+            "knobs": m.algorithm.knobs,
+            "warm": m.warm,
+            "cold": m.cold,
+            "others": dict(m.others),
+        }
         for m in entry.measurements
     ]
-    return {"measurements": measurements, "versions": entry.versions, "date": entry.date}
+    return {
+        "measurements": measurements, "versions": entry.versions, "date": entry.date, "missed": list(entry.missed),
+    }  # fmt: skip
 
 
 def today() -> str:

@@ -250,8 +250,9 @@ class Matmul(Operation):
         return tuple(algorithm.algorithm_id for algorithm in self.algorithms[:limit])
 
     def autotune(
-        self, iterations: int = 10, prune: int | None = None, release_workspace: bool = False, stream: Any = None
-    ) -> None:
+        self, iterations: int = 10, prune: int | None = None, release_workspace: bool = False, stream: Any = None, *,
+        seconds: float | None = None,
+    ) -> None:  # fmt: skip
         """Measure every way of every provider to compute the product, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same product uses.
@@ -266,13 +267,16 @@ class Matmul(Operation):
             Whether to give temporary memory back afterwards.
         stream : object, optional
             CUDA stream; without effect on the CPU.
+        seconds : float, optional
+            How long this may take. What had no turn by then is not chosen, and `report` names it. Default: 8, and more
+            for what runs longer than 0.1 s. Ctrl-C ends it earlier, and keeps what was measured as well.
 
         Raises
         ------
         InvalidMatmulState
             Before `plan`, after `release_operands` or `free`.
         """
-        self._autotune(iterations, prune, stream)
+        self._autotune(iterations, prune, stream, seconds)
         if release_workspace:
             self._executor.release_workspace()
 

@@ -136,7 +136,9 @@ class Matmul(Operation):
         """
         self._make_plan(self._problem, self._slots, stream=stream)
 
-    def autotune(self, iterations: int = 10, prune: int | None = None, stream: Any = None) -> None:
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, stream: Any = None, *, seconds: float | None = None
+    ) -> None:
         """Measure every way of every provider to compute the product, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same product uses.
@@ -149,13 +151,16 @@ class Matmul(Operation):
             How many of the fastest algorithms to keep. Default: all.
         stream : object, optional
             CUDA stream; without effect on the CPU.
+        seconds : float, optional
+            How long this may take. What had no turn by then is not chosen, and `report` names it. Default: 8, and more
+            for what runs longer than 0.1 s. Ctrl-C ends it earlier, and keeps what was measured as well.
 
         Raises
         ------
         InvalidMatmulState
             Before `plan`, after `release_operands` or `free`.
         """
-        self._autotune(iterations, prune, stream)
+        self._autotune(iterations, prune, stream, seconds)
 
     def execute(self, *, stream: Any = None, out: Any = None) -> Any:
         """Compute the product.

@@ -259,7 +259,9 @@ class DirectSolver(FactorizingOperation):
             pivots = (0,) * len(self._solution)
         return complaint(names("x", len(self._solution), self._batch is not None), self._solution, pivots)
 
-    def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
+    def autotune(
+        self, iterations: int = 3, prune: int | None = None, *, stream: Any = None, seconds: float | None = None
+    ) -> None:
         """Measure a factorization and a solution by every way of every provider, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same systems uses. `factorize` has to
@@ -273,6 +275,9 @@ class DirectSolver(FactorizingOperation):
             How many of the fastest algorithms to keep in `report`. Default: all.
         stream : object, optional
             CUDA stream. Default: the package's current one. Without effect where no device takes part.
+        seconds : float, optional
+            How long this may take. What had no turn by then is not chosen, and `report` names it. Default: 8, and more
+            for what runs longer than 0.1 s. Ctrl-C ends it earlier, and keeps what was measured as well.
 
         Raises
         ------
@@ -280,7 +285,7 @@ class DirectSolver(FactorizingOperation):
             Before `plan`, after `release_operands` or `free`.
         """
         self._require("autotune")
-        self._run(self._autotune, stream, iterations, prune)
+        self._run(self._autotune, stream, iterations, prune, None, seconds)
 
     # Operands.
 

@@ -162,7 +162,7 @@ class Matmul(Operation):
         """
         self._autotune(iterations, prune, stream, seconds)
 
-    def execute(self, *, stream: Any = None, out: Any = None) -> Any:
+    def execute(self, *, stream: Any = None, out: Any = None, release_workspace: bool = False) -> Any:
         """Compute the product.
 
         Parameters
@@ -172,6 +172,8 @@ class Matmul(Operation):
         out : array, optional
             Where to put the result: with the shape, dtype and strides that `empty_result` gives. Nothing is allocated
             then.
+        release_workspace : bool
+            Whether to give temporary memory back afterwards.
 
         Returns
         -------
@@ -186,7 +188,11 @@ class Matmul(Operation):
             If `out` does not fit.
         """
         result = self._executor.run(None, out, stream)
-        return self._execute(None, out, stream) if result is None else result
+        if result is None:
+            result = self._execute(None, out, stream)
+        if release_workspace:
+            self._executor.release_workspace()
+        return result
 
     def execute_unchecked(self, *, stream: Any = None) -> Any:
         """`execute` for callers that know that the object is planned and has operands.

@@ -34,7 +34,7 @@ GE, SY, TR, DG = Kind("ge"), Kind("sy"), Kind("tr"), Kind("dg")
         (lambda: matmul(A, B.astype("f4")), ValueError, "b has the dtype float32 and a float64; expected equal"),
         (lambda: matmul(A.astype(int), B.astype(int)), ValueError, "a has the dtype int64; "),
         (lambda: matmul(A.astype(">f8"), B), TypeError, "a has the byte order of another machine.*astype"),
-        (lambda: matmul([A], B), TypeError, "a is a list"),
+        (lambda: matmul([A], B), ValueError, "b is a ndarray, and others are lists; expected lists of all"),
         (lambda: matmul(np.ones((2, 3, 4)), np.ones((3, 4, 5))), ValueError, r"batch shape \(2,\) and b \(3,\)"),
         (lambda: matmul(A, B, options={"inplace": True}), ValueError, "inplace is set, but c was not given"),
         (lambda: matmul(A, B, alpha="one"), ValueError, "alpha is 'one'; expected a single number"),

@@ -1,5 +1,6 @@
 """Products of matrices of which something is known: symmetric, Hermitian, triangular and diagonal ones."""
 
+import planmath.linalg.generic.lists  # noqa: F401 (what Matmul is of lists)
 from planmath.core.datatypes import ComputeType
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.linalg.generic.enums import DiagType, FillMode, SideMode

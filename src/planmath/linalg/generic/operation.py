@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,15 +36,17 @@ class Matmul(Operation):
         Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n), whose batch shapes
         broadcast as NumPy's do. Symmetric, Hermitian and triangular ones are (..., n, n), diagonal ones are given as
         their diagonals, (..., n). float16, float32, float64, complex64 or complex128; for torch also bfloat16. Any
-        strides.
+        strides. Lists of them stand for as many products, of any shapes, with one dtype; a list of one belongs to all.
     c : array, optional
-        Of the shape of ``a @ b``, or without its batch.
+        Of the shape of ``a @ b``, or without its batch; a list of them beside lists.
     alpha, beta : number, optional
-        Default: 1; beta must be given where c is. Where alpha is 0 neither a nor b matters, where beta is 0 c does not.
+        For lists, also lists of numbers. Default: 1; beta must be given where c is. Where alpha is 0 neither a nor b
+        matters, where beta is 0 c does not.
     qualifiers : numpy.ndarray, optional
         Of `matrix_qualifiers_dtype`, an element for each of a and b, and of c where it is given: what
-        `GeneralMatrixQualifier.create` and the others return. Default: general matrices. PyTorch's lazy conjugates of
-        a and b, ``x.conj()`` and ``x.mH``, are not carried out in memory, but taken as conjugated so as well.
+        `GeneralMatrixQualifier.create` and the others return. For lists, a list of such arrays. Default: general
+        matrices. PyTorch's lazy conjugates of a and b, ``x.conj()`` and ``x.mH``, are not carried out in memory, but
+        taken as conjugated so as well.
     options : MatmulOptions or dict, optional
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
@@ -80,10 +82,24 @@ class Matmul(Operation):
     >>> second
     array([[ -1.,  -2.],
            [-11., -16.]])
+
+    Products of different shapes, in one call:
+
+    >>> from planmath.linalg import matmul
+    >>> matmul([np.ones((2, 3)), np.ones((1, 2))], [np.ones((3, 1)), np.ones((2, 2))])
+    [array([[3.],
+           [3.]]), array([[2., 2.]])]
     """
 
     noun = "Matmul"
     invalid_state = InvalidMatmulState
+    #: What is made of lists.
+    _of_lists: ClassVar[type[Matmul]]
+
+    def __new__(cls, *operands: Any, **arguments: Any) -> Matmul:
+        if any(isinstance(operand, (list, tuple)) for operand in operands):
+            cls = cls._of_lists
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -280,11 +296,7 @@ class Matmul(Operation):
     def _result_slots(self, problem: ProductProblem) -> dict[str, ArraySlot]:
         if problem.inplace:
             return {}
-        d = problem.d
-        axes = [(d.rows, d.row)] * (not self._squeeze[0]) + [(d.cols, d.col)] * (not self._squeeze[1])
-        shape = (*problem.batch, *(extent for extent, _ in axes))
-        layout = Layout(shape, (*d.batch, *(step for _, step in axes)), d.dtype, "cpu", None)
-        return {"d": self._make_slot(layout, writeable=True)}
+        return {"d": self._make_slot(result_layout(problem, self._squeeze), writeable=True)}
 
     def _inplace_operand(self) -> str | None:
         return "c" if self._options.inplace else None
@@ -294,6 +306,14 @@ class Matmul(Operation):
         batch = f"{'x'.join(map(str, p.batch))} times " if p.batch else ""
         extra = "".join([" + c" if p.c else "", ", in place" if p.inplace else ""])
         return f"{p.d.dtype} {batch}{p.a} @ {p.b}{extra} on {p.execution[0]}"
+
+
+def result_layout(problem: ProductProblem, squeeze: tuple[bool, bool]) -> Layout:
+    """The result as users get it: without the axis of rows, or of columns, that a vector has not."""
+    d = problem.d
+    axes = [(d.rows, d.row)] * (not squeeze[0]) + [(d.cols, d.col)] * (not squeeze[1])
+    shape = (*problem.batch, *(extent for extent, _ in axes))
+    return Layout(shape, (*d.batch, *(step for _, step in axes)), d.dtype, "cpu", None)
 
 
 def matmul(
@@ -319,7 +339,7 @@ def matmul(
     Returns
     -------
     array
-        As for `Matmul.execute`.
+        As for `Matmul.execute`; a list of them for lists.
 
     Examples
     --------
@@ -332,7 +352,7 @@ def matmul(
            [30., 40.]])
     """
     key = None
-    if options is None and not isinstance(qualifiers, list):
+    if options is None and not isinstance(a, (list, tuple)) and not isinstance(qualifiers, (list, tuple)):
         known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
         arrays = (a, b) if c is None else (a, b, c)
         key = remembered.key_of("generic matmul", arrays, execution, known)

@@ -55,6 +55,33 @@ class ProductProblem(NamedTuple):
         return numbers | {"d": numbers["c"]} if self.inplace else numbers
 
 
+class ListProblem(NamedTuple):
+    """Products that are planned together."""
+
+    members: tuple[ProductProblem, ...]
+    lengths: tuple[tuple[str, int], ...]
+    """Of the lists of operands and of factors, in the order in which programs see them."""
+    execution: tuple[str, int]
+
+    @property
+    def work(self) -> int:
+        """Multiplications of the largest product."""
+        return max(member.work for member in self.members)
+
+    @property
+    def arrays(self) -> int:
+        """How many arrays programs have, with the results."""
+        return sum(length for _, length in self.lengths) + len(self.members)
+
+    def numbers_of(self, member: int) -> dict[str, int]:
+        """The numbers that programs have for a product's operands and its result, by name."""
+        numbers, first = {}, 0
+        for name, length in self.lengths:
+            numbers[name] = first + (member if length > 1 else 0)
+            first += length
+        return numbers | {"d": first + member}
+
+
 def result_order(a: Structured, b: Structured, c: Matrix | None) -> bool:
     """Whether the result is row-major: it has c's order, else that of the general operand beside a structured one.
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from planmath.bindings import blas, mkl
 from planmath.core.provider import Algorithm, Provider
-from planmath.linalg.generic.problem import ProductProblem
+from planmath.linalg.generic.problem import ListProblem, ProductProblem
 from planmath.linalg.generic.providers.blas_interface import BLASProvider
 from planmath.linalg.generic.providers.cublas import CublasProvider
 from planmath.linalg.generic.providers.diagonals import DiagonalProvider
+from planmath.linalg.generic.providers.lists import ListProvider
 
 PROVIDERS: Sequence[Provider] = (
     BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
@@ -17,11 +18,14 @@ PROVIDERS: Sequence[Provider] = (
     DiagonalProvider(),
 )
 
+#: The same for lists of products, whatever their structures.
+LIST_PROVIDERS: Sequence[Provider] = tuple(ListProvider(provider, PROVIDERS[-1]) for provider in PROVIDERS)
+
 #: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
 TINY_WORK = 40_000
 
 
-def expected_order(problem: ProductProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
+def expected_order(problem: ProductProblem | ListProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
     if problem.execution[0] == "cuda":
         return algorithms

@@ -122,6 +122,29 @@ static int trmm(const char *name, handle *h, int right, int upper, int operation
     else general(operation, 0, m, n, k, *alpha, all.data(), k, other.data(), m, T(0), at(c), ldc);
     return 0;
 }
+template <class T>
+static int trsm(const char *name, handle *h, int right, int upper, int operation, int unit, size m, size n,
+                const T *alpha, const T *a, size lda, T *b, size ldb) {
+    const size k = right ? n : m, others = right ? m : n;
+    if (lda < k || ldb < m) return INVALID;
+    if (int status = begin(name, h, {a, b}, alpha)) return status;
+    const std::vector<T> all = whole('t', upper, unit, k, at(a), lda);
+    T *x = at(b);
+    /* a system with right-hand sides in columns, or its transposed one with them in rows */
+    const bool up = (upper != 0) != (operation != 0) != (right != 0);
+    for (size j = 0; j < others; j++)
+        for (size step = 0; step < k; step++) {
+            const size i = up ? k - 1 - step : step;
+            T sum = *alpha * (right ? x[j + i * ldb] : x[i + j * ldb]);
+            for (size before = 0; before < step; before++) {
+                const size l = up ? k - 1 - before : before;
+                sum -= right ? element(all.data(), k, operation, l, i) * x[j + l * ldb]
+                             : element(all.data(), k, operation, i, l) * x[l + j * ldb];
+            }
+            (right ? x[j + i * ldb] : x[i + j * ldb]) = sum / element(all.data(), k, operation, i, i);
+        }
+    return 0;
+}
 
 #define ROUTINES(L, T)                                                                                                 \
     extern "C" int cublas##L##gemm_v2_64(handle *h, int opa, int opb, size m, size n, size k, const T *alpha,          \
@@ -140,6 +163,10 @@ static int trmm(const char *name, handle *h, int right, int upper, int operation
                                          const T *a, size lda, const T *b, size ldb, const T *beta, T *c,              \
                                          size ldc) {                                                                   \
         return structured('s', #L "symm", h, right, upper, m, n, alpha, a, lda, b, ldb, beta, c, ldc);                 \
+    }                                                                                                                  \
+    extern "C" int cublas##L##trsm_v2_64(handle *h, int right, int upper, int operation, int unit, size m, size n,     \
+                                         const T *alpha, const T *a, size lda, T *b, size ldb) {                       \
+        return trsm(#L "trsm", h, right, upper, operation, unit, m, n, alpha, a, lda, b, ldb);                         \
     }                                                                                                                  \
     extern "C" int cublas##L##trmm_v2_64(handle *h, int right, int upper, int operation, int unit, size m, size n,     \
                                          const T *alpha, const T *a, size lda, const T *b, size ldb, T *c,             \

@@ -11,6 +11,8 @@ from planmath.linalg import Matmul, matmul
 from tests.arrays import DEVICE_PACKAGES, HOST_PACKAGES, dtype_of, package_of, to_numpy, to_package
 from tests.generic.conformance import KINDS, PAIRS, check_products, dense, operand
 from tests.generic.operands import Kind, laid, numbers, qualifiers
+from tests.generic.test_triangular import KINDS as TRIANGULAR
+from tests.generic.test_triangular import check_systems
 
 MISSING = cublas.LIBRARY.missing or nvrtc.LIBRARY.missing or devices.missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
@@ -101,6 +103,23 @@ def test_narrow_dtypes(package, dtype):
         values = to_numpy(result.float() if package == "torch-cuda" else result)
         expected = dense(kind, a).astype(float) @ b.astype(float)
         np.testing.assert_allclose(values, expected, rtol=2e-2, atol=1e-1 if dtype == "bfloat16" else 1e-2)
+
+
+@pytest.mark.parametrize("package", DEVICE_PACKAGES)
+def test_lists(package):
+    rng = np.random.default_rng(5)
+    kinds = [(GE, GE), (TR, GE), (GE, SY), (DG, GE), (GE, GE)]
+    a = [operand(rng, left, 4 + i, 4 + i, (), "float64", "rows") for i, (left, _) in enumerate(kinds)]
+    b = [operand(rng, right, 4 + i, 4 + i, (), "float64", "columns") for i, (_, right) in enumerate(kinds)]
+    on_device = [[to_package(x, package) for x in operands] for operands in (a, b)]
+    results = matmul(*on_device, alpha=2, qualifiers=[qualifiers(*pair) for pair in kinds])
+    for (left, right), x, y, result in zip(kinds, a, b, results, strict=True):
+        np.testing.assert_allclose(to_numpy(result), 2 * (dense(left, x) @ dense(right, y)).astype(float), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", TRIANGULAR, ids=str)
+def test_triangular_systems(kind):
+    check_systems(kind, "cublas", "cuda")
 
 
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)

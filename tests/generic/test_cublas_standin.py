@@ -183,6 +183,30 @@ def test_numbers_of_sixteen_bits(run):
     """)
 
 
+def test_triangular_systems(run):
+    run("""
+        from tests.generic.test_triangular import KINDS, check_systems
+        for kind in KINDS:
+            check_systems(kind, "cublas", "cuda")
+    """)
+
+
+def test_lists(run):
+    run("""
+        kinds = [(GE, GE), (TR, GE), (GE, SY), (DG, GE), (TR, GE)]
+        a = [operand(RNG, left, 4, 4, (), "float64", "rows") for left, _ in kinds]
+        b = [operand(RNG, right, 4, 4, (), "float64", "columns") for _, right in kinds]
+        known = [qualifiers(*pair) for pair in kinds]
+        expected = [2 * dense(l, x) @ dense(r, y) for (l, r), x, y in zip(kinds, a, b)]
+        with Matmul(a, b, alpha=2, qualifiers=known, execution="cuda") as product:
+            product.plan()
+            calls, launches = asked(product.execute)
+            assert calls == ["Dgemm", "Dtrmm", "Dsymm", "Dtrmm"] and launches == 1
+            for result, wanted in zip(product.execute(), expected):
+                np.testing.assert_allclose(result, wanted.astype(float))
+    """)
+
+
 def test_operands_on_the_device(run):
     """The package's stream and memory: nothing crosses, nothing waits."""
     run("""

@@ -15,6 +15,7 @@ from planmath.linalg.generic.qualifiers import (
     TriangularMatrixQualifier,
     matrix_qualifiers_dtype,
 )
+from planmath.linalg.generic.triangular import TriangularSolver, triangular_solve
 
 __all__ = [
     "ComputeType",
@@ -32,6 +33,8 @@ __all__ = [
     "SideMode",
     "SymmetricMatrixQualifier",
     "TriangularMatrixQualifier",
+    "TriangularSolver",
     "matmul",
     "matrix_qualifiers_dtype",
+    "triangular_solve",
 ]

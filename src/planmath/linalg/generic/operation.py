@@ -97,7 +97,7 @@ class Matmul(Operation):
     _of_lists: ClassVar[type[Matmul]]
 
     def __new__(cls, *operands: Any, **arguments: Any) -> Matmul:
-        if any(isinstance(operand, (list, tuple)) for operand in operands):
+        if cls is Matmul and any(isinstance(operand, (list, tuple)) for operand in operands):
             cls = cls._of_lists
         return super().__new__(cls)
 
@@ -122,7 +122,7 @@ class Matmul(Operation):
         self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         known = as_qualifiers(qualifiers, c is not None)
         package = package_of(a, "a").name
-        self._problem = specify(layouts, known, chosen.inplace, self._execution, package)
+        self._problem = self._specified(specify(layouts, known, chosen.inplace, self._execution, package))
         self._squeeze = squeezed(layouts, known)
         if c is not None and beta is None:
             raise ValueError("beta was not given, but c was; pass beta=1.0 to add c")
@@ -284,6 +284,10 @@ class Matmul(Operation):
             After `free`.
         """
         self._release()
+
+    def _specified(self, problem: ProductProblem) -> ProductProblem:
+        """The problem, with what a subclass knows of it."""
+        return problem
 
     # What the lifecycle asks for.
 

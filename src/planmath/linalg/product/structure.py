@@ -24,6 +24,8 @@ class Structure(NamedTuple):
     """Whether ones stand on the diagonal of a triangular matrix, whatever is stored there."""
     backwards: bool = False
     """Whether a stored diagonal is read from its end."""
+    inverse: bool = False
+    """Whether a product has the inverse of a triangular matrix in its place."""
 
     @property
     def T(self) -> Structure:
@@ -32,7 +34,8 @@ class Structure(NamedTuple):
 
     def __str__(self) -> str:
         triangle = ("upper" if self.upper else "lower",) if self.kind in HALVES else ()
-        return " ".join((*(("unit",) if self.unit else ()), *triangle, KINDS[self.kind]))
+        inverse = ("inverse of",) if self.inverse else ()
+        return " ".join((*inverse, *(("unit",) if self.unit else ()), *triangle, KINDS[self.kind]))
 
 
 GENERAL = Structure()

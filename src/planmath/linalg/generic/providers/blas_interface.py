@@ -12,7 +12,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import ProductPipeline
-from planmath.linalg.generic.providers.routines import Routine, multiply, routine_of, too_many_loops
+from planmath.linalg.generic.providers.routines import Routine, multiply, routines_of, too_many_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import Call
 from planmath.native.threads import Threads
@@ -59,8 +59,8 @@ class BLASProvider(Provider):
     def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
         most = problem.threads if self._library.threads_setter else 1
         threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
-        routines = dict.fromkeys([routine_of(problem), "gemm"])
-        return [Algorithm(self.name, (("product", routine), ("threads", n))) for routine in routines for n in threads]
+        ways = [(("product", routine), ("threads", n)) for routine in routines_of(problem) for n in threads]
+        return [Algorithm(self.name, way) for way in ways]
 
     def lingers(self, algorithm: Algorithm) -> float:
         return self._spin if algorithm.get("threads") > 1 else 0.0

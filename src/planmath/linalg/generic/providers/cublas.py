@@ -15,7 +15,7 @@ from planmath.core.executor import Lock, Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.device_pipeline import DevicePipeline
-from planmath.linalg.generic.providers.routines import Routine, multiply, routine_of, too_many_loops
+from planmath.linalg.generic.providers.routines import Routine, multiply, routines_of, too_many_loops
 from planmath.linalg.product.matrix import batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import Call
@@ -70,10 +70,10 @@ class CublasProvider(Provider):
 
         cuBLAS has batches of general products only; the others are launched one by one.
         """
-        routines = [routine_of(problem), "gemm"]
+        routines = routines_of(problem)
         if any(extent > 1 for extent in problem.batch) and problem.m * problem.n * problem.k < LARGE_WORK:
             routines.reverse()
-        return [Algorithm(self.name, (("product", routine),)) for routine in dict.fromkeys(routines)]
+        return [Algorithm(self.name, (("product", routine),)) for routine in routines]
 
     def prepare(self, problem: ProductProblem, algorithm: Algorithm) -> Prepared:
         pipeline = DevicePipeline(problem)

@@ -12,8 +12,10 @@ from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import HALVES, Structured
 from planmath.native.call import MAX_LOOPS
 
-#: The routine for the product of a matrix of each kind with a general one, without the letter of the dtype.
+#: The routine for the product of a matrix of each kind with a general one, without the letter of the dtype; that of the
+#: inverse of a triangular one.
 ROUTINE = {"ge": "gemm", "sy": "symm", "he": "hemm", "tr": "trmm"}
+SOLVES = "trsm"
 
 
 class Routine(NamedTuple):
@@ -21,7 +23,7 @@ class Routine(NamedTuple):
 
     name: str
     letters: str
-    """As BLAS has them: trans of both factors; side, uplo; for trmm also trans, diag."""
+    """As BLAS has them: trans of both factors; side, uplo; for trmm and trsm also trans, diag."""
     extents: tuple[int, ...]
     factors: tuple[Region, ...]
     """One for a routine that finds the other one in the place of the result."""
@@ -30,13 +32,18 @@ class Routine(NamedTuple):
     @property
     def adds(self) -> bool:
         """Whether it takes beta, and adds to the result."""
-        return self.name != "trmm"
+        return self.name not in (ROUTINE["tr"], SOLVES)
 
 
-def routine_of(problem: ProductProblem) -> str:
-    """The routine for the structured factor of a product, or for the one of two that stays one."""
+def routines_of(problem: ProductProblem) -> list[str]:
+    """The routines that compute a product: that for its structured factor, or for the one of two that stays one, and
+    that for a general product of expanded copies. The inverse of a matrix has the first one only.
+    """
+    if problem.a.structure.inverse:
+        return [SOLVES]
     kinds = [kind for kind in problem.kinds if kind in HALVES]
-    return ROUTINE[max(kinds, key=list(ROUTINE).index)] if kinds else ROUTINE["ge"]
+    structured = ROUTINE[max(kinds, key=list(ROUTINE).index)] if kinds else "gemm"
+    return list(dict.fromkeys([structured, "gemm"]))
 
 
 def too_many_loops(problem: ProductProblem) -> str | None:
@@ -60,7 +67,7 @@ def multiply(pipeline: ProductPipeline, name: str, make: Callable[[Routine], Any
     make : callable
         Adds the call of a routine.
     in_place : bool
-        Whether a triangular product replaces its general factor.
+        Whether a triangular product replaces its general factor, as a solution does in any case.
     """
     left, right = pipeline.left, pipeline.right
     if name == "gemm":
@@ -109,7 +116,7 @@ def _structured(
         return
     letters += _transposition(s) + ("U" if factor.structure.unit else "N")
     product = d if pipeline.problem.c is None else pipeline.temporary(d.matrix)
-    if in_place:
+    if in_place or name == SOLVES:
         pipeline.convert(other.region, product, conjugate=other.region.matrix.conjugate)
         make(Routine(name, letters, extents, (s,), product))
     else:

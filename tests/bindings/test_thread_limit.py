@@ -13,16 +13,14 @@ from planmath.native import thread_limit
 from planmath.tensor import BinaryContraction
 from planmath.tensor.providers.gemm import GemmProvider
 
-pytestmark = pytest.mark.skipif(not blas.SCIPY.threads_setter, reason="SciPy's BLAS is not the OpenBLAS of its wheels")
-
-PREFIX = "scipy_openblas_{}_num_threads"
+pytestmark = pytest.mark.skipif(not blas.OPENBLAS.threads_setter, reason="neither wheel brought OpenBLAS")
 
 
 @pytest.fixture
 def number():
     """The library's number, when called; there are threads to limit in any case."""
-    get = blas._OPENBLAS.function(PREFIX.format("get"), ctypes.c_int, [])
-    set_ = blas._OPENBLAS.function(PREFIX.format("set"), None, [ctypes.c_int])
+    get = blas._openblas().function("get_num_threads", ctypes.c_int)
+    set_ = blas._openblas().function("set_num_threads", None, [ctypes.c_int])
     before = get()
     set_(4)
     yield get
@@ -30,17 +28,17 @@ def number():
 
 
 def test_the_last_to_go_puts_back_what_the_first_found(number):
-    limit = ctypes.CFUNCTYPE(None, ctypes.c_int)(blas.SCIPY.threads_setter)
-    assert blas.SCIPY.threads_setter == thread_limit.LIMIT
+    limit = ctypes.CFUNCTYPE(None, ctypes.c_int)(blas.OPENBLAS.threads_setter)
+    assert blas.OPENBLAS.threads_setter == thread_limit.LIMIT
     limit(1)
     limit(2)
     assert number() == 2
-    assert blas.SCIPY.max_threads() == 4  # who plans meanwhile takes no limit for the library's own number
+    assert blas.OPENBLAS.max_threads() == 4  # who plans meanwhile takes no limit for the library's own number
     limit(0)
     assert number() == 2
     limit(0)
     assert number() == 4
-    assert blas.SCIPY.max_threads() == 4
+    assert blas.OPENBLAS.max_threads() == 4
 
 
 def test_plans_and_executions_at_the_same_time_leave_the_number_alone(number):

@@ -1,17 +1,22 @@
-"""The Fortran interface of BLAS, which MKL, NVPL BLAS and SciPy's BLAS have: every argument is a pointer."""
+"""The Fortran interface of BLAS, which MKL, NVPL BLAS and OpenBLAS have: every argument is a pointer."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import planmath.native.thread_limit as thread_limit
 from planmath.bindings import mkl
 from planmath.native.forks import computed, load_module
 from planmath.native.library import Library, MissingLibraryError, in_package
 from planmath.native.threads import Threads, library_threads
+
+#: What numbers are passed in: libraries with integers of 32 bits read the lower half of it, which comes first on all
+#: processors that planmath runs on.
+INTEGER = ctypes.c_int64
 
 #: Letters of the routines' names by dtype.
 LETTER = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
@@ -86,15 +91,45 @@ MKL = BLAS(
 #: THREAD_TIMEOUT), at 2 GHz.
 OPENBLAS_SPIN = 2**26 / 2e9
 
-# SciPy's BLAS is reached by the pointers that it publishes for Cython, whatever library it was built with. Only where
-# that is the OpenBLAS of SciPy's wheels is the library itself found as well, to set its number of threads.
+# Products of OpenBLAS are those of NumPy's own, where its wheel brings one: what a program multiplies by NumPy and by
+# planmath shares one pool of threads then, and neither meets the other's while they look for work. Otherwise SciPy's
+# BLAS is reached by the pointers that it publishes for Cython, whatever library it was built with. Only where that is
+# the OpenBLAS of SciPy's wheels is the library itself found as well, to set its number of threads.
 
-_OPENBLAS = Library(
-    "OpenBLAS",
-    lambda: in_package("scipy", "scipy.libs/libscipy_openblas-*.so*", "scipy/.dylibs/libscipy_openblas*"),
-    "SciPy's wheels bring it",
-    requires=("scipy_openblas_set_num_threads", "scipy_openblas_get_num_threads", "scipy_openblas_get_config"),
+
+@dataclass(frozen=True)
+class _OpenBLAS:
+    """The OpenBLAS of a wheel, the pattern of its routines' names, and how those of its other functions end."""
+
+    library: Library
+    routine: str
+    suffix: str
+
+    def function(self, name: str, result: Any, arguments: Sequence[Any] = ()) -> Callable[..., Any]:
+        return self.library.function(f"scipy_openblas_{name}{self.suffix}", result, arguments)
+
+    def address(self, name: str) -> int:
+        return self.library.address(f"scipy_openblas_{name}{self.suffix}")
+
+
+def _wheel(package: str, files: Sequence[str], routine: str, suffix: str) -> _OpenBLAS:
+    required = tuple(f"scipy_openblas_{name}{suffix}" for name in ("set_num_threads", "get_num_threads", "get_config"))
+    found = Library(
+        "OpenBLAS", lambda: in_package(package.lower(), *files), f"{package}'s wheels bring it", requires=required
+    )
+    return _OpenBLAS(found, routine, suffix)
+
+
+_NUMPYS = _wheel(
+    "NumPy", ("numpy.libs/libscipy_openblas64_*.so*", "numpy/.dylibs/libscipy_openblas64_*"), "scipy_{}_64_", "64_"
 )
+_SCIPYS = _wheel("SciPy", ("scipy.libs/libscipy_openblas-*.so*", "scipy/.dylibs/libscipy_openblas*"), "", "")
+
+
+@cache
+def _openblas() -> _OpenBLAS | None:
+    """The one whose number of threads is known; None where neither wheel brought it."""
+    return next((of for of in (_NUMPYS, _SCIPYS) if of.library.missing is None), None)
 
 
 def published_address(module: str, routine: str) -> int:
@@ -108,28 +143,30 @@ def published_address(module: str, routine: str) -> int:
     return get(capsule, name) or 0
 
 
-def _scipy_address(routine: str) -> int:
+def _openblas_address(routine: str) -> int:
+    if (found := _openblas()) is not None and found.routine:
+        name = found.routine.format(routine)
+        return found.library.address(name) if found.library.has(name) else 0
     return published_address("scipy.linalg.cython_blas", routine)
 
 
 @cache
-def _scipy_version() -> str:
-    if _OPENBLAS.missing:
+def _openblas_version() -> str:
+    if (found := _openblas()) is None:
         return f"SciPy {load_module('scipy').__version__}'s BLAS"
-    config = _OPENBLAS.function("scipy_openblas_get_config", ctypes.c_char_p, [])()
-    return config.decode().strip()
+    return bytes(found.function("get_config", ctypes.c_char_p)()).decode().strip()
 
 
-def _scipy_path() -> str | None:
-    return load_module("scipy.linalg.cython_blas").__file__ if _OPENBLAS.missing else _OPENBLAS.path
+def _openblas_path() -> str | None:
+    found = _openblas()
+    return load_module("scipy.linalg.cython_blas").__file__ if found is None else found.library.path
 
 
 @cache
 def _openblas_limit() -> int:
-    if _OPENBLAS.missing:
+    if (found := _openblas()) is None:
         return 0
-    get, set_ = (_OPENBLAS.address(f"scipy_openblas_{name}_num_threads") for name in ("get", "set"))
-    thread_limit.attach(get, set_)
+    thread_limit.attach(found.address("get_num_threads"), found.address("set_num_threads"))
     thread_limit.watch(thread_limit.UNLIMITED, thread_limit.unlimited())
     return thread_limit.LIMIT
 
@@ -138,8 +175,8 @@ def _openblas_threads() -> int:
     return thread_limit.unlimited() if _openblas_limit() else 1
 
 
-SCIPY = BLAS(
-    "SciPy's BLAS", lambda: None, _scipy_address, _scipy_version, _scipy_path,
+OPENBLAS = BLAS(
+    "OpenBLAS", lambda: None, _openblas_address, _openblas_version, _openblas_path,
     _openblas_limit, _openblas_threads, 1 << 18, sets_locally=False,
     variables=("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
 )  # fmt: skip

@@ -207,9 +207,10 @@ static void pm_work(void (*body)(const pm_job *), i64 parts, const i64 *p, const
     for (i64 i = 0; i < started; i++) pthread_join(threads[i], NULL);
 }
 
-/* A product for every position of the loops; the summed ones add to what the first of them left. */
-typedef void (*pm_gemm)(const char *, const char *, const int *, const int *, const int *, const void *, const void *,
-                        const int *, const void *, const int *, const void *, void *, const int *);
+/* A product for every position of the loops; the summed ones add to what the first of them left. Libraries with integers
+   of 32 bits read the lower halves, which come first. */
+typedef void (*pm_gemm)(const char *, const char *, const i64 *, const i64 *, const i64 *, const void *, const void *,
+                        const i64 *, const void *, const i64 *, const void *, void *, const i64 *);
 
 static void pm_products_body(const pm_job *job) {
     const i64 *p = job->p;
@@ -217,8 +218,8 @@ static void pm_products_body(const pm_job *job) {
     int (*limit)(int) = (int (*)(int))(intptr_t)p[PM_LIMIT];
     const char letters[2] = {(char)(p[PM_LETTERS] & 255), (char)(p[PM_LETTERS] >> 8)};
     const i64 block = p[PM_BLOCK], share = job->last - job->first;
-    const int m = (int)(block == 1 ? share : p[PM_M]), n = (int)(block == 2 ? share : p[PM_N]), k = (int)p[PM_K];
-    const int lda = (int)p[PM_LDA], ldb = (int)p[PM_LDB], ldd = (int)p[PM_LDD];
+    const i64 m = block == 1 ? share : p[PM_M], n = block == 2 ? share : p[PM_N], k = p[PM_K];
+    const i64 lda = p[PM_LDA], ldb = p[PM_LDB], ldd = p[PM_LDD];
     const void *one = (const void *)(intptr_t)p[PM_ONE];
     const char *a = job->a, *b = job->b;
     char *d = job->d;

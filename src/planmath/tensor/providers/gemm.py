@@ -42,7 +42,7 @@ PANELS = blas.BLAS(
 #: The libraries whose products are used, mostly the fastest for larger products first, and the seconds for which its
 #: threads spin after a call.
 LIBRARIES = {
-    "mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.SCIPY, blas.OPENBLAS_SPIN),
+    "mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.OPENBLAS, blas.OPENBLAS_SPIN),
     "own": (PANELS, 0.0),
 }  # fmt: skip
 #: The columns of planmath's own products have at least so many bytes: a vector of any instruction set.

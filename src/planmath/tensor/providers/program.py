@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 import planmath.tensor.kernels as kernels
-from planmath.bindings.blas import BLAS, LETTER
+from planmath.bindings.blas import BLAS, INTEGER, LETTER
 from planmath.core.arrays import ITEMSIZE
 from planmath.native.call import Call, Slot
 from planmath.tensor.enums import Operator
@@ -234,7 +234,7 @@ class Builder:
             else:
                 k = each
         name, library = f"{LETTER[self.work]}gemm", sharing.library
-        values = [ctypes.c_int(x) for x in (m, n, k, *call.leading)]
+        values = [INTEGER(x) for x in (m, n, k, *call.leading)]
         flags = [ctypes.c_char(x) for x in call.letters]
         pm, pn, pk, plda, pldb, pldd = map(ctypes.addressof, values)
         places = [ordered[x].slot for x in "abd"]
@@ -258,7 +258,7 @@ class Builder:
         keep = (values, flags, self._numbers)
         if sharing.what == "batch":
             ((count, steps),) = result
-            sizes = [ctypes.c_int(x) for x in (*(step // ITEMSIZE[self.work] for step in steps), count)]
+            sizes = [INTEGER(x) for x in (*(step // ITEMSIZE[self.work] for step in steps), count)]
             s1, s2, s3, size = map(ctypes.addressof, sizes)
             arguments = [
                 *map(ctypes.addressof, flags), pm, pn, pk, alpha, places[0], plda, s1, places[1], pldb, s2, beta,

@@ -12,7 +12,7 @@ from planmath.linalg.advanced.providers.torch_kernels import TorchProvider
 PROVIDERS: Sequence[Provider] = (
     BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
     BLASProvider("nvpl", blas.NVPL),
-    BLASProvider("blas", blas.SCIPY, spin=blas.OPENBLAS_SPIN),
+    BLASProvider("blas", blas.OPENBLAS, spin=blas.OPENBLAS_SPIN),
     TorchProvider(),
     CublasLtProvider(),
 )

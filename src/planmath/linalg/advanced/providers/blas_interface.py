@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from planmath.bindings import blas
-from planmath.bindings.blas import LETTER
+from planmath.bindings.blas import INTEGER, LETTER
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.advanced.epilog import EPILOGS
@@ -194,7 +194,7 @@ class BLASProvider(Provider):
             conjugate = region.matrix.conjugate and region.slot in (pipeline.slot("a"), pipeline.slot("b"))
             letters.append(b"C" if transposes and conjugate else b"T" if transposes else b"N")
             leading.append(ld)
-        values = [ctypes.c_int(x) for x in (m, n, problem.k, leading[0], leading[1], ldd)]
+        values = [INTEGER(x) for x in (m, n, problem.k, leading[0], leading[1], ldd)]
         flags = [ctypes.c_char(x) for x in letters]
         address = ctypes.addressof
         pm, pn, pk, plda, pldb, pldd = map(address, values)
@@ -213,7 +213,7 @@ class BLASProvider(Provider):
             ((count, steps),) = batch_loops(
                 problem.batch, [r.matrix.batch or (0,) * len(problem.batch) for r in regions]
             )
-            sizes = [ctypes.c_int(x) for x in (*steps, count)]
+            sizes = [INTEGER(x) for x in (*steps, count)]
             s1, s2, s3, size = map(address, sizes)
             arguments = [
                 *map(address, flags), pm, pn, pk, alpha, first.slot, plda, s1, second.slot, pldb, s2, beta, d.slot,
@@ -243,7 +243,7 @@ class BLASProvider(Provider):
 
     def _pack(
         self, pipeline: MatmulPipeline, name: str, which: int, flag: ctypes.c_char, operand: Region,
-        sizes: tuple[int, int, int], values: list[ctypes.c_int],
+        sizes: tuple[int, int, int], values: list[ctypes.c_int64],
     ) -> None:  # fmt: skip
         """Let the library bring a constant operand, scaled by alpha, into its own form before the first product."""
         identifier = ctypes.c_char(b"AB"[which : which + 1])

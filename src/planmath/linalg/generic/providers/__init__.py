@@ -13,7 +13,7 @@ from planmath.linalg.generic.providers.lists import ListProvider
 PROVIDERS: Sequence[Provider] = (
     BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
     BLASProvider("nvpl", blas.NVPL),
-    BLASProvider("blas", blas.SCIPY, spin=blas.OPENBLAS_SPIN),
+    BLASProvider("blas", blas.OPENBLAS, spin=blas.OPENBLAS_SPIN),
     CublasProvider(),
     DiagonalProvider(),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from planmath.bindings import blas
-from planmath.bindings.blas import LETTER
+from planmath.bindings.blas import INTEGER, LETTER
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
@@ -100,7 +100,7 @@ class BLASProvider(Provider):
         keep: list[Any] = []
 
         def pointer(value: bytes | int) -> int:
-            keep.append(ctypes.c_char(value) if isinstance(value, bytes) else ctypes.c_int(value))
+            keep.append(ctypes.c_char(value) if isinstance(value, bytes) else INTEGER(value))
             return ctypes.addressof(keep[-1])
 
         arguments = [*map(pointer, letters), *map(pointer, routine.extents)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ import planmath
 from planmath.core import remembered
 from planmath.linalg.advanced import matmul
 from planmath.sparse.advanced import direct_solver
-from planmath.tensor import binary_contraction, contract
+from planmath.tensor import BinaryContraction, binary_contraction, contract
 
 #: Column by column, as solvers want it.
 VALUES = np.asfortranarray(np.arange(1.0, 10.0).reshape(3, 3))
@@ -198,3 +199,39 @@ def test_results_are_not_written_into_what_is_no_array(kind):
         with pytest.raises((TypeError, ValueError), match=r"^a "):
             product.reset_operands(a=make())
         np.testing.assert_allclose(product.execute(), ONES @ VALUES, rtol=1e-13)
+
+
+def mapped(array: np.ndarray, folder: Path) -> np.ndarray:
+    """The array in a file that is mapped into memory, writeable."""
+    np.save(folder / "mapped", array)
+    return np.load(folder / "mapped.npy", mmap_mode="r+")
+
+
+#: Arrays of a type derived from NumPy's, or with a dtype object of their own, which take the ordinary way all the same.
+ORDINARY: dict[str, Callable[[np.ndarray, Path], np.ndarray]] = {
+    "subclass": lambda x, folder: x.view(Subarray),
+    "matrix": lambda x, folder: x.view(np.matrix),
+    "memmap": mapped,
+    "unpickled": lambda x, folder: pickle.loads(pickle.dumps(x)),
+    "of a buffer": lambda x, folder: np.asarray(memoryview(x)),
+}
+
+
+@pytest.mark.parametrize("kind", ORDINARY)
+@pytest.mark.parametrize("provider", ["gemm", "einsum"])
+def test_arrays_of_derived_types_are_bound_and_written_in_the_ordinary_way(kind, provider, tmp_path):
+    (tmp_path_of_out := tmp_path / "out").mkdir()
+    a, b = np.arange(1.0, 10.0).reshape(3, 3), np.ones((3, 3))
+    with BinaryContraction("ij,jk->ik", b, b, options={"provider": provider}) as contraction:
+        contraction.plan()
+        given, out = ORDINARY[kind](a.copy(), tmp_path), ORDINARY[kind](np.zeros((3, 3)), tmp_path_of_out)
+        assert contraction._executor.bind_many((given, b))
+        for _ in range(2):
+            assert contraction._executor.run(None, out) is out
+            np.testing.assert_array_equal(out, a @ b)
+        given[...] = 2 * a
+        np.testing.assert_array_equal(contraction.execute(), 2 * a @ b)
+        assert not contraction._executor.bind_many((np.ma.masked_array(a, a > 2), b))
+        assert not contraction._executor.bind_many((a.astype(">f8"), b))
+        assert not contraction._executor.bind_many((a.astype(int), b))
+        assert type(contraction.execute()) is np.ndarray

@@ -7,11 +7,17 @@ import re
 
 import numpy as np
 import pytest
+import scipy.sparse
 
+from planmath.core import remembered
 from planmath.core.log import format_seconds
 from planmath.fft import FFT, fft
+from planmath.linalg.advanced import matmul
+from planmath.sparse.advanced import direct_solver
+from planmath.tensor import contract
 
 OPERAND = np.arange(8) + 0j
+MATRIX = np.eye(3) + 1
 DURATION = r"[0-9.]+(e[+-]?\d+)? (s|ms|µs|ns)\."
 
 
@@ -59,13 +65,85 @@ def test_autotuning_and_new_operands(caplog, tuning_record):
     assert caplog.text.count("new operands operand") == 2
 
 
-def test_stateless_call_shows_its_phases(caplog, nothing_remembered):
-    for _ in range(2):
-        fft(OPERAND)
+#: Stateless calls, what the log calls them, and the phases in which they execute.
+STATELESS = {
+    "fft": (lambda: fft(OPERAND), "FFT", ["EXECUTION"]),
+    "matmul": (lambda: matmul(MATRIX, MATRIX), "Matmul", ["EXECUTION"]),
+    "contract": (lambda: contract("ij,jk,kl->il", MATRIX, MATRIX, MATRIX), "Contraction", ["EXECUTION"]),
+    "solver": (
+        lambda: direct_solver(scipy.sparse.csr_array(MATRIX), MATRIX[0]), "DirectSolver", ["FACTORIZATION", "SOLUTION"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATELESS)
+def test_stateless_calls_show_their_phases(caplog, nothing_remembered, name):
+    call, noun, execution = STATELESS[name]
+    expected = [f"= {noun} {phase} =" for phase in ("SPECIFICATION", "PLANNING", *execution, "RESOURCE RELEASE")]
+    idle = []
     with caplog.at_level(logging.INFO, "planmath"):
-        fft(OPERAND)
-    for phase in ("SPECIFICATION", "PLANNING", "EXECUTION", "RESOURCE RELEASE"):
-        assert caplog.text.count(phase) == 1
+        for number in range(3):
+            caplog.clear()
+            result = call()
+            lines = [record.getMessage() for record in caplog.records]
+            assert [line for line in lines if line in expected] == expected
+            assert {record.levelname for record in caplog.records} == {"INFO"}
+            (operation,) = remembered._idle.values()
+            idle.append(operation)
+            planning = lines[lines.index(f"= {noun} PLANNING =") + 1 :]
+            assert planning[0].startswith("Remembered from an earlier call: ") == (number > 0)
+    assert idle[1:] == idle[:1] * 2, "the plan of the first call serves the others"
+    np.testing.assert_array_equal(call(), result)
+
+
+def test_log_of_a_remembered_plan(caplog, nothing_remembered):
+    options = {"provider": "pocketfft"}
+    fft(OPERAND, options=options)
+    with caplog.at_level(logging.INFO, "planmath"):
+        fft(OPERAND, options=options)
+    lines = [record.getMessage() for record in caplog.records]
+    expected = [
+        "= FFT SPECIFICATION =",
+        r"C2C complex128 \(8,\) axes=\(0,\) on cpu",
+        "= FFT PLANNING =",
+        r"Remembered from an earlier call: pocketfft\(threads=1\)\.",
+        "= FFT EXECUTION =",
+        r"Running pocketfft\(threads=1\)\.",
+        f"FFT execution took {DURATION}",
+        "= FFT RESOURCE RELEASE =",
+        r"The operands were released; the plan is kept for the next call of this kind\.",
+    ]
+    assert len(lines) == len(expected), lines
+    for line, pattern in zip(lines, expected, strict=True):
+        assert re.fullmatch(pattern, line), line
+
+
+def test_one_line_silences_it(caplog, nothing_remembered):
+    """As core/log.py and the README say."""
+    before = logging.getLogger("planmath").level
+    try:
+        with caplog.at_level(logging.INFO):
+            fft(OPERAND)
+            assert caplog.records
+            logging.getLogger("planmath").setLevel(logging.WARNING)
+            caplog.clear()
+            fft(OPERAND)
+            life()
+            assert not caplog.records
+    finally:
+        logging.getLogger("planmath").setLevel(before)
+
+
+def test_an_error_in_a_logged_execution_is_the_usual_one(caplog):
+    with FFT(OPERAND) as transform, caplog.at_level(logging.INFO, "planmath"):
+        with pytest.raises(RuntimeError, match="needs a plan"):
+            transform.execute()
+        transform.plan()
+        with pytest.raises(ValueError, match="out has the shape"):
+            transform.execute(out=OPERAND[:4].copy())
+        with pytest.raises(ValueError, match="shares memory"):
+            transform.execute(out=OPERAND)
+        np.testing.assert_allclose(transform.execute(), np.fft.fft(OPERAND))
 
 
 def test_logger_of_ones_own(caplog):

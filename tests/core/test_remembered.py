@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import weakref
 
 import numpy as np
 import pytest
+import scipy.sparse
 
+from planmath import linalg, tensor
 from planmath.core import remembered
 from planmath.core.operation import State
-from planmath.fft import ExecutionCPU, fft, ifft, irfft, operation, rfft
+from planmath.fft import ExecutionCPU, FFTOptions, fft, ifft, irfft, operation, rfft
+from planmath.linalg import advanced
+from planmath.sparse import advanced as sparse
+from planmath.tensor import ContractionOptions, binary_contraction, ternary_contraction
 
 pytestmark = pytest.mark.usefixtures("nothing_remembered")
 
@@ -62,12 +68,88 @@ def test_calls_that_differ_have_plans_of_their_own(planned):
     assert len(planned) == len(calls) == len(remembered._idle)
 
 
-def test_options_are_not_remembered(planned):
-    for _ in range(2):
-        fft(OPERAND, options={"result_layout": "natural"})
-    assert len(planned) == 2
+SQUARE, SYSTEM = np.eye(3) + 1, scipy.sparse.csr_array(np.eye(3) + 1)
+#: Stateless calls with options, and the class of these.
+WITH_OPTIONS = {
+    "fft": (lambda options: fft(OPERAND, options=options), FFTOptions),
+    "rfft": (lambda options: rfft(OPERAND.real.copy(), options=options), FFTOptions),
+    "matmul": (lambda options: advanced.matmul(SQUARE, SQUARE, options=options), advanced.MatmulOptions),
+    "generic": (lambda options: linalg.matmul(SQUARE, SQUARE, options=options), linalg.MatmulOptions),
+    "contract": (lambda options: tensor.contract("ij,jk,kl->il", *3 * [SQUARE], options=options), ContractionOptions),
+    "binary": (lambda options: binary_contraction("ij,jk->ik", SQUARE, SQUARE, options=options), ContractionOptions),
+    "ternary": (lambda options: ternary_contraction("ij,jk,kl", *3 * [SQUARE], options=options), ContractionOptions),
+    "solver": (lambda options: sparse.direct_solver(SYSTEM, SQUARE[0], options=options), sparse.DirectSolverOptions),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_plans_are_remembered_with_their_options(name):
+    call, cls = WITH_OPTIONS[name]
+    expected = call(None)
+    for options in ({"tuning": False}, cls(tuning=False)):
+        remembered.clear()
+        idle = set()
+        for _ in range(3):
+            np.testing.assert_allclose(call(options), expected)
+            idle |= set(remembered._idle.values())
+        (operation,) = idle
+        assert operation._options.tuning is False
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_changed_options_have_another_plan(name):
+    call, cls = WITH_OPTIONS[name]
+    for options in ({"tuning": True}, cls()):
+        call(options)
+        if isinstance(options, dict):
+            options["provider"] = "nobody's"
+        elif name != "generic":  # whose options are frozen
+            options.provider = "nobody's"
+        else:
+            continue
+        with pytest.raises(ValueError, match="nobody's"):
+            call(options)
+    call({"tuning": True})
+    with pytest.raises(ValueError, match="tuning is 1"):
+        call({"tuning": 1})
+
+
+def test_options_that_are_changed_during_the_call(monkeypatch):
+    """As another thread may: the plan and what it is kept for are those of the same moment."""
+    options = FFTOptions(result_layout="optimized")
+    take = remembered.take
+
+    def change(key):
+        options.result_layout = "natural"
+        return take(key)
+
+    monkeypatch.setattr(remembered, "take", change)
+    results = [fft(OPERAND, axes=[0], options=options).strides for _ in range(2)]
+    expected = [fft(OPERAND, axes=[0], options={"result_layout": of}).strides for of in ("optimized", "natural")]
+    assert results == expected
+    assert expected[0] != expected[1]
+
+
+def test_what_users_own_is_not_held(planned):
+    fft(OPERAND, options={"allocator": Pool()})
+    advanced.matmul(SQUARE, SQUARE, options={"handle": 5})
     assert not remembered._idle
-    assert {transform.state for transform in planned} == {State.FREED}
+    assert planned[0].state is State.FREED
+
+
+class Pool:
+    def memalloc(self, size, *arguments):
+        raise AssertionError("not on the CPU")
+
+
+def test_arrays_of_types_derived_from_numpys(planned, tmp_path):
+    np.save(tmp_path / "operand", OPERAND)
+    mapped = np.load(tmp_path / "operand.npy", mmap_mode="r")
+    for operand in (OPERAND, mapped, pickle.loads(pickle.dumps(OPERAND))):
+        np.testing.assert_array_equal(fft(operand), fft(OPERAND))
+    assert len(planned) == 1
+    with pytest.raises(TypeError, match="masked"):
+        fft(np.ma.masked_array(OPERAND, mask=True))
 
 
 def test_operand_is_let_go():

@@ -179,6 +179,27 @@ def test_out_is_kept_replaced_and_released(package):
         np.testing.assert_allclose(to_numpy(out), A @ B)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_out_is_replaced_with_operands_or_nothing_is(inplace, monkeypatch):
+    a, b, c, new = np.random.default_rng(8).standard_normal((4, 3, 3))
+    out = c if inplace else np.empty((3, 3))
+    with BinaryContraction("ij,jk->ik", a, b, c=c, out=out) as contraction:
+        contraction.plan()
+        with monkeypatch.context() as patch:
+            patch.setattr(BinaryContraction, "_reset_operands", None)  # the ordinary way does without
+            target = new if inplace else np.empty((3, 3))
+            expected = 2 * a @ b + new
+            contraction.reset_operands(a=2 * a, b=b, c=new, out=target)
+            assert contraction.execute(beta=1.0) is target
+            assert np.allclose(target, expected)
+            contraction.reset_operands(out=target)
+        for wrong in (*([] if inplace else [b]), np.empty((3, 2)), np.empty((6, 3))[::2], np.zeros((3, 3), "f4")):
+            with pytest.raises(ValueError, match=r"shares memory|as planned|different arrays"):
+                contraction.reset_operands(a=a, b=b, c=wrong if inplace else None, out=wrong)
+        assert np.allclose(contraction.execute(beta=0.0), 2 * a @ b)
+        assert contraction.execute(beta=0.0) is target
+
+
 def test_sums_in_place():
     c = np.zeros((3, 5))
     with BinaryContraction("ij,jk->ik", A, B, c=c, out=c) as contraction:

@@ -82,6 +82,27 @@ def test_slices(name, dtype, package):
     assert slices[-1] > 1
 
 
+@pytest.mark.parametrize("expr", ["ij->i", "ij,jk->ki", "ij,jk,kl->il", "i,ij,jk,k->", "ij,ij,jk,kl,lm,mi->m"])
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "float16"])
+def test_steps_without_slices_are_one_program(expr, dtype, tuning_record):
+    terms = expr.partition("->")[0].split(",")
+    rng = np.random.default_rng(4)
+    old, new = ([(rng.random((4,) * len(term)) + 1).astype(dtype) for term in terms] for _ in range(2))
+    tolerance = {"rtol": 1e-2 if dtype == "float16" else 1e-5}
+    with Contraction(expr, *old) as contraction:
+        contraction.plan()
+        for _ in range(2):
+            assert contraction._executor.programs[None].calls
+            for operands in (old, new):
+                contraction.reset_operands(*operands)
+                expected = np.einsum(expr, *[x.astype(complex) for x in operands])
+                np.testing.assert_allclose(contraction.execute(), expected, **tolerance)
+                out = contraction.empty_result()
+                assert contraction.execute(out=out, release_workspace=True) is out
+                np.testing.assert_allclose(out, expected, **tolerance)
+            contraction.autotune(iterations=1)
+
+
 def test_result_is_added_to_while_it_is_near():
     """Slices of what is summed follow each other."""
     expression = read("ij,jk,kl->il", "abc", [(4, 4)] * 3)

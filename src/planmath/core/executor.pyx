@@ -224,9 +224,13 @@ cdef class Executor:
         is None or exactly as planned, and the stream, where there are streams, is the package's current one, and one that
         programs may run on.
         """
-        if self.log_levels.get(INFO) is not False or stream is not None or (
-            self.changed is not None and self.recorded()
-        ):
+        if self.log_levels.get(INFO) is not False or stream is not None:
+            return None
+        return self.run_heard(key, out)
+
+    cpdef object run_heard(self, key, out):
+        """`run` on the current stream, whoever listens to the log."""
+        if self.changed is not None and self.recorded():
             return None
         if self.queue is None:
             return self.perform(key, out, False, 0)
@@ -365,9 +369,11 @@ cdef class Executor:
                 if out is not None and out[0] is not None and out[0] is not first:
                     return None
             if program.function is not None:
-                program.function(tuple([(<ArraySlot>self.slots[i]).view_of(<Binding>bound[i])
-                                        for i in range(self.n_operands)]),
-                                 tuple(others) if others is not None else (first,) if self.n_results else ())
+                written = others if others is not None else [first] if self.n_results else []
+                program.function(
+                    tuple([(<ArraySlot>self.slots[i]).view_of(<Binding>bound[i]) for i in range(self.n_operands)]),
+                    tuple([(<ArraySlot>self.slots[self.n_operands + i]).plain(array) for i, array in enumerate(written)]),
+                )
             else:
                 workspace = self.workspace
                 if self.prologue is not None and self.is_stale(bound):
@@ -485,16 +491,17 @@ cdef class Executor:
         if n > self.n_operands or self.log_levels.get(INFO) is not False:
             return False
         if n <= FEW:
-            return self.bind_in(arrays, few)
+            return self.bind_in(arrays, few, None, 0, None, None, None)
         made = <PyObject **>table(n, sizeof(PyObject *))
         try:
-            return self.bind_in(arrays, made)
+            return self.bind_in(arrays, made, None, 0, None, None, None)
         finally:
             PyMem_Free(made)
 
-    cdef bint bind_in(self, tuple arrays, PyObject **made) except -1:
-        """The same, with room for what is bound."""
+    cdef bint bind_in(self, tuple arrays, PyObject **made, ArraySlot result, word at, out, owner, str name) except -1:
+        """The same, with room for what is bound; `out` and where it is, if it is given."""
         cdef ArraySlot slot
+        cdef Binding bound
         cdef Py_ssize_t i, n = len(arrays), done = 0
         cdef word address
         cdef bint any_given = False, fits = True
@@ -511,23 +518,43 @@ cdef class Executor:
                     made[done] = <PyObject *>binding
                     any_given = True
             done = n
-            if not any_given:
+            if not any_given and result is None:
                 return False
             for i in range(self.n_operands):
-                if (<ArraySlot>self.slots[i]).bound is None and (i >= n or made[i] == NULL):
+                slot = <ArraySlot>self.slots[i]
+                bound = <Binding>made[i] if i < n and made[i] != NULL else slot.bound
+                if bound is None or (result is not None and ranges_meet(result, at, slot, bound.address)):
                     return False
+            before = None if result is None else getattr(owner, name)  # dropped when all is replaced
+            if result is not None:
+                setattr(owner, name, out)
             for i in range(n):  # nothing of Python's runs in here, so all are replaced or none
                 if made[i] != NULL:
                     slot = <ArraySlot>self.slots[i]
-                    before = slot.bound
-                    Py_INCREF(before)
+                    bound = slot.bound
+                    Py_INCREF(bound)
                     slot.bound = <Binding>made[i]
                     Py_DECREF(<object>made[i])
-                    made[i] = <PyObject *>before
+                    made[i] = <PyObject *>bound
             return True
         finally:
             for i in range(done):
                 Py_XDECREF(made[i])
+
+    def bind_with(self, tuple arrays, out, owner, str name):
+        """`bind_many`, and store `out` as an attribute of its owner: all of it or, with False, nothing.
+
+        `out` must not interleave with any operand.
+        """
+        cdef PyObject *few[FEW]
+        cdef ArraySlot slot
+        cdef word address
+        cdef Py_ssize_t n = len(arrays)
+        if not (n <= self.n_operands and n <= FEW and self.n_results == 1) or self.log_levels.get(INFO) is not False:
+            return False
+        slot = <ArraySlot>self.slots[self.n_operands]
+        address = slot.address_of_result(out)
+        return address != 0 and self.bind_in(arrays, few, slot, address, out, owner, name)
 
     def release_results(self):
         """Give the memory of large results back that were dropped."""

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-#: Used where options name no logger. It inherits level and handlers from the root logger.
+#: Used where options name no logger. It inherits level and handlers from the root logger; an application that listens
+#: to INFO, and does not want to hear of planmath, says ``logging.getLogger("planmath").setLevel(logging.WARNING)``.
 LOGGER = logging.getLogger("planmath")
 
 
@@ -21,12 +22,15 @@ def levels_of(logger: logging.Logger) -> dict[int, bool]:
     return getattr(logger, "_cache", {})
 
 
-_UNHEARD = nullcontext()
+#: What is not to be told, because a phase around it tells it.
+UNHEARD = logging.Logger("planmath.unheard", logging.CRITICAL + 1)
+
+_NOTHING = nullcontext()
 
 
 def phase(logger: logging.Logger, noun: str, name: str) -> AbstractContextManager[None]:
     """Log a phase of an operation's life, and how long it took."""
-    return _logged(logger, noun, name) if logger.isEnabledFor(logging.INFO) else _UNHEARD
+    return _logged(logger, noun, name) if logger.isEnabledFor(logging.INFO) else _NOTHING
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from planmath.core.cuda.queue import Queue
 from planmath.core.errors import AutogradWarning, InvalidStateError, UnavailableError, warn
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import Executor, share_workspace
-from planmath.core.log import LOGGER, format_seconds, levels_of, phase
+from planmath.core.log import LOGGER, UNHEARD, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints, choose_providers
 from planmath.core.slots import ArraySlot, Binding, commit
 from planmath.core.tuning import budget as budgets
@@ -117,6 +117,8 @@ class Operation:
     _executor: Executor
     _plan_made: Plan | None
     _execution: Execution = ExecutionCPU()
+    _leaves_much = False
+    """Whether a plan of it is too large for stateless calls to leave it to the next one."""
     _lost = ""
     """For messages: what became of a plan that new operands ended."""
 
@@ -475,25 +477,27 @@ class Operation:
 
     def _execute(self, key: Hashable, out: Any, stream: Any = None) -> Any:
         """An execution that is not ordinary: it is logged, or out or stream needs a closer look, or it is an error."""
+        if self._logger.isEnabledFor(logging.INFO):
+            self._require("execute")
+            with phase(self._logger, self.noun, "EXECUTION"):
+                self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
+                result = None if stream is not None else self._executor.run_heard(key, out)
+                return self._execute_checked(key, out, stream) if result is None else result
+        return self._execute_checked(key, out, stream)
+
+    def _execute_checked(self, key: Hashable, out: Any, stream: Any) -> Any:
         self._require("execute")
         self._follow_operands()
         self._check_gradients()
         self._check_inplace_operand()
         target = None if out is None else self._check_out(out)
         with self._on_device(stream):
-            result = self._execute_logged(key, target)
+            result = self._executor.execute(key, target, True)
         if result is None:
             raise AssertionError(f"{self.noun}: a checked execution was not made")
         if out is None:
             return result
         return out if self._inplace_operand() is None else (result[0], out[1])
-
-    def _execute_logged(self, key: Hashable, target: Any) -> Any:
-        if self._logger.isEnabledFor(logging.INFO):
-            with phase(self._logger, self.noun, "EXECUTION"):
-                self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
-                return self._executor.execute(key, target, True)
-        return self._executor.execute(key, target, True)
 
     def _check_gradients(self) -> None:
         """Tell of operands whose derivatives somebody may expect; raise where the result replaces such a one."""
@@ -709,6 +713,27 @@ class Operation:
             return slots, None
         out = self.empty_result()
         return slots, out
+
+    # What stateless calls log that find a plan of the one before.
+
+    def _log_taken_over(self, reset: Callable[[Any], None]) -> None:
+        """Take the operands of a stateless call over, by `reset`, and tell what there is of the phases."""
+        log = self._logger
+        log.info("= %s SPECIFICATION =", self.noun)
+        log.info("%s", self._describe())
+        self._logger = UNHEARD
+        try:
+            reset(self)
+        finally:
+            self._logger = log
+        assert self._plan_made is not None
+        log.info("= %s PLANNING =", self.noun)
+        log.info("Remembered from an earlier call: %s.", self._plan_made.chosen)
+
+    def _log_left(self) -> None:
+        """Tell that the plan is left to the next stateless call of this kind."""
+        self._logger.info("= %s RESOURCE RELEASE =", self.noun)
+        self._logger.info("The operands were released; the plan is kept for the next call of this kind.")
 
     # The end.
 

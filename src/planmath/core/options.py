@@ -31,9 +31,15 @@ def as_options(cls: type[T], value: Any, argument: str = "options") -> T:
     return cls(**value)
 
 
-def values_of(options: Any) -> tuple[Any, ...]:
-    """The fields' values, as part of the key of a remembered plan: options can change, and have no hash."""
-    return tuple([getattr(options, name) for name in options.__slots__])
+def as_given(cls: type, value: Any) -> Any:
+    """What a user's options say now, as a dictionary of one's own; whatever are no options of this class, as it is.
+
+    `as_options` takes it later, and `core.remembered` makes it part of a key: what is changed of the user's object in
+    between has no effect on either.
+    """
+    if type(value) is cls:
+        return {name: getattr(value, name) for name in cls.__dataclass_fields__}
+    return dict(value) if type(value) is dict else value
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.log import LOGGER
 from planmath.native.thread_limit import stamp
 
 #: How many idle operations are kept, the most recently used.
@@ -30,23 +29,52 @@ _idle: OrderedDict[Hashable, Any] = OrderedDict()
 _lock = threading.Lock()
 
 
-def key_of(name: str, arrays: Iterable[Any], execution: Any, *rest: Hashable) -> Hashable | None:
+#: Options whose values are the user's own resources, which no idle operation may hold or use.
+OF_USERS = ("allocator", "handle")
+
+
+def key_of(name: str, arrays: Iterable[Any], execution: Any, options: Any, *rest: Any) -> Hashable | None:
     """What a stateless call has in common with the next one that can use its plan.
 
-    None where that cannot be said cheaply, and where somebody reads the log, who wants to see the phases.
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    arrays : iterable of array
+        The operands.
+    execution : object
+        As the user gave it.
+    options, *rest : object
+        Options and preferences from `core.options.as_given`, and whatever else a plan depends on.
+
+    Returns
+    -------
+    hashable or None
+        None where that cannot be said cheaply, and where the plan would hold what is the user's.
     """
-    if LOGGER.isEnabledFor(logging.INFO):
-        return None
     try:
         layouts = tuple(
             [(np.ndarray, x.dtype, x.shape, x.strides) if type(x) is np.ndarray else _elsewhere(x) for x in arrays]
         )
-        space = tuple(execution.items()) if isinstance(execution, dict) else execution
-        key = (name, layouts, space, stamp(), *rest)
+        if type(execution) is dict:
+            execution = said(execution)
+        if type(options) is dict:
+            options = said(options)
+        key = (name, layouts, execution, options, stamp(), *rest)
         hash(key)
     except (AttributeError, TypeError, RuntimeError, NotImplementedError):  # the last two of tensors without memory
         return None
     return key
+
+
+def said(fields: Any) -> Any:
+    """A dictionary of options as part of a key, in which 1 is another value than True; anything else as it is."""
+    if type(fields) is not dict:
+        return fields
+    for name in OF_USERS:
+        if fields.get(name) is not None:
+            raise TypeError(f"{name} is the user's")
+    return tuple(fields.items()), tuple(map(type, fields.values()))
 
 
 def _elsewhere(array: Any) -> Hashable:
@@ -57,6 +85,8 @@ def _elsewhere(array: Any) -> Hashable:
         return type(array), array.dtype, array.shape, array.stride(), device_id, alignment, array.is_conj()
     if isinstance(array, np.generic):  # which counts as an array without axes, where it counts
         return np.ndarray, array.dtype, (), ()
+    if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
+        return np.ndarray, array.dtype, array.shape, array.strides
     memory = array.data
     return type(array), array.dtype, array.shape, array.strides, memory.device_id, memory.ptr % ALIGNMENT
 
@@ -86,18 +116,23 @@ def run_once(
     if fresh:
         operation = create()
     try:
+        heard = operation._logger.isEnabledFor(logging.INFO)
         if fresh:
             plan(operation)
+        elif heard:
+            operation._log_taken_over(reset)
         else:
             reset(operation)
         result = operation.execute() if execute is None else execute(operation)
     except BaseException:
         operation.free()
         raise
-    if key is None:
+    if key is None or operation._leaves_much:
         operation.free()
     else:
         operation._drop_operands()
+        if heard:
+            operation._log_left()
         put(key, operation)
     return result
 

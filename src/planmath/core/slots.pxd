@@ -6,12 +6,16 @@ from planmath.native.call cimport word
 
 cdef extern from *:
     """
+    /* Whether NumPy's elements are of the same type: arrays that came out of a pickle have dtype objects of their own. */
+    static inline int pm_same_dtype(const PyArray_Descr *given, const PyArray_Descr *planned) {
+        return given == planned || (given->type_num == planned->type_num && PyArray_ISNBO(given->byteorder));
+    }
     /* Whether an array of NumPy is still where it was, with this layout. */
     static inline int pm_stayed(PyObject *object, intptr_t address, PyObject *descr, int nd, const npy_intp *dims,
                                 const npy_intp *strides, int flags) {
         const PyArrayObject *a = (const PyArrayObject *)object;
-        if ((intptr_t)PyArray_DATA(a) != address || (PyObject *)PyArray_DESCR(a) != descr || PyArray_NDIM(a) != nd)
-            return 0;
+        if ((intptr_t)PyArray_DATA(a) != address || PyArray_NDIM(a) != nd) return 0;
+        if (!pm_same_dtype(PyArray_DESCR(a), (PyArray_Descr *)descr)) return 0;
         for (int i = 0; i < nd; i++)
             if (PyArray_DIMS(a)[i] != dims[i] || PyArray_STRIDES(a)[i] != strides[i]) return 0;
         return PyArray_CHKFLAGS(a, flags);
@@ -77,6 +81,8 @@ cdef class ArraySlot:
     cdef Binding bind_at(self, object array, word address)
     cdef Binding present(self)
     cdef object view_of(self, Binding bound)
+    cdef bint is_plain(self, object array) noexcept
+    cdef object plain(self, object result)
     cdef object memory_of(self, object view)
     cpdef object empty(self)
     cdef object fresh(self, word *address)

@@ -14,6 +14,8 @@ from planmath.native.call cimport word
 
 from math import prod
 
+from numpy.ma import MaskedArray
+
 from planmath.core.arrays import Layout
 
 cnp.import_array()
@@ -36,7 +38,9 @@ cdef extern from *:
         if (PyArray_SetBaseObject((PyArrayObject *)array, owner)) Py_CLEAR(array);
         return array;
     }
-    static inline PyObject *pm_descr(PyObject *array) { return (PyObject *)PyArray_DESCR((PyArrayObject *)array); }
+    static inline int pm_has_dtype(PyObject *array, PyObject *planned) {
+        return pm_same_dtype(PyArray_DESCR((PyArrayObject *)array), (PyArray_Descr *)planned);
+    }
     /* A property of an object's type, without the search for it where it is written in C. */
     static inline PyObject *pm_property(PyObject *property, PyObject *object) {
         if (!Py_IS_TYPE(property, &PyGetSetDescr_Type)) return PyObject_CallMethod(property, "__get__", "O", object);
@@ -53,7 +57,7 @@ cdef extern from *:
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
     object pm_new_array_in(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data,
                            object owner)
-    PyObject *pm_descr(object array)
+    bint pm_has_dtype(object array, object planned)
     object pm_property(object property, object object)
     ctypedef object (*question "PyCFunction")(object array, PyObject *nothing)
     question pm_function_of(object method)
@@ -63,6 +67,7 @@ cdef extern from "Python.h":
     object PyObject_Call(object function, object arguments, PyObject *keywords)
 
 cdef extern from "numpy/arrayobject.h":
+    int PyArray_Check(object array)
     int PyArray_CheckExact(object array)
     bint PyArray_ISALIGNED(cnp.ndarray array)
     bint PyArray_ISWRITEABLE(cnp.ndarray array)
@@ -147,8 +152,14 @@ cdef class ArraySlot:
         self.gapped = self.low < 0 or self.high > itemsize * prod(shape)
 
     cdef word address_of(self, object array) except -1:
-        """Address of the first element of an array of the package's own type with exactly the planned layout, else 0."""
-        if not PyArray_CheckExact(array) if self.kind == NUMPY else type(array) is not self.package.array_type:
+        """Address of the first element of an array with exactly the planned layout, else 0.
+
+        It is of the package's own type, or of one derived from NumPy's, such as that of files mapped into memory.
+        """
+        if self.kind == NUMPY:
+            if not (PyArray_CheckExact(array) or (PyArray_Check(array) and not isinstance(array, MaskedArray))):
+                return 0
+        elif type(array) is not self.package.array_type:
             return 0
         return self.located(array)
 
@@ -159,7 +170,7 @@ cdef class ArraySlot:
         cdef cnp.ndarray a
         if self.kind == NUMPY:
             a = <cnp.ndarray>array
-            if pm_descr(a) != <PyObject *>self.dtype or cnp.PyArray_NDIM(a) != self.ndim:
+            if not pm_has_dtype(a, self.dtype) or cnp.PyArray_NDIM(a) != self.ndim:
                 return 0
             for i in range(self.ndim):
                 if (cnp.PyArray_DIMS(a)[i] != self.dims[i] or
@@ -305,6 +316,8 @@ cdef class ArraySlot:
     def binding_for_good(self, array):
         """The same for an array of planmath's own, which nobody gives other memory."""
         cdef Binding made = self.binding(array)
+        if made is None:
+            raise AssertionError("an array of planmath's own has another layout than the planned one")
         made.source = None
         return made
 
@@ -369,11 +382,19 @@ cdef class ArraySlot:
         """What is bound as an array with exactly the planned strides, not conjugated."""
         if bound.whole is not None:
             return self.package.with_strides(bound.whole.view_of(bound.whole.bound)[bound.index], self.layout)
-        if (bound.source is self or bound.source is None) and not self.conjugate:
+        if (bound.source is self or bound.source is None) and not self.conjugate and self.is_plain(bound.array):
             return bound.array
         if bound.held is None:
             bound.held = self.memory_of(self.package.with_strides(bound.array, self.layout))
         return bound.held
+
+    cdef bint is_plain(self, object array) noexcept:
+        """Whether an array does what the package's own type does: one derived from it may have indices of its own."""
+        return self.kind != NUMPY or PyArray_CheckExact(array)
+
+    cdef object plain(self, object result):
+        """The memory of a result with the planned layout, as an array of the package's own type."""
+        return result if self.is_plain(result) else self.package.with_strides(result, self.layout)
 
     cdef object memory_of(self, object view):
         """What is in memory of an array that may be a lazy conjugate."""

@@ -11,7 +11,7 @@ from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation
-from planmath.core.options import as_options
+from planmath.core.options import as_given, as_options
 from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.fft.callbacks import reject_callbacks
@@ -526,10 +526,9 @@ def _single(
     """The transform of a stateless call."""
     if prolog is not None or epilog is not None:
         reject_callbacks(prolog, epilog)
-    key = None
-    if options is None:
-        chosen = None if axes is None else tuple(axes) if hasattr(axes, "__iter__") else axes
-        key = remembered.key_of(name, (operand,), execution, direction, domain, chosen)
+    options = as_given(FFTOptions, options)
+    chosen = None if axes is None else tuple(axes) if hasattr(axes, "__iter__") else axes
+    key = remembered.key_of(name, (operand,), execution, options, direction, domain, chosen)
     return remembered.run_once(
         key,
         lambda: _specified(name, domain, operand, axes, options, execution),

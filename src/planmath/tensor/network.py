@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from planmath.core import remembered
@@ -12,7 +12,7 @@ from planmath.core.execution import Execution, resolve_execution
 from planmath.core.executor import Executor, Program
 from planmath.core.log import levels_of, phase
 from planmath.core.operation import Operation, Plan
-from planmath.core.options import as_options
+from planmath.core.options import as_given, as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning import progress
@@ -144,23 +144,32 @@ class Contraction(Operation):
             path = self._path()
             operands = [*self._slots.values(), *self._extra]
             network = Network(path, self._problem, self._package, operands, self._index, self._options, self._execution)
-            program = Program(function=network)
-            knobs = (("steps", len(network.steps)), ("slices", path.slices))
-            executor = Executor(
-                tuple(self._slots.values()), (self._make_slot(self._problem.result, writeable=True),), {None: program},
-                log_levels=levels_of(self._logger), queue=self._queue,
-            )  # fmt: skip
-            plan = Plan(
-                self._problem,
-                (Algorithm(network.steps[-1].algorithm.provider, knobs),),
-                Prepared({None: program}),
-                "opt_einsum",
-            )
             old = self._network
-            self._adopt(plan, executor)
+            self._adopt_network(network)
             if old is not None:
                 old.free()
             self._logger.info("The path has %d steps and %d slices.", len(path.steps), path.slices)
+
+    def _adopt_network(self, network: Network) -> None:
+        """Let planned steps be what is executed: as one program where that is possible."""
+        found = network.fused()
+        if found is not None:
+            prepared, constants = found
+            self._constants = {**{str(i): slot for i, slot in enumerate(self._extra)}, **constants}
+            executor = self._make_executor(self._problem, prepared, self._slots)
+            executor.allocate_workspace()
+        else:
+            prepared = Prepared({None: Program(function=network)})
+            executor = Executor(
+                tuple(self._slots.values()), tuple(self._result_slots(self._problem).values()), prepared.programs,
+                log_levels=levels_of(self._logger), queue=self._queue,
+            )  # fmt: skip
+        knobs = (("steps", len(network.steps)), ("slices", network.path.slices))
+        chosen = Algorithm(network.steps[-1].algorithm.provider, knobs)
+        plan = Plan(self._problem, (chosen,), prepared, "opt_einsum")
+        large = network.memory > MOST_KEPT
+        changes = {**self._changes(plan, executor, self._slots), "_network": network, "_leaves_much": large}
+        commit({}, (self, changes))
 
     def autotune(self, iterations: int = 10, *, stream: Any = None, seconds: float | None = None) -> None:
         """Measure the ways to compute each step, and adopt the fastest. The order of the steps stays.
@@ -182,6 +191,7 @@ class Contraction(Operation):
         budget.suit(budget.elapsed())
         with self._on_device(stream), progress.shown(self.noun, budget):
             self._network.autotune(iterations, budget)
+            self._adopt_network(self._network)
 
     def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
         """Compute the contraction.
@@ -210,6 +220,7 @@ class Contraction(Operation):
         if result is None:
             result = self._execute(None, out, stream)
         if release_workspace and self._network is not None:
+            self._executor.release_workspace()
             self._network.release_workspace()
         return result
 
@@ -263,9 +274,6 @@ class Contraction(Operation):
         super().free()
         if network is not None:
             network.free()
-
-    def _changes(self, plan: Plan, executor: Executor, slots: Mapping[str, ArraySlot]) -> dict[str, Any]:
-        return {**super()._changes(plan, executor, slots), "_network": executor.programs[None].function}
 
     def _nothing_left(self) -> dict[str, Any]:
         return {**super()._nothing_left(), "_network": None}
@@ -354,27 +362,16 @@ def contract(
     """
     if not isinstance(expr, str | list | tuple):
         expr, operands = _from_turns((expr, *operands))
-    key = None
-    if options is None and isinstance(optimize, str):
-        key = remembered.key_of("contract", operands, execution, expr, optimize)
-    small = True
-
-    def execute(contraction: Contraction) -> Any:
-        nonlocal small
-        assert contraction._network is not None
-        small = contraction._network.memory <= MOST_KEPT
-        return contraction.execute(out=out, stream=stream)
-
-    result = remembered.run_once(
+    options, key = as_given(ContractionOptions, options), None
+    if isinstance(optimize, str):
+        key = remembered.key_of("contract", operands, execution, options, expr, optimize)
+    return remembered.run_once(
         key,
         lambda: Contraction(expr, *operands, optimize=optimize, options=options, execution=execution, stream=stream),
         lambda contraction: contraction.plan(stream=stream),
         lambda contraction: contraction.reset_operands(*operands),
-        execute,
+        None if out is None and stream is None else lambda contraction: contraction.execute(out=out, stream=stream),
     )
-    if key is not None and not small and (left := remembered.take(key)) is not None:
-        left.free()
-    return result
 
 
 def _from_turns(arguments: Sequence[Any]) -> tuple[tuple[tuple[Hashable, ...], ...], tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from planmath.core.arrays import Layout, package_of, share_memory
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation, State, make_slot
-from planmath.core.options import as_options
+from planmath.core.options import as_given, as_options
 from planmath.core.slots import ArraySlot, commit
 from planmath.tensor.expression import read
 from planmath.tensor.options import ContractionOptions, ContractionPlanPreference
@@ -280,11 +280,16 @@ class _Contraction(Operation):
                 )
         return out
 
-    def _bind(self, factors: tuple[Any, ...], addend: Any) -> bool:
-        """Replace operands in the ordinary case, where each is exactly as planned."""
-        if self._out is _RELEASED or (addend is not None and self._addend is None):
+    def _bind(self, factors: tuple[Any, ...], addend: Any, out: Any) -> bool:
+        """Replace operands and `out` in the ordinary case, where each is exactly as planned."""
+        if out is not None and self._out is None:  # it may be given as what it is to replace
+            if not self._problem.inplace or (addend is not None and addend is not out):
+                return False
+            addend, out = out, None
+        if (self._out is _RELEASED and out is None) or (addend is not None and self._addend is None):
             return False
-        return self._executor.bind_many(factors if addend is None else (*factors, addend))
+        arrays = factors if addend is None else (*factors, addend)
+        return self._executor.bind_many(arrays) if out is None else self._executor.bind_with(arrays, out, self, "_out")
 
     def _reset_operands(self, arrays: dict[str, Any], out: Any, call: str) -> None:
         """Replace operands and `out`; all of them or, where one does not fit, none."""
@@ -405,7 +410,7 @@ class BinaryContraction(_Contraction):
         InvalidContractionState
             After `free`.
         """
-        if out is None and self._bind((a, b), c):
+        if self._bind((a, b), c, out):
             return
         self._reset_operands({"a": a, "b": b, "c": c}, out, "reset_operands")
 
@@ -417,7 +422,7 @@ class BinaryContraction(_Contraction):
         The comparison that keeps a wrong operand from crashing the process costs some nanoseconds and is made here
         as well.
         """
-        if out is None and self._bind((a, b), c):
+        if self._bind((a, b), c, out):
             return
         self._reset_operands({"a": a, "b": b, "c": c}, out, "reset_operands_unchecked")
 
@@ -500,7 +505,7 @@ class TernaryContraction(_Contraction):
         InvalidContractionState
             After `free`.
         """
-        if out is None and self._bind((a, b, c), d):
+        if self._bind((a, b, c), d, out):
             return
         self._reset_operands({"a": a, "b": b, "c": c, "d": d}, out, "reset_operands")
 
@@ -512,7 +517,7 @@ class TernaryContraction(_Contraction):
         The comparison that keeps a wrong operand from crashing the process costs some nanoseconds and is made here
         as well.
         """
-        if out is None and self._bind((a, b, c), d):
+        if self._bind((a, b, c), d, out):
             return
         self._reset_operands({"a": a, "b": b, "c": c, "d": d}, out, "reset_operands_unchecked")
 
@@ -551,9 +556,10 @@ def binary_contraction(
     >>> binary_contraction("ij,j->i", np.array([[1.0, 2], [3, 4]]), np.array([1.0, -1]), alpha=2)
     array([-2., -2.])
     """
-    key = None
-    if out is None and options is None and qualifiers is None:
-        key = remembered.key_of("binary_contraction", (a, b) if c is None else (a, b, c), execution, expr)
+    options, key = as_given(ContractionOptions, options), None
+    if out is None and qualifiers is None:
+        arrays = (a, b) if c is None else (a, b, c)
+        key = remembered.key_of("binary_contraction", arrays, execution, options, expr)
     return remembered.run_once(
         key,
         lambda: BinaryContraction(
@@ -600,9 +606,10 @@ def ternary_contraction(
     >>> ternary_contraction("i,ij,j", np.array([1.0, 2]), np.array([[1.0, 2], [3, 4]]), np.array([1.0, 1]))
     array(17.)
     """
-    key = None
-    if out is None and options is None and qualifiers is None:
-        key = remembered.key_of("ternary_contraction", (a, b, c) if d is None else (a, b, c, d), execution, expr)
+    options, key = as_given(ContractionOptions, options), None
+    if out is None and qualifiers is None:
+        arrays = (a, b, c) if d is None else (a, b, c, d)
+        key = remembered.key_of("ternary_contraction", arrays, execution, options, expr)
     return remembered.run_once(
         key,
         lambda: TernaryContraction(

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from planmath.core.arrays import ITEMSIZE, Layout, Package, contiguous_strides
 from planmath.core.execution import Execution
-from planmath.core.provider import Algorithm
+from planmath.core.executor import Program
+from planmath.core.operation import make_slot
+from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.budget import Budget
+from planmath.native.call import Slot
 from planmath.report.tables import table
 from planmath.tensor.expression import Expression
 from planmath.tensor.operation import BinaryContraction
@@ -73,6 +76,11 @@ class _Step(BinaryContraction):
         return self._plan_made.chosen
 
     @property
+    def prepared(self) -> Prepared:
+        assert self._plan_made is not None
+        return self._plan_made.prepared
+
+    @property
     def workspace_size(self) -> int:
         """Bytes of the copies it makes."""
         return self._executor.workspace_size
@@ -99,17 +107,19 @@ class Network:
         self, path: Path, problem: NetworkProblem, package: Package, operands: Sequence[ArraySlot],
         indices: Sequence[tuple[Any, ...]], options: ContractionOptions, execution: Execution,
     ):  # fmt: skip
-        self.path, self.problem, self.package = path, problem, package
+        self.path, self.problem, self.package, self.execution = path, problem, package, execution
         self.operands, self.indices = operands, indices
         self.sliced, self.count = path.sliced(), len(operands)
         self.adds = any(mode not in path.expression.output for mode in path.parts)
-        places, elements = path.places()
+        self.places, elements = path.places()
         work = problem.kept
         workspace = self._empty((max(elements, 1),), (1,), work)
+        self.workspace = make_slot(package, package.layout(workspace, "the workspace"))
+        commit({self.workspace: self.workspace.binding_for_good(workspace)})
         self.workspace_size = elements * ITEMSIZE[work]
         layouts = tensor_layouts(path, problem)
         self.between = [
-            package.with_strides(workspace[place:], layouts[self.count + i]) for i, place in enumerate(places)
+            package.with_strides(workspace[place:], layouts[self.count + i]) for i, place in enumerate(self.places)
         ]
         self.steps: list[_Step] = []
         try:
@@ -125,6 +135,29 @@ class Network:
     def memory(self) -> int:
         """Bytes of temporary memory, with the copies that all steps make."""
         return self.workspace_size + sum(step.workspace_size for step in self.steps)
+
+    def fused(self) -> tuple[Prepared, dict[str, ArraySlot]] | None:
+        """The native calls of all steps as one program, and the arrays that it finds behind the operands.
+
+        None where steps are repeated for slices, run Python, or copy operands to where they are executed.
+        """
+        prepared = [step.prepared for step in self.steps]
+        crosses = (self.execution.space == "cuda") != (self.problem.result.device_id is not None)
+        if self.path.parts or crosses or any(of.programs[None].function is not None for of in prepared):
+            return None
+        count, item = self.count, ITEMSIZE[self.problem.kept]  # as those of a step, with all operands before them:
+        alpha, beta, between, result, copies, stream = (Slot(count + i) for i in range(6))
+        places = [*(Slot(i) for i in range(count)), *(Slot(between.operand, place * item) for place in self.places)]
+        calls = []
+        for i, (step, of) in enumerate(zip(self.path.steps, prepared, strict=True)):
+            a, b = (places[factor] for factor in step.factors)
+            target = places[count + i] if i < len(self.between) else result
+            arrays = dict(enumerate((a, b, alpha, beta, target, copies, stream)))
+            calls += [call.redirected(arrays) for call in of.programs[None].calls]
+            self.steps[i]._executor.release_workspace()
+        program = Program(calls, release_gil=any(of.programs[None].release_gil for of in prepared))
+        size = max(of.workspace_size for of in prepared)
+        return Prepared({None: program}, size), {**self.steps[0]._constants, "between": self.workspace}
 
     def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
         (result,) = results

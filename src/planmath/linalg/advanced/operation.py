@@ -13,7 +13,7 @@ from planmath.core.arrays import Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
 from planmath.core.operation import Operation
-from planmath.core.options import as_options
+from planmath.core.options import as_given, as_options
 from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
@@ -671,11 +671,11 @@ def matmul(
     >>> matmul(np.array([[1.0, 2], [3, 4]]), np.array([1.0, -1]), alpha=2)
     array([-2., -2.])
     """
-    key = None
-    if all(x is None for x in (c, options, qualifiers, quantization_scales, algorithm, preferences)):
+    options, key = as_given(MatmulOptions, options), None
+    if all(x is None for x in (c, qualifiers, quantization_scales, algorithm, preferences)):
         inputs = epilog_inputs or {}
         arrays = (a, b, *inputs.values()) if isinstance(inputs, dict) else (a, b, inputs)
-        key = remembered.key_of("matmul", arrays, execution, alpha, epilog, tuple(inputs))
+        key = remembered.key_of("matmul", arrays, execution, options, alpha, epilog, tuple(inputs))
     return remembered.run_once(
         key,
         lambda: Matmul(

@@ -12,7 +12,7 @@ from planmath.core.arrays import Layout, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation
-from planmath.core.options import as_options
+from planmath.core.options import as_given, as_options
 from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.problem import ProductProblem
@@ -355,11 +355,11 @@ def matmul(
     array([[ 1.,  2.],
            [30., 40.]])
     """
-    key = None
-    if options is None and not isinstance(a, (list, tuple)) and not isinstance(qualifiers, (list, tuple)):
+    options, key = as_given(MatmulOptions, options), None
+    if not isinstance(a, list | tuple) and not isinstance(qualifiers, list | tuple):
         known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
         arrays = (a, b) if c is None else (a, b, c)
-        key = remembered.key_of("generic matmul", arrays, execution, known)
+        key = remembered.key_of("generic matmul", arrays, execution, options, known)
     return remembered.run_once(
         key,
         lambda: Matmul(

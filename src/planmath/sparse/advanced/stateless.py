@@ -6,7 +6,7 @@ from typing import Any
 
 from planmath.core import remembered
 from planmath.core.arrays import as_numpy
-from planmath.core.options import as_options, values_of
+from planmath.core.options import as_given, as_options
 from planmath.sparse.advanced.execution import Execution
 from planmath.sparse.advanced.matrix import read_matrices
 from planmath.sparse.advanced.operation import DirectSolver
@@ -52,6 +52,7 @@ def direct_solver(
     >>> direct_solver(sp.csr_array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
     array([1., 2.])
     """
+    options = as_options(DirectSolverOptions, options)
     chosen = {
         "plan": as_options(DirectSolverPlanPreferences, plan_preferences, "plan_preferences"),
         "factorization": as_options(
@@ -66,13 +67,15 @@ def direct_solver(
         return solver
 
     key = None
-    if options is None and not isinstance(a, list | tuple):
+    if not isinstance(a, list | tuple):
         matrices = read_matrices(a)
         sample = matrices.samples[0]
         if matrices.batch is None and sample.shape[0] <= MOST_REMEMBERED and matrices.layout.memory_space == "cpu":
             pattern = as_numpy(sample.starts).tobytes(), as_numpy(sample.columns).tobytes()
+            arrays = sample.starts, sample.values, b
+            said, *preferences = (as_given(type(value), value) for value in (options, *chosen.values()))
             key = remembered.key_of(
-                "direct_solver", (sample.starts, sample.values, b), execution, pattern, *map(values_of, chosen.values())
+                "direct_solver", arrays, execution, said, pattern, *map(remembered.said, preferences)
             )
     return remembered.run_once(
         key,

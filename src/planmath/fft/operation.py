@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from planmath.core import remembered
-from planmath.core.arrays import COMPLEX_OF, REAL_OF, Layout, contiguous_strides, package_of
+from planmath.core.arrays import COMPLEX_OF, REAL_OF, WIDER, Layout, contiguous_strides, dtype_name, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation
@@ -272,12 +273,18 @@ class FFT(Operation):
         Parameters
         ----------
         shape : sequence of int
-        dtype : str or dtype
+        dtype : dtype or str
+            Of any package, or its name, or NumPy's code for it, such as 'f8'.
         memory_space : {'cpu', 'cuda'}
         strides : sequence of int, optional
             In elements. Default: C order.
         axes, options, execution, prolog, epilog
             As for `FFT`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they do not describe an array, or the arguments no transform of it.
 
         Examples
         --------
@@ -289,12 +296,13 @@ class FFT(Operation):
         reject_callbacks(prolog, epilog)
         if memory_space not in ("cpu", "cuda"):
             raise ValueError(f"memory_space is {memory_space!r}; expected 'cpu' or 'cuda'")
-        name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
-        shape = tuple(shape)
-        steps = contiguous_strides(shape) if strides is None else tuple(strides)
+        shape = _integers("shape", shape)
+        if any(extent < 0 for extent in shape):
+            raise ValueError(f"shape is {shape}; expected extents of at least 1")
+        steps = contiguous_strides(shape) if strides is None else _integers("strides", strides)
         if len(steps) != len(shape):
             raise ValueError(f"strides has {len(steps)} numbers and shape {len(shape)}; expected as many")
-        layout = Layout(shape, steps, name, memory_space, None)
+        layout = Layout(shape, steps, dtype_name(dtype), memory_space, None)
         return specify(layout, axes, as_options(FFTOptions, options), resolve_execution(execution, memory_space))
 
     def get_key(self, *, prolog: Any = None, epilog: Any = None) -> FFTProblem:
@@ -519,6 +527,13 @@ def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", hand
     return provider.prepare(key, provider.algorithms(key)[0]).workspace_size
 
 
+def _integers(name: str, values: Any) -> tuple[int, ...]:
+    try:
+        return tuple([operator.index(value) for value in values])
+    except TypeError:
+        raise TypeError(f"{name} is {values!r}; expected a sequence of integers, such as {name}=(4,)") from None
+
+
 def _single(
     name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any, prolog: Any,
     epilog: Any, stream: Any,
@@ -551,12 +566,17 @@ INSTEAD = {
 
 def _specified(name: str, domain: str, operand: Any, axes: Any, options: Any, execution: Any) -> FFT:
     chosen = as_options(FFTOptions, options)
-    dtype = package_of(operand, "operand").layout(operand, "operand").dtype
+    layout = package_of(operand, "operand").layout(operand, "operand")
+    dtype = layout.dtype
     if domain not in ("complex", "real"):
         raise ValueError(f"check_dtype is {domain!r}; expected 'complex' or 'real'")
     expected, others = (REAL_OF, COMPLEX_OF) if domain == "complex" else (COMPLEX_OF, REAL_OF)
     if dtype in others:
-        raise ValueError(f"{name}() got an operand of dtype {dtype}; expected a {domain} one: {INSTEAD[name, domain]}")
+        mend = INSTEAD[name, domain]
+        if dtype in WIDER and resolve_execution(execution, layout.memory_space, layout.device_id).space == "cpu":
+            wider = WIDER[dtype]  # half precision is for devices
+            mend = f"convert it to {COMPLEX_OF[wider] if domain == 'complex' else REAL_OF[wider]}"
+        raise ValueError(f"{name}() got an operand of dtype {dtype}; expected a {domain} one: {mend}")
     if dtype not in expected:
         raise ValueError(unsupported_dtype(dtype, f"{name}() got an operand of dtype {dtype}", domain))
     if name == "irfft":

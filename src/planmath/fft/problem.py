@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from planmath.core.arrays import COMPLEX_OF, ITEMSIZE, REAL_OF, Layout, contiguous_strides, overlaps_itself
+from planmath.core.arrays import COMPLEX_OF, ITEMSIZE, REAL_OF, WIDER, Layout, contiguous_strides, overlaps_itself
 from planmath.core.execution import Execution, ExecutionCPU
 from planmath.fft.options import FFTDirection, FFTOptions
 
@@ -146,7 +146,16 @@ def unsupported_dtype(dtype: str, given: str, domain: str | None = None) -> str:
         None: "float32, float64, complex64 or complex128, or on a CUDA device float16 or complex32",
     }[domain]
     wanted = domain or ("complex" if dtype.startswith(("complex", "clong")) else "real")
-    return f"{given}; expected {names}: convert it to {'complex128' if wanted == 'complex' else 'float64'}"
+    wider = WIDER.get(dtype, "complex128" if wanted == "complex" else "float64")
+    return f"{given}; expected {names}: convert it to {wider if wanted == 'real' else COMPLEX_OF.get(wider, wider)}"
+
+
+def only_on_devices(dtype: str) -> str:
+    """Why a library of the CPU does not transform half precision."""
+    return (
+        f"it has transforms of float32, float64, complex64 and complex128, not of {dtype}: convert the operand to "
+        f"{WIDER.get(dtype)}"
+    )
 
 
 def _axes(axes: Any, ndim: int) -> tuple[int, ...]:

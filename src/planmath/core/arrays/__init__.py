@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from planmath.core.errors import nearest
 from planmath.native.forks import load_module
 
 #: Bytes of an element, for every dtype an operand may have. The names are NumPy's, and PyTorch's where NumPy has none.
@@ -17,6 +18,12 @@ ITEMSIZE = {
     "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
     "float4_e2m1fn_x2": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "float16": 2, "bfloat16": 2, "float32": 4,
     "float64": 8, "complex32": 4, "complex64": 8, "complex128": 16,
+}  # fmt: skip
+
+#: The dtypes that a user should convert to where an operation does not have these; all others lose nothing as float64.
+WIDER = {
+    "float16": "float32", "bfloat16": "float32", "float8_e4m3fn": "float32", "float8_e5m2": "float32",
+    "complex32": "complex64", "clongdouble": "complex128", "complex256": "complex128",
 }  # fmt: skip
 
 #: The real dtype of a complex one's parts, and back.
@@ -153,6 +160,31 @@ def outline(array: Any, layout: Layout | None = None) -> np.ndarray:
     if layout.device_id is None:
         return as_numpy(array)
     return np.asarray(_Outline(package, array, layout, np.dtype(layout.dtype)))
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype that is given by an object of any package, by its name, or by NumPy's code for it.
+
+    Examples
+    --------
+    >>> dtype_name("f8"), dtype_name(np.complex64), dtype_name("torch.bfloat16")
+    ('float64', 'complex64', 'bfloat16')
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name in ITEMSIZE:
+        return name
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not found.isnative:
+        raise TypeError(f"dtype is {dtype!r}; expected a dtype or the name of one: {nearest(name, ITEMSIZE)}")
+    return found.name
 
 
 def contiguous_strides(shape: tuple[int, ...], order: tuple[int, ...] | None = None) -> tuple[int, ...]:

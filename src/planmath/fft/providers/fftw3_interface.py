@@ -17,7 +17,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.tuning import budget, wisdom
 from planmath.core.tuning.budget import OutOfTimeError
-from planmath.fft.problem import FFTProblem, fuse
+from planmath.fft.problem import FFTProblem, fuse, only_on_devices
 from planmath.native.call import MAX_LOOPS, Call, Slot
 from planmath.native.threads import Threads, openmp_threads
 
@@ -72,7 +72,7 @@ class FFTW3Provider(Provider):
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
         if problem.precision not in fftw3.PREFIX:
-            return f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
+            return only_on_devices(problem.dtype)
         if not self._is_fftw and any(s == 0 and n > 1 for n, s, _ in problem.transformed()):
             return "it cannot transform an axis along which the operand is broadcast (stride 0)"
         if self._is_fftw and problem.inplace and any(s < 0 and n > 1 for n, s, _ in problem.transformed()):

@@ -9,7 +9,7 @@ from typing import Any
 from planmath.core.arrays import as_numpy
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
-from planmath.fft.problem import FFTProblem
+from planmath.fft.problem import FFTProblem, only_on_devices
 from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
 from planmath.native.forks import load_module
 from planmath.native.threads import Threads, openmp_threads
@@ -38,11 +38,7 @@ class PocketFFTProvider(Provider):
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
-        return (
-            None
-            if problem.precision in ("float32", "float64")
-            else f"it has transforms of float32, float64, complex64 and complex128, not of {problem.dtype}"
-        )
+        return None if problem.precision in ("float32", "float64") else only_on_devices(problem.dtype)
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
         return [Algorithm(self.name, (("threads", n),)) for n in thread_counts(problem)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from planmath.core.arrays import WIDER
 from planmath.core.execution import available_cpus
 from planmath.core.executor import Executor
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
@@ -89,7 +90,10 @@ def hash_of(numbers: object) -> int:
 def check_kind(kind: MatrixType, view: int, dtype: str) -> None:
     """Raise where matrix type, view and dtype contradict each other."""
     if dtype not in ("float32", "float64", "complex64", "complex128"):
-        raise ValueError(f"a has the dtype {dtype}; expected float32, float64, complex64 or complex128: convert it")
+        raise ValueError(
+            f"a has the dtype {dtype}; expected float32, float64, complex64 or complex128: convert it to "
+            f"{WIDER.get(dtype, 'float64')}"
+        )
     is_complex = dtype.startswith("complex")
     if kind in (NOT_COMPLEX if is_complex else NOT_REAL):
         instead = {MatrixType.SPD: "HPD", MatrixType.HERMITIAN: "SYMMETRIC", MatrixType.HPD: "SPD"}[kind]

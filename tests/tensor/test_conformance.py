@@ -390,3 +390,35 @@ def test_many_modes():
     a, b = np.ones((2,) * 12), np.ones((2,) * 12)
     expr = [tuple(range(12)), tuple(range(11, -1, -1)), tuple(range(0, 12, 2))]
     np.testing.assert_array_equal(binary_contraction(expr, a, b), np.full((2,) * 6, 2.0**6))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("length", [1, 3, 63, 64, 65, 130, 257, 1000])
+def test_sums_and_products_of_elements(dtype, length):
+    """Rows of every length: shorter and longer than what kernels sum at a time, and a multiple of that or not."""
+    a, b = (random_values((3, length), dtype, seed).astype(dtype) for seed in (1, 2))
+    for expr, operands in (
+        ("ij->i", (a,)), ("ij->j", (a,)), ("ij->", (a[:, ::-2],)), ("ij,ij->i", (a, b)), ("ij,ij->ij", (a, b)),
+        ("ij,j->ij", (a[:, ::2], b[0, ::2])), ("i,ij->j", (a[:, :1].sum(1), b)), ("i,j->ij", (a[:, :1].sum(1), b[0])),
+    ):  # fmt: skip
+        exact = np.einsum(expr, *[np.asarray(x, "complex128") for x in operands])
+        scale = np.einsum(expr, *[np.abs(x).astype("f8") for x in operands])
+        result = contract(expr, *operands)
+        assert np.all(abs(result - exact) <= 8 * np.finfo(dtype).eps * scale + np.finfo(dtype).tiny), expr
+    with BinaryContraction("ij,ij->ij", a, b, c=b) as contraction:
+        contraction.plan()
+        np.testing.assert_allclose(contraction.execute(alpha=2.0, beta=0.0), 2 * a * b, rtol=1e-5)
+        np.testing.assert_allclose(contraction.execute(alpha=-3.0, beta=1.0), b - 3 * a * b, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(contraction.execute(alpha=0.0, beta=1.0), b)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batches_of_small_products(dtype, n):
+    a, b = (random_values(shape, dtype).astype(dtype) for shape in ((500, n, 3), (500, 3, n)))
+    with BinaryContraction("bij,bjk->bik", a, b) as contraction:
+        contraction.plan()
+        for algorithm in contraction._plan_made.algorithms:
+            contraction._add_program(algorithm, algorithm)
+            result = contraction._executor.execute(algorithm, None)
+            np.testing.assert_allclose(result, a @ b, rtol=1e-4, atol=1e-5, err_msg=str(algorithm))

@@ -19,7 +19,8 @@ typedef int64_t i64;
 typedef float complex c64;
 typedef double complex c128;
 
-enum { PM_MOST_LOOPS = 64, PM_CHUNK = 256, PM_BLOCK_BYTES = 256, PM_MOST_THREADS = 256 };
+/* Elements of a row that are worked on at a time, and partial sums of one that becomes a number. */
+enum { PM_MOST_LOOPS = 64, PM_CHUNK = 1024, PM_SUMS = 64, PM_BLOCK_BYTES = 256, PM_MOST_THREADS = 256 };
 /* Parts of the work for each thread, of which each takes the next as it is done with one: processors that are shared are
  * not equally fast. */
 enum { PM_PARTS = 4 };

@@ -18,6 +18,12 @@
 #define PM_KEEP(v)
 #endif
 #define PM_UNROLLED _Pragma("GCC unroll 4")
+/* What is written in a loop is nothing that it reads. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define PM_APART _Pragma("GCC ivdep")
+#else
+#define PM_APART
+#endif
 #define PM_TAKE(v, from)                                                                                               \
     do {                                                                                                               \
         PM_MOVE(&v, from, sizeof v);                                                                                   \
@@ -165,14 +171,68 @@ PM_OPERATORS(pm_apply_f64, double, PM_DOUBLE)
 PM_COMPLEX_OPERATORS(pm_apply_c64, c64, PM_SINGLE)
 PM_COMPLEX_OPERATORS(pm_apply_c128, c128, PM_DOUBLE)
 
+/* A row of real numbers, or of the products of two, is summed in eight vectors, and added to a vector of sums. */
+#define PM_EIGHT(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7)
+#define PM_SUM(i) PM_MOVE(&x, a + at + i * LANES, PM_VECTOR), s##i += x;
+#define PM_DOT(i)                                                                                                      \
+    PM_MOVE(&x, a + at + i * LANES, PM_VECTOR), PM_MOVE(&y, b + at + i * LANES, PM_VECTOR), s##i += x * y;
+#define PM_ROWS(T, sum_name, dot_name)                                                                                 \
+    PM_INLINE void K(sum_name)(i64 n, const T *a, T *sum) {                                                            \
+        typedef T vector __attribute__((vector_size(PM_VECTOR)));                                                      \
+        enum { LANES = PM_VECTOR / sizeof(T) };                                                                        \
+        vector s0, s1 = {0}, s2 = s1, s3 = s1, s4 = s1, s5 = s1, s6 = s1, s7 = s1, x;                                  \
+        i64 at = 0;                                                                                                    \
+        PM_MOVE(&s0, sum, PM_VECTOR);                                                                                  \
+        for (; at + 8 * LANES <= n; at += 8 * LANES) { PM_EIGHT(PM_SUM) }                                              \
+        for (; at + LANES <= n; at += LANES) { PM_SUM(0) }                                                             \
+        s0 = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));                                                        \
+        PM_MOVE(sum, &s0, PM_VECTOR);                                                                                  \
+        for (i64 i = at; i < n; i++) sum[i - at] += a[i];                                                              \
+    }                                                                                                                  \
+    PM_INLINE void K(dot_name)(i64 n, const T *a, const T *b, T *sum) {                                                \
+        typedef T vector __attribute__((vector_size(PM_VECTOR)));                                                      \
+        enum { LANES = PM_VECTOR / sizeof(T) };                                                                        \
+        vector s0, s1 = {0}, s2 = s1, s3 = s1, s4 = s1, s5 = s1, s6 = s1, s7 = s1, x, y;                               \
+        i64 at = 0;                                                                                                    \
+        PM_MOVE(&s0, sum, PM_VECTOR);                                                                                  \
+        for (; at + 8 * LANES <= n; at += 8 * LANES) { PM_EIGHT(PM_DOT) }                                              \
+        for (; at + LANES <= n; at += LANES) { PM_DOT(0) }                                                             \
+        s0 = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));                                                        \
+        PM_MOVE(sum, &s0, PM_VECTOR);                                                                                  \
+        for (i64 i = at; i < n; i++) sum[i - at] += a[i] * b[i];                                                       \
+    }
+PM_ROWS(float, pm_sum_f32, pm_dot_f32)
+PM_ROWS(double, pm_sum_f64, pm_dot_f64)
+
+/* The sum of what partial sums there are, in pairs: that takes vectors of them, and rounds less. */
+#define PM_TOTAL(name, T)                                                                                              \
+    PM_INLINE T K(name)(i64 n, T *sum) {                                                                               \
+        if (n == 0) return 0;                                                                                          \
+        for (i64 half; (half = n / 2) > 0; n -= half)                                                                  \
+            for (i64 i = 0; i < half; i++) sum[i] += sum[n - half + i];                                                \
+        return sum[0];                                                                                                 \
+    }
+PM_TOTAL(pm_total_f32, float)
+PM_TOTAL(pm_total_f64, double)
+PM_TOTAL(pm_total_c64, c64)
+PM_TOTAL(pm_total_c128, c128)
+
 /* d = the sum of op(a) over the summed loops, in the dtype W, a row of elements at a time. */
-#define PM_TRANSFORM(name, S, W, D, load, apply, store)                                                                \
+#define PM_TRANSFORM(name, S, W, D, load, apply, total, store, R, rows)                                                \
     PM_INLINE void K(name##_row)(const i64 *p, i64 n, const char *s, i64 step, W *row) {                               \
         if (step == sizeof(S))                                                                                         \
             for (i64 i = 0; i < n; i++) row[i] = load(((const S *)s)[i]);                                              \
         else                                                                                                           \
             for (i64 i = 0; i < n; i++) row[i] = load(*(const S *)(s + i * step));                                     \
         if (p[PM_OPERATOR] != 1) apply(p[PM_OPERATOR], n, row);                                                        \
+    }                                                                                                                  \
+    PM_INLINE void K(name##_add)(const i64 *p, i64 n, const char *s, i64 step, W *row, W *sum) {                       \
+        if (step == sizeof(S) && p[PM_OPERATOR] == 1) {                                                                \
+            for (i64 i = 0; i < n; i++) sum[i] += load(((const S *)s)[i]);                                             \
+            return;                                                                                                    \
+        }                                                                                                              \
+        K(name##_row)(p, n, s, step, row);                                                                             \
+        for (i64 i = 0; i < n; i++) sum[i] += row[i];                                                                  \
     }                                                                                                                  \
     static void K(name##_body)(const pm_job *job) {                                                                    \
         const i64 *p = job->p;                                                                                         \
@@ -187,28 +247,24 @@ PM_COMPLEX_OPERATORS(pm_apply_c128, c128, PM_DOUBLE)
         pm_start(&summed, job, results, all, inner, -1);                                                               \
         do {                                                                                                           \
             if (along) {                                                                                               \
-                i64 width = count < PM_CHUNK ? count : PM_CHUNK;                                                       \
-                W total = 0;                                                                                           \
+                const int fast = p[PM_OPERATOR] == 1 && sizeof(S) == sizeof(W) && from == sizeof(S) && count >= 64;    \
+                const i64 lanes = PM_VECTOR / sizeof(W), width = fast ? lanes : pm_least(count, PM_SUMS);              \
                 for (i64 i = 0; i < width; i++) sum[i] = 0;                                                            \
                 do                                                                                                     \
-                    for (i64 i0 = 0; i0 < count; i0 += width) {                                                        \
-                        i64 n = count - i0 < width ? count - i0 : width;                                               \
-                        K(name##_row)(p, n, a + i0 * from, from, row);                                                 \
-                        for (i64 i = 0; i < n; i++) sum[i] += row[i];                                                  \
-                    }                                                                                                  \
+                    if (fast)                                                                                          \
+                        rows(count * (i64)(sizeof(W) / sizeof(R)), (const R *)a, (R *)sum);                            \
+                    else                                                                                               \
+                        for (i64 i0 = 0; i0 < count; i0 += width)                                                      \
+                            K(name##_add)(p, pm_least(count - i0, width), a + i0 * from, from, row, sum);              \
                 while (pm_next(&summed, &a, &b, &d));                                                                  \
-                for (i64 i = 0; i < width; i++) total += sum[i];                                                       \
-                *(D *)d = store(total);                                                                                \
+                *(D *)d = store(fast ? total(lanes, sum) : total(width, sum));                                         \
             } else                                                                                                     \
                 for (i64 i0 = 0; i0 < count; i0 += PM_CHUNK) {                                                         \
-                    i64 n = count - i0 < PM_CHUNK ? count - i0 : PM_CHUNK;                                             \
+                    i64 n = pm_least(count - i0, PM_CHUNK);                                                            \
                     const char *s = a + i0 * from;                                                                     \
                     char *t = d + i0 * to;                                                                             \
                     K(name##_row)(p, n, s, from, sum);                                                                 \
-                    while (pm_next(&summed, &s, &b, &t)) {                                                             \
-                        K(name##_row)(p, n, s, from, row);                                                             \
-                        for (i64 i = 0; i < n; i++) sum[i] += row[i];                                                  \
-                    }                                                                                                  \
+                    while (pm_next(&summed, &s, &b, &t)) K(name##_add)(p, n, s, from, row, sum);                       \
                     if (to == sizeof(D))                                                                               \
                         for (i64 i = 0; i < n; i++) ((D *)t)[i] = store(sum[i]);                                       \
                     else                                                                                               \
@@ -220,14 +276,22 @@ PM_COMPLEX_OPERATORS(pm_apply_c128, c128, PM_DOUBLE)
         pm_work(K(name##_body), pm_parts(p), p, a, a, d, NULL, NULL, NULL);                                            \
     }
 
-PM_TRANSFORM(pm_f16_f32, uint16_t, float, float, K(pm_from_f16), K(pm_apply_f32), PM_SAME)
-PM_TRANSFORM(pm_bf16_f32, uint16_t, float, float, K(pm_from_bf16), K(pm_apply_f32), PM_SAME)
-PM_TRANSFORM(pm_f32_f32, float, float, float, PM_SAME, K(pm_apply_f32), PM_SAME)
-PM_TRANSFORM(pm_f64_f64, double, double, double, PM_SAME, K(pm_apply_f64), PM_SAME)
-PM_TRANSFORM(pm_c64_c64, c64, c64, c64, PM_SAME, K(pm_apply_c64), PM_SAME)
-PM_TRANSFORM(pm_c128_c128, c128, c128, c128, PM_SAME, K(pm_apply_c128), PM_SAME)
-PM_TRANSFORM(pm_f32_f16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm_to_f16))
-PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm_to_bf16))
+PM_TRANSFORM(pm_f16_f32, uint16_t, float, float, K(pm_from_f16), K(pm_apply_f32), K(pm_total_f32), PM_SAME,
+             float, K(pm_sum_f32))
+PM_TRANSFORM(pm_bf16_f32, uint16_t, float, float, K(pm_from_bf16), K(pm_apply_f32), K(pm_total_f32), PM_SAME,
+             float, K(pm_sum_f32))
+PM_TRANSFORM(pm_f32_f32, float, float, float, PM_SAME, K(pm_apply_f32), K(pm_total_f32), PM_SAME,
+             float, K(pm_sum_f32))
+PM_TRANSFORM(pm_f64_f64, double, double, double, PM_SAME, K(pm_apply_f64), K(pm_total_f64), PM_SAME,
+             double, K(pm_sum_f64))
+PM_TRANSFORM(pm_c64_c64, c64, c64, c64, PM_SAME, K(pm_apply_c64), K(pm_total_c64), PM_SAME,
+             float, K(pm_sum_f32))
+PM_TRANSFORM(pm_c128_c128, c128, c128, c128, PM_SAME, K(pm_apply_c128), K(pm_total_c128), PM_SAME,
+             double, K(pm_sum_f64))
+PM_TRANSFORM(pm_f32_f16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm_total_f32), K(pm_to_f16),
+             float, K(pm_sum_f32))
+PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm_total_f32), K(pm_to_bf16),
+             float, K(pm_sum_f32))
 
 /* d = alpha * the sum of a * b over the summed loops + beta * d, element by element: where there is no matrix in it, or
  * only tiny ones. As in BLAS, d is not read where beta is 0, nor a and b where alpha is. */
@@ -235,7 +299,7 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
 #define PM_COMPLEX_TIMES(x, y)                                                                                         \
     __builtin_complex(__real__(x) * __real__(y) - __imag__(x) * __imag__(y),                                           \
                       __real__(x) * __imag__(y) + __imag__(x) * __real__(y))
-#define PM_DIRECT(name, T, TIMES)                                                                                      \
+#define PM_DIRECT(name, T, TIMES, total, R, rows)                                                                      \
     PM_INLINE void K(name##_row)(i64 n, const char *a, i64 sa, const char *b, i64 sb, T *sum) {                        \
         const T *x = (const T *)a, *y = (const T *)b;                                                                  \
         i64 size = sizeof(T);                                                                                          \
@@ -247,6 +311,27 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
             for (i64 i = 0; i < n; i++) sum[i] += TIMES(x[i], *y);                                                     \
         else                                                                                                           \
             for (i64 i = 0; i < n; i++) sum[i] += TIMES(*(const T *)(a + i * sa), *(const T *)(b + i * sb));           \
+    }                                                                                                                  \
+    /* Four rows at a time, each with a number of its own. */                                                          \
+    PM_INLINE void K(name##_four)(i64 n, const char *a, i64 ta, const char *b, i64 tb, T *sum) {                       \
+        const T x0 = *(const T *)a, x1 = *(const T *)(a + ta), x2 = *(const T *)(a + 2 * ta);                          \
+        const T x3 = *(const T *)(a + 3 * ta), *y0 = (const T *)b, *y1 = (const T *)(b + tb);                          \
+        const T *y2 = (const T *)(b + 2 * tb), *y3 = (const T *)(b + 3 * tb);                                          \
+        PM_APART for (i64 i = 0; i < n; i++)                                                                           \
+            sum[i] += (TIMES(x0, y0[i]) + TIMES(x1, y1[i])) + (TIMES(x2, y2[i]) + TIMES(x3, y3[i]));                   \
+    }                                                                                                                  \
+    PM_INLINE void K(name##_single)(i64 n, const char *a, i64 sa, const char *b, i64 sb, T alpha, T *d) {              \
+        const T *x = (const T *)a, *y = (const T *)b;                                                                  \
+        i64 size = sizeof(T);                                                                                          \
+        if (sa == size && sb == size)                                                                                  \
+            PM_APART for (i64 i = 0; i < n; i++) d[i] = TIMES(alpha, TIMES(x[i], y[i]));                               \
+        else if (sa == 0 && sb == size)                                                                                \
+            PM_APART for (i64 i = 0; i < n; i++) d[i] = TIMES(alpha, TIMES(*x, y[i]));                                 \
+        else if (sa == size && sb == 0)                                                                                \
+            PM_APART for (i64 i = 0; i < n; i++) d[i] = TIMES(alpha, TIMES(x[i], *y));                                 \
+        else                                                                                                           \
+            for (i64 i = 0; i < n; i++)                                                                                \
+                d[i] = TIMES(alpha, TIMES(*(const T *)(a + i * sa), *(const T *)(b + i * sb)));                        \
     }                                                                                                                  \
     static void K(name##_body)(const pm_job *job) {                                                                    \
         const i64 *p = job->p;                                                                                         \
@@ -260,28 +345,44 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
         pm_nest outer, summed;                                                                                         \
         T sum[PM_CHUNK];                                                                                               \
         const int summing = alpha != 0; /* else nothing is read, not even infinities */                                \
+        const int single = summing && p[PM_SUMMED] == 0 && beta == 0 && sd == sizeof(T);                               \
         pm_start(&outer, job, 0, results, inner, -1);                                                                  \
         pm_start(&summed, job, results, all, inner, -1);                                                               \
+        const int rowwise = summed.n == 1 && ((sa == 0 && sb == sizeof(T)) || (sa == sizeof(T) && sb == 0));           \
         do {                                                                                                           \
-            if (along) {                                                                                               \
-                i64 width = count < PM_CHUNK / 4 ? count : PM_CHUNK / 4;                                               \
-                T total = 0;                                                                                           \
+            if (single)                                                                                                \
+                K(name##_single)(count, a, sa, b, sb, alpha, (T *)d);                                                  \
+            else if (along) {                                                                                          \
+                const int fast = sizeof(T) == sizeof(R) && sa == sizeof(T) && sb == sizeof(T) && count >= 64;          \
+                const i64 lanes = PM_VECTOR / sizeof(T), width = fast ? lanes : pm_least(count, PM_SUMS);              \
                 for (i64 i = 0; i < width; i++) sum[i] = 0;                                                            \
                 if (summing) do                                                                                        \
-                    for (i64 i0 = 0; i0 < count; i0 += width)                                                          \
-                        K(name##_row)(count - i0 < width ? count - i0 : width, a + i0 * sa, sa, b + i0 * sb, sb, sum); \
+                    if (fast)                                                                                          \
+                        rows(count, (const R *)a, (const R *)b, (R *)sum);                                             \
+                    else                                                                                               \
+                        for (i64 i0 = 0; i0 < count; i0 += width)                                                      \
+                            K(name##_row)(pm_least(count - i0, width), a + i0 * sa, sa, b + i0 * sb, sb, sum);         \
                 while (pm_next(&summed, &a, &b, &d));                                                                  \
-                for (i64 i = 0; i < width; i++) total += sum[i];                                                       \
-                total = TIMES(alpha, total);                                                                           \
-                if (beta != 0) total += TIMES(beta, *(const T *)d);                                                    \
-                *(T *)d = total;                                                                                       \
+                T found = fast ? total(lanes, sum) : total(width, sum);                                                \
+                found = TIMES(alpha, found);                                                                           \
+                if (beta != 0) found += TIMES(beta, *(const T *)d);                                                    \
+                *(T *)d = found;                                                                                       \
             } else                                                                                                     \
                 for (i64 i0 = 0; i0 < count; i0 += PM_CHUNK) {                                                         \
-                    i64 n = count - i0 < PM_CHUNK ? count - i0 : PM_CHUNK;                                             \
+                    i64 n = pm_least(count - i0, PM_CHUNK);                                                            \
                     const char *x = a + i0 * sa, *y = b + i0 * sb;                                                     \
                     char *t = d + i0 * sd;                                                                             \
                     for (i64 i = 0; i < n; i++) sum[i] = 0;                                                            \
-                    if (summing) do K(name##_row)(n, x, sa, y, sb, sum);                                               \
+                    if (summing && rowwise) {                                                                          \
+                        const i64 ta = summed.a[0], tb = summed.b[0];                                                  \
+                        i64 k = 0;                                                                                     \
+                        for (; k + 4 <= summed.count[0]; k += 4)                                                       \
+                            if (sa == 0)                                                                               \
+                                K(name##_four)(n, x + k * ta, ta, y + k * tb, tb, sum);                                \
+                            else                                                                                       \
+                                K(name##_four)(n, y + k * tb, tb, x + k * ta, ta, sum);                                \
+                        for (; k < summed.count[0]; k++) K(name##_row)(n, x + k * ta, sa, y + k * tb, sb, sum);        \
+                    } else if (summing) do K(name##_row)(n, x, sa, y, sb, sum);                                        \
                     while (pm_next(&summed, &x, &y, &t));                                                              \
                     if (beta != 0)                                                                                     \
                         for (i64 i = 0; i < n; i++) {                                                                  \
@@ -299,10 +400,10 @@ PM_TRANSFORM(pm_f32_bf16, float, float, uint16_t, PM_SAME, K(pm_apply_f32), K(pm
         pm_work(K(name##_body), pm_parts(p), p, a, b, d, alpha, beta, NULL);                                           \
     }
 
-PM_DIRECT(pm_direct_f32, float, PM_TIMES)
-PM_DIRECT(pm_direct_f64, double, PM_TIMES)
-PM_DIRECT(pm_direct_c64, c64, PM_COMPLEX_TIMES)
-PM_DIRECT(pm_direct_c128, c128, PM_COMPLEX_TIMES)
+PM_DIRECT(pm_direct_f32, float, PM_TIMES, K(pm_total_f32), float, K(pm_dot_f32))
+PM_DIRECT(pm_direct_f64, double, PM_TIMES, K(pm_total_f64), double, K(pm_dot_f64))
+PM_DIRECT(pm_direct_c64, c64, PM_COMPLEX_TIMES, K(pm_total_c64), float, K(pm_dot_f32))
+PM_DIRECT(pm_direct_c128, c128, PM_COMPLEX_TIMES, K(pm_total_c128), double, K(pm_dot_f64))
 
 #define PM_T float
 #define P(name) PM_JOIN(pm_f32_##name, PM_ISA)
@@ -333,6 +434,7 @@ static void *const K(pm_kernels)[] = {
 #undef PM_KEEP
 #undef PM_TAKE
 #undef PM_UNROLLED
+#undef PM_APART
 #undef PM_SQUARE
 #undef PM_SCALARS
 #undef PM_COPY
@@ -341,6 +443,11 @@ static void *const K(pm_kernels)[] = {
 #undef PM_COMPLEX_OPERATORS
 #undef PM_SINGLE
 #undef PM_DOUBLE
+#undef PM_TOTAL
+#undef PM_EIGHT
+#undef PM_SUM
+#undef PM_DOT
+#undef PM_ROWS
 #undef PM_TRANSFORM
 #undef PM_TIMES
 #undef PM_COMPLEX_TIMES

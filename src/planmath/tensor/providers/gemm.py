@@ -45,11 +45,19 @@ LIBRARIES = {
     "mkl": (blas.MKL, mkl.BLOCK_TIME), "nvpl": (blas.NVPL, 0.0), "blas": (blas.OPENBLAS, blas.OPENBLAS_SPIN),
     "own": (PANELS, 0.0),
 }  # fmt: skip
-#: The columns of planmath's own products have at least so many bytes: a vector of any instruction set.
-COLUMN = 64
+#: The columns of planmath's own products have at least so many bytes, a vector of any instruction set; or else products
+#: have at most so many multiplications, of which a library's call would take several times as long.
+COLUMN, FEW = 64, 512
+#: Seconds by which a product takes less where it is one of planmath's own, or one of a batch.
+CALL_SAVED = 0.2e-6
+#: Seconds for each thread that is started for a call, each of a library's that is woken up, and each that shares
+#: elements, for which processors wait for memory.
+STARTED, WOKEN, SHARING = 40e-6, 20e-6, 100e-6
 #: Products of fewer multiplications take the least time by those, where they can be used. Otherwise OpenBLAS's shorter
 #: way to its kernels makes it the fastest for a contraction of so few.
 TINY_WORK = 40_000
+#: What the threads of a library share, which it keeps.
+POOLED = ("product", "batch")
 #: On processors with this in their names OpenBLAS is expected to be: large products of float64 took 5 to 9 % less time
 #: than MKL's (Zen 3).
 OPENBLAS_FIRST = "AMD"
@@ -121,7 +129,7 @@ class GemmProvider(Provider):
 
     def lingers(self, algorithm: Algorithm) -> float:
         # threads that share loops are planmath's own, and end with the call
-        return LIBRARIES[algorithm.get("product")][1] if algorithm.get("share") in ("product", "batch") else 0.0
+        return LIBRARIES[algorithm.get("product")][1] if algorithm.get("share") in POOLED else 0.0
 
     def prepare(self, problem: ContractionProblem, algorithm: Algorithm) -> Prepared:
         builder = build(problem, algorithm)
@@ -179,10 +187,12 @@ def every_way(problem: ContractionProblem) -> tuple[Way, ...]:
                 for step, of in zip(steps, choices, strict=True)
             ]
         for picked in dict.fromkeys(itertools.product(*choices)):
-            for factor, sharing in _sharings(problem, picked, works):
+            for factor, saved, sharing in _sharings(problem, picked, works):
                 parts = parts_of(picked[0], problem.extents, problem.threads) if sharing.get("share") == "sums" else 1
                 memory = _memory(problem, list(zip(steps, picked, strict=True)), parts, int(sharing["threads"]))
-                cost = factor * sum(strategy.cost for strategy in picked)
+                cost = factor * (sum(strategy.cost for strategy in picked) - saved)
+                each = SHARING if "product" not in sharing else WOKEN if sharing.get("share") in POOLED else STARTED
+                cost += (int(sharing["threads"]) - 1) * each
                 found.append(Way(cost, memory, Algorithm(GemmProvider.name, _knobs(first, picked, sharing))))
     return tuple(sorted(found, key=lambda way: way.cost))
 
@@ -239,16 +249,16 @@ def _picked(problem: ContractionProblem, algorithm: Algorithm) -> list[tuple[Ste
 
 def _sharings(
     problem: ContractionProblem, picked: Sequence[Strategy], works: Sequence[int]
-) -> Iterator[tuple[float, dict[str, str | int]]]:
+) -> Iterator[tuple[float, float, dict[str, str | int]]]:
     """How the products can be made: by which library, on how many threads, and who divides the work.
 
-    Each comes with the factor by which it should change the time on one core. `works` are the multiplications of the
-    steps.
+    Each comes with the factor by which it should change the time on one core, and the seconds that it saves of that
+    before. `works` are the multiplications of the steps.
     """
     many = problem.threads > 1 and max(works) >= THREADED_WORK
     if all(strategy.call is None for strategy in picked):
         for threads in (problem.threads, 1) if many else (1,):
-            yield 1 / threads, {"threads": threads}
+            yield 1 / threads, 0.0, {"threads": threads}
         return
     loops = [math.prod(extent_of(group, problem.extents) for group in s.result_loops) for s in picked]
     counts = [
@@ -263,23 +273,27 @@ def _sharings(
         if library.missing() is not None or (library is PANELS and not panels):
             continue
         factor = 1.0 if name == preferred else 1.2
-        yield factor, {"product": name, "threads": 1}
+        batched = CALL_SAVED * sum(count for count, s in zip(counts, picked, strict=True) if s.call)
+        saved = batched if library is PANELS else 0.0
+        yield factor, saved, {"product": name, "threads": 1}
         if not many:
             continue
         if alone >= (LARGE_WORK if min(loops) >= 4 * problem.threads else THREADED_WORK):
             if library.threads_setter:
-                yield factor / problem.threads, {"product": name, "threads": problem.threads, "share": "product"}
+                shared: dict[str, str | int] = {"product": name, "threads": problem.threads, "share": "product"}
+                yield factor / problem.threads, saved, shared
             sides = [max(extent_of(s.m, problem.extents), extent_of(s.n, problem.extents)) for s in picked if s.call]
             if (sharing := min(problem.threads, *sides)) > 1:
                 packing = 1 + PACKED_ROWS * sharing / min(sides)
-                yield factor / sharing * packing * 0.98, {"product": name, "threads": sharing, "share": "blocks"}
+                yield factor / sharing * packing * 0.98, saved, {"product": name, "threads": sharing, "share": "blocks"}
         if max(loops) > 1:
             sharing = min(problem.threads, max(loops))
-            yield factor / sharing * 1.02, {"product": name, "threads": sharing, "share": "loops"}
+            yield factor / sharing * 1.02, saved, {"product": name, "threads": sharing, "share": "loops"}
         if len(picked) == 1 and _sums(problem, picked[0], works[0]):
-            yield factor / problem.threads * 1.03, {"product": name, "threads": problem.threads, "share": "sums"}
+            yield factor / problem.threads * 1.03, saved, {"product": name, "threads": problem.threads, "share": "sums"}
         if len(picked) == 1 and _batched(problem, picked[0], library):
-            yield factor / problem.threads * 1.04, {"product": name, "threads": problem.threads, "share": "batch"}
+            shared = {"product": name, "threads": problem.threads, "share": "batch"}
+            yield factor / problem.threads * 1.04, batched, shared
 
 
 def _panels(problem: ContractionProblem, strategy: Strategy) -> bool:
@@ -290,7 +304,8 @@ def _panels(problem: ContractionProblem, strategy: Strategy) -> bool:
     m, n, k = (extent_of(modes, problem.extents) * ITEMSIZE[work] for modes in (strategy.m, strategy.n, strategy.k))
     rows, columns = (n, m) if strategy.call.by_rows else (m, n)
     small = rows if strategy.call.letters[0] != ord("N") else min(rows, columns)
-    fits = small * k <= kernels.TURNED * ITEMSIZE[work] and rows >= COLUMN
+    few = rows * columns * k <= FEW * ITEMSIZE[work] ** 3
+    fits = small * k <= kernels.TURNED * ITEMSIZE[work] and (rows >= COLUMN or few)
     return fits and PANELS.find(f"{blas.LETTER[work]}gemm") != 0
 
 

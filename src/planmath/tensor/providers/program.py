@@ -25,7 +25,6 @@ from planmath.tensor.providers.strategy import (
     Strategy,
     copy_order,
     dense,
-    direct_inner,
     extent_of,
     packing_of,
     parts_of,
@@ -35,6 +34,8 @@ from planmath.tensor.providers.strategy import (
 #: Below this many bytes a copy is made by one thread, and below this many multiplications a contraction without a
 #: matrix product: more than 50 µs, several times what starting a thread takes.
 THREADED_BYTES, THREADED_WORK = 1 << 20, 1 << 17
+#: Numbers that are only summed come as fast as memory has them: below this many bytes by one thread.
+THREADED_SUMS = 16 << 20
 
 Loop = tuple[int, tuple[int, int, int]]
 
@@ -116,7 +117,8 @@ class Builder:
         summed = [(self.extents[m], (step * size, 0, 0)) for m, step in steps.items() if m not in t.modes]
         result = fused(sorted(result, key=lambda loop: -abs(loop[1][2])))
         summed = fused(sorted(summed, key=lambda loop: -abs(loop[1][0])))
-        header = {"threads": self._threads_for(result, summed, THREADED_BYTES // to_size)}
+        least = THREADED_SUMS if summed and s.operator == Operator.OP_IDENTITY else THREADED_BYTES
+        header = {"threads": self._threads_for(result, summed, least // to_size)}
         if s.dtype == t.dtype and s.operator == Operator.OP_IDENTITY and not summed:
             last = len(result) - 1
             if last > 0 and result[last][1][2] == size != result[last][1][0]:
@@ -183,11 +185,10 @@ class Builder:
     def _direct(
         self, regions: Mapping[str, Region], strategy: Strategy, sharing: Sharing, alpha: Slot | int, beta: Slot | int
     ) -> None:
-        along, _ = direct_inner(strategy, self.extents)
         result, summed = self._loops(regions, strategy.result_loops), self._loops(regions, strategy.summed_loops)
         self.multiplications += math.prod(count for count, _ in (*result, *summed))
         threads = sharing.threads if self._threads_for(result, summed, THREADED_WORK) > 1 else 1
-        kept = descriptor(result, summed, {"threads": threads, "along_sum": int(along)})
+        kept = descriptor(result, summed, {"threads": threads, "along_sum": int(strategy.along)})
         arguments = [kept.ctypes.data, *(regions[name].slot for name in "abd"), alpha, beta]
         self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="contraction", keep=(kept, self._numbers)))
 

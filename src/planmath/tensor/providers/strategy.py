@@ -37,7 +37,7 @@ TRANSPOSED_SPEED = 50e9
 #: Seconds that a copy takes before its first element.
 COPY_CALL = 0.1e-6
 #: Seconds for each multiplication, and for each row of them, where elements are multiplied without a product.
-DIRECT_ELEMENT, DIRECT_STRIDED, DIRECT_ROW = 0.4e-9, 1.5e-9, 15e-9
+DIRECT_ELEMENT, DIRECT_STRIDED, DIRECT_ROW = 0.25e-9, 1.5e-9, 15e-9
 #: Where both factors are packed (gett.h): the terms of a sum that are at a time, the rows and columns of a tile (most
 #: instruction sets), the multiplications and additions of float64 that a core makes in a second, and the seconds that a
 #: contraction and a tile take before their first.
@@ -106,6 +106,8 @@ class Strategy(NamedTuple):
     other."""
     cost: float = 0.0
     """Seconds on one core, as far as can be said without measuring."""
+    along: bool = False
+    """Of elements without a product: whether the innermost loop is summed."""
 
     @property
     def kind(self) -> str:
@@ -412,20 +414,17 @@ def _direct(tensors: Mapping[str, Tensor], copies: str, roles: Roles, extents: S
         outer.sort(key=lambda group: -abs(d[group[-1]]))
     inner = groups(roles.summed, extents, of("a", "b"))
     strategy = Strategy(copies, (), (), (), tuple(outer), tuple(inner))
-    along, last = direct_inner(strategy, extents)
-    unit = all(
-        name in copies or steps[name].get(last[-1], 0) in (0, 1) for name in ("ab" if along else "abd")
-    ) if last else True  # fmt: skip
-    count = extent_of(roles.summed, extents) * extent_of(tuple(d), extents)
-    rows = count / (extent_of(last, extents) if last else 1)
     copying = sum(copy_cost(tensors[name], extents, work) for name in copies)
-    each = (DIRECT_ELEMENT if unit else DIRECT_STRIDED) * COST_OF[work]
-    return strategy._replace(cost=copying + rows * DIRECT_ROW + count * each)
+    count = extent_of(roles.summed, extents) * extent_of(tuple(d), extents)
 
+    def cost(along: bool) -> float:
+        loops = inner if along else outer
+        last = loops[-1] if loops else ()
+        unit = not last or all(
+            name in copies or steps[name].get(last[-1], 0) in (0, 1) for name in ("ab" if along else "abd")
+        )
+        each = (DIRECT_ELEMENT if unit else DIRECT_STRIDED) * COST_OF[work]
+        return copying + count / (extent_of(last, extents) or 1) * DIRECT_ROW + count * each
 
-def direct_inner(strategy: Strategy, extents: Sequence[int]) -> tuple[bool, Modes]:
-    """Whether the innermost loop of a contraction element by element is summed, and its modes."""
-    last_result = strategy.result_loops[-1] if strategy.result_loops else ()
-    last_summed = strategy.summed_loops[-1] if strategy.summed_loops else ()
-    along = bool(last_summed) and extent_of(last_summed, extents) > extent_of(last_result, extents)
-    return along, last_summed if along else last_result
+    along = bool(inner) and (not outer or cost(True) < cost(False))
+    return strategy._replace(along=along, cost=cost(along))

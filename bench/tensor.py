@@ -21,7 +21,7 @@ from bench.comparison import CORES, THREADS, Maker, Row, Settings, compare, thre
 from bench.contender import PLANMATH, Contender
 from bench.native import torch_threads
 from bench.operands import aligned, uniform
-from bench.verdict import Outcome, Target, Verdict, at_most, faster
+from bench.verdict import Outcome, Target, Verdict, at_most, at_most_of_the_best, faster, within
 
 DTYPE = "float64"
 
@@ -47,6 +47,24 @@ CCSD = (
 )  # fmt: skip
 OCCUPIED, VIRTUAL = 20, 60
 CCSD_SPEED = 1.15
+
+
+#: NumPy's contraction, as it stands, which is the faster one for small operands, and with its products.
+OPTIMIZED = "einsum(optimize=True)"
+EINSUM = {"einsum": "einsum(e{i}, a{i}, b{i})", OPTIMIZED: "einsum(e{i}, a{i}, b{i}, optimize=True)"}
+
+#: Contractions of single use that NumPy spells in other ways too, and how many times the best of these they may take.
+SPELLED: dict[str, tuple[str, tuple[tuple[int, ...], ...], str]] = {
+    "8x8": ("ij,jk->ik", ((8, 8), (8, 8)), "x0 @ x1"),
+    "row-sums": ("ij->i", ((1000, 1000),), "x0.sum(1)"),
+    "column-sums": ("ij->j", ((1000, 1000),), "x0.sum(0)"),
+    "elements": ("ij,ij->ij", ((1000, 1000), (1000, 1000)), "x0 * x1"),
+    "bilinear": ("i,ij,j->", ((500,), (500, 500), (500,)), "x0 @ x1 @ x2"),
+    "batch": ("bij,bjk->bik", ((10_000, 4, 4), (10_000, 4, 4)), "x0 @ x1"),
+}
+SPELLED_TIME, SMALL_TIME = 1.3, 4e-6
+#: Elements of operands up to which NumPy takes part without its products; for larger ones that takes seconds.
+LARGEST_PLAIN = 1 << 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +126,7 @@ def small_execute(name: str, settings: Settings) -> Outcome:
 def small_stateless(name: str, settings: Settings) -> Outcome:
     work = Work(SMALL[0], SMALL[1:])
     makers: dict[str, Maker] = {PLANMATH: partial(planmath_stateless, work), **peers([work])}
-    targets = [at_most(1.5, "planmath binary_contraction()", "NumPy einsum(optimize=True)")]
+    targets = [at_most(1.5, "planmath binary_contraction()", f"NumPy {form}") for form in EINSUM]
     return compare(name, makers, work.expected, DTYPE, targets, settings, everyone=True)
 
 
@@ -118,6 +136,29 @@ def planmath_stateless(work: Work, stack: ExitStack) -> Iterator[Contender]:
     a, b = work.operands
     names = {"contract": binary_contraction, "expr": work.expr, "a": a, "b": b}
     yield Contender(PLANMATH, "binary_contraction()", "contract(expr, a, b)", names)
+
+
+def spelled(name: str, key: str, settings: Settings) -> Outcome:
+    """A stateless contraction, with the ways in which NumPy says the same."""
+    from planmath.tensor import contract
+
+    expr, shapes, spelling = SPELLED[key]
+    operands = {f"x{i}": uniform(shape, DTYPE, seed=i) for i, shape in enumerate(shapes)}
+    arguments = ", ".join(operands)
+
+    def ours(stack: ExitStack) -> Iterator[Contender]:
+        names = {"f": contract, "e": expr, **operands}
+        yield Contender(PLANMATH, "contract()", f"f(e, {arguments})", names, spins=True)
+
+    def theirs(stack: ExitStack) -> Iterator[Contender]:
+        names = {"f": np.einsum, "e": expr, **operands}
+        yield Contender("NumPy", "einsum", f"f(e, {arguments})", names)
+        yield Contender("NumPy", OPTIMIZED, f"f(e, {arguments}, optimize=True)", names, spins=True)
+        yield Contender("NumPy", spelling, spelling, operands, spins=True)
+
+    expected = np.asarray(np.einsum(expr, *operands.values(), optimize=True))
+    target = within(SMALL_TIME, "planmath contract()") if key == "8x8" else at_most_of_the_best(SPELLED_TIME)
+    return compare(name, {PLANMATH: ours, "NumPy": theirs}, expected, DTYPE, [target], settings, everyone=True)
 
 
 # ---- larger ones ----
@@ -187,8 +228,9 @@ def numpy(works: Sequence[Work], stack: ExitStack) -> Iterator[Contender]:
     calls: dict[str, Any] = {"einsum": np.einsum}
     for i, work in enumerate(works):
         calls |= {f"e{i}": work.expr, f"a{i}": work.operands[0], f"b{i}": work.operands[1]}
-    statement = in_turn("NumPy", works, calls, "einsum(e{i}, a{i}, b{i}, optimize=True)")
-    yield Contender("NumPy", "einsum(optimize=True)", statement, calls, spins=True)
+    small = max(np.prod(shape) for work in works for shape in work.shapes) <= LARGEST_PLAIN
+    for form, statement in EINSUM.items() if small else [(OPTIMIZED, EINSUM[OPTIMIZED])]:
+        yield Contender("NumPy", form, in_turn("NumPy", works, calls, statement), calls, spins=True)
 
 
 def torch(works: Sequence[Work], stack: ExitStack) -> Iterator[Contender]:
@@ -234,6 +276,8 @@ def rows(settings: Settings) -> dict[str, Row]:
         "tensor/8/execute": partial(small_execute, "tensor/8/execute"),
         "tensor/8/stateless": partial(small_stateless, "tensor/8/stateless"),
     }
+    for key in SPELLED:
+        rows[f"tensor/stateless/{key}"] = partial(spelled, f"tensor/stateless/{key}", key)
     for key in LARGE:
         rows[f"tensor/{key}"] = partial(large, f"tensor/{key}", key)
     if not settings.quick:

@@ -78,6 +78,18 @@ def at_most_more(seconds: float, ours: str, than: str) -> Target:
     return judge
 
 
+def within(seconds: float, ours: str) -> Target:
+    """`ours` is to take at most so many seconds."""
+
+    def judge(figures: Mapping[str, float], contenders: Mapping[str, Contender]) -> Verdict | None:
+        if ours not in figures:
+            return None
+        took, met = figures[ours], figures[ours] <= seconds
+        return Verdict(ours, "", f"{took * 1e6:.2f} µs", f"at most {seconds * 1e6:g} µs", met)
+
+    return judge
+
+
 def at_most_and(factor: float, seconds: float, ours: str, of: str) -> Target:
     """`ours` is to take at most `factor` times what `of` takes, and this many seconds on top."""
 

@@ -92,7 +92,7 @@ class ListMatmul(Matmul):
     def _checked_numbers(name: str, values: Sequence[Any], dtype: str) -> dict[str, np.ndarray]:
         return checked({f"{name}[{i}]": value for i, value in enumerate(values)}, dtype)
 
-    def execute(self, *, stream: Any = None, out: Any = None) -> list[Any]:
+    def execute(self, *, stream: Any = None, out: Any = None, release_workspace: bool = False) -> list[Any]:
         """Compute all products.
 
         Parameters
@@ -101,6 +101,8 @@ class ListMatmul(Matmul):
             CUDA stream; without effect on the CPU.
         out : list of array, optional
             Where to put the results, as `empty_result` makes them.
+        release_workspace : bool
+            Whether to give temporary memory back afterwards.
 
         Returns
         -------
@@ -115,6 +117,8 @@ class ListMatmul(Matmul):
         result = self._executor.run(None, given, stream)
         if result is None:
             result = self._execute(None, given, stream)
+        if release_workspace:
+            self._executor.release_workspace()
         if out is not None:
             return out
         return [result] if len(self._squeezes) == 1 else [result[0], *result[1].values()]

@@ -24,20 +24,20 @@ def test_products_are_those_of_numpys_library():
     assert "OpenBLAS" in blas.OPENBLAS.version()
 
 
-@pytest.mark.parametrize("of", ["_NUMPYS", "_SCIPYS", None])
-def test_integers_suit_all_of_them(of, monkeypatch):
+@pytest.mark.parametrize("wheels", [(blas._NUMPYS,), (blas._SCIPYS,), ()], ids=["NumPy's", "SciPy's", "published"])
+def test_integers_suit_all_of_them(wheels):
     """Those of 64 bits are read by libraries with integers of 32 bits, too."""
-    found = getattr(blas, of) if of else None
-    if found is not None and found.library.missing:
-        pytest.skip(found.library.missing)
-    monkeypatch.setattr(blas, "_openblas", lambda: found)
+    for wheel in wheels:
+        if wheel.library.missing:
+            pytest.skip(wheel.library.missing)
+    library = blas._openblas("OpenBLAS", *wheels)
     rng = np.random.default_rng(0)
     a, b = (np.asfortranarray(rng.random(shape)) for shape in ((3, 4), (4, 2)))
     d = np.zeros((3, 2), order="F")
     m, n, k = (blas.INTEGER(x) for x in (3, 2, 4))
     alpha, beta, letter = ctypes.c_double(1.0), ctypes.c_double(0.0), ctypes.c_char(b"N")
-    dgemm = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(blas._openblas_address("dgemm"))
+    dgemm = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(library.find("dgemm"))
     values = (letter, letter, m, n, k, alpha, a, m, b, k, beta, d, m)
     dgemm(*[x.ctypes.data if isinstance(x, np.ndarray) else ctypes.addressof(x) for x in values])
     np.testing.assert_allclose(d, a @ b)
-    assert blas._openblas_address("no_such_routine") == 0
+    assert library.find("no_such_routine") == 0

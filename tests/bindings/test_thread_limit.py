@@ -13,34 +13,44 @@ from planmath.native import thread_limit
 from planmath.tensor import BinaryContraction
 from planmath.tensor.providers.gemm import GemmProvider
 
-pytestmark = pytest.mark.skipif(not blas.OPENBLAS.threads_setter, reason="neither wheel brought OpenBLAS")
+WHEELS = {"OPENBLAS": blas._NUMPYS, "SCIPY": blas._SCIPYS}
+
+
+@pytest.fixture(params=WHEELS)
+def library(request):
+    """What products of OpenBLAS use, or what stands on LAPACK."""
+    if WHEELS[request.param].library.missing:
+        pytest.skip(WHEELS[request.param].library.missing)
+    return request.param
 
 
 @pytest.fixture
-def number():
+def number(library):
     """The library's number, when called; there are threads to limit in any case."""
-    get = blas._openblas().function("get_num_threads", ctypes.c_int)
-    set_ = blas._openblas().function("set_num_threads", None, [ctypes.c_int])
+    get = WHEELS[library].function("get_num_threads", ctypes.c_int)
+    set_ = WHEELS[library].function("set_num_threads", None, [ctypes.c_int])
     before = get()
     set_(4)
     yield get
     set_(before)
 
 
-def test_the_last_to_go_puts_back_what_the_first_found(number):
-    limit = ctypes.CFUNCTYPE(None, ctypes.c_int)(blas.OPENBLAS.threads_setter)
-    assert blas.OPENBLAS.threads_setter == thread_limit.LIMIT
+def test_the_last_to_go_puts_back_what_the_first_found(library, number):
+    found = getattr(blas, library)
+    limit = ctypes.CFUNCTYPE(None, ctypes.c_int)(found.threads_setter)
+    assert found.threads_setter == thread_limit.LIMIT[WHEELS[library].number]
     limit(1)
     limit(2)
     assert number() == 2
-    assert blas.OPENBLAS.max_threads() == 4  # who plans meanwhile takes no limit for the library's own number
+    assert found.max_threads() == 4  # who plans meanwhile takes no limit for the library's own number
     limit(0)
     assert number() == 2
     limit(0)
     assert number() == 4
-    assert blas.OPENBLAS.max_threads() == 4
+    assert found.max_threads() == 4
 
 
+@pytest.mark.parametrize("library", ["OPENBLAS"], indirect=True)
 def test_plans_and_executions_at_the_same_time_leave_the_number_alone(number):
     random = np.random.default_rng(0)
     a, b = random.random((300, 200)), random.random((200, 301))

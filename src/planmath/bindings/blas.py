@@ -92,9 +92,10 @@ MKL = BLAS(
 OPENBLAS_SPIN = 2**26 / 2e9
 
 # Products of OpenBLAS are those of NumPy's own, where its wheel brings one: what a program multiplies by NumPy and by
-# planmath shares one pool of threads then, and neither meets the other's while they look for work. Otherwise SciPy's
-# BLAS is reached by the pointers that it publishes for Cython, whatever library it was built with. Only where that is
-# the OpenBLAS of SciPy's wheels is the library itself found as well, to set its number of threads.
+# planmath shares one pool of threads then, and neither meets the other's while they look for work. Otherwise, and for
+# what stands on LAPACK, SciPy's BLAS is reached by the pointers that it publishes for Cython, whatever library it was
+# built with. Only where that is the OpenBLAS of SciPy's wheels is the library itself found as well, to set its number
+# of threads.
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class _OpenBLAS:
     library: Library
     routine: str
     suffix: str
+    number: int
+    """Of the library, in `native.thread_limit`."""
 
     def function(self, name: str, result: Any, arguments: Sequence[Any] = ()) -> Callable[..., Any]:
         return self.library.function(f"scipy_openblas_{name}{self.suffix}", result, arguments)
@@ -111,25 +114,31 @@ class _OpenBLAS:
     def address(self, name: str) -> int:
         return self.library.address(f"scipy_openblas_{name}{self.suffix}")
 
+    def version(self) -> str:
+        return bytes(self.function("get_config", ctypes.c_char_p)()).decode().strip()
 
-def _wheel(package: str, files: Sequence[str], routine: str, suffix: str) -> _OpenBLAS:
+    @computed
+    def limit(self) -> int:
+        thread_limit.attach(self.number, self.address("get_num_threads"), self.address("set_num_threads"))
+        thread_limit.watch(thread_limit.UNLIMITED[self.number], thread_limit.unlimited(self.number))
+        return thread_limit.LIMIT[self.number]
+
+    def threads(self) -> int:
+        return thread_limit.unlimited(self.number) if self.limit else 1
+
+
+def _wheel(package: str, files: Sequence[str], routine: str, suffix: str, number: int) -> _OpenBLAS:
     required = tuple(f"scipy_openblas_{name}{suffix}" for name in ("set_num_threads", "get_num_threads", "get_config"))
     found = Library(
         "OpenBLAS", lambda: in_package(package.lower(), *files), f"{package}'s wheels bring it", requires=required
     )
-    return _OpenBLAS(found, routine, suffix)
+    return _OpenBLAS(found, routine, suffix, number)
 
 
 _NUMPYS = _wheel(
-    "NumPy", ("numpy.libs/libscipy_openblas64_*.so*", "numpy/.dylibs/libscipy_openblas64_*"), "scipy_{}_64_", "64_"
+    "NumPy", ("numpy.libs/libscipy_openblas64_*.so*", "numpy/.dylibs/libscipy_openblas64_*"), "scipy_{}_64_", "64_", 0
 )
-_SCIPYS = _wheel("SciPy", ("scipy.libs/libscipy_openblas-*.so*", "scipy/.dylibs/libscipy_openblas*"), "", "")
-
-
-@cache
-def _openblas() -> _OpenBLAS | None:
-    """The one whose number of threads is known; None where neither wheel brought it."""
-    return next((of for of in (_NUMPYS, _SCIPYS) if of.library.missing is None), None)
+_SCIPYS = _wheel("SciPy", ("scipy.libs/libscipy_openblas-*.so*", "scipy/.dylibs/libscipy_openblas*"), "", "", 1)
 
 
 def published_address(module: str, routine: str) -> int:
@@ -143,43 +152,37 @@ def published_address(module: str, routine: str) -> int:
     return get(capsule, name) or 0
 
 
-def _openblas_address(routine: str) -> int:
-    if (found := _openblas()) is not None and found.routine:
-        name = found.routine.format(routine)
-        return found.library.address(name) if found.library.has(name) else 0
-    return published_address("scipy.linalg.cython_blas", routine)
+def _openblas(name: str, *wheels: _OpenBLAS) -> BLAS:
+    """The first OpenBLAS whose number of threads is known; where no wheel brought one, what SciPy publishes."""
+
+    @cache
+    def used() -> _OpenBLAS | None:
+        return next((of for of in wheels if of.library.missing is None), None)
+
+    def address(routine: str) -> int:
+        if (found := used()) is not None and found.routine:
+            name = found.routine.format(routine)
+            return found.library.address(name) if found.library.has(name) else 0
+        return published_address("scipy.linalg.cython_blas", routine)
+
+    @cache
+    def version() -> str:
+        return f"SciPy {load_module('scipy').__version__}'s BLAS" if (found := used()) is None else found.version()
+
+    def path() -> str | None:
+        found = used()
+        return load_module("scipy.linalg.cython_blas").__file__ if found is None else found.library.path
+
+    return BLAS(
+        name, lambda: None, address, version, path,
+        lambda: 0 if (found := used()) is None else found.limit,
+        lambda: 1 if (found := used()) is None else found.threads(), 1 << 18, sets_locally=False,
+        variables=("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
+    )  # fmt: skip
 
 
-@cache
-def _openblas_version() -> str:
-    if (found := _openblas()) is None:
-        return f"SciPy {load_module('scipy').__version__}'s BLAS"
-    return bytes(found.function("get_config", ctypes.c_char_p)()).decode().strip()
-
-
-def _openblas_path() -> str | None:
-    found = _openblas()
-    return load_module("scipy.linalg.cython_blas").__file__ if found is None else found.library.path
-
-
-@cache
-def _openblas_limit() -> int:
-    if (found := _openblas()) is None:
-        return 0
-    thread_limit.attach(found.address("get_num_threads"), found.address("set_num_threads"))
-    thread_limit.watch(thread_limit.UNLIMITED, thread_limit.unlimited())
-    return thread_limit.LIMIT
-
-
-def _openblas_threads() -> int:
-    return thread_limit.unlimited() if _openblas_limit() else 1
-
-
-OPENBLAS = BLAS(
-    "OpenBLAS", lambda: None, _openblas_address, _openblas_version, _openblas_path,
-    _openblas_limit, _openblas_threads, 1 << 18, sets_locally=False,
-    variables=("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
-)  # fmt: skip
+OPENBLAS = _openblas("OpenBLAS", _NUMPYS, _SCIPYS)
+SCIPY = _openblas("SciPy's BLAS", _SCIPYS)
 
 
 _NVPL = Library(

@@ -2,6 +2,7 @@
 
 Calls that run at the same time may each want another one. The first to come keeps the number that it finds, and the
 last to go puts it back: whoever comes in between, and whoever asks meanwhile, is not misled by what others have set.
+Each wheel that brings an OpenBLAS has its own.
 """
 
 from libc.stdint cimport intptr_t
@@ -10,76 +11,96 @@ cdef extern from *:
     """
     #include <pthread.h>
 
+    #define PM_LIBRARIES 2
     static pthread_mutex_t pm_limit_lock = PTHREAD_MUTEX_INITIALIZER;
-    static int (*pm_get_threads)(void);
-    static void (*pm_set_threads)(int);
-    static int pm_limits, pm_threads_before;
+    static struct {
+        int (*get)(void);
+        void (*set)(int);
+        int limits, before, limited_at_fork;
+    } pm_libraries[PM_LIBRARIES];
 
-    static void pm_use_threads(int n) {
-        if (pm_get_threads() != n) pm_set_threads(n);
+    static void pm_use_threads(int i, int n) {
+        if (pm_libraries[i].get() != n) pm_libraries[i].set(n);
     }
 
     /* A limit of n threads from now on; 0 ends it. */
-    static void pm_limit_threads(int n) {
+    static void pm_limit_threads(int i, int n) {
         pthread_mutex_lock(&pm_limit_lock);
         if (n > 0) {
-            if (!pm_limits++) pm_threads_before = pm_get_threads();
-            pm_use_threads(n);
-        } else if (!--pm_limits) pm_use_threads(pm_threads_before);
+            if (!pm_libraries[i].limits++) pm_libraries[i].before = pm_libraries[i].get();
+            pm_use_threads(i, n);
+        } else if (!--pm_libraries[i].limits) pm_use_threads(i, pm_libraries[i].before);
         pthread_mutex_unlock(&pm_limit_lock);
     }
 
-    static int pm_unlimited_threads(void) {
+    static int pm_unlimited_threads(int i) {
         pthread_mutex_lock(&pm_limit_lock);
-        int n = pm_limits ? pm_threads_before : pm_get_threads();
+        int n = pm_libraries[i].limits ? pm_libraries[i].before : pm_libraries[i].get();
         pthread_mutex_unlock(&pm_limit_lock);
         return n;
     }
 
+    static void pm_limit_0(int n) { pm_limit_threads(0, n); }
+    static void pm_limit_1(int n) { pm_limit_threads(1, n); }
+    static int pm_unlimited_0(void) { return pm_unlimited_threads(0); }
+    static int pm_unlimited_1(void) { return pm_unlimited_threads(1); }
+
     /* No fork comes between two of these lines. In the child, the calls that had limits are gone. */
-    static int pm_limited_at_fork;
     static void pm_before_fork(void) { pthread_mutex_lock(&pm_limit_lock); }
     static void pm_after_fork_in_parent(void) { pthread_mutex_unlock(&pm_limit_lock); }
     static void pm_after_fork_in_child(void) {
         pthread_mutex_init(&pm_limit_lock, NULL);
-        pm_limited_at_fork = pm_limits > 0;
-        pm_limits = 0;
+        for (int i = 0; i < PM_LIBRARIES; i++) {
+            pm_libraries[i].limited_at_fork = pm_libraries[i].limits > 0;
+            pm_libraries[i].limits = 0;
+        }
     }
 
     static void pm_begin_limits_anew(void) {
-        if (pm_limited_at_fork) pm_use_threads(pm_threads_before);
-        pm_limited_at_fork = 0;
+        for (int i = 0; i < PM_LIBRARIES; i++) {
+            if (pm_libraries[i].limited_at_fork) pm_use_threads(i, pm_libraries[i].before);
+            pm_libraries[i].limited_at_fork = 0;
+        }
     }
 
-    static void pm_attach_threads(intptr_t get, intptr_t set) {
-        pm_get_threads = (int (*)(void))get;
-        pm_set_threads = (void (*)(int))set;
-        pthread_atfork(pm_before_fork, pm_after_fork_in_parent, pm_after_fork_in_child);
+    static void pm_attach_threads(int i, intptr_t get, intptr_t set) {
+        static int registered;
+        pm_libraries[i].get = (int (*)(void))get;
+        pm_libraries[i].set = (void (*)(int))set;
+        if (!registered++) pthread_atfork(pm_before_fork, pm_after_fork_in_parent, pm_after_fork_in_child);
     }
     """
-    void pm_limit_threads(int n)
-    int pm_unlimited_threads()
-    void pm_attach_threads(intptr_t get, intptr_t set)
+    enum: PM_LIBRARIES
+    int pm_unlimited_threads(int i)
+    void pm_limit_0(int n)
+    void pm_limit_1(int n)
+    int pm_unlimited_0()
+    int pm_unlimited_1()
+    void pm_attach_threads(int i, intptr_t get, intptr_t set)
     void pm_begin_limits_anew()
 
 
-def attach(intptr_t get, intptr_t set):
-    """Tell the addresses of the library's functions that return and set the number."""
-    pm_attach_threads(get, set)
+#: By the number of a library: the address of f(n), which sets a limit of n threads, and ends one where n is 0;
+LIMIT = (<intptr_t>&pm_limit_0, <intptr_t>&pm_limit_1)
+#: and that of f(), its number without limits.
+UNLIMITED = (<intptr_t>&pm_unlimited_0, <intptr_t>&pm_unlimited_1)
 
 
-def unlimited():
-    """The number without the limits of calls that are running."""
-    return pm_unlimited_threads()
+def attach(int library, intptr_t get, intptr_t set):
+    """Tell the addresses of a library's functions that return and set the number."""
+    if not 0 <= library < PM_LIBRARIES:
+        raise ValueError(f"library is {library}; expected a number below {PM_LIBRARIES}")
+    pm_attach_threads(library, get, set)
+
+
+def unlimited(int library):
+    """The number without the limits of calls that are running, of a library that is attached."""
+    return pm_unlimited_threads(library)
 
 
 def begin_anew():
-    """In a forked child: give the library the number that it had without the limits of other threads' calls."""
+    """In a forked child: give libraries the number that they had without the limits of other threads' calls."""
     pm_begin_limits_anew()
-
-
-#: Address of f(n), which sets a limit of n threads, and ends one where n is 0.
-LIMIT = <intptr_t>&pm_limit_threads
 
 
 # What tells plans that were made under one limit from those made under another.
@@ -131,7 +152,3 @@ def stamp():
     for i in range(watched):
         mixed = mixed * 1009 + numbers[i]() - expected[i]
     return mixed
-
-
-#: Address of f(), OpenBLAS's number without limits.
-UNLIMITED = <intptr_t>&pm_unlimited_threads

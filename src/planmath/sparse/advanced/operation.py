@@ -47,7 +47,7 @@ from planmath.sparse.advanced.options import (
 from planmath.sparse.advanced.pattern import ChangedPatternError
 from planmath.sparse.advanced.phases import SparsePhases, patterns_of
 from planmath.sparse.advanced.problem import DirectSolverProblem, check_kind
-from planmath.sparse.advanced.providers import PROVIDERS, expected_order
+from planmath.sparse.advanced.providers import PROVIDERS, expected_order, reason_of
 
 #: The attributes of a solver without matrices.
 _NO_MATRICES = {"_a": None, "_matrices": None}
@@ -488,6 +488,28 @@ class DirectSolver(FactorizingOperation):
         self._let_follow(phases, slots)
         phases.analyse()
         return phases
+
+    def _why(self) -> str | None:
+        """Why the heuristic chose what it did; None where something else did."""
+        plan = self._plan_made
+        if plan is None or plan.origin != "the heuristic" or plan.problem.execution[0] != "cpu":
+            return None
+        return reason_of(plan.problem)
+
+    def report(self) -> str:
+        """What was chosen, why, what the candidates cost, and what else is worth knowing, as text.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `plan` and after `free`.
+        """
+        why = f"\nbecause {reason}" if (reason := self._why()) else ""
+        return super().report() + why
+
+    def __repr__(self) -> str:
+        why = self._why()
+        return super().__repr__() if why is None else f"{super().__repr__()[:-1]}, because {why}>"
 
     def _describe(self) -> str:
         sizes = f"{min(self._sizes)} to {max(self._sizes)}" if len(set(self._sizes)) > 1 else str(self._sizes[0])

@@ -10,6 +10,7 @@ from planmath.core.arrays.numpy_arrays import name_of
 from planmath.native.call import Call, Slot
 from planmath.native.forks import computed
 from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced.block_lu import BlockOrder
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
@@ -195,6 +196,21 @@ class Pattern:
     def full(self) -> Arrangement:
         """All entries, those of the mirrored triangle as well."""
         return Arrangement(self.starts, self.columns, None) if self.view == View.FULL else self.mirrored
+
+    @computed
+    def block_order(self) -> BlockOrder:
+        """The order in which the whole matrix is eliminated by blocks, with pivots on the diagonal."""
+        return BlockOrder(*self._narrow)
+
+    @computed
+    def column_block_order(self) -> BlockOrder:
+        """The same for whatever pivots the values ask for."""
+        return BlockOrder(*self._narrow, by_columns=True)
+
+    @computed
+    def _narrow(self) -> tuple[np.ndarray, np.ndarray]:
+        starts, columns, _ = self.full
+        return starts.astype(np.int32, copy=False), columns.astype(np.int32, copy=False)
 
     @computed
     def mirrored(self) -> Arrangement:

@@ -26,12 +26,18 @@ Dimensions = Sequence[tuple[int, int, int]]
 #: Below this much work (elements times the logarithm of the length) the Python lock is kept: about 5 µs.
 SMALL_WORK = 30_000
 #: Below the first, more than one thread was never measured to pay (2 CPUs, MKL 2026.0): about 50 µs. From the second on
-#: it is what to expect without measuring.
+#: it is what to expect without measuring; of MKL's transforms that are several, from the first on: 64x256 took 63 µs on
+#: two threads and 113 on one, where a single one of 44,100 took 391 and 307.
 THREADED_WORK, SURELY_THREADED_WORK = 200_000, 2_000_000
 
 #: From this on FFTW measures, for a second at most, also where nobody tunes: what it estimates takes up to seven times
 #: as long (96x96x96).
 MEASURED_WORK = 2_000_000
+#: Of so many plans it is remembered that measuring them takes too long.
+MOST_GIVEN_UP = 1000
+#: From so many transforms on a call is long, and which of them lie next to each other matters more than how many more
+#: there are: 100x100x100 along the second axis took 1.9 ms with the last one in the call, and 3.2 with the first.
+MANY_TRANSFORMS = 64
 
 #: With ESTIMATE, planners look at addresses only to see whether the transform is in place and memory aligned.
 OPERAND_STAND_IN, RESULT_STAND_IN = 1 << 20, 1 << 21
@@ -52,6 +58,8 @@ class FFTW3Provider(Provider):
     def __init__(self, name: str, interface: fftw3.Interface, version: Callable[[], str], spin: float = 0.0):
         self.name, self._version = name, version
         self._interface, self._spin = interface, spin
+        #: The most seconds in which it had not done measuring.
+        self._gave_up: dict[tuple[FFTProblem, Algorithm], float] = {}
         #: FFTW takes batches of any rank and measures; the other two have one batch axis and no use for measuring.
         self._is_fftw = interface.needs_alignment
         self._is_mkl = interface is fftw3.MKL
@@ -80,7 +88,8 @@ class FFTW3Provider(Provider):
         return None
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
-        threads = thread_counts(problem)
+        shared = self._is_mkl and is_several(problem)
+        threads = thread_counts(problem, THREADED_WORK if shared else SURELY_THREADED_WORK)
         rigors: tuple[str | None, ...] = ("estimate", "measure") if self._is_fftw else (None,)
         if problem.work >= MEASURED_WORK:
             rigors = rigors[::-1]
@@ -96,8 +105,16 @@ class FFTW3Provider(Provider):
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         programs: dict[object, Program] = {}
         workspace = 0
+        if budget.for_planner() <= self._gave_up.get((problem, algorithm), 0.0):
+            raise OutOfTimeError(f"{self._interface.name} had not done measuring in that time before")
         for direction in problem.directions:
-            calls, workspace = self._calls(problem, algorithm, direction)
+            try:
+                calls, workspace = self._calls(problem, algorithm, direction)
+            except OutOfTimeError:
+                if len(self._gave_up) >= MOST_GIVEN_UP:
+                    self._gave_up.clear()
+                self._gave_up[problem, algorithm] = budget.for_planner()
+                raise
             program = Program(calls, release_gil=problem.work > SMALL_WORK)
             programs[direction] = programs[fftw3_name(direction)] = program
         programs[None] = programs[problem.directions[0]]
@@ -197,11 +214,17 @@ def has_gaps(transformed: Dimensions) -> bool:
     return len(steps) > 1 and 1 not in steps
 
 
-def thread_counts(problem: FFTProblem) -> list[int]:
-    """The numbers of threads worth trying, the one to expect most of first."""
+def is_several(problem: FFTProblem) -> bool:
+    """Whether a transform is made of several that one call has, so that threads have one each."""
+    axes = sum(n > 1 for n, _, _ in problem.transformed())
+    return len(problem.batch()) <= 1 and axes + len(problem.batch()) > 1
+
+
+def thread_counts(problem: FFTProblem, surely: int = SURELY_THREADED_WORK) -> list[int]:
+    """The numbers of threads worth trying, the one to expect most of first; from how much work on that is all."""
     if problem.threads == 1 or problem.work < THREADED_WORK:
         return [1]
-    return [problem.threads, 1] if problem.work >= SURELY_THREADED_WORK else [1, problem.threads]
+    return [problem.threads, 1] if problem.work >= surely else [1, problem.threads]
 
 
 def fftw3_name(direction: int) -> str:
@@ -210,12 +233,12 @@ def fftw3_name(direction: int) -> str:
 
 
 def _one_batch_axis(batch: Dimensions) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-    """The longest batch axis that is not broadcast, for the library, and the others, for loops."""
+    """A long batch axis that is not broadcast, for the library, and the others, for loops."""
     candidates = [dim for dim in batch if dim[1] != 0]
     if not candidates:
         return [], list(batch)
-    longest = max(candidates, key=lambda dim: dim[0])
-    return [longest], [dim for dim in batch if dim is not longest]
+    chosen = max(candidates, key=lambda dim: (min(dim[0], MANY_TRANSFORMS), -abs(dim[1])))
+    return [chosen], [dim for dim in batch if dim is not chosen]
 
 
 def _dense(shape: Sequence[int]) -> list[int]:

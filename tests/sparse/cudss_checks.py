@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from planmath.core import remembered
+from planmath.core.accuracy import TOLERANCE
 from planmath.core.cuda.devices import OutOfDeviceMemoryError
 from planmath.core.errors import UnavailableError
 from planmath.sparse import advanced
@@ -23,7 +24,6 @@ from planmath.sparse.advanced import (
     InaccurateSolutionError,
     SingularMatrixError,
 )
-from planmath.sparse.advanced.options import TOLERANCE
 from tests.sparse.matrices import FAMILIES, backward_error, csr, finite_elements, kkt, laplacian, right_hand_side
 from tests.sparse.test_types import matrix_of, shown
 

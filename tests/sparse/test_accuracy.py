@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
+from planmath.core.accuracy import TOLERANCE
 from planmath.core.errors import UnavailableError
 from planmath.sparse.advanced import (
     DirectSolver,
@@ -19,7 +20,6 @@ from planmath.sparse.advanced import (
     SingularMatrixError,
     direct_solver,
 )
-from planmath.sparse.advanced.options import TOLERANCE
 from planmath.sparse.advanced.providers import PROVIDERS
 from tests.providers import available
 from tests.sparse.matrices import DTYPES, FAMILIES, backward_error, csr, laplacian, right_hand_side

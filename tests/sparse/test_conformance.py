@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from planmath.core.accuracy import TOLERANCE
 from planmath.core.errors import UnavailableError
 from planmath.sparse.advanced import DirectSolver, direct_solver
-from planmath.sparse.advanced.options import TOLERANCE
 from tests.arrays import package_of, strides_of, to_numpy
 from tests.arrays import to_package as array_to_package
 from tests.sparse.matrices import DTYPES, FAMILIES, backward_error, csr, right_hand_side, to_package

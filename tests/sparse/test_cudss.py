@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planmath.bindings import runtime
-from planmath.sparse.advanced.options import TOLERANCE
+from planmath.core.accuracy import TOLERANCE
 from planmath.sparse.advanced.providers.cudss import CudssProvider
 from tests.arrays import missing
 from tests.cuda.streams import STREAMS

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from planmath.core.accuracy import TOLERANCE
 from planmath.sparse.advanced import (
     DirectSolver,
     DirectSolverMatrixType,
@@ -13,7 +14,6 @@ from planmath.sparse.advanced import (
     InaccurateSolutionError,
 )
 from planmath.sparse.advanced import kernels as compiled
-from planmath.sparse.advanced.options import TOLERANCE
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.providers import PROVIDERS
 from tests.providers import available

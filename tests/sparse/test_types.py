@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from planmath.core.accuracy import TOLERANCE
 from planmath.core.errors import UnavailableError
 from planmath.core.operation import State
 from planmath.sparse.advanced import (
@@ -14,7 +15,6 @@ from planmath.sparse.advanced import (
     DirectSolverMatrixViewType,
     SingularMatrixError,
 )
-from planmath.sparse.advanced.options import TOLERANCE
 from tests.arrays import to_numpy
 from tests.arrays import to_package as array_to_package
 from tests.sparse.matrices import (

@@ -29,7 +29,17 @@ class SingularMatrixError(np.linalg.LinAlgError):
     message : str
     row : int, optional
         The row of the matrix, or the number of the pivot, where that became certain.
+
+    Attributes
+    ----------
+    indices : tuple
+        Of a batch of dense systems: which matrices are singular.
+    solution : array or tuple of arrays, optional
+        Of such a batch: the solutions of the other systems; NaN where a matrix is singular.
     """
+
+    indices: tuple[Any, ...] = ()
+    solution: Any = None
 
     def __init__(self, message: str, row: int | None = None):
         super().__init__(message)

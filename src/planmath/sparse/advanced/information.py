@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from planmath.core.accuracy import SolutionInfo as DirectSolverSolutionInfo
+from planmath.core.accuracy import summary
+
+__all__ = [
+    "DirectSolverFactorizationInfo", "DirectSolverPlanInfo", "DirectSolverSolutionInfo", "complaint", "summary",
+]  # fmt: skip
 
 
 class Informed(Protocol):
@@ -81,63 +88,6 @@ class DirectSolverFactorizationInfo(_Info):
     """What `DirectSolver.factorize` found out. A fact that the provider does not tell raises UnavailableError."""
 
     phase = "factorization"
-
-
-class DirectSolverSolutionInfo(NamedTuple):
-    """How good a solution is.
-
-    Parameters
-    ----------
-    backward_error : float
-        ``||b - A x|| / (||A|| ||x|| + ||b||)`` (Rigal and Gaches, 1967), the largest of all columns and, for a batch,
-        of all systems: the size of the smallest relative change of A and b for which x is exact. Vectors are measured
-        by the 2-norm, A by its largest row sum.
-    estimated : bool
-        Whether it was estimated by a random projection of the residual (``options.backward_error``).
-    refinement_steps : int
-        Steps of iterative refinement that were made; for a batch the most of any system.
-    perturbed_pivots : int
-        How many pivots of the factorization were replaced because they were too small, in all systems.
-    growth : float
-        ``||A|| ||x|| / ||b||``, which the condition number of A is not smaller than.
-    accurate : bool
-        Whether the backward error is within `tolerance`, and the forward error, where it was estimated, within 1
-        per cent.
-    tolerance : float
-        The largest backward error that counts as accurate, by the dtype: 64 units of its rounding.
-    forward_error : float or None
-        The largest relative error of an unknown, estimated. That takes another solution, and is done only where the
-        growth exceeds a tenth of the reciprocal rounding unit, or pivots were replaced and the residual is not small
-        beside b: where the matrix may be singular.
-    systems : tuple of DirectSolverSolutionInfo
-        For a batch, the same of each system.
-    """
-
-    backward_error: float
-    estimated: bool
-    refinement_steps: int
-    perturbed_pivots: int
-    growth: float
-    accurate: bool
-    tolerance: float
-    forward_error: float | None = None
-    systems: tuple[DirectSolverSolutionInfo, ...] = ()
-
-
-def summary(infos: tuple[DirectSolverSolutionInfo, ...]) -> DirectSolverSolutionInfo:
-    """That of a batch."""
-    worst = max(infos, key=lambda info: (not info.accurate, info.backward_error))
-    return DirectSolverSolutionInfo(
-        worst.backward_error,
-        worst.estimated,
-        max(info.refinement_steps for info in infos),
-        sum(info.perturbed_pivots for info in infos),
-        max(info.growth for info in infos),
-        all(info.accurate for info in infos),
-        worst.tolerance,
-        max((info.forward_error for info in infos if info.forward_error is not None), default=None),
-        infos,
-    )
 
 
 def complaint(titles: Sequence[str], infos: Sequence[DirectSolverSolutionInfo], pivots: Sequence[int]) -> str:

@@ -19,11 +19,6 @@ from planmath.sparse.advanced.enums import (
     DirectSolverSolveAlg,
 )
 
-#: The largest backward error that counts as accurate, by dtype: 64 units of its rounding.
-TOLERANCE = {
-    dtype: 64 * float(np.finfo(dtype).eps) for dtype in ("float32", "float64", "complex64", "complex128")
-}  # fmt: skip
-
 #: The memory that planning estimates, in bytes, as cuDSS numbers it (``CUDSS_DATA_MEMORY_ESTIMATES``).
 memory_estimates_dtype = np.dtype([
     ("permanent_device_memory", "<u8"), ("peak_device_memory", "<u8"), ("permanent_host_memory", "<u8"),
@@ -215,7 +210,7 @@ class DirectSolverSolutionPreferences(_Preferences):
         Without effect on the CPU.
     ir_num_steps : int, optional
         Steps of iterative refinement to make in any case. Default: none, but as many as help (at most 5) where the
-        backward error is larger than `TOLERANCE`.
+        backward error is larger than `core.accuracy.TOLERANCE`.
     """
 
     solution_algorithm: int | None = None

@@ -1,0 +1,17 @@
+"""Dense linear systems: factorized for a matrix of any structure, and solved for right-hand sides."""
+
+from planmath.core.accuracy import SolutionInfo
+from planmath.core.factorization import InaccurateSolutionError, InaccurateSolutionWarning, SingularMatrixError
+from planmath.linalg.solver.operation import DirectSolver, InvalidDirectSolverState, direct_solver
+from planmath.linalg.solver.options import DirectSolverOptions
+
+__all__ = [
+    "DirectSolver",
+    "DirectSolverOptions",
+    "InaccurateSolutionError",
+    "InaccurateSolutionWarning",
+    "InvalidDirectSolverState",
+    "SingularMatrixError",
+    "SolutionInfo",
+    "direct_solver",
+]

@@ -1,0 +1,366 @@
+"""What is known of factors and solutions: which matrices are singular, and how accurate each solution is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core.accuracy import Judge, Request, SolutionInfo, carry_out, summary
+from planmath.core.errors import LibraryError, UnavailableError
+from planmath.linalg.solver.problem import KINDS, DenseProblem, Form, LinearSystem, PreparedSolver
+from planmath.linalg.solver.structure import elements, memory_at, whole
+
+#: What a matrix is taken for that is not positive definite after all.
+INDEFINITE = {"po": {False: "sy", True: "he"}, "pb": {False: "gb", True: "gb"}}
+
+
+class Judgement:
+    """What is known of the factors and solutions that are in a plan's memory.
+
+    Parameters
+    ----------
+    problem : DenseProblem
+    prepared : PreparedSolver
+    memory : numpy.ndarray
+    """
+
+    def __init__(self, problem: DenseProblem, prepared: PreparedSolver, memory: np.ndarray):
+        self._problem, self._prepared, self._memory = problem, prepared, memory
+        self._parts = [_Part(problem, part, memory) for part in prepared.parts]
+        #: the first bad pivot of each singular matrix, by its part and its number there
+        self.singular: dict[tuple[int, int], int]
+        self._norms: dict[tuple[int, int], float]
+        #: what was found out about the last solutions beyond their projections, if they were looked at
+        self.looked: list[list[SolutionInfo]] | None = None
+        self.factorized_well()
+
+    def factorized_well(self) -> None:
+        """Note that there was nothing to look at."""
+        self.singular, self._norms = {}, {}
+        #: whether solutions have to be looked at whatever their projections say
+        self.suspects = self._prepared.parts[0].form.kind == "ls"
+
+    # Factors.
+
+    def look_at_factors(self, a: Sequence[np.ndarray]) -> Form | None:
+        """Find out what a factorization found.
+
+        Returns
+        -------
+        Form or None
+            What the matrices have to be taken for instead.
+
+        Raises
+        ------
+        ValueError
+            If a matrix has an element that is not finite.
+        """
+        self.factorized_well()
+        self.looked = None
+        indefinite = False
+        for number, part in enumerate(self._parts):
+            for index in np.flatnonzero(~((part.squares > part.tiny) & (part.squares < np.inf))):
+                self._norms[number, int(index)] = self._size_of(number, int(index), a)
+            for index in np.flatnonzero(part.status):
+                status = int(part.status[index])
+                if status < 0:
+                    raise LibraryError("the factorization", status)
+                self.singular[number, int(index)] = status - 1
+                indefinite = indefinite or part.form.kind in INDEFINITE
+        self.suspects = self.suspects or bool(self.singular or self._norms)
+        form = self._problem.form
+        if indefinite and not self._problem.inplace[0] and (self._problem.detect or form.kind == "po"):
+            taken = self._parts[0].form
+            kind, width = INDEFINITE[taken.kind][self._problem.dtype.startswith("complex")], taken.below + taken.above
+            return Form(kind, taken.upper, False, width, width)
+        return None
+
+    def _size_of(self, number: int, index: int, a: Sequence[np.ndarray]) -> float:
+        """A norm whose squares are out of range. Raises where an element is not finite."""
+        part = self._parts[number]
+        name = self.name("a", number, index)
+        if self._problem.inplace[0]:
+            if np.isfinite(part.squares[index]):
+                return float(np.sqrt(part.squares[index]))
+            raise ValueError(f"{name} has an element that is not finite (NaN or infinity), or is out of range")
+        values = elements(part.system, part.form, index, a)
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            row, column = map(int, bad[0])
+            raise ValueError(
+                f"{name} has an element that is not finite (NaN or infinity) in row {row}, column {column}; "
+                "replace it, or leave the system out"
+            )
+        return size(whole(values, part.form))
+
+    def name(self, letter: str, number: int, index: int) -> str:
+        """How messages call one of the systems."""
+        if len(self._parts) > 1:
+            return f"{letter}[{number}]"
+        batch = self._parts[0].system.matrices if letter == "a" else self._parts[0].system.batch
+        if not batch:
+            return letter
+        return f"{letter}[{', '.join(str(int(i)) for i in np.unravel_index(index, batch))}]"
+
+    @property
+    def singular_indices(self) -> tuple[Any, ...]:
+        """The singular matrices' places in the batch."""
+        if len(self._parts) > 1:
+            return tuple(number for number, _ in self.singular)
+        shape = self._parts[0].system.matrices
+        found = [tuple(int(i) for i in np.unravel_index(index, shape)) for _, index in self.singular] if shape else []
+        return tuple(at[0] if len(at) == 1 else at for at in found)
+
+    def about_singular(self) -> str:
+        """What is wrong with the matrices that are singular."""
+        told = []
+        kind = self._parts[0].form.kind
+        what = "not positive definite: the leading minor" if kind in INDEFINITE else "singular: the pivot"
+        for (number, index), pivot in list(self.singular.items())[:5]:
+            how = f"of order {pivot + 1} is not positive" if kind in INDEFINITE else f"of row {pivot} is exactly zero"
+            told.append(f"{self.name('a', number, index)} is {what} {how}")
+        more = f", and {len(self.singular) - 5} more" if len(self.singular) > 5 else ""
+        if kind == "ls":
+            what = "; ".join(told).replace("singular: the pivot of row", "of deficient rank: the diagonal of R in row")
+            return f"{what}{more}: leave out columns that depend on others, or use numpy.linalg.lstsq"
+        return "; ".join(told) + more
+
+    # Solutions.
+
+    def look_at_solutions(
+        self, trans: str, a: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray]
+    ) -> tuple[SolutionInfo, ...]:
+        """How good the solutions are, after refinement where that is needed.
+
+        Raises
+        ------
+        ValueError
+            If a right-hand side has an element that is not finite.
+        """
+        found: list[list[SolutionInfo]] = []
+        for number, part in enumerate(self._parts):
+            infos = part.estimates(self._norms_of(number))
+            for i, info in enumerate(infos):
+                matrix = int(part.matrix_of[i])
+                if (number, matrix) in self.singular:
+                    part.solution(x, i)[...] = np.nan
+                    infos[i] = info._replace(backward_error=np.nan, accurate=False)
+                elif part.form.kind == "ls":
+                    infos[i] = _LeastSquares(self, number, i).judged(a, b, x, info)
+                elif (number, matrix) in self._norms or not part.judge(info.backward_error, info.growth):
+                    infos[i] = self._refined(trans, number, i, a, b, x)
+            found.append(infos)
+        self.looked = found
+        judged = [
+            info for number, infos in enumerate(found) for i, info in enumerate(infos)
+            if (number, int(self._parts[number].matrix_of[i])) not in self.singular
+        ]  # fmt: skip
+        return (summary(tuple(judged)),) if judged else ()
+
+    def _norms_of(self, number: int) -> np.ndarray:
+        norms = np.sqrt(self._parts[number].squares)
+        for (other, index), norm in self._norms.items():
+            if other == number:
+                norms[index] = norm
+        return norms
+
+    def _refined(
+        self, trans: str, number: int, i: int, a: Sequence[np.ndarray], b: Sequence[np.ndarray],
+        x: Sequence[np.ndarray],
+    ) -> SolutionInfo:  # fmt: skip
+        """Refine one solution as long as that helps."""
+        part = self._parts[number]
+        index = int(part.matrix_of[i])
+        rhs, solution = part.side(b, i), part.solution(x, i)
+        bad = np.argwhere(~np.isfinite(rhs))
+        if len(bad):
+            raise ValueError(
+                f"{self.name('b', number, i)} has an element that is not finite (NaN or infinity) in row {bad[0][0]}; "
+                "replace it, or leave the system out"
+            )
+        judge = Judge(part.dtype)
+        judge.norm = float(self._norms_of(number)[index])
+        if self._problem.inplace[0]:
+            info = part.estimates(self._norms_of(number))[i]
+            return judge.info(info.backward_error, True, 0, info.growth)
+        matrix = whole(elements(part.system, part.form, index, a), part.form)
+        if part.system.a.conjugate:
+            matrix = matrix.conj()
+        matrix = {"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans]
+        return _Refinement(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side)).run()
+
+    def infos(self) -> list[SolutionInfo]:
+        """How good each of the last solutions is."""
+        if self.looked is None:
+            return [info for number, part in enumerate(self._parts) for info in part.estimates(self._norms_of(number))]
+        return [info for infos in self.looked for info in infos]
+
+    def complaint(self) -> str:
+        """What is wrong with the solutions that are not accurate, and what may help."""
+        told = []
+        for number, infos in enumerate(self.looked or ()):
+            for i, info in enumerate(infos):
+                if info.accurate or (number, int(self._parts[number].matrix_of[i])) in self.singular:
+                    continue
+                why = f"{self.name('x', number, i)}: its backward error is {info.backward_error:.2g}"
+                if info.forward_error is not None:
+                    why += f", the relative error of an unknown about {min(info.forward_error, 1):.0%} or more"
+                    why += f", the condition number of the matrix at least {info.growth:.2g}"
+                told.append(why)
+        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+        return (
+            f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, "
+            "nearly so, or badly scaled: scale its rows and columns, or use numpy.linalg.lstsq"
+        )
+
+    def facts(self, phase: str, name: str) -> Sequence[Any]:
+        """What is known of each system after a phase."""
+        raise UnavailableError(f"{name} of the {phase} is not known")
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing of the plan."""
+        taken, said = self._parts[0].form, self._problem.form
+        if taken.kind == said.kind:
+            return []
+        why = "found in the values" if self._problem.detect else f"not {KINDS[said.kind]} after all"
+        return [f"factorized as {taken}: {why}"]
+
+
+class _Part:
+    """One group of systems: what is in memory of them, as arrays."""
+
+    def __init__(self, problem: DenseProblem, part: Any, memory: np.ndarray):
+        self.problem, self.part, self.memory = problem, part, memory
+        self.system: LinearSystem = part.system
+        self.form: Form = part.form.T if part.transposed else part.form
+        self.dtype = problem.dtype
+        self.tiny = 1e-30 if self.dtype in ("float32", "complex64") else 1e-290
+        self.status = part.regions["status"].view(memory)[:, 0]
+        self.squares = part.regions["squares"].view(memory)[:, 0]
+        self.projections = part.projections.view(memory)
+        numbers = np.arange(self.system.factorizations).reshape(self.system.matrices)
+        self.matrix_of = np.broadcast_to(numbers, self.system.batch).reshape(-1)
+
+    def judge(self, error: float, growth: float) -> bool:
+        """Whether nothing has to be done about a solution."""
+        return Judge(self.dtype).satisfied(error, growth)
+
+    @np.errstate(all="ignore")
+    def estimates(self, norms: np.ndarray) -> list[SolutionInfo]:
+        """How good the solutions are by their projections."""
+        b, x = self.projections[:, :3], self.projections[:, 3:]
+        norm = norms[self.matrix_of][:, None]
+        sizes, products = np.sqrt(b[:, 2]), norm * np.sqrt(x[:, 2])
+        scale = products + sizes
+        errors = np.where(scale == 0, 0, np.hypot(b[:, 0] - x[:, 0], b[:, 1] - x[:, 1]) / scale).max(axis=1)
+        growth = np.where(products == 0, 0, products / sizes).max(axis=1)
+        judge = Judge(self.dtype)
+        pairs = zip(errors.tolist(), growth.tolist(), strict=True)
+        return [judge.info(error, True, 0, grown) for error, grown in pairs]
+
+    def side(self, b: Sequence[np.ndarray], i: int) -> np.ndarray:
+        """One system's right-hand sides: a matrix, in the user's memory."""
+        return self._columns(b[self.system.places[1][0]], self.system.b, self.system.places[1][1], i)
+
+    def solution(self, x: Sequence[np.ndarray], i: int) -> np.ndarray:
+        number, start = self.system.places[1 if self.problem.inplace[1] else 2]
+        return self._columns(x[number], self.system.x, start, i)
+
+    def _columns(self, array: np.ndarray, matrix: Any, start: int, i: int) -> np.ndarray:
+        at = np.unravel_index(i, self.system.batch) if self.system.batch else ()
+        start += sum(int(k) * step for k, step in zip(at, matrix.batch, strict=True))
+        first = array.__array_interface__["data"][0] + start * array.itemsize
+        strides = matrix.row * array.itemsize, matrix.col * array.itemsize
+        return memory_at(first, (matrix.rows, matrix.cols), strides, array, writeable=array.flags.writeable)
+
+    def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
+        """Solve with one matrix's factors, for a matrix of columns."""
+        transposed, conjugate = self.part.turned(trans)
+        found = np.array(side.conj() if conjugate else side, order="F")
+        program = self.part.solving_one(index, transposed, side.shape[1])
+        program(*[array.__array_interface__["data"][0] for array in (*a, self.memory, found)])
+        return found.conj() if conjugate else found
+
+
+class _Refinement:
+    """Refines a solution by its residual."""
+
+    def __init__(self, judge: Judge, a: np.ndarray, b: np.ndarray, x: np.ndarray, solve: Any):
+        self.judge, self.a, self.b, self.x, self.solve = judge, a, b, x, solve
+        self.residual = self.better = x
+
+    @np.errstate(all="ignore")
+    def run(self) -> SolutionInfo:
+        return carry_out(self.judge.decide(None), {
+            Request.RESIDUAL: lambda: self.errors(self.x),
+            Request.REFINE: self.refine,
+            Request.KEEP: lambda: np.copyto(self.x, self.better),
+            Request.DISCARD: lambda: self.errors(self.x),
+            Request.FORWARD: self.forward,
+        })  # fmt: skip
+
+    def refine(self) -> tuple[float, float]:
+        self.better = self.x + self.solve(self.residual)
+        return self.errors(self.better)
+
+    def errors(self, x: np.ndarray) -> tuple[float, float]:
+        """The largest backward error and growth of the columns."""
+        wide = {"float32": np.float64, "complex64": np.complex128}.get(str(x.dtype), x.dtype)
+        residual = self.b.astype(wide) - self.a.astype(wide, copy=False) @ x.astype(wide, copy=False)
+        self.residual = residual.astype(x.dtype)
+        r, y, b = (np.array([size(column) for column in columns.T]) for columns in (residual, x, self.b))
+        products = self.judge.norm * y
+        scale = products + b
+        error = np.where(scale == 0, 0, r / scale).max()
+        return float(error), float(np.where(products == 0, 0, products / b).max())
+
+    def forward(self) -> float:
+        """The largest relative error of an unknown, estimated as LAPACK's gerfs does, by one solution."""
+        rounding = float(np.finfo(self.x.dtype).eps)
+        sums = np.abs(self.a) @ np.abs(self.x) + np.abs(self.b)
+        signs = np.where(np.random.default_rng(len(self.x)).random(self.x.shape) < 0.5, -1.0, 1.0)
+        effect = self.solve((signs * (np.abs(self.residual) + rounding * sums)).astype(self.x.dtype))
+        sizes = np.abs(self.x)
+        relative = np.abs(effect) / np.maximum(sizes, rounding * sizes.max(axis=0))
+        return float(np.inf if np.isnan(relative).any() else relative.max())
+
+
+class _LeastSquares:
+    """Judges the solution of a rectangular system."""
+
+    def __init__(self, judgement: Judgement, number: int, i: int):
+        self.judgement, self.number, self.i = judgement, number, i
+
+    @np.errstate(all="ignore")
+    def judged(
+        self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], info: SolutionInfo
+    ) -> SolutionInfo:
+        """How far the residual is from being orthogonal to the columns, beside the sizes of all."""
+        part = self.judgement._parts[self.number]
+        matrix = elements(part.system, part.form, int(part.matrix_of[self.i]), a)
+        matrix = matrix.conj() if part.system.a.conjugate else matrix
+        side, found = part.side(b, self.i), part.solution(x, self.i)
+        if not np.isfinite(side).all():
+            row = np.argwhere(~np.isfinite(side))[0][0]
+            name = self.judgement.name("b", self.number, self.i)
+            raise ValueError(f"{name} has an element that is not finite (NaN or infinity) in row {row}; replace it")
+        norm = size(matrix)
+        residual = side - matrix @ found
+        across = residual if matrix.shape[0] < matrix.shape[1] else matrix.conj().T @ residual / norm
+        error, growth = 0.0, 0.0
+        for r, y, column in zip(across.T, found.T, side.T, strict=True):
+            scale = norm * size(y) + size(column)
+            error = max(error, size(r) / scale if scale else 0.0)
+            growth = max(growth, norm * size(y) / size(column) if size(column) else 0.0)
+        return Judge(part.dtype).info(error, False, 0, growth)
+
+
+def size(values: np.ndarray) -> float:
+    """The root of the sum of squares, also of those that are out of range."""
+    largest = float(np.abs(values).max(initial=0))
+    if largest == 0 or not np.isfinite(largest):
+        return largest
+    return largest * float(np.linalg.norm(values / largest))

@@ -1,0 +1,47 @@
+"""Addresses of the dense solver's own kernels (kernels.h), for prepared calls."""
+
+from libc.stdint cimport intptr_t
+
+cdef extern from "kernels.h":
+    enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
+    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT
+    enum: PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
+    void *pm_factorized
+    void *pm_wipe
+    void **pm_best_kernels() except NULL
+
+cdef void **kernels = pm_best_kernels()
+
+SYMMETRIC, HERMITIAN, UNIT, MEASURE, CONJUGATE = PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
+LOWER_BANDWIDTH, UPPER_BANDWIDTH, IS_SYMMETRIC, IS_HERMITIAN, IS_POSITIVE, FACTS = \
+    PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
+
+_DTYPES = ("float32", "float64", "complex64", "complex128")
+
+#: f(count, status, squares, is_single), which returns whether one is not ordinary
+FACTORIZED = <intptr_t>&pm_factorized
+
+#: f(col, first, end, k, itemsize, x)
+WIPE = <intptr_t>&pm_wipe
+
+#: dtype -> f(flags, rows, cols, kl, ku, a_row, a_col, d_row, d_col, v, a, d, w, u, out); strides in elements.
+TAKE = {dtype: <intptr_t>kernels[PM_TAKE + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(flags, n, k, b_row, b_col, x_row, x_col, v, b, x, out)
+GIVE = {dtype: <intptr_t>kernels[PM_GIVE + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(flags, n, k, y_row, y_col, x_row, x_col, w, y, x, squares of a, out, limits), which returns whether one
+#: of the solutions has to be looked at
+JUDGE = {dtype: <intptr_t>kernels[PM_JUDGE + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(undo, n, k, row, pivots, x)
+SWAP = {dtype: <intptr_t>kernels[PM_SWAP + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(n, k, row, col, d, x)
+DIVIDE = {dtype: <intptr_t>kernels[PM_DIVIDE + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(n, step, d, status)
+ZEROS = {dtype: <intptr_t>kernels[PM_ZEROS + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(n, row, col, a, facts)
+DETECT = {dtype: <intptr_t>kernels[PM_DETECT + i] for i, dtype in enumerate(_DTYPES)}

@@ -1,0 +1,425 @@
+"""The stateful dense solver, and the function for single use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core import remembered
+from planmath.core.accuracy import SolutionInfo, summary
+from planmath.core.arrays import package_of
+from planmath.core.errors import InvalidStateError
+from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
+from planmath.core.executor import Executor
+from planmath.core.factorization import FactorizingOperation, SingularMatrixError
+from planmath.core.log import levels_of
+from planmath.core.operation import make_slot
+from planmath.core.options import as_options, check_choice
+from planmath.core.provider import Algorithm, Prepared
+from planmath.core.slots import ArraySlot, commit
+from planmath.linalg.solver.options import DirectSolverOptions
+from planmath.linalg.solver.phases import DensePhases
+from planmath.linalg.solver.problem import DenseProblem, PreparedSolver
+from planmath.linalg.solver.providers import PROVIDERS, expected_order
+from planmath.linalg.solver.specification import as_operands, form_of, layouts_of, specify
+
+#: What `solve` may be asked for: systems with a, with the transposed a, with the conjugated and transposed one.
+TRANS = ("N", "T", "C")
+
+
+class InvalidDirectSolverState(InvalidStateError):
+    """A method of `DirectSolver` was called out of order."""
+
+
+class DirectSolver(FactorizingOperation):
+    """Dense linear systems ``a @ x = b``, planned once, factorized for each matrix, solved for each right-hand side.
+
+    Parameters
+    ----------
+    a : numpy.ndarray, cupy.ndarray or torch.Tensor, or a sequence of them
+        Matrices (..., n, n) of float32, float64, complex64 or complex128, of any strides. Rectangular ones,
+        (..., m, n), are solved in the sense of least squares, or where m < n for the solution of the least norm. A
+        sequence is a batch of systems, which may differ in size. Diagonal ones are given as their diagonals, (..., n),
+        banded ones in LAPACK's band storage, (..., kl + ku + 1, n).
+    b : of the same package, or a sequence
+        Right-hand sides: (n,), or (..., n, k) with a batch shape that broadcasts with a's as in `numpy.linalg.solve`;
+        (..., n), a vector for each matrix, where a has the same batch shape.
+    options : DirectSolverOptions or dict, optional
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
+        Where to compute. Default: where the operands are.
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+    qualifiers : numpy.ndarray, optional
+        What is known of a: one element of `matrix_qualifiers_dtype`, as `SymmetricMatrixQualifier.create` and the
+        others return it. Of symmetric, Hermitian and triangular matrices one triangle is read.
+    structure : {None, 'auto', 'positive definite'}
+        'positive definite': symmetric, or Hermitian, matrices that have a Cholesky factorization; one triangle is read,
+        the lower one unless qualifiers say otherwise. Where one has none, all are factorized as indefinite ones, until
+        the next `plan`, and `report` says so. 'auto': each `factorize` finds out by one pass what the matrices are.
+    bandwidths : tuple of int, optional
+        For banded matrices: the diagonals below the main one, and those above it. ``a[..., ku + i - j, j]`` is element
+        (i, j). With structure 'positive definite' one of the two is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arguments do not describe systems.
+
+    Notes
+    -----
+    a is read by `factorize`, b by `solve`; triangular matrices, and what refines a solution, by `solve` as well. So
+    values may be changed in place before `factorize`. An object may be used by one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.linalg import DirectSolver
+    >>> a, b = np.array([[2.0, 0], [1, 4]]), np.array([2.0, 9])
+    >>> with DirectSolver(a, b) as solver:
+    ...     solver.plan()
+    ...     solver.factorize()
+    ...     first = solver.solve()
+    ...     transposed = solver.solve(trans="T")
+    ...     solver.reset_operands(b=2 * b)
+    ...     second = solver.solve()
+    >>> first, second
+    (array([1., 2.]), array([2., 4.]))
+    >>> np.allclose(a.T @ transposed, b)
+    True
+    """
+
+    noun = "DirectSolver"
+    invalid_state = InvalidDirectSolverState
+
+    def __init__(
+        self,
+        a: Any,
+        b: Any,
+        options: DirectSolverOptions | dict[str, Any] | None = None,
+        execution: Execution | str | dict[str, Any] | None = None,
+        stream: Any = None,
+        *,
+        qualifiers: Any = None,
+        structure: str | None = None,
+        bandwidths: tuple[int, int] | None = None,
+    ):
+        super().__init__(as_options(DirectSolverOptions, options))
+        operands = as_operands(a, b)
+        layouts = layouts_of(operands)
+        first = next(iter(layouts.values()))
+        self._execution = resolve_execution(execution, first.memory_space, first.device_id)
+        self._package = package_of(operands.a[0], "a")
+        form, detect, conjugate, backwards = form_of(qualifiers, structure, bandwidths, first.dtype)
+        inplace = self._options.inplace_a, self._options.inplace_b
+        found, form = specify(operands, layouts, form, conjugate, backwards, inplace)
+        limit = (
+            self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
+        )  # fmt: skip
+        self._problem = DenseProblem(
+            found.systems, form, detect and form.kind != "ls", first.dtype, (len(operands.a), len(operands.b)), inplace,
+            self._options.precision, (self._execution.space, limit), self._package.name, first.memory_space == "cpu",
+        )  # fmt: skip
+        self._bind_systems(operands.a, operands.b, found.batch, operands.explicit)
+        self._x_layouts = found.x
+        self._log_specification()
+
+    def _slot_of(self, name: str, array: Any) -> ArraySlot:
+        slot = make_slot(
+            self._package, self._package.layout(array, name), writeable=self._problem.inplace[name.startswith("b")]
+        )
+        commit({slot: self._binding_for(name, slot, array)})
+        return slot
+
+    # The phases.
+
+    def plan(self, stream: Any = None) -> None:
+        """Choose how to solve the systems, and prepare it.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            After `release_operands` or `free`.
+        UnavailableError
+            If no provider can solve the systems here.
+        """
+        self._require("plan")
+        self._run(self._make_plan, stream, self._problem, self._slots)
+
+    def factorize(self, *, stream: Any = None) -> None:
+        """Factorize the matrices with their present values.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `plan`, after `release_operands` or `free`.
+        ValueError
+            If a matrix has an element that is not finite.
+        SingularMatrixError
+            If a matrix is singular, or of a batch some are: the error names them and has the solutions of the others.
+        """
+        if stream is None and self._has_operands and self._plan_made is not None:
+            before, self._factorized = self._factorized, False
+            if self._executor.factorize_at_once():
+                self._factorized = True
+                return
+            self._factorized = before
+        self._factorization(stream)
+
+    def _factorize(self) -> None:
+        try:
+            super()._factorize()
+        except SingularMatrixError as error:
+            error.indices = self._executor.judgement.singular_indices
+            if self._batch is not None and not any(self._problem.inplace):
+                results = [slot.empty() for slot in self._result_slots_made]
+                self._executor.trans = "N"
+                self._executor.solve(results, self._x_layouts)
+                error.solution = tuple(results) if self._explicit[1] else results[0]
+            raise
+
+    def solve(self, *, stream: Any = None, out: Any = None, trans: str = "N") -> Any:
+        """Solve with the present right-hand sides.
+
+        Parameters
+        ----------
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+        out : array or sequence of arrays, optional
+            Where to put the solutions: with the shapes, dtype and strides that `empty_result` gives.
+        trans : {'N', 'T', 'C'}
+            Whether to solve with a, with the transposed a, or with the conjugated and transposed one.
+
+        Returns
+        -------
+        array or tuple of arrays
+            In b's memory order: new ones, or `out`, or for ``options.inplace_b`` b itself.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `factorize` and after `reset_operands` with another matrix, after `release_operands` or `free`.
+        ValueError
+            If a right-hand side has an element that is not finite, or `out` does not fit.
+        InaccurateSolutionError
+            If a solution stays inaccurate and ``options.on_inaccurate`` is 'raise'.
+
+        Warns
+        -----
+        InaccurateSolutionWarning
+            If it is 'warn'.
+        """
+        if self._factorized and stream is None:
+            found = self._executor.solve_at_once(trans, out)
+            if found is not None:
+                return found
+        check_choice(f"{self.noun}.solve", "trans", trans, TRANS)
+        if trans != "N" and self._problem.form.kind == "ls":
+            raise ValueError(
+                f"trans is {trans!r}, and a is rectangular; x would have another shape than planned: create a "
+                f"{self.noun} for the transposed a"
+            )
+        if self._factorized:
+            self._executor.trans = trans
+        return self._solutions(stream, out)
+
+    def _solve(self, out: Any) -> Any:
+        if not self._problem.inplace[1]:
+            return super()._solve(out)
+        if out is not None:
+            raise ValueError("out was given, but the solutions replace b (options.inplace_b); leave out away")
+        self._follow_operands()
+        self._solution = self._executor.solve([], [])
+        found = tuple(self._slots[name].array for name in self._b_names)
+        return found if self._explicit[1] else found[0]
+
+    def _complaint(self) -> str:
+        return self._executor.judgement.complaint()
+
+    def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
+        """Measure a factorization and a solution by every way of every provider, and adopt the fastest.
+
+        The measurements go into the tuning record, which the next `plan` of the same systems uses. `factorize` has to
+        be called again afterwards.
+
+        Parameters
+        ----------
+        iterations : int
+            Repetitions of each candidate that stays in the race.
+        prune : int, optional
+            How many of the fastest algorithms to keep in `report`. Default: all.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `plan`, after `release_operands` or `free`.
+        """
+        self._require("autotune")
+        self._run(self._autotune, stream, iterations, prune)
+
+    # Operands.
+
+    def reset_operands(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
+        """Replace the matrices, or the right-hand sides, or both, by ones with the same layouts.
+
+        After new matrices, `factorize` has to be called before `solve`.
+
+        Parameters
+        ----------
+        a, b : optional
+            As for `DirectSolver`, with the package, dtype, shapes and strides of the old ones.
+        stream : object, optional
+            CUDA stream; without effect on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an operand does not fit, or none is given, or after `release_operands` not both are; all stay then.
+        InvalidDirectSolverState
+            After `free`.
+        """
+        self._reset_systems("reset_operands", a, b)
+
+    def reset_operands_unchecked(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
+        """`reset_operands` for callers that know that the operands fit.
+
+        The comparison that keeps a wrong operand from crashing the process is fast and is made here as well.
+        """
+        self._reset_systems("reset_operands_unchecked", a, b)
+
+    def release_operands(self) -> None:
+        """Drop the references to all operands; the plan stays, and `reset_operands` brings new ones.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            After `free`.
+        """
+        self._release()
+
+    # What it tells.
+
+    @property
+    def solution_info(self) -> SolutionInfo:
+        """How good the last solution is; for a batch the worst, with that of each system."""
+        self._require("solve", "solution_info")
+        infos = self._executor.judgement.infos()
+        return infos[0] if self._batch is None else summary(tuple(infos))
+
+    # What the lifecycle asks for.
+
+    def _providers(self) -> Sequence[Any]:
+        return PROVIDERS
+
+    def _preferred(self, problem: DenseProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
+        return expected_order(problem, algorithms)
+
+    def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
+        return {} if problem.inplace[1] else super()._result_slots(problem)
+
+    def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> DensePhases:
+        matrices = [slots[name] for name in self._a_names]
+        sides = [slots[name] for name in self._b_names]
+        found = self._result_slots(problem)
+        results, others = tuple(found.values()), tuple(found)[1:]
+        assert isinstance(prepared, PreparedSolver)
+
+        def executor_of(programs: dict[Any, Any], memory: ArraySlot, solves: bool) -> Executor:
+            operands = (*matrices, memory, *sides) if solves else (*matrices, memory)
+            levels = levels_of(self._logger)
+            if not solves:
+                return Executor(operands, (), programs, log_levels=levels)
+            return Executor(operands, results, programs, auxiliary=others, log_levels=levels)
+
+        several = others if self._explicit[1] else None
+        phases = DensePhases(problem, prepared, self._options, executor_of, self._queue, several)
+        self._let_follow(phases, slots)
+        return phases
+
+    def _describe(self) -> str:
+        systems = self._problem.systems
+        sizes = sorted({max(system.a.rows, system.a.cols) for system in systems})
+        extents = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
+        count = sum(system.solutions for system in systems)
+        several = f"{count} systems of " if self._batch is not None else ""
+        kind = "of unknown structure" if self._problem.detect else str(self._problem.form)
+        return f"{kind} {self._problem.dtype} {several}{extents} unknowns on {self._execution.space}"
+
+
+def direct_solver(
+    a: Any,
+    b: Any,
+    *,
+    options: DirectSolverOptions | dict[str, Any] | None = None,
+    execution: Execution | str | dict[str, Any] | None = None,
+    stream: Any = None,
+    qualifiers: Any = None,
+    structure: str | None = None,
+    bandwidths: tuple[int, int] | None = None,
+) -> Any:
+    """Solve dense linear systems ``a @ x = b`` once.
+
+    Parameters
+    ----------
+    a, b, options, execution, stream, qualifiers, structure, bandwidths
+        As for `DirectSolver`.
+
+    Returns
+    -------
+    array or tuple of arrays
+        As for `DirectSolver.solve`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from planmath.linalg import direct_solver
+    >>> direct_solver(np.array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
+    array([1., 2.])
+    """
+
+    def create() -> SingleUse:
+        return SingleUse(
+            a, b, options, execution, qualifiers=qualifiers, structure=structure, bandwidths=bandwidths
+        )  # fmt: skip
+
+    key = None
+    if options is None and not isinstance(a, list | tuple) and not isinstance(b, list | tuple):
+        known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
+        key = remembered.key_of("dense direct_solver", (a, b), execution, known, structure, bandwidths)
+    return remembered.run_once(
+        key,
+        create,
+        lambda solver: solver.plan(stream=stream),
+        lambda solver: solver.take_up(a, b),
+        lambda solver: solver.execute(stream),
+    )
+
+
+class SingleUse(DirectSolver):
+    """The solver of a stateless call, which the next call of the same kind takes over."""
+
+    def take_up(self, a: Any, b: Any) -> None:
+        """Bind single arrays, of which the caller knows that nobody else has this object."""
+        solver = self._executor.solver
+        if solver is not None and solver.bind_many((a, None, b)):
+            self._has_operands = True
+        else:
+            self.reset_operands(a=a, b=b)
+
+    def execute(self, stream: Any = None) -> Any:
+        """Factorize and solve."""
+        self.factorize(stream=stream)
+        return self.solve(stream=stream)

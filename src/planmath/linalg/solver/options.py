@@ -1,0 +1,72 @@
+"""Options of the dense solver."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from planmath.core.options import check_choice, check_common
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectSolverOptions:
+    """Options of `DirectSolver` and `direct_solver`.
+
+    Parameters
+    ----------
+    allocator : BaseCUDAMemoryManager or BaseCUDAMemoryManagerAsync, optional
+        Where temporary device memory comes from. Without effect on the CPU.
+    blocking : {'auto', True}
+        Without effect on the CPU, where `factorize` and `solve` return when they are done.
+    logger : logging.Logger, optional
+        Default: the logger 'planmath', which passes its records on to the root logger.
+    handle : int, optional
+        A cuSOLVER handle. Without effect on the CPU.
+    inplace_a : bool
+        Whether the factors replace the matrices. Then a has the factors after `factorize`, and the residual of a
+        solution can be estimated but not formed, so that there is no refinement.
+    inplace_b : bool
+        Whether the solutions replace the right-hand sides: `solve` returns b.
+    provider : str, optional
+        The library to use, such as 'mkl', 'lapack' or 'own'. Default: the one expected to be fastest.
+    tuning : bool
+        Whether to use, and to add to, the record of what autotuning measured.
+    on_inaccurate : {'warn', 'raise', 'ignore'}
+        What to do about a solution that stays inaccurate after refinement: an `InaccurateSolutionWarning`, an
+        `InaccurateSolutionError`, or nothing; `DirectSolver.solution_info` has the numbers in every case.
+    on_singular : {'raise', 'warn'}
+        What to do about singular matrices: a `SingularMatrixError`, which for a batch has the solutions of the other
+        systems as its `solution`; or an `InaccurateSolutionWarning`, after which `solve` gives the others' solutions.
+        Those of singular systems are NaN.
+    precision : {'full', 'mixed'}
+        With 'mixed', the factors are made in single precision, which takes half the time, and solutions are refined
+        to the accuracy of the operands' dtype, float64 or complex128; `solution_info` has the number of steps. Where
+        that does not succeed, the matrix is too ill-conditioned and is factorized in full precision.
+    """
+
+    allocator: Any = None
+    blocking: Literal["auto", True] = "auto"
+    logger: logging.Logger | None = None
+    handle: int | None = None
+    inplace_a: bool = False
+    inplace_b: bool = False
+    provider: str | None = None
+    tuning: bool = True
+    on_inaccurate: Literal["warn", "raise", "ignore"] = "warn"
+    on_singular: Literal["raise", "warn"] = "raise"
+    precision: Literal["full", "mixed"] = "full"
+
+    def __post_init__(self) -> None:
+        owner = "DirectSolverOptions"
+        for name, choices in (
+            ("inplace_a", (False, True)), ("inplace_b", (False, True)), ("on_inaccurate", ("warn", "raise", "ignore")),
+            ("on_singular", ("raise", "warn")), ("precision", ("full", "mixed")),
+        ):  # fmt: skip
+            check_choice(owner, name, getattr(self, name), choices)
+        if self.inplace_a and self.precision == "mixed":
+            raise ValueError(
+                f"{owner}.inplace_a is set, and precision is 'mixed'; factors in single precision do not replace "
+                "the matrices: leave one of the two away"
+            )
+        check_common(self)

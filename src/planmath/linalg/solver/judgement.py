@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,14 @@ class Judgement:
         if part.system.a.conjugate:
             matrix = matrix.conj()
         matrix = {"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans]
-        return _Refinement(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side)).run()
+
+        def solve(side: np.ndarray) -> np.ndarray:
+            return part.solve(index, trans, a, side) if part.part.solves_alone else np.linalg.solve(matrix, side)
+
+        if not part.part.solves_alone:
+            with suppress(np.linalg.LinAlgError):
+                solution[...] = solve(rhs)
+        return _Refinement(judge, matrix, rhs, solution, solve).run()
 
     def infos(self) -> list[SolutionInfo]:
         """How good each of the last solutions is."""
@@ -237,10 +245,9 @@ class _Part:
         self.system: LinearSystem = part.system
         self.form: Form = part.form.T if part.transposed else part.form
         self.dtype = problem.dtype
-        self.tiny = 1e-30 if self.dtype in ("float32", "complex64") else 1e-290
+        self.tiny = 1e-20 if self.dtype in ("float32", "complex64") else 1e-270
         self.status = part.regions["status"].view(memory)[:, 0]
         self.squares = part.regions["squares"].view(memory)[:, 0]
-        self.projections = part.projections.view(memory)
         numbers = np.arange(self.system.factorizations).reshape(self.system.matrices)
         self.matrix_of = np.broadcast_to(numbers, self.system.batch).reshape(-1)
 
@@ -251,7 +258,8 @@ class _Part:
     @np.errstate(all="ignore")
     def estimates(self, norms: np.ndarray) -> list[SolutionInfo]:
         """How good the solutions are by their projections."""
-        b, x = self.projections[:, :3], self.projections[:, 3:]
+        projections = self.part.projections(self.memory)
+        b, x = projections[:, :3], projections[:, 3:]
         norm = norms[self.matrix_of][:, None]
         sizes, products = np.sqrt(b[:, 2]), norm * np.sqrt(x[:, 2])
         scale = products + sizes

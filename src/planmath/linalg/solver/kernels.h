@@ -5,6 +5,7 @@
 #define PLANMATH_SOLVER_KERNELS_H
 
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -16,15 +17,17 @@ enum { PM_SYMMETRIC = 1, PM_HERMITIAN = 2, PM_UNIT = 4, PM_MEASURE = 8 };
 /* Of right-hand sides and solutions. */
 enum { PM_CONJUGATE = 1 };
 
-/* The kernels, as the tables number them: four dtypes each. */
-enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24 };
+/* The kernels, as the tables number them: four dtypes each; of the last two, two. */
+enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 30 };
+/* Threads of a batch, and unknowns of its systems, at most. */
+enum { PM_MOST_THREADS = 64, PM_MOST_UNKNOWNS = 32 };
 
 /* What `detect` finds: the bandwidths, and whether the matrix is its own mirror image, or its conjugate's, and has a
  * diagonal of positive numbers. */
 enum { PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS };
 
 /* Squares of elements between these are those of elements whose own squares are in float64's and float32's range. */
-static const double PM_TINY[2] = {1e-290, 1e-30};
+static const double PM_TINY[2] = {1e-270, 1e-20};
 
 /* How a solution is judged: the largest backward error, error times growth, and growth (core.accuracy). */
 typedef struct {
@@ -46,16 +49,63 @@ static void pm_wipe(pm_index col, pm_index first, pm_index end, pm_index k, pm_i
 }
 
 /* Whether one of the columns has an error that has to be looked at: by the projections of b and x, which follow each
- * other as real parts, imaginary parts and squares. */
-static int pm_doubtful(pm_index k, const double *b, const double *x, double norm, double tiny, const pm_limits *limits) {
+ * other as real parts, imaginary parts and squares. Sizes are compared by their squares: the error r / (p + s), with the
+ * sizes p of A x and s of b, is at most the root of r² / (p² + s²), and times the growth plus one it is r / s. */
+static int pm_doubtful(pm_index k, const double *b, const double *x, double squares_of_a, double tiny,
+                       const pm_limits *limits) {
+    const double least = limits->tolerance * limits->tolerance, most = limits->growth * limits->growth;
     int doubtful = 0;
     for (pm_index j = 0; j < k; j++) {
-        double re = b[j] - x[j], im = b[k + j] - x[k + j], size = b[2 * k + j];
-        double product = norm * sqrt(x[2 * k + j]), side = sqrt(size);
-        double error = sqrt(re * re + im * im) / (product + side), growth = product / side;
-        doubtful |= !(size > tiny && size < INFINITY && error <= limits->tolerance && growth <= limits->growth &&
-                      error * (growth + 1) <= limits->product);
+        double re = b[j] - x[j], im = b[k + j] - x[k + j], r = re * re + im * im;
+        double side = b[2 * k + j], grown = squares_of_a * x[2 * k + j];
+        doubtful |= !(r <= least * (grown + side) && r <= limits->product * limits->product * side &&
+                      grown <= most * side && side > tiny && side < INFINITY);
     }
+    return doubtful;
+}
+
+/* A batch of small systems, of which each vector register holds one in each lane; strides in elements. */
+typedef struct {
+    pm_index n, k, count, definite, transposed, threads;
+    pm_index a_step, a_row, a_col, b_step, b_row, b_col, x_step, x_row, x_col;
+    const void *probe, *a;
+    void *f, *w, *u, *norms; /* norms: squares once more, as the lanes have them */
+    double *squares;
+    int32_t *order, *status;
+    const void *b; /* none to factorize */
+    void *x, *scratch;
+    pm_index scratch_size; /* bytes for each thread */
+    void *out;
+    const pm_limits *limits;
+    int doubtful[PM_MOST_THREADS];
+} pm_lanes;
+
+typedef void (*pm_share)(const pm_lanes *d, pm_index member, pm_index members);
+typedef struct {
+    pm_share share;
+    const pm_lanes *d;
+    pm_index member, members;
+} pm_member;
+
+static void *pm_lanes_member(void *argument) {
+    const pm_member *m = (const pm_member *)argument;
+    m->share(m->d, m->member, m->members);
+    return NULL;
+}
+
+/* Does the work of a batch on as many threads as its description says, which live as long as the call; whether a solution
+ * has to be looked at. */
+static int pm_run_lanes(pm_share share, const pm_lanes *d) {
+    pthread_t threads[PM_MOST_THREADS];
+    pm_member members[PM_MOST_THREADS];
+    pm_index n = d->threads < PM_MOST_THREADS ? d->threads : PM_MOST_THREADS, started = 1;
+    int doubtful = 0;
+    for (pm_index i = 0; i < n; i++) members[i] = (pm_member){share, d, i, n}, ((pm_lanes *)d)->doubtful[i] = 0;
+    while (started < n && pthread_create(&threads[started], NULL, pm_lanes_member, &members[started]) == 0) started++;
+    for (pm_index i = started; i < n; i++) pm_lanes_member(&members[i]); /* what no thread was there for */
+    pm_lanes_member(&members[0]);
+    for (pm_index i = 1; i < started; i++) pthread_join(threads[i], NULL);
+    for (pm_index i = 0; i < n; i++) doubtful |= d->doubtful[i];
     return doubtful;
 }
 

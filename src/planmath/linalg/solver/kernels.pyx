@@ -4,7 +4,7 @@ from libc.stdint cimport intptr_t
 
 cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
-    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT
+    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
     enum: PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
     void *pm_factorized
     void *pm_wipe
@@ -45,3 +45,15 @@ ZEROS = {dtype: <intptr_t>kernels[PM_ZEROS + i] for i, dtype in enumerate(_DTYPE
 
 #: dtype -> f(n, row, col, a, facts)
 DETECT = {dtype: <intptr_t>kernels[PM_DETECT + i] for i, dtype in enumerate(_DTYPES)}
+
+#: Bytes of a vector, whose lanes have one system each, and threads of a batch, and unknowns, at most.
+VECTOR, MOST_THREADS, MOST_UNKNOWNS = <intptr_t>kernels[PM_SOLVE_LANES + 2], PM_MOST_THREADS, PM_MOST_UNKNOWNS
+
+#: dtype -> f(sizes, probe, a, f, w, u, norms, squares, order, status, scratch), which returns whether one is not
+#: ordinary; sizes are n, count, definite, threads, and the strides (step, row, col) of a.
+FACTOR_BATCH = {dtype: <intptr_t>kernels[PM_FACTOR_LANES + i] for i, dtype in enumerate(_DTYPES[:2])}
+
+#: dtype -> f(sizes, probe, f, w, u, norms, order, b, x, scratch, out, limits), which returns whether one of the
+#: solutions has to be looked at; sizes are n, k, count, definite, transposed, threads, the strides of b and x, and the
+#: bytes of scratch memory for each thread.
+SOLVE_BATCH = {dtype: <intptr_t>kernels[PM_SOLVE_LANES + i] for i, dtype in enumerate(_DTYPES[:2])}

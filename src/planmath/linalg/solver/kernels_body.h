@@ -5,18 +5,22 @@
 #define K(name) PM_JOIN(name, PM_SUFFIX, PM_ISA)
 
 #define R float
+#define R_BYTES 4
 #define PARTS 1
 #define PM_SUFFIX f32
 #include "kernels_typed.h"
 #define R double
+#define R_BYTES 8
 #define PARTS 1
 #define PM_SUFFIX f64
 #include "kernels_typed.h"
 #define R float
+#define R_BYTES 4
 #define PARTS 2
 #define PM_SUFFIX c64
 #include "kernels_typed.h"
 #define R double
+#define R_BYTES 8
 #define PARTS 2
 #define PM_SUFFIX c128
 #include "kernels_typed.h"
@@ -28,6 +32,8 @@
 #define PM_TABLE(isa) PM_TABLE_(isa)
 static void *const PM_TABLE(PM_ISA)[] = {
     PM_FOUR(take), PM_FOUR(give), PM_FOUR(judge), PM_FOUR(swap), PM_FOUR(divide), PM_FOUR(zeros), PM_FOUR(detect),
+    (void *)PM_JOIN(factor_batch, f32, PM_ISA), (void *)PM_JOIN(factor_batch, f64, PM_ISA),
+    (void *)PM_JOIN(solve_batch, f32, PM_ISA), (void *)PM_JOIN(solve_batch, f64, PM_ISA), (void *)PM_VECTOR,
 };
 #undef PM_FOUR
 #undef PM_TABLE

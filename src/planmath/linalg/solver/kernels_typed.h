@@ -162,7 +162,7 @@ static int K(judge)(pm_index flags, pm_index n, pm_index k, pm_index y_row, pm_i
             }
         }
     }
-    return limits && pm_doubtful(k, out, re, sqrt(*squares_of_a), PM_TINY[sizeof(R) == 4], limits);
+    return limits && pm_doubtful(k, out, re, *squares_of_a, PM_TINY[sizeof(R) == 4], limits);
 }
 
 /* Exchanges rows of k elements as `getrf` did, from the first pivot or, to undo it, from the last. */
@@ -231,10 +231,36 @@ static void K(detect)(pm_index n, pm_index row, pm_index col, const R *a, pm_ind
     facts[PM_IS_POSITIVE] &= positive;
 }
 
+#if PARTS == 1
+#include "lanes_typed.h"
+
+/* Factorizes a batch of small matrices: their copies, their measures and their factors in the lanes of vectors. */
+static int K(factor_batch)(const pm_index *sizes, const void *probe, const void *a, void *f, void *w, void *u,
+                           void *norms, double *squares, int32_t *order, int32_t *status, void *scratch) {
+    pm_lanes d = {.n = sizes[0], .count = sizes[1], .definite = sizes[2], .threads = sizes[3], .a_step = sizes[4],
+                  .a_row = sizes[5], .a_col = sizes[6], .probe = probe, .a = a, .f = f, .w = w, .u = u, .norms = norms,
+                  .squares = squares, .order = order, .status = status, .scratch = scratch};
+    pm_run_lanes(K(lanes_share), &d);
+    return pm_factorized(d.count, status, squares, sizeof(R) == 4);
+}
+
+/* Solves with the factors of such a batch. */
+static int K(solve_batch)(const pm_index *sizes, const void *probe, void *f, void *w, void *u, void *norms,
+                          int32_t *order, const void *b, void *x, void *scratch, void *out, const pm_limits *limits) {
+    pm_lanes d = {.n = sizes[0], .k = sizes[1], .count = sizes[2], .definite = sizes[3], .transposed = sizes[4],
+                  .threads = sizes[5], .b_step = sizes[6], .b_row = sizes[7], .b_col = sizes[8], .x_step = sizes[9],
+                  .x_row = sizes[10], .x_col = sizes[11], .probe = probe, .f = f, .w = w, .u = u, .norms = norms,
+                  .order = order, .b = b, .x = x, .scratch = scratch, .scratch_size = sizes[12], .out = out,
+                  .limits = limits};
+    return pm_run_lanes(K(lanes_share), &d);
+}
+#endif
+
 #undef STEP
 #undef PM_COLUMN
 #undef PM_SIMD
 #undef PM_ELEMENT
 #undef R
+#undef R_BYTES
 #undef PARTS
 #undef PM_SUFFIX

@@ -177,9 +177,15 @@ class DensePhases(Phases):
         kept: Sequence[np.ndarray] = b
         if self._problem.inplace[1]:
             kept, x = [array.copy(order="K") for array in b], list(b)
-        with suppress(Unusual):
-            self.prepared.programs[self.trans](*self._addresses(a, b, () if self._problem.inplace[1] else x))
-        infos = self.judgement.look_at_solutions(self.trans, a, kept, x)
+        try:
+            with suppress(Unusual):
+                self.prepared.programs[self.trans](*self._addresses(a, b, () if self._problem.inplace[1] else x))
+            infos = self.judgement.look_at_solutions(self.trans, a, kept, x)
+        except BaseException:
+            if self._problem.inplace[1]:
+                for array, before in zip(b, kept, strict=True):
+                    np.copyto(array, before)
+            raise
         if self._queue is not None:
             crossing.send(x, found, self._queue)
         return infos

@@ -109,6 +109,9 @@ class Assembly:
         Where its elements are among the factors.
     """
 
+    #: whether single systems of a batch can be solved with their factors
+    solves_alone = True
+
     def __init__(self, problem: DenseProblem, system: LinearSystem, form: Form, routine: Routine, memory: Memory):
         self.problem, self.system, self.routine, self.reserve = problem, system, routine, memory
         self.dtype = system.a.dtype
@@ -133,7 +136,7 @@ class Assembly:
         self.add("squares", 1, "float64")
         self.add("w", self.cols, self.dtype)
         self.add("u", self.rows, self.dtype)
-        self.projections = memory.region((system.solutions, 6, system.columns), "float64")
+        self._projections = memory.region((system.solutions, 6, system.columns), "float64")
         self._ignored = memory.region((1,), "int32")
         self.scratch: Region | None = None
         #: temporary memory of a routine
@@ -169,6 +172,10 @@ class Assembly:
         steps = contiguous_strides(batch)
         slot = Slot(self.problem.memory, region.offset)
         return Place(slot, tuple(0 if n == 1 else step * each for n, step in zip(batch, steps, strict=True)))
+
+    def projections(self, memory: np.ndarray) -> np.ndarray:
+        """Those of b and x: of each solution real parts, imaginary parts and squares."""
+        return self._projections.view(memory)
 
     def operand(self, which: int, matrix: Matrix) -> Place:
         """The user's a (0), b (1) or x (2)."""
@@ -268,7 +275,7 @@ class Assembly:
         conjugate = conjugate != (flips and self.is_complex)
         y, b, x = sides.matrix, system.b, system.x
         flag = kernels.CONJUGATE if conjugate else 0
-        projections = self._in_memory(self.projections, batch)
+        projections = self._in_memory(self._projections, batch)
         self.call(
             kernels.GIVE[self.dtype], "copy of b",
             [flag, b.rows, k, b.row, b.col, y.row, y.col, self.probe.ctypes.data, self.operand(1, b), sides.place,

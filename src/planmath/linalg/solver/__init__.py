@@ -2,12 +2,15 @@
 
 from planmath.core.accuracy import SolutionInfo
 from planmath.core.factorization import InaccurateSolutionError, InaccurateSolutionWarning, SingularMatrixError
+from planmath.linalg.solver.information import FactorizationInfo, Factors
 from planmath.linalg.solver.operation import DirectSolver, InvalidDirectSolverState, direct_solver
 from planmath.linalg.solver.options import DirectSolverOptions
 
 __all__ = [
     "DirectSolver",
     "DirectSolverOptions",
+    "FactorizationInfo",
+    "Factors",
     "InaccurateSolutionError",
     "InaccurateSolutionWarning",
     "InvalidDirectSolverState",

@@ -10,9 +10,15 @@ import numpy as np
 
 from planmath.core.accuracy import Judge, Request, SolutionInfo, carry_out, summary
 from planmath.core.errors import LibraryError, UnavailableError
+from planmath.linalg.solver.information import Factors
 from planmath.linalg.solver.problem import KINDS, DenseProblem, Form, LinearSystem, PreparedSolver
-from planmath.linalg.solver.structure import elements, memory_at, whole
+from planmath.linalg.solver.structure import address_of, elements, memory_at, whole
 
+#: The routines that make factors, by kind.
+ROUTINES = {
+    "ge": "getrf", "po": "potrf", "sy": "sytrf", "he": "hetrf", "tr": "trtrs", "dg": "division", "gb": "gbtrf",
+    "gt": "gttrf", "pb": "pbtrf", "ls": "geqrf",
+}  # fmt: skip
 #: What a matrix is taken for that is not positive definite after all.
 INDEFINITE = {"po": {False: "sy", True: "he"}, "pb": {False: "gb", True: "gb"}}
 
@@ -29,7 +35,7 @@ class Judgement:
 
     def __init__(self, problem: DenseProblem, prepared: PreparedSolver, memory: np.ndarray):
         self._problem, self._prepared, self._memory = problem, prepared, memory
-        self._parts = [_Part(problem, part, memory) for part in prepared.parts]
+        self.parts = [_Part(problem, part, memory) for part in prepared.parts]
         #: the first bad pivot of each singular matrix, by its part and its number there
         self.singular: dict[tuple[int, int], int]
         self._norms: dict[tuple[int, int], float]
@@ -61,7 +67,7 @@ class Judgement:
         self.factorized_well()
         self.looked = None
         indefinite = False
-        for number, part in enumerate(self._parts):
+        for number, part in enumerate(self.parts):
             for index in np.flatnonzero(~((part.squares > part.tiny) & (part.squares < np.inf))):
                 self._norms[number, int(index)] = self._size_of(number, int(index), a)
             for index in np.flatnonzero(part.status):
@@ -73,14 +79,14 @@ class Judgement:
         self.suspects = self.suspects or bool(self.singular or self._norms)
         form = self._problem.form
         if indefinite and not self._problem.inplace[0] and (self._problem.detect or form.kind == "po"):
-            taken = self._parts[0].form
+            taken = self.parts[0].form
             kind, width = INDEFINITE[taken.kind][self._problem.dtype.startswith("complex")], taken.below + taken.above
             return Form(kind, taken.upper, False, width, width)
         return None
 
     def _size_of(self, number: int, index: int, a: Sequence[np.ndarray]) -> float:
         """A norm whose squares are out of range. Raises where an element is not finite."""
-        part = self._parts[number]
+        part = self.parts[number]
         name = self.name("a", number, index)
         if self._problem.inplace[0]:
             if np.isfinite(part.squares[index]):
@@ -98,9 +104,9 @@ class Judgement:
 
     def name(self, letter: str, number: int, index: int) -> str:
         """How messages call one of the systems."""
-        if len(self._parts) > 1:
+        if len(self.parts) > 1:
             return f"{letter}[{number}]"
-        batch = self._parts[0].system.matrices if letter == "a" else self._parts[0].system.batch
+        batch = self.parts[0].system.matrices if letter == "a" else self.parts[0].system.batch
         if not batch:
             return letter
         return f"{letter}[{', '.join(str(int(i)) for i in np.unravel_index(index, batch))}]"
@@ -108,16 +114,16 @@ class Judgement:
     @property
     def singular_indices(self) -> tuple[Any, ...]:
         """The singular matrices' places in the batch."""
-        if len(self._parts) > 1:
+        if len(self.parts) > 1:
             return tuple(number for number, _ in self.singular)
-        shape = self._parts[0].system.matrices
+        shape = self.parts[0].system.matrices
         found = [tuple(int(i) for i in np.unravel_index(index, shape)) for _, index in self.singular] if shape else []
         return tuple(at[0] if len(at) == 1 else at for at in found)
 
     def about_singular(self) -> str:
         """What is wrong with the matrices that are singular."""
         told = []
-        kind = self._parts[0].form.kind
+        kind = self.parts[0].form.kind
         what = "not positive definite: the leading minor" if kind in INDEFINITE else "singular: the pivot"
         for (number, index), pivot in list(self.singular.items())[:5]:
             how = f"of order {pivot + 1} is not positive" if kind in INDEFINITE else f"of row {pivot} is exactly zero"
@@ -141,7 +147,7 @@ class Judgement:
             If a right-hand side has an element that is not finite.
         """
         found: list[list[SolutionInfo]] = []
-        for number, part in enumerate(self._parts):
+        for number, part in enumerate(self.parts):
             infos = part.estimates(self._norms_of(number))
             for i, info in enumerate(infos):
                 matrix = int(part.matrix_of[i])
@@ -156,12 +162,12 @@ class Judgement:
         self.looked = found
         judged = [
             info for number, infos in enumerate(found) for i, info in enumerate(infos)
-            if (number, int(self._parts[number].matrix_of[i])) not in self.singular
+            if (number, int(self.parts[number].matrix_of[i])) not in self.singular
         ]  # fmt: skip
         return (summary(tuple(judged)),) if judged else ()
 
     def _norms_of(self, number: int) -> np.ndarray:
-        norms = np.sqrt(self._parts[number].squares)
+        norms = np.sqrt(self.parts[number].squares)
         for (other, index), norm in self._norms.items():
             if other == number:
                 norms[index] = norm
@@ -172,7 +178,7 @@ class Judgement:
         x: Sequence[np.ndarray],
     ) -> SolutionInfo:  # fmt: skip
         """Refine one solution as long as that helps."""
-        part = self._parts[number]
+        part = self.parts[number]
         index = int(part.matrix_of[i])
         rhs, solution = part.side(b, i), part.solution(x, i)
         bad = np.argwhere(~np.isfinite(rhs))
@@ -191,18 +197,15 @@ class Judgement:
             matrix = matrix.conj()
         matrix = {"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans]
 
-        def solve(side: np.ndarray) -> np.ndarray:
-            return part.solve(index, trans, a, side) if part.part.solves_alone else np.linalg.solve(matrix, side)
-
-        if not part.part.solves_alone:
+        if not part.part.solves_alone:  # without lanes first
             with suppress(np.linalg.LinAlgError):
-                solution[...] = solve(rhs)
-        return _Refinement(judge, matrix, rhs, solution, solve).run()
+                solution[...] = part.solve(index, trans, a, rhs)
+        return _Refinement(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side)).run()
 
     def infos(self) -> list[SolutionInfo]:
         """How good each of the last solutions is."""
         if self.looked is None:
-            return [info for number, part in enumerate(self._parts) for info in part.estimates(self._norms_of(number))]
+            return [info for number, part in enumerate(self.parts) for info in part.estimates(self._norms_of(number))]
         return [info for infos in self.looked for info in infos]
 
     def complaint(self) -> str:
@@ -210,7 +213,7 @@ class Judgement:
         told = []
         for number, infos in enumerate(self.looked or ()):
             for i, info in enumerate(infos):
-                if info.accurate or (number, int(self._parts[number].matrix_of[i])) in self.singular:
+                if info.accurate or (number, int(self.parts[number].matrix_of[i])) in self.singular:
                     continue
                 why = f"{self.name('x', number, i)}: its backward error is {info.backward_error:.2g}"
                 if info.forward_error is not None:
@@ -230,7 +233,7 @@ class Judgement:
     @property
     def notes(self) -> list[str]:
         """What is worth knowing of the plan."""
-        taken, said = self._parts[0].form, self._problem.form
+        taken, said = self.parts[0].form, self._problem.form
         if taken.kind == said.kind:
             return []
         why = "found in the values" if self._problem.detect else f"not {KINDS[said.kind]} after all"
@@ -246,8 +249,9 @@ class _Part:
         self.form: Form = part.form.T if part.transposed else part.form
         self.dtype = problem.dtype
         self.tiny = 1e-20 if self.dtype in ("float32", "complex64") else 1e-270
-        self.status = part.regions["status"].view(memory)[:, 0]
-        self.squares = part.regions["squares"].view(memory)[:, 0]
+        count = self.system.factorizations  # lanes may have more
+        self.status = part.regions["status"].view(memory)[:count, 0]
+        self.squares = part.regions["squares"].view(memory)[:count, 0]
         numbers = np.arange(self.system.factorizations).reshape(self.system.matrices)
         self.matrix_of = np.broadcast_to(numbers, self.system.batch).reshape(-1)
 
@@ -284,13 +288,75 @@ class _Part:
         strides = matrix.row * array.itemsize, matrix.col * array.itemsize
         return memory_at(first, (matrix.rows, matrix.cols), strides, array, writeable=array.flags.writeable)
 
+    def fine(self, index: int) -> bool:
+        """Whether the matrix has factors to solve with."""
+        return int(self.status[index]) == 0
+
+    def factors(self, index: int, a: Sequence[np.ndarray]) -> Factors:
+        """One matrix's factors, copied."""
+        part, kind = self.part, self.part.form.kind
+        if not part.solves_alone:
+            raise UnavailableError("the factors are in the lanes of vectors; plan with options={'provider': 'lapack'}")
+        if part.there:
+            m, itemsize = part.a, a[0].itemsize
+            start, strides = address_of(self.system, index, a), (m.row * itemsize, m.col * itemsize)
+            values = memory_at(start, (m.rows, m.cols), strides, a[self.system.places[0][0]]).copy(order="F")
+        else:
+            values = part.regions["factors"].view(self.memory)[index].copy()
+            if kind not in ("gt", "dg"):
+                values = values.reshape(part.cols, -1).T
+        pivots = part.regions["pivots"].view(self.memory)[index].copy() if "pivots" in part.regions else None
+        if pivots is not None and kind in ("ge", "gb", "gt"):
+            pivots -= 1
+        return Factors(ROUTINES[kind], values, pivots, part.transposed)
+
+    def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
+        """Numbers whose product is the determinant, but for a sign."""
+        part, kind, n = self.part, self.part.form.kind, self.system.a.rows
+        if not part.solves_alone:
+            return part.diagonal(self.memory, index)
+        if kind == "ls":
+            raise UnavailableError("a is rectangular and has no determinant")
+        _, values, pivots, _ = self.factors(index, a)
+        if kind in ("sy", "he") and pivots is not None:
+            return 1, block_diagonal(values, pivots, part.form.upper, kind == "he")
+        if kind in ("po", "pb"):
+            roots = values[-1 if part.form.upper else 0] if kind == "pb" else np.diagonal(values)
+            return 1, roots.real.astype(self.dtype) ** 2
+        if kind == "tr":
+            return 1, np.ones(n, self.dtype) if part.form.unit else np.diagonal(values)
+        rows = {"ge": np.arange(n)}.get(kind)
+        found = {
+            "ge": lambda: values[rows, rows], "dg": lambda: values, "gt": lambda: values[n : 2 * n],
+            "gb": lambda: values[part.form.below + part.form.above],
+        }[kind]()  # fmt: skip
+        exchanges = 0 if pivots is None else int(np.count_nonzero(pivots != np.arange(n)))
+        return (-1) ** exchanges, found
+
     def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
         """Solve with one matrix's factors, for a matrix of columns."""
+        if not self.part.solves_alone:
+            matrix = whole(elements(self.system, self.form, index, a), self.form)
+            return np.linalg.solve(matrix if trans == "N" else matrix.T, side)
         transposed, conjugate = self.part.turned(trans)
         found = np.array(side.conj() if conjugate else side, order="F")
         program = self.part.solving_one(index, transposed, side.shape[1])
         program(*[array.__array_interface__["data"][0] for array in (*a, self.memory, found)])
         return found.conj() if conjugate else found
+
+
+def block_diagonal(values: np.ndarray, pivots: np.ndarray, upper: bool, hermitian: bool) -> np.ndarray:
+    """The determinants of the blocks that `sytrf` and `hetrf` leave on the diagonal, with a 1 for each second row."""
+    n, found, i = len(pivots), [], 0
+    while i < n:
+        if pivots[i] > 0:
+            found.append(values[i, i].real if hermitian else values[i, i])
+            i += 1
+            continue
+        p, q, r = values[i, i], values[i + 1, i + 1], values[i, i + 1] if upper else values[i + 1, i]
+        found += [(p * q).real - abs(r) ** 2 if hermitian else p * q - r * r, 1]
+        i += 2
+    return np.array(found, values.dtype)
 
 
 class _Refinement:
@@ -347,7 +413,7 @@ class _LeastSquares:
         self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], info: SolutionInfo
     ) -> SolutionInfo:
         """How far the residual is from being orthogonal to the columns, beside the sizes of all."""
-        part = self.judgement._parts[self.number]
+        part = self.judgement.parts[self.number]
         matrix = elements(part.system, part.form, int(part.matrix_of[self.i]), a)
         matrix = matrix.conj() if part.system.a.conjugate else matrix
         side, found = part.side(b, self.i), part.solution(x, self.i)

@@ -107,6 +107,14 @@ static void K(give)(pm_index flags, pm_index n, pm_index k, pm_index b_row, pm_i
         for (pm_index i = 0; i < n; i++) {
             const R *src = b + STEP(i, b_row), vi = v[i];
             R *dst = x + STEP(i, x_row);
+            if (PARTS == 1 && b_col == 1 && x_col == 1) {
+                _Pragma("omp simd")
+                for (pm_index j = 0; j < k; j++) {
+                    R value = src[j];
+                    dst[j] = value, re[j] += vi * value, squares[j] += (double)value * value;
+                }
+                continue;
+            }
             for (pm_index j = 0; j < k; j++) {
                 R value = src[STEP(j, b_col)];
                 dst[STEP(j, x_col)] = value;
@@ -152,6 +160,11 @@ static int K(judge)(pm_index flags, pm_index n, pm_index k, pm_index y_row, pm_i
         for (pm_index i = 0; i < n; i++) {
             const R *src = y + STEP(i, y_row), p = w[PARTS * i], q = PARTS == 2 ? w[2 * i + 1] : 0;
             R *dst = x + STEP(i, x_row);
+            if (PARTS == 1 && y_col == 1 && !moves) {
+                _Pragma("omp simd")
+                for (pm_index j = 0; j < k; j++) re[j] += p * src[j], squares[j] += (double)src[j] * src[j];
+                continue;
+            }
             for (pm_index j = 0; j < k; j++) {
                 R a = src[STEP(j, y_col)], c = PARTS == 2 ? src[STEP(j, y_col) + 1] : 0;
                 re[j] += p * a - q * c, im[j] += p * c + q * a, squares[j] += (double)a * a + (double)c * c;

@@ -19,6 +19,7 @@ from planmath.core.operation import make_slot
 from planmath.core.options import as_options, check_choice
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
+from planmath.linalg.solver.information import FactorizationInfo
 from planmath.linalg.solver.options import DirectSolverOptions
 from planmath.linalg.solver.phases import DensePhases
 from planmath.linalg.solver.problem import DenseProblem, PreparedSolver
@@ -119,7 +120,7 @@ class DirectSolver(FactorizingOperation):
         )  # fmt: skip
         self._problem = DenseProblem(
             found.systems, form, detect and form.kind != "ls", first.dtype, (len(operands.a), len(operands.b)), inplace,
-            self._options.precision, (self._execution.space, limit), self._package.name, first.memory_space == "cpu",
+            (self._execution.space, limit), self._package.name, first.memory_space == "cpu",
         )  # fmt: skip
         self._bind_systems(operands.a, operands.b, found.batch, operands.explicit)
         self._x_layouts = found.x
@@ -319,6 +320,13 @@ class DirectSolver(FactorizingOperation):
         infos = self._executor.judgement.infos()
         return infos[0] if self._batch is None else summary(tuple(infos))
 
+    @property
+    def factorization_info(self) -> FactorizationInfo:
+        """What the factorization tells: structure, determinant, inverse, condition and the factors themselves."""
+        self._require("solve", "factorization_info")
+        self._follow_operands()
+        return FactorizationInfo(self)
+
     # What the lifecycle asks for.
 
     def _providers(self) -> Sequence[Any]:
@@ -409,10 +417,13 @@ def direct_solver(
 
 
 class SingleUse(DirectSolver):
-    """The solver of a stateless call, which the next call of the same kind takes over."""
+    """The solver of a stateless call, which the next call of the same kind takes over.
+
+    Whoever has it has it alone, and frees it where something goes wrong, so that it takes shorter ways.
+    """
 
     def take_up(self, a: Any, b: Any) -> None:
-        """Bind single arrays, of which the caller knows that nobody else has this object."""
+        """Bind single arrays."""
         solver = self._executor.solver
         if solver is not None and solver.bind_many((a, None, b)):
             self._has_operands = True
@@ -421,5 +432,19 @@ class SingleUse(DirectSolver):
 
     def execute(self, stream: Any = None) -> Any:
         """Factorize and solve."""
-        self.factorize(stream=stream)
+        if stream is None and self._executor.factorize_at_once():
+            found = self._executor.solve_at_once("N", None)
+            if found is not None:
+                return found
+            self._factorized = True
+        else:
+            self.factorize(stream=stream)
         return self.solve(stream=stream)
+
+    def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
+        if stores or self._executor.seen is not None:
+            super()._drop_operands(*stores)
+            return
+        commit(dict.fromkeys(self._slots.values()))
+        self._has_operands = self._factorized = False
+        self._executor.release_results()

@@ -39,10 +39,6 @@ class DirectSolverOptions:
         What to do about singular matrices: a `SingularMatrixError`, which for a batch has the solutions of the other
         systems as its `solution`; or an `InaccurateSolutionWarning`, after which `solve` gives the others' solutions.
         Those of singular systems are NaN.
-    precision : {'full', 'mixed'}
-        With 'mixed', the factors are made in single precision, which takes half the time, and solutions are refined
-        to the accuracy of the operands' dtype, float64 or complex128; `solution_info` has the number of steps. Where
-        that does not succeed, the matrix is too ill-conditioned and is factorized in full precision.
     """
 
     allocator: Any = None
@@ -55,18 +51,12 @@ class DirectSolverOptions:
     tuning: bool = True
     on_inaccurate: Literal["warn", "raise", "ignore"] = "warn"
     on_singular: Literal["raise", "warn"] = "raise"
-    precision: Literal["full", "mixed"] = "full"
 
     def __post_init__(self) -> None:
         owner = "DirectSolverOptions"
         for name, choices in (
             ("inplace_a", (False, True)), ("inplace_b", (False, True)), ("on_inaccurate", ("warn", "raise", "ignore")),
-            ("on_singular", ("raise", "warn")), ("precision", ("full", "mixed")),
+            ("on_singular", ("raise", "warn")),
         ):  # fmt: skip
             check_choice(owner, name, getattr(self, name), choices)
-        if self.inplace_a and self.precision == "mixed":
-            raise ValueError(
-                f"{owner}.inplace_a is set, and precision is 'mixed'; factors in single precision do not replace "
-                "the matrices: leave one of the two away"
-            )
         check_common(self)

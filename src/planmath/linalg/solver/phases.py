@@ -103,6 +103,11 @@ class DensePhases(Phases):
     def _addresses(self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray]) -> list[int]:
         return [array.__array_interface__["data"][0] for array in (*a, self.memory, *b, *x)]
 
+    @property
+    def matrices(self) -> Sequence[np.ndarray]:
+        """The user's matrices on the host: where they are, or as the last factorization had them."""
+        return self._a if self._queue is None else self._fetched
+
     # The ordinary ways.
 
     def factorize_at_once(self) -> bool:

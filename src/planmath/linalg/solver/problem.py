@@ -97,7 +97,6 @@ class DenseProblem(NamedTuple):
     """How many arrays hold matrices, and how many right-hand sides."""
     inplace: tuple[bool, bool]
     """Whether factors replace matrices, and solutions right-hand sides."""
-    precision: str
     execution: tuple[str, int]
     package: str
     on_host: bool

@@ -128,6 +128,17 @@ class Lanes:
         found = np.stack([b, np.zeros_like(b), b_size, x, np.zeros_like(x), x_size])
         return found.transpose(1, 3, 0, 2).reshape(-1, 6, self.k)[: self.system.solutions]
 
+    def diagonal(self, memory: np.ndarray, index: int) -> tuple[int, np.ndarray]:
+        """Numbers whose product is the determinant of one matrix, but for a sign."""
+        block, lane = divmod(index, self.lanes)
+        shape = (-1, self.n * self.n, self.lanes)
+        reciprocals = self.regions["factors"].view(memory).reshape(shape)[block, :: self.n + 1, lane]
+        if self.definite:
+            return 1, reciprocals**-2.0
+        order = self.regions["order"].view(memory).reshape(-1, self.n, self.lanes)[block, :, lane]
+        inversions = np.count_nonzero(np.triu(order[:, None] > order, 1))
+        return (-1) ** int(inversions), 1 / reciprocals
+
     def factorization(self) -> Call:
         """The call that factorizes."""
         a = self.system.a

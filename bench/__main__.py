@@ -21,7 +21,9 @@ from bench.verdict import Outcome
 RESULTS = Path(__file__).parent / "results"
 # The modules with the rows, imported when they are asked for: those about CUDA need its bindings.
 SUITES = {
-    "cpu": ("imports", "memory", "fft_call", "doors", "matmul", "tensor", "sparse", "fft_sweep", "sweep", "company"),
+    "cpu": (
+        "imports", "memory", "fft_call", "doors", "matmul", "tensor", "dense", "sparse", "fft_sweep", "sweep", "company",
+    ),
     "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse"),
 }
 PEERS = "peers"

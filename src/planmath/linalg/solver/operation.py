@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from planmath.linalg.solver.problem import DenseProblem, PreparedSolver
 from planmath.linalg.solver.providers import PROVIDERS, expected_order
 from planmath.linalg.solver.specification import as_operands, form_of, layouts_of, specify
 
+#: Bytes of right-hand sides whose solutions may keep memory.
+LARGE = 1 << 20
 #: What `solve` may be asked for: systems with a, with the transposed a, with the conjugated and transposed one.
 TRANS = ("N", "T", "C")
 
@@ -172,10 +176,12 @@ class DirectSolver(FactorizingOperation):
         """
         if stream is None and self._has_operands and self._plan_made is not None:
             before, self._factorized = self._factorized, False
-            if self._executor.factorize_at_once():
+            done = self._executor.factorize_at_once()
+            if done:
                 self._factorized = True
                 return
-            self._factorized = before
+            if done is None:
+                self._factorized = before
         self._factorization(stream)
 
     def _factorize(self) -> None:
@@ -186,8 +192,9 @@ class DirectSolver(FactorizingOperation):
             if self._batch is not None and not any(self._problem.inplace):
                 results = [slot.empty() for slot in self._result_slots_made]
                 self._executor.trans = "N"
-                self._executor.solve(results, self._x_layouts)
-                error.solution = tuple(results) if self._explicit[1] else results[0]
+                with suppress(ValueError):  # of right-hand sides that are not finite
+                    self._executor.solve(results, self._x_layouts)
+                    error.solution = tuple(results) if self._explicit[1] else results[0]
             raise
 
     def solve(self, *, stream: Any = None, out: Any = None, trans: str = "N") -> Any:
@@ -398,18 +405,21 @@ def direct_solver(
     array([1., 2.])
     """
 
-    def create() -> SingleUse:
-        return SingleUse(
-            a, b, options, execution, qualifiers=qualifiers, structure=structure, bandwidths=bandwidths
-        )  # fmt: skip
-
     key = None
     if options is None and not isinstance(a, list | tuple) and not isinstance(b, list | tuple):
         known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
         key = remembered.key_of("dense direct_solver", (a, b), execution, known, structure, bandwidths)
+        if key is not None and (solver := remembered.take(key)) is not None:  # the ordinary case, with less Python
+            return solver.once_more(a, b, key, stream)
+    what = {"qualifiers": qualifiers, "structure": structure, "bandwidths": bandwidths}
+    return _solve_once(a, b, options, execution, stream, what, key)
+
+
+def _solve_once(a: Any, b: Any, options: Any, execution: Any, stream: Any, what: dict[str, Any], key: Any) -> Any:
+    """Solve systems for which no plan is there."""
     return remembered.run_once(
         key,
-        create,
+        lambda: SingleUse(a, b, options, execution, **what),
         lambda solver: solver.plan(stream=stream),
         lambda solver: solver.take_up(a, b),
         lambda solver: solver.execute(stream),
@@ -421,6 +431,21 @@ class SingleUse(DirectSolver):
 
     Whoever has it has it alone, and frees it where something goes wrong, so that it takes shorter ways.
     """
+
+    #: The operands' slots, of which none is bound then.
+    _bare: Mapping[ArraySlot, None] = MappingProxyType({})
+
+    def once_more(self, a: Any, b: Any, key: Hashable, stream: Any) -> Any:
+        """Solve for other operands, and leave this object to the next call of this key."""
+        try:
+            self.take_up(a, b)
+            found = self.execute(stream)
+        except BaseException:
+            self.free()
+            raise
+        self._drop_operands()
+        remembered.put(key, self)
+        return found
 
     def take_up(self, a: Any, b: Any) -> None:
         """Bind single arrays."""
@@ -442,9 +467,11 @@ class SingleUse(DirectSolver):
         return self.solve(stream=stream)
 
     def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
-        if stores or self._executor.seen is not None:
+        if stores or self._executor.seen is not None or not self._bare:
             super()._drop_operands(*stores)
+            self._bare = dict.fromkeys(self._slots.values())
             return
-        commit(dict.fromkeys(self._slots.values()))
+        commit(self._bare)
         self._has_operands = self._factorized = False
-        self._executor.release_results()
+        if self._slots["b"].high > LARGE:
+            self._executor.release_results()

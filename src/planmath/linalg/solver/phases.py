@@ -110,17 +110,18 @@ class DensePhases(Phases):
 
     # The ordinary ways.
 
-    def factorize_at_once(self) -> bool:
-        """Factorize what is bound, if that takes nothing out of the ordinary; whether it was done."""
+    def factorize_at_once(self) -> bool | None:
+        """Factorize what is bound; False where there is more to do, and None where nothing was done at all."""
         if self._factorizer is None or self._problem.detect:
-            return False
+            return None
         try:
-            done: bool = self._factorizer.run(None, DONE) is DONE
+            if self._factorizer.run(None, DONE) is not DONE:
+                return None
         except Unusual:
             return False
-        if done and self.judgement.suspects:
+        if self.judgement.suspects:
             self.judgement.factorized_well()
-        return done
+        return True
 
     def solve_at_once(self, trans: str, out: Any) -> Any:
         """A solution, new or in `out`; None where there is more to do."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from planmath.core.errors import AutogradWarning
+from planmath.core.errors import AutogradWarning, UnavailableError
 from planmath.core.operation import State
 from planmath.core.tuning import measuring
 from planmath.linalg import (
@@ -76,6 +76,40 @@ def test_in_place(order, batch):
         with pytest.raises(ValueError, match="not finite"):
             solver.solve()
         np.testing.assert_array_equal(b, before)
+
+
+def test_in_place_between_other_elements():
+    """What a refinement needs of a right-hand side that is replaced is read where it was kept, whatever its strides."""
+    a = np.asfortranarray(np.tril(-np.ones((40, 40)), -1) + np.eye(40))
+    a[:, -1] = 1
+    wide = np.random.default_rng(3).standard_normal((80, 3))
+    b = wide[::-2, 1]
+    before, others = b.copy(), wide[:, [0, 2]].copy()
+    with DirectSolver(a, b, {"inplace_b": True}) as solver:
+        solver.plan()
+        solver.factorize()
+        assert solver.solve() is b
+        assert solver.solution_info.refinement_steps > 0
+        assert_solves(a, b, before, "float64")
+        np.testing.assert_array_equal(wide[:, [0, 2]], others)
+        with pytest.raises(UnavailableError, match="inplace_b replaces operands each time"):
+            solver.autotune()
+
+
+def test_tensors_in_place():
+    torch = pytest.importorskip("torch")
+    a, b = torch.from_numpy(A.copy()), torch.from_numpy(B.copy())
+    for name in ("inplace_a", "inplace_b"):
+        given = [x.clone().requires_grad_(letter == name[-1]) for letter, x in (("a", a), ("b", b))]
+        with DirectSolver(*given, {name: True}) as solver, warnings.catch_warnings():
+            warnings.simplefilter("ignore", AutogradWarning)
+            solver.plan()
+            with pytest.raises(ValueError, match=f"{name[-1]} requires grad and would be written"):
+                direct_solver(*given, options={name: True})
+    version = b._version
+    direct_solver(a, b, options={"inplace_b": True})
+    assert b._version > version
+    np.testing.assert_allclose(A @ b.numpy(), B)
 
 
 def test_inaccurate_solutions_are_told():

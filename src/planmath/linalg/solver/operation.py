@@ -12,7 +12,7 @@ import numpy as np
 from planmath.core import remembered
 from planmath.core.accuracy import SolutionInfo, summary
 from planmath.core.arrays import package_of
-from planmath.core.errors import InvalidStateError
+from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
 from planmath.core.executor import Executor
 from planmath.core.factorization import FactorizingOperation, SingularMatrixError
@@ -185,6 +185,8 @@ class DirectSolver(FactorizingOperation):
         self._factorization(stream)
 
     def _factorize(self) -> None:
+        if self._problem.inplace[0]:
+            self._note_replaced(self._a_names)
         try:
             super()._factorize()
         except SingularMatrixError as error:
@@ -248,9 +250,17 @@ class DirectSolver(FactorizingOperation):
         if out is not None:
             raise ValueError("out was given, but the solutions replace b (options.inplace_b); leave out away")
         self._follow_operands()
+        self._note_replaced(self._b_names)
         self._solution = self._executor.solve([], [])
         found = tuple(self._slots[name].array for name in self._b_names)
         return found if self._explicit[1] else found[0]
+
+    def _note_replaced(self, names: Sequence[str]) -> None:
+        """Tell the package which operands are written to."""
+        if self._package.differentiates:
+            for name in names:
+                self._check_written(name, self._slots[name].array)
+                self._package.changed((self._slots[name].array,))
 
     def _complaint(self) -> str:
         return self._executor.judgement.complaint()
@@ -274,8 +284,15 @@ class DirectSolver(FactorizingOperation):
         ------
         InvalidDirectSolverState
             Before `plan`, after `release_operands` or `free`.
+        UnavailableError
+            Where operands are replaced (``options.inplace_a``, ``inplace_b``).
         """
         self._require("autotune")
+        if any(self._problem.inplace):
+            raise UnavailableError(
+                "autotune() repeats what it measures, and options.inplace_a or inplace_b replaces operands each time; "
+                "name a provider, or leave the option away"
+            )
         self._run(self._autotune, stream, iterations, prune)
 
     # Operands.

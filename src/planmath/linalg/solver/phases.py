@@ -19,7 +19,7 @@ from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.solver.judgement import Judgement
 from planmath.linalg.solver.options import DirectSolverOptions
 from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, Unusual
-from planmath.linalg.solver.structure import detected
+from planmath.linalg.solver.structure import copied, detected
 
 #: What an executor of a factorization returns, which has no result.
 DONE = True
@@ -171,8 +171,7 @@ class DensePhases(Phases):
         if self._options.on_singular == "warn":
             warn(f"{message}; their solutions will be NaN", InaccurateSolutionWarning)
             return
-        error = SingularMatrixError(message, next(iter(singular.values())))
-        raise error
+        raise SingularMatrixError(message, next(iter(singular.values())))
 
     def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> Sequence[SolutionInfo]:
         found = [outline(array, layout) for array, layout in zip(results, layouts, strict=True)]
@@ -182,7 +181,7 @@ class DensePhases(Phases):
             x = [np.empty_like(array, order="K") for array in found]
         kept: Sequence[np.ndarray] = b
         if self._problem.inplace[1]:
-            kept, x = [array.copy(order="K") for array in b], list(b)
+            kept, x = [copied(array) for array in b], list(b)
         try:
             with suppress(Unusual):
                 self.prepared.programs[self.trans](*self._addresses(a, b, () if self._problem.inplace[1] else x))
@@ -193,7 +192,7 @@ class DensePhases(Phases):
                     np.copyto(array, before)
             raise
         if self._queue is not None:
-            crossing.send(x, found, self._queue)
+            crossing.send(x, self._b if self._problem.inplace[1] else found, self._queue)
         return infos
 
     def facts(self, phase: str, name: str) -> Sequence[Any]:

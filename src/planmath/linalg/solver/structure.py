@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 
 import planmath.linalg.solver.kernels as kernels
@@ -101,6 +102,15 @@ def memory_at(
     """Elements of an array by where they are; strides in bytes."""
     holder = np.asarray(_Addressed(address, owner, writeable)).view(owner.dtype)
     return as_strided(holder, shape, strides, writeable=writeable)
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy with the same strides, and with what is between the elements."""
+    low, high = byte_bounds(array)
+    memory = np.empty(high - low, np.uint8)
+    start = array.__array_interface__["data"][0] - low
+    memory[...] = memory_at(low, memory.shape, (1,), np.empty(0, np.uint8))
+    return np.ndarray(array.shape, array.dtype, memory, start, array.strides)
 
 
 class _Addressed:

@@ -114,6 +114,16 @@ def test_an_axis_of_a_batch_may_lie_anywhere():
     assert np.argsort(x.strides).tolist() == np.argsort(b.strides).tolist(), "b's order in memory"
 
 
+def test_an_axis_of_a_batch_may_repeat():
+    """What is repeated has a stride of 0, and is no walk through memory."""
+    rng = np.random.default_rng(8)
+    a = rng.standard_normal((2, 3, 4, 4))
+    b = np.broadcast_to(rng.standard_normal((2, 1, 4, 2)), (2, 3, 4, 2))
+    assert_solves(a, direct_solver(a, b), b, "float64")
+    repeated = np.broadcast_to(a[:, :1], a.shape)
+    assert_solves(repeated, direct_solver(repeated, b), b, "float64")
+
+
 def test_solutions_of_one_vector_follow_numpy():
     """A right-hand side that could be a matrix or vectors is a matrix, as in `numpy.linalg.solve`."""
     rng = np.random.default_rng(4)

@@ -54,7 +54,8 @@ class LanesProvider(Provider):
             return f"it solves systems of up to {kernels.MOST_UNKNOWNS} unknowns; these have {system.a.rows}"
         if any(problem.inplace):
             return "it leaves operands as they are"
-        if any(len(_walk(system, steps)) != 1 for steps in _walks(system)):
+        # an axis that only repeats would be left out of the walk
+        if any([count for count, _ in _walk(system, steps)] != [system.solutions] for steps in _walks(system)):
             return "it takes batches whose axes are one in memory"
         return None
 

@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from planmath.core.errors import AutogradWarning, UnavailableError
 from planmath.core.operation import State
-from planmath.core.tuning import measuring
 from planmath.linalg import (
     DirectSolver,
     InaccurateSolutionError,
@@ -201,8 +200,7 @@ def test_each_factorization_finds_out_what_a_matrix_is():
             assert found in solver.report() if found else "factorized as" not in solver.report()
 
 
-def test_autotune_measures_and_remembers(tuning_record, monkeypatch):
-    monkeypatch.setattr(measuring, "FLUSH", 1 << 12)
+def test_autotune_measures_and_remembers(tuning_record):
     with DirectSolver(A, B) as solver:
         solver.plan()
         solver.factorize()

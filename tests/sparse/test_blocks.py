@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from planmath.core.accuracy import TOLERANCE
 from planmath.sparse.advanced import DirectSolver, SingularMatrixError, block_lu, direct_solver
-from planmath.sparse.advanced.options import TOLERANCE
 from tests.sparse.matrices import backward_error, csr, laplacian, right_hand_side
 
 BLOCKS = {"provider": "blocks", "on_inaccurate": "raise", "tuning": False}

@@ -265,7 +265,9 @@ class DirectSolver(FactorizingOperation):
     def _complaint(self) -> str:
         return self._executor.judgement.complaint()
 
-    def autotune(self, iterations: int = 3, prune: int | None = None, *, stream: Any = None) -> None:
+    def autotune(
+        self, iterations: int = 3, prune: int | None = None, *, stream: Any = None, seconds: float | None = None
+    ) -> None:
         """Measure a factorization and a solution by every way of every provider, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same systems uses. `factorize` has to
@@ -279,6 +281,8 @@ class DirectSolver(FactorizingOperation):
             How many of the fastest algorithms to keep in `report`. Default: all.
         stream : object, optional
             CUDA stream; without effect on the CPU.
+        seconds : float, optional
+            How long it may take. Default: as long as that is.
 
         Raises
         ------
@@ -293,7 +297,7 @@ class DirectSolver(FactorizingOperation):
                 "autotune() repeats what it measures, and options.inplace_a or inplace_b replaces operands each time; "
                 "name a provider, or leave the option away"
             )
-        self._run(self._autotune, stream, iterations, prune)
+        self._run(self._autotune, stream, iterations, prune, None, seconds)
 
     # Operands.
 

@@ -262,3 +262,10 @@ def test_many_threads_share_the_handle(run):
             thread.join()
         assert not failures
     """)
+
+
+def test_symmetric_results(run):
+    run("""
+        from tests.generic.test_symmetric_results import check_results
+        check_results("cublas", "cuda")
+    """)

@@ -42,9 +42,14 @@ GE, SY, TR, DG = Kind("ge"), Kind("sy"), Kind("tr"), Kind("dg")
         (lambda: matmul(A, B, qualifiers=qualifiers(GE)), ValueError, "two elements, for a and b: numpy.full"),
         (lambda: matmul(A, B, qualifiers=np.zeros(2)), ValueError, "dtype float64.*matrix_qualifiers_dtype"),
         (
-            lambda: matmul(A, B, np.ones((3, 5)), beta=1, qualifiers=qualifiers(GE, GE, SY)),
+            lambda: matmul(A, B, np.ones((3, 5)), beta=1, qualifiers=qualifiers(GE, GE, TR)),
             ValueError,
-            "c has a structure.*GeneralMatrixQualifier.create",
+            "c is triangular.*the third element to GeneralMatrixQualifier.create",
+        ),
+        (
+            lambda: matmul(A, B, qualifiers=qualifiers(GE, GE, SY)),
+            ValueError,
+            "the result is symmetric, and it has 3 rows and 5 columns; expected as many",
         ),
         (
             lambda: matmul(A, B, qualifiers=np.zeros(2, matrix_qualifiers_dtype)),

@@ -61,8 +61,10 @@ class Matmul(Operation):
     Notes
     -----
     Of symmetric, Hermitian and triangular matrices one triangle is read, of Hermitian ones the real part of the
-    diagonal. The result has c's order of rows and columns; without c that of the general operand beside one with a
-    structure, and else rows only if both operands lie by rows. An object may be used by one thread at a time.
+    diagonal. Where the third qualifier says that the result is symmetric or Hermitian, as that of ``a @ a.T`` is, one
+    triangle of it may be computed, from one triangle of c, and mirrored. The result has c's order of rows and columns;
+    without c that of the general operand beside one with a structure, and else rows only if both operands lie by rows.
+    An object may be used by one thread at a time.
 
     Examples
     --------

@@ -23,6 +23,8 @@ class ProductProblem(NamedTuple):
     inplace: bool
     execution: tuple[str, int]
     package: str
+    result: str = "ge"
+    """The kind of the result."""
 
     @property
     def operand_names(self) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ matrix_qualifiers_dtype = np.dtype(
     [("abbreviation", "<U2"), ("conjugate", "?"), ("uplo", "<i8"), ("diag", "<i8"), ("incx", "<i8")]
 )
 
+#: What a result can be said to be.
+RESULTS = ("ge", "sy", "he")
+
 #: An array of `matrix_qualifiers_dtype`.
 MatrixQualifier: TypeAlias = np.ndarray
 
@@ -198,7 +201,7 @@ def structure_of(element: np.ndarray) -> Structure:
 
 
 def as_qualifiers(qualifiers: Any, with_c: bool) -> np.ndarray:
-    """The qualifiers of a and b that a user's argument stands for.
+    """The qualifiers of a and b, and of the result where that is given, that a user's argument stands for.
 
     Raises
     ------
@@ -224,9 +227,9 @@ def as_qualifiers(qualifiers: Any, with_c: bool) -> np.ndarray:
             )
         if str(element["abbreviation"]) in ("sy", "he", "tr") and element["uplo"] not in (0, 1):
             raise ValueError(f"qualifiers has the uplo {element['uplo']} for {name}; expected 0 (lower) or 1 (upper)")
-    if len(given) == 3 and given[2] != GeneralMatrixQualifier.create():
+    if len(given) == 3 and (str(given[2]["abbreviation"]) not in RESULTS or given[2]["conjugate"]):
         raise ValueError(
-            "qualifiers says that c has a structure, or is conjugated; c is general: set its element to "
-            "GeneralMatrixQualifier.create()"
+            "qualifiers says that c is triangular, diagonal or conjugated; the result, and c with it, may be general, "
+            "symmetric or Hermitian: set the third element to GeneralMatrixQualifier.create()"
         )
-    return given[:2].copy()
+    return given.copy()

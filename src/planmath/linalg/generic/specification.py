@@ -26,7 +26,7 @@ def specify(
     layouts : dict
         Of a, b and, where it is given, c.
     qualifiers : numpy.ndarray
-        Two elements of `matrix_qualifiers_dtype`.
+        Of `matrix_qualifiers_dtype`: for a and b, and for the result where anything is known of it.
     inplace : bool
     execution : ExecutionCPU or ExecutionCUDA
     package : str
@@ -45,7 +45,7 @@ def specify(
             raise ValueError(
                 f"{name} has the dtype {layout.dtype} and a {layouts['a'].dtype}; expected equal ones: convert one"
             )
-    operands = [_operand(name, layouts[name], element) for name, element in zip("ab", qualifiers, strict=True)]
+    operands = [_operand(name, layouts[name], element) for name, element in zip("ab", qualifiers[:2], strict=True)]
     a, b = (operand for operand, _ in operands)
     if a.cols != b.rows:
         raise ValueError(
@@ -69,14 +69,22 @@ def specify(
     a, b = (Structured(_broadcast(x.matrix, own, batch), x.structure) for x, own in zip((a, b), shapes, strict=True))
     d = c if inplace and c is not None else dense_result(a.matrix.dtype, batch, m, n, result_order(a, b, c))
     limit = execution.threads if isinstance(execution, ExecutionCPU) else execution.device_id
-    return ProductProblem(m, n, a.cols, batch, a, b, c, d, inplace, (execution.space, limit), package)
+    result = "ge" if len(qualifiers) == 2 else str(qualifiers[2]["abbreviation"])
+    if result != "ge" and m != n:
+        raise ValueError(
+            f"qualifiers says that the result is {KINDS[result]}, and it has {m} rows and {n} columns; expected as "
+            "many rows as columns: set the third element to GeneralMatrixQualifier.create()"
+        )
+    if not d.dtype.startswith("complex"):
+        result = result.replace("he", "sy")
+    return ProductProblem(m, n, a.cols, batch, a, b, c, d, inplace, (execution.space, limit), package, result)
 
 
 def squeezed(layouts: dict[str, Layout], qualifiers: np.ndarray) -> tuple[bool, bool]:
     """Whether the result lacks the axis of rows, because a is a vector, and that of columns, because b is one."""
     return tuple(
         len(layouts[name].shape) == 1 and structure_of(element).kind != "dg"
-        for name, element in zip("ab", qualifiers, strict=True)
+        for name, element in zip("ab", qualifiers[:2], strict=True)
     )  # type: ignore[return-value]
 
 

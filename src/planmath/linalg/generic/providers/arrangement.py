@@ -7,6 +7,7 @@ not make, strides that are no leading dimension, a narrow dtype, a second struct
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from planmath.linalg.product.matrix import Matrix
 from planmath.linalg.product.pipeline import Pipeline, Region
 from planmath.linalg.product.structure import GENERAL, KINDS, Structure
 from planmath.native.call import Slot
+
+#: Rows and columns, at least, of the squares in which a triangle is mirrored; and how many are side by side, at most.
+MIRRORED, MOST_MIRRORED = 64, 32
 
 
 class Factor(NamedTuple):
@@ -156,6 +160,22 @@ class ProductPipeline(Pipeline):
             function, arguments = kernels.EXPAND, [kind, flags, t.rows, s.row, s.col, t.row, t.col]
         self.call(function[self.work], "expansion", [*arguments, source.slot, target.slot], [source, target])
 
+    def mirror(self, structure: Structure, d: Region) -> None:
+        """Replace one triangle by the mirror image of the other, which lies below the diagonal of d by columns.
+
+        By squares, of which what is read and what is written fit into the cache.
+        """
+        n = d.matrix.rows
+        side = max(MIRRORED, -(-n // MOST_MIRRORED))
+        edges = [*range(0, n, side), n]
+        squares = list(pairwise(edges))
+        for column, (first, last) in enumerate(squares):
+            diagonal = part(d, first, last, first, last)
+            self.expand(structure, diagonal, diagonal, conjugate=False)
+            for begin, end in squares[column + 1 :]:
+                below, above = part(d, begin, end, first, last), part(d, first, last, begin, end)
+                self.convert(turned(below), above, conjugate=structure.kind == "he")
+
     def combine(self, x: Region | None, step: int, general: Region, c: Region | None, d: Region) -> None:
         """d = alpha diag(x) g + beta c; without x, alpha is 1 as well."""
         alpha, beta = self.scalars()
@@ -190,3 +210,11 @@ class ProductPipeline(Pipeline):
 def turned(region: Region) -> Region:
     """The transposed matrix in the same memory."""
     return region._replace(matrix=region.matrix.T)
+
+
+def part(region: Region, row: int, last_row: int, col: int, last_col: int) -> Region:
+    """Some rows and columns of a matrix."""
+    m = region.matrix
+    offset = region.slot.offset + (row * m.row + col * m.col) * ITEMSIZE[m.dtype]
+    matrix = m._replace(rows=last_row - row, cols=last_col - col)
+    return Region(matrix, region.slot._replace(offset=offset))

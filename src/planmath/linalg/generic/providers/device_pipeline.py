@@ -34,6 +34,9 @@ class DevicePipeline(ProductPipeline):
     def expand(self, structure: Structure, source: Region, target: Region, *, conjugate: bool) -> None:
         self._launch(self._expansion(structure, source, target, conjugate=conjugate))
 
+    def mirror(self, structure: Structure, d: Region) -> None:
+        self.expand(structure, d, d, conjugate=False)
+
     def combine(self, x: Region | None, step: int, general: Region, c: Region | None, d: Region) -> None:
         alpha, beta = self.slot("alpha"), self.slot("beta")
         self._launch(

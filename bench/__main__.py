@@ -25,7 +25,7 @@ SUITES = {
         "imports", "memory", "fft_call", "doors", "matmul", "tensor", "dense", "sparse", "fft_sweep", "sweep",
         "company",
     ),
-    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse"),
+    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_dense"),
 }
 PEERS = "peers"
 FULL_ROUNDS, QUICK_ROUNDS = 6, 3

@@ -11,7 +11,7 @@ from planmath.core.provider import Provider
 from tests.arrays import DEVICE, HOST, missing
 
 #: The providers that compute on CUDA devices; all others compute on the CPU.
-ON_DEVICE = ("cufft", "cublas", "cublaslt", "cutensor", "cudss")
+ON_DEVICE = ("cufft", "cublas", "cublaslt", "cutensor", "cudss", "cusolver")
 
 
 class Pair(NamedTuple):

@@ -35,7 +35,7 @@ class Judgement:
 
     def __init__(self, problem: DenseProblem, prepared: PreparedSolver, memory: np.ndarray):
         self._problem, self._prepared, self._memory = problem, prepared, memory
-        self.parts = [_Part(problem, part, memory) for part in prepared.parts]
+        self.parts = [Part(problem, part, memory) for part in prepared.parts]
         #: the first bad pivot of each singular matrix, by its part and its number there
         self.singular: dict[tuple[int, int], int]
         self._norms: dict[tuple[int, int], float]
@@ -240,7 +240,7 @@ class Judgement:
         return [f"factorized as {taken}: {why}"]
 
 
-class _Part:
+class Part:
     """One group of systems: what is in memory of them, as arrays."""
 
     def __init__(self, problem: DenseProblem, part: Any, memory: np.ndarray):

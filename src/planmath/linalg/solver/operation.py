@@ -245,6 +245,18 @@ class DirectSolver(FactorizingOperation):
         return self._solutions(stream, out)
 
     def _solve(self, out: Any) -> Any:
+        try:
+            return self._solved(out)
+        except SingularMatrixError as error:  # on a device, which tells only now
+            if error.solution is not None:
+                several = self._batch is not None
+                solution = tuple(error.solution) if self._explicit[1] else error.solution[0]
+                error.solution = solution if several and not any(self._problem.inplace) else None
+            raise
+        finally:
+            self._factorized = self._factorized and not self._executor.lost
+
+    def _solved(self, out: Any) -> Any:
         if not self._problem.inplace[1]:
             return super()._solve(out)
         if out is not None:
@@ -371,7 +383,10 @@ class DirectSolver(FactorizingOperation):
         sides = [slots[name] for name in self._b_names]
         found = self._result_slots(problem)
         results, others = tuple(found.values()), tuple(found)[1:]
-        assert isinstance(prepared, PreparedSolver)
+        if not isinstance(prepared, PreparedSolver):  # on a device
+            phases = prepared.phases(problem, self._options, self._queue)  # type: ignore[attr-defined]
+            self._let_follow(phases, slots)
+            return phases
 
         def executor_of(programs: dict[Any, Any], memory: ArraySlot, solves: bool) -> Executor:
             operands = (*matrices, memory, *sides) if solves else (*matrices, memory)

@@ -56,6 +56,8 @@ class DensePhases(Phases):
         self._fetched: Sequence[np.ndarray] = ()
         self._use(prepared)
 
+    #: whether a solution found out that there are no factors to solve with
+    lost = False
     REBOUND: ClassVar[dict[str, Any]] = {**Phases.REBOUND, "_a": (), "_b": ()}
     UNBOUND: ClassVar[dict[str, Any]] = {**REBOUND, "_fetched": ()}
 

@@ -6,6 +6,7 @@ from planmath.bindings import blas, lapack, mkl
 from planmath.core.provider import Algorithm, Provider
 from planmath.core.tuning.record import machine
 from planmath.linalg.solver.problem import DenseProblem
+from planmath.linalg.solver.providers.cusolver import CusolverProvider
 from planmath.linalg.solver.providers.lanes import LanesProvider
 from planmath.linalg.solver.providers.lapack_interface import LAPACKProvider
 
@@ -15,6 +16,7 @@ PROVIDERS: Sequence[Provider] = (
     LanesProvider(),
     LAPACKProvider("mkl", lapack.MKL, spin=mkl.BLOCK_TIME),
     LAPACKProvider("lapack", lapack.SCIPY, spin=blas.OPENBLAS_SPIN),
+    CusolverProvider(),
 )
 
 

@@ -1,0 +1,125 @@
+"""Kernels of the dense solver on a CUDA device (device_kernels.cu): their parameters, and how they are launched."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planmath.core.arrays import REAL_OF
+from planmath.core.cuda import device_code
+from planmath.native.call import Call, Slot
+
+#: Flags, as the source has them.
+SYMMETRIC, HERMITIAN, UNIT, EXPAND, CONJUGATE, TRANSPOSE = (1 << bit for bit in range(6))
+FIRST, AFTER, JUDGES, PROJECTS = (1 << bit for bit in range(4))
+#: Columns of a matrix that a block measures.
+TILE = 32
+#: In C: real numbers of each precision.
+REALS = {"float32": "float", "float64": "double"}
+
+
+def _words(*names: str) -> list[tuple[str, Any]]:
+    return [(name, np.int64) for name in names]
+
+
+#: What the kernels are given, as the source declares it.
+PLACE = np.dtype(_words("base", "offsets", "table", "row", "col"))
+TAKING = np.dtype(
+    [("a", PLACE), *_words(
+        "factors", "w", "u", "squares", "status", "v", "w_parts", "u_parts", "square_parts", "count", "n", "below",
+        "above", "flags", "row_tiles", "col_tiles",
+    )]
+)  # fmt: skip
+WEIGHING = np.dtype(
+    [*_words("status", "squares", "count"), ("tiny", np.float64), *_words("found", "stamp")]
+)  # fmt: skip
+MOVING = np.dtype(
+    [("source", PLACE), ("target", PLACE), *_words(
+        "weights", "squares", "projections", "chosen", "weights_step", "part", "n", "k", "per_matrix", "columns",
+        "flags",
+    ), *((name, np.float64) for name in ("tolerance", "product", "growth", "tiny")), *_words("found", "stamp")]
+)  # fmt: skip
+DIVIDING = np.dtype(_words("diagonals", "x", "n", "columns_of_matrix", "count"))
+WIDENING = np.dtype(_words("source", "target", "count"))
+REFINING = np.dtype(
+    [("a", PLACE), *_words("x", "b", "r", "status"), ("target", PLACE), *_words(
+        "n", "below", "above", "flags", "columns", "columns_of_matrix", "noisy", "k", "found",
+    )]
+)  # fmt: skip
+
+
+def record(dtype: np.dtype, **fields: Any) -> np.ndarray:
+    """The parameters of a kernel; what is not named is 0."""
+    made = np.zeros(1, dtype)
+    for name, value in fields.items():
+        made[name][0] = value
+    return made
+
+
+class Kernels:
+    """The kernels for matrices of one dtype and size.
+
+    Parameters
+    ----------
+    dtype : str
+        'float32', 'float64', 'complex64' or 'complex128'.
+    n : int
+        Rows and columns.
+    device_id : int
+
+    Raises
+    ------
+    UnavailableError
+        At the first launch that is made, where kernels cannot be compiled or loaded.
+    """
+
+    def __init__(self, dtype: str, n: int, device_id: int):
+        self.n, self._device_id = n, device_id
+        self.small = n <= 32
+        self.threads = 64 if 32 < n <= 128 else 256
+        #: how many of them share a column
+        self.lanes = max(8, 1 << (n - 1).bit_length()) if self.small else self.threads
+        real = REALS[REAL_OF.get(dtype, dtype)]
+        is_complex = dtype in REAL_OF
+        self._definitions = (
+            f"REAL={real}", f"NUMBER={real}{2 if is_complex else ''}", f"IS_COMPLEX={int(is_complex)}",
+            f"THREADS={self.threads}", f"LANES={self.lanes}", f"EPSILON={float(np.finfo(dtype).eps)!r}",
+        )  # fmt: skip
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Along rows and columns, how many pieces of a matrix are measured apart."""
+        return -(-self.n // self.threads), -(-self.n // TILE)
+
+    def launch(self, name: str, work: int, parameters: np.ndarray) -> Call:
+        """A launch on the stream that is a program's first address, with a thread for each piece of work."""
+        return self.launch_blocks(name, -(-work // self.threads), parameters)
+
+    def launch_blocks(self, name: str, blocks: int, parameters: np.ndarray) -> Call:
+        """The same with so many blocks."""
+        kernel = device_code.kernel(_source(), name, self._device_id, self._definitions)
+        return device_code.launch(kernel, (blocks, 1), self.threads, parameters, Slot(0))
+
+    def take(self, parameters: np.ndarray, matrices: int, diagonal: bool) -> list[Call]:
+        """What copies matrices and measures them."""
+        if diagonal:
+            return [self.launch_blocks("take_diagonal", matrices, parameters)]
+        if self.small:
+            return [self.launch_blocks("take_small", -(-matrices * self.lanes // self.threads), parameters)]
+        rows, cols = self.tiles
+        return [
+            self.launch_blocks("take_tiles", matrices * rows * cols, parameters),
+            self.launch_blocks("gather", matrices * -(-self.n // self.threads), parameters),
+        ]
+
+    def move(self, parameters: np.ndarray) -> Call:
+        """What copies right-hand sides or solutions."""
+        return self.launch("move", int(parameters["columns"][0]) * self.lanes, parameters)
+
+
+@cache
+def _source() -> str:
+    return Path(__file__).with_suffix(".cu").read_text()

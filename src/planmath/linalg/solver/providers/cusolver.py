@@ -1,0 +1,84 @@
+"""cuSOLVER and cuBLAS: dense systems on CUDA devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planmath.bindings import cublas, cusolver, cusolverDn
+from planmath.core.cuda import devices
+from planmath.core.cuda.queue import Queue
+from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.linalg.solver.options import DirectSolverOptions
+from planmath.linalg.solver.problem import BANDS, KINDS, DenseProblem
+from planmath.linalg.solver.providers.cusolver_group import groups_of
+from planmath.linalg.solver.providers.cusolver_phases import DevicePhases
+
+#: Rows up to which several matrices are expected to be done sooner all at once than one by one.
+SMALL = 256
+AT_ONCE, ONE_BY_ONE = "at once", "one by one"
+#: How symmetric matrices are factorized.
+LDL, LU = "LDL", "LU"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedOnDevice(Prepared):
+    """What is made ready where a device's memory is: in its phases.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    """
+
+    algorithm: Algorithm | None = None
+
+    def phases(self, problem: DenseProblem, options: DirectSolverOptions, queue: Queue) -> DevicePhases:
+        """The phases on a queue, whose device is current."""
+        knobs = dict(self.algorithm.knobs) if self.algorithm else {}
+        settings = knobs.get("batch") == AT_ONCE, knobs.get("factorization") == LU
+        return DevicePhases(problem, settings, options, queue)
+
+
+class CusolverProvider(Provider):
+    """cuSOLVER, with cuBLAS for batches and triangles, as a provider."""
+
+    name = "cusolver"
+
+    def unavailable(self) -> str | None:
+        return cusolver.LIBRARY.missing or cublas.LIBRARY.missing or devices.missing()
+
+    def version(self) -> str:
+        return cusolverDn._api.loaded_version
+
+    def path(self) -> str | None:
+        return cusolver.LIBRARY.path
+
+    def unsupported(self, problem: DenseProblem) -> str | None:
+        if problem.execution[0] != "cuda":
+            return "it computes on CUDA devices only"
+        kind = problem.form.kind
+        if kind in BANDS or kind == "ls":
+            return (
+                f"it does not solve {KINDS[kind]} systems: pass execution='cpu', and operands on a device are copied"
+            )
+        largest = max(max(system.a.rows, system.columns * system.solutions) for system in problem.systems)
+        if largest > 2**31 - 1:
+            return f"some of its integers have 32 bits, and {largest} does not fit"
+        return None
+
+    def algorithms(self, problem: DenseProblem) -> Sequence[Algorithm]:
+        found: list[dict[str, str]] = [{}]
+        systems = problem.systems
+        if any(len(members) * systems[members[0]].factorizations > 1 for members in groups_of(problem)):
+            ways = [AT_ONCE, ONE_BY_ONE]
+            if max(system.a.rows for system in systems) > SMALL:
+                ways.reverse()
+            found = [{"batch": way} for way in ways]
+        if problem.form.kind == "sy" or problem.detect:
+            # those of a batch are factorized as symmetric ones one by one only
+            kinds = [LU, LDL] if found[0].get("batch") == AT_ONCE else [LDL, LU]
+            found = [{**knobs, "factorization": kind} for kind in kinds for knobs in found]
+        return [Algorithm(self.name, tuple(knobs.items())) for knobs in found]
+
+    def prepare(self, problem: DenseProblem, algorithm: Algorithm) -> PreparedOnDevice:
+        return PreparedOnDevice({}, algorithm=algorithm)

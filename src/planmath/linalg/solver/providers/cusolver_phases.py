@@ -1,0 +1,267 @@
+"""The phases of a plan for dense systems on a device, run on the operands that are bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from planmath.bindings import runtime
+from planmath.core import crossing
+from planmath.core.accuracy import SolutionInfo
+from planmath.core.arrays import Layout, outline
+from planmath.core.cuda import devices
+from planmath.core.cuda.queue import Queue
+from planmath.core.cuda.streams import is_capturing
+from planmath.core.errors import UnavailableError, warn
+from planmath.core.factorization import InaccurateSolutionWarning, Phases, SingularMatrixError
+from planmath.core.slots import ArraySlot
+from planmath.linalg.solver.options import DirectSolverOptions
+from planmath.linalg.solver.problem import DenseProblem, Form
+from planmath.linalg.solver.providers.cusolver_routines import Handles
+from planmath.linalg.solver.providers.cusolver_work import FACTORS, SOLUTIONS, DeviceJudgement, Work
+
+
+class DevicePhases(Phases):
+    """The phases of a plan for dense systems on a device.
+
+    A factorization is put on the stream, and what came out is looked at when the next solution was put behind it, or
+    at once with ``options.blocking=True``. A solution is waited for once: whether it has to be refined is known then.
+
+    Parameters
+    ----------
+    problem : DenseProblem
+    settings : tuple of bool
+        As of `cusolver_group.Group`.
+    options : DirectSolverOptions
+    queue : Queue
+    """
+
+    #: what would solve without Python, had this such programs
+    solver = None
+
+    def __init__(self, problem: DenseProblem, settings: tuple[bool, bool], options: DirectSolverOptions, queue: Queue):
+        super().__init__()
+        self._problem, self._settings, self._options, self._queue = problem, settings, options, queue
+        self.trans = "N"
+        self._a: Sequence[np.ndarray] = ()
+        self._b: Sequence[np.ndarray] = ()
+        self._handles = Handles(queue, options.handle)
+        self._copies = {name: _Copies(queue) for name in "abx"} if problem.on_host else {}
+        #: whether a factorization was put on the stream that nobody has looked at, or told the user of
+        self._unlooked = self._untold = False
+        #: whether the last factorization, or what became of it later, left no factors to solve with
+        self.lost = False
+        self._use(problem.form)
+
+    REBOUND: ClassVar[dict[str, Any]] = {**Phases.REBOUND, "_a": (), "_b": ()}
+    UNBOUND: ClassVar[dict[str, Any]] = REBOUND
+
+    def _use(self, form: Form) -> None:
+        self._work = Work(self._problem, form, self._settings, self._handles, self._queue)
+
+    @property
+    def judgement(self) -> DeviceJudgement:
+        """What is known of the factors and solutions."""
+        if self._unlooked:
+            with devices.on(self._queue.device_id):
+                runtime.stream_synchronize(self._queue.stream)
+                self._look()
+        return self._work.told()
+
+    @property
+    def form(self) -> Form:
+        """What the matrices are taken for."""
+        return self._work.form
+
+    @property
+    def matrices(self) -> Sequence[np.ndarray]:
+        """The user's matrices on the host: where they are, or copies."""
+        return self._on_host(self._a)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self._work.judgement.notes
+
+    def facts(self, phase: str, name: str) -> Sequence[Any]:
+        return self.judgement.facts(phase, name)
+
+    def release_results(self) -> None:
+        """Nothing is kept of solutions."""
+
+    def factorize_at_once(self) -> bool | None:
+        """Not without Python."""
+        return None
+
+    def solve_at_once(self, trans: str, out: Any) -> Any:
+        """Not without Python."""
+        return None
+
+    # Operands.
+
+    def see(self, matrices: Sequence[ArraySlot], sides: Sequence[ArraySlot]) -> None:
+        self._a = [outline(slot.array) for slot in matrices]
+        self._b = [outline(slot.array) for slot in sides]
+
+    def _there(self, name: str, arrays: Sequence[np.ndarray], brings: bool = False) -> list[int]:
+        """The addresses of arrays on the device, those of the host's copies, which are made now if asked for."""
+        if not self._copies:
+            return [_address(array) for array in arrays]
+        return self._copies[name].there(arrays, brings)
+
+    def _on_host(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        return arrays if self._problem.on_host else _Fetched(arrays, self._queue)
+
+    def _refuse_capture(self, call: str) -> None:
+        if is_capturing(self._queue.stream):
+            raise UnavailableError(
+                f"{call}() cannot be captured into a CUDA graph: the host has to know what came out. Call it outside, "
+                "and capture what comes before and after it"
+            )
+
+    # Factorization.
+
+    def factorize(self) -> None:
+        self._refuse_capture("factorize")
+        a = self._there("a", self._a, brings=True)
+        if self._problem.detect:
+            self._take_for(self._work.detected(a))
+        self.lost = False
+        self._work.factorize(a)
+        self._unlooked = self._untold = True
+        if self._options.blocking is True:
+            runtime.stream_synchronize(self._queue.stream)
+            self._look()
+            self._tell_singular(())
+        if self._problem.inplace[0] and self._copies:
+            self._copies["a"].send(self._a)
+
+    def _take_for(self, form: Form) -> None:
+        if form != self._work.form:
+            self._use(form)
+
+    def _look(self) -> bool:
+        """Find out what came of a factorization that was waited for; whether there are other factors now.
+
+        Raises
+        ------
+        ValueError
+            If a matrix has an element that is not finite.
+        """
+        self._unlooked, again = False, False
+        while not self._work.is_ordinary(FACTORS):
+            self._work.fetch()
+            self.lost = True
+            other = self._work.judgement.look_at_factors(self._on_host(self._a))
+            self.lost = False
+            if other is None:
+                return again
+            again = True
+            self._take_for(other)
+            self._work.factorize(self._there("a", self._a))
+            runtime.stream_synchronize(self._queue.stream)
+        self._work.judgement.factorized_well()
+        return again
+
+    def _tell_singular(self, results: Sequence[Any]) -> None:
+        """Tell the user of singular matrices, once."""
+        judgement, told = self._work.judgement, not self._untold
+        self._untold = False
+        if told or not judgement.singular:
+            return
+        message = judgement.about_singular()
+        if self._options.on_singular == "warn":
+            warn(f"{message}; their solutions will be NaN", InaccurateSolutionWarning)
+            return
+        self.lost = True
+        error = SingularMatrixError(message, next(iter(judgement.singular.values())))
+        error.indices = judgement.singular_indices
+        error.solution = results or None
+        raise error
+
+    # Solution.
+
+    def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> Sequence[SolutionInfo]:
+        self._refuse_capture("solve")
+        replaces = self._problem.inplace[1]
+        found = self._b if replaces else [
+            outline(array, layout) for array, layout in zip(results, layouts, strict=True)
+        ]  # fmt: skip
+        b = self._there("b", self._b, brings=True)
+        x = b if replaces else self._there("x", found)
+        if self._unlooked and replaces:  # what is not well factorized is not to replace b
+            runtime.stream_synchronize(self._queue.stream)
+            self._look()
+            self._tell_singular(())
+        self._work.solve(self.trans, b, x)
+        runtime.stream_synchronize(self._queue.stream)
+        if self._unlooked and self._look():
+            self._work.solve(self.trans, b, x)
+            runtime.stream_synchronize(self._queue.stream)
+        judgement = self._work.judgement
+        infos: Sequence[SolutionInfo] = ()
+        judgement.looked = None
+        if judgement.suspects or not self._work.is_ordinary(SOLUTIONS):
+            try:
+                infos = self._work.examine(self.trans, b, x)
+            except BaseException:
+                if replaces:
+                    self._work.restore(x)
+                raise
+        if self._copies:
+            self._copies["b" if replaces else "x"].send(found)
+        self._tell_singular(results)
+        return infos
+
+
+class _Copies:
+    """Copies on the device of arrays of one operand on the host."""
+
+    def __init__(self, queue: Queue):
+        self._queue, self._owner, self._starts, self._size = queue, None, list[int](), 0
+
+    def there(self, arrays: Sequence[np.ndarray], brings: bool) -> list[int]:
+        """The addresses of the copies' first elements; if it `brings`, the values come to them."""
+        bounds = [byte_bounds(array) for array in arrays]
+        if self._owner is None:
+            sizes = [-(-(high - low) // 256) * 256 for low, high in bounds]
+            self._owner, start = self._queue.allocate(sum(sizes))
+            self._starts = [start + sum(sizes[:i]) for i in range(len(sizes))]
+        if brings:
+            kind = runtime.MemcpyKind.HOST_TO_DEVICE
+            for (low, high), start in zip(bounds, self._starts, strict=True):
+                runtime.memcpy_async(start, low, high - low, kind, self._queue.stream)
+        return [
+            start + _address(array) - low
+            for array, (low, _), start in zip(arrays, bounds, self._starts, strict=True)
+        ]
+
+    def send(self, arrays: Sequence[np.ndarray]) -> None:
+        """Put the copies back into arrays, and wait."""
+        for array, start in zip(arrays, self._starts, strict=True):
+            low, high = byte_bounds(array)
+            runtime.memcpy_async(low, start, high - low, runtime.MemcpyKind.DEVICE_TO_HOST, self._queue.stream)
+        runtime.stream_synchronize(self._queue.stream)
+
+
+class _Fetched(Sequence):
+    """Copies on the host of arrays on a device, made when somebody looks at one."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], queue: Queue):
+        self._arrays, self._queue = arrays, queue
+        self._copies: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __getitem__(self, number: Any) -> Any:
+        if number not in self._copies:
+            with devices.on(self._queue.device_id):
+                (self._copies[number],) = crossing.fetched([self._arrays[number]], self._queue)
+        return self._copies[number]
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])

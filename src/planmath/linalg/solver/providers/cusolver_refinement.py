@@ -1,0 +1,158 @@
+"""Refinement on a device, of all systems of a group at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.bindings import runtime
+from planmath.core.accuracy import Decisions, Judge, Request, SolutionInfo
+from planmath.core.arrays import ITEMSIZE, REAL_OF
+from planmath.core.cuda.device_arrays import ALIGNMENT, overwrite, pinned
+from planmath.core.executor import Program
+from planmath.linalg.solver import device_kernels
+from planmath.linalg.solver.providers.assembly import TRANS
+from planmath.linalg.solver.providers.cusolver_group import Group
+
+#: What there is memory for: as many right-hand sides as the group has.
+ARRAYS = ("x", "b", "r", "better")
+
+
+class Refinement:
+    """Solutions that may not be good enough, with copies that lie column by column.
+
+    Parameters
+    ----------
+    group : Group
+    trans : str
+        What was solved with.
+    source, target : tuple
+        Where right-hand sides are, and solutions.
+    """
+
+    def __init__(self, group: Group, trans: str, source: tuple[int, ...], target: tuple[int, ...]):
+        self.group, self.trans, self.queue, self.target = group, trans, group.queue, target
+        self.each = group.n * group.k * ITEMSIZE[group.dtype]
+        size = -(-group.solutions * self.each // ALIGNMENT) * ALIGNMENT
+        self._owner, start = self.queue.allocate(len(ARRAYS) * size + 4 * group.solutions)
+        self.at = {name: start + place * size for place, name in enumerate((*ARRAYS, "chosen"))}
+        columns = group.solutions * group.k
+        self._sizes, self._forward = pinned((columns, 3)), pinned((columns,))
+        transposed, conjugate = TRANS[trans]
+        flags = int(group.refining["flags"][0])
+        flags |= device_kernels.TRANSPOSE if transposed != group.transposed else 0
+        flags |= device_kernels.CONJUGATE if conjugate != group.system.a.conjugate and group.dtype in REAL_OF else 0
+        self._parameters = group.refining.copy()
+        self._parameters["flags"] = flags
+        self._run([
+            group.kernels.move(group.moving(source, group.packed(self.at["b"]))),
+            group.kernels.move(group.moving(target, group.packed(self.at["x"]))),
+        ])  # fmt: skip
+
+    def _run(self, calls: Sequence[Any]) -> None:
+        Program([*self.group.handles.streams, *calls])(self.queue.stream)
+
+    def _launch(self, name: str, blocks: bool, **fields: Any) -> None:
+        parameters = self._parameters.copy()
+        for field, value in fields.items():
+            parameters[field] = value
+        columns = self.group.solutions * self.group.k
+        kernels = self.group.kernels
+        call = kernels.launch_blocks if blocks else kernels.launch
+        self._run([call(name, columns if blocks else columns * self.group.n, parameters)])
+
+    # What is known of b.
+
+    def not_finite(self, positions: Iterable[int]) -> list[int]:
+        """Of which solutions the right-hand sides are not finite."""
+        self._norms("x")
+        sizes = self._sizes.reshape(self.group.solutions, self.group.k, 3)
+        return [position for position in positions if not (sizes[position, :, 2] < np.inf).all()]
+
+    def side(self, position: int) -> np.ndarray:
+        """A copy of the right-hand sides of one solution, on the host."""
+        found = np.empty((self.group.n, self.group.k), self.group.dtype, order="F")
+        source = self.at["b"] + position * self.each
+        kind = runtime.MemcpyKind.DEVICE_TO_HOST
+        runtime.memcpy_async(found.ctypes.data, source, found.nbytes, kind, self.queue.stream)
+        runtime.stream_synchronize(self.queue.stream)
+        return found
+
+    # What decisions ask for.
+
+    def run(self, judges: dict[int, Judge]) -> dict[int, SolutionInfo]:
+        """Refine the solutions with these positions as long as that helps."""
+        self._judges = judges
+        self._kept = set[int]()
+        actions: dict[Request, Callable[[Sequence[int]], dict[int, Any]]] = {
+            Request.RESIDUAL: lambda members: self._errors("x", members), Request.REFINE: self._refine,
+            Request.KEEP: self._keep, Request.DISCARD: lambda members: {}, Request.FORWARD: self._forward_errors,
+        }  # fmt: skip
+        decisions: dict[int, Decisions] = {position: judge.decide(None) for position, judge in judges.items()}
+        requests = {position: next(made) for position, made in decisions.items()}
+        infos = {}
+        while requests:
+            request = min(requests.values())
+            members = [position for position, asked in requests.items() if asked == request]
+            answers = actions[request](members)
+            for position in members:
+                try:
+                    requests[position] = decisions[position].send(answers.get(position))
+                except StopIteration as end:
+                    infos[position] = end.value
+                    del requests[position]
+        if self._kept:
+            chosen = np.zeros(self.group.solutions, np.int32)
+            chosen[sorted(self._kept)] = 1
+            overwrite(self.at["chosen"], chosen, self.queue)
+            back = self.group.moving(self.group.packed(self.at["x"]), self.target, chosen=self.at["chosen"])
+            self._run([self.group.kernels.move(back)])
+        return infos
+
+    def _residual(self, x: str) -> None:
+        self._launch("residual", False, x=self.at[x], b=self.at["b"], r=self.at["r"])
+
+    def _norms(self, x: str) -> None:
+        self._launch("norms", True, x=self.at[x], b=self.at["b"], r=self.at["r"], found=self._sizes.ctypes.data)
+        runtime.stream_synchronize(self.queue.stream)
+
+    @np.errstate(all="ignore")
+    def _errors(self, x: str, members: Sequence[int]) -> dict[int, tuple[float, float]]:
+        """The largest backward error and growth of the columns of each solution."""
+        self._residual(x)
+        self._norms(x)
+        found = {}
+        for position in members:
+            r, y, b = self._sizes.reshape(self.group.solutions, self.group.k, 3)[position].T
+            products = self._judges[position].norm * y
+            scale = products + b
+            error = np.where(scale == 0, 0, r / scale).max()
+            found[position] = float(error), float(np.where(products == 0, 0, products / b).max())
+        return found
+
+    def _refine(self, members: Sequence[int]) -> dict[int, tuple[float, float]]:
+        self._residual("x")  # what is there may be that of another step
+        self._run(self.group.solving(self.trans, self.at["r"], self.at["better"]))
+        self._launch("add", False, x=self.at["x"], r=self.at["better"])
+        return self._errors("better", members)
+
+    def _keep(self, members: Sequence[int]) -> dict[int, Any]:
+        self._kept.update(members)
+        for position in members:
+            source, target = (self.at[name] + position * self.each for name in ("better", "x"))
+            kind = runtime.MemcpyKind.DEVICE_TO_DEVICE
+            runtime.memcpy_async(target, source, self.each, kind, self.queue.stream)
+        return {}
+
+    def _forward_errors(self, members: Sequence[int]) -> dict[int, float]:
+        """The largest relative error of an unknown, estimated as LAPACK's gerfs does, by one solution."""
+        self._residual("x")
+        places = {name: self.at[name] for name in ("x", "b", "r")}
+        self._launch("residual", False, **places, noisy=1)
+        self._run(self.group.solving(self.trans, self.at["r"], self.at["better"]))
+        self._launch("relative", True, x=self.at["x"], r=self.at["better"], found=self._forward.ctypes.data)
+        runtime.stream_synchronize(self.queue.stream)
+        forward = self._forward.reshape(self.group.solutions, self.group.k)
+        return {position: float(forward[position].max()) for position in members}

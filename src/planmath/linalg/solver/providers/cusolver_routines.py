@@ -1,0 +1,352 @@
+"""How cuSOLVER and cuBLAS factorize matrices that lie column by column, one behind the other, and solve with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from planmath.bindings import cublas, cusolver, cusolverDn
+from planmath.bindings.library_types import CudaDataType
+from planmath.core.arrays import ITEMSIZE
+from planmath.core.cuda import devices
+from planmath.core.cuda.device_arrays import pinned
+from planmath.core.cuda.queue import Queue
+from planmath.linalg.solver.device_kernels import DIVIDING, WIDENING, Kernels, record
+from planmath.linalg.solver.problem import Form
+from planmath.native.call import Call, Slot
+
+DATA_TYPE = {
+    "float32": CudaDataType.CUDA_R_32F, "float64": CudaDataType.CUDA_R_64F, "complex64": CudaDataType.CUDA_C_32F,
+    "complex128": CudaDataType.CUDA_C_64F,
+}  # fmt: skip
+#: What the names of typed functions begin with.
+LETTER = {"float32": "S", "float64": "D", "complex64": "C", "complex128": "Z"}
+#: cuBLAS's enumerations, which cuSOLVER takes as well.
+NO_TRANSPOSE, TRANSPOSE, ADJOINT = 0, 1, 2
+LOWER, UPPER, LEFT = 0, 1, 0
+
+
+class Handles:
+    """Handles of cuSOLVER and cuBLAS, destroyed when nothing refers to them any more.
+
+    Parameters
+    ----------
+    queue : Queue
+        Whose device is current.
+    given : int or None
+        A user's handle of cuSOLVER's, to take in place of one of its own.
+    """
+
+    def __init__(self, queue: Queue, given: int | None):
+        self.device_id, self.process = queue.device_id, os.getpid()
+        self.solver = self.blas = self.settings = 0
+        self._owned = given is None
+        self.solver = cusolverDn.create() if given is None else given
+        self.settings = cusolverDn.create_params()
+        self.blas = cublas.create()
+
+    @property
+    def streams(self) -> list[Call]:
+        """What gives them the stream, the first of a program's addresses."""
+        return [_solver("cusolverDnSetStream", self.solver, Slot(0)), _blas("cublasSetStream_v2", self.blas, Slot(0))]
+
+    def __del__(self) -> None:
+        if os.getpid() != self.process:  # a child of the process that made them cannot use the device
+            return
+        with devices.on(self.device_id):
+            if self.blas:
+                cublas.destroy(self.blas)
+            if self.settings:
+                cusolverDn.destroy_params(self.settings)
+            if self.solver and self._owned:
+                cusolverDn.destroy(self.solver)
+
+
+@cache
+def _address(library: Any, name: str) -> int:
+    return library.address(name)
+
+
+def _solver(name: str, *arguments: Any, keep: Any = None) -> Call:
+    return Call(
+        _address(cusolver.LIBRARY, name), arguments, name=name, returns_status=True, error=cusolver.cuSOLVERError,
+        keep=keep,
+    )  # fmt: skip
+
+
+def _blas(name: str, *arguments: Any, keep: Any = None) -> Call:
+    return Call(
+        _address(cublas.LIBRARY, name), arguments, name=name, returns_status=True, error=cublas.cuBLASError, keep=keep
+    )
+
+
+class Matrices(Protocol):
+    """The matrices of one size and kind that a routine works on."""
+
+    dtype: str
+    n: int
+    count: int
+    columns: int
+    """Right-hand sides of each."""
+    form: Form
+    kernels: Kernels
+    handles: Handles
+    queue: Queue
+
+    def reserve(self, name: str, size: int) -> None:
+        """Ask for so many bytes of device memory."""
+
+    def reserve_table(self, name: str, region: str, step: int) -> None:
+        """Ask for a table of addresses of each matrix's part of a region."""
+
+    def at(self, name: str, offset: int = 0) -> int:
+        """Where that is, once it is there: 'factors', 'status', 'y' (right-hand sides) always are."""
+
+
+class Routine:
+    """What routines have in common: they ask for memory when they are made, and make calls once it is there."""
+
+    def __init__(self, of: Matrices):
+        self.of, self.dtype, self.n, self.count, self.columns = of, of.dtype, of.n, of.count, of.columns
+        self.itemsize, self.type = ITEMSIZE[of.dtype], int(DATA_TYPE[of.dtype])
+        self.letter = LETTER[of.dtype]
+        self.uplo = UPPER if of.form.upper else LOWER
+        of.reserve("ignored", 4)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Ask for memory."""
+
+    def factorize(self) -> list[Call]:
+        raise NotImplementedError
+
+    def solve(self, transposed: bool) -> list[Call]:
+        """Turn the right-hand sides into solutions, with the transposed matrices or not."""
+        raise NotImplementedError
+
+    # For those that go through the matrices one by one.
+
+    def each(self, make: Callable[[int], Call]) -> list[Call]:
+        return [make(m) for m in range(self.count)]
+
+    def factors(self, m: int) -> int:
+        return self.of.at("factors", m * self.n * self.n * self.itemsize)
+
+    def y(self, m: int) -> int:
+        return self.of.at("y", m * self.n * self.columns * self.itemsize)
+
+    def status(self, m: int) -> int:
+        return self.of.at("status", 4 * m)
+
+    def workspace(self, on_device: int, on_host: int) -> None:
+        """Ask for a library's temporary memory, which all matrices share."""
+        self.sizes = on_device, on_host
+        self.on_host = pinned((on_host,), "uint8")
+        self.of.reserve("workspace", on_device)
+
+    @property
+    def buffers(self) -> tuple[int, int, int, int]:
+        on_device, on_host = self.sizes
+        return self.of.at("workspace"), on_device, self.on_host.ctypes.data if on_host else 0, on_host
+
+    # For those that do them all at once.
+
+    def tables(self) -> None:
+        """Ask for tables of the factors' and right-hand sides' addresses."""
+        self.of.reserve_table("table of factors", "factors", self.n * self.n * self.itemsize)
+        self.of.reserve_table("table of y", "y", self.n * self.columns * self.itemsize)
+
+    def triangular(self, trans: int, unit: bool) -> Call:
+        """Solve with one triangle of the factors."""
+        one = np.ones(1, self.dtype)
+        words = self.of.handles.blas, LEFT, self.uplo, trans, int(unit), self.n, self.columns, one.ctypes.data
+        if self.count == 1:
+            name = f"cublas{self.letter}trsm_v2"
+            return _blas(name, *words, self.of.at("factors"), self.n, self.of.at("y"), self.n, keep=one)
+        tables = self.of.at("table of factors"), self.n, self.of.at("table of y"), self.n
+        return _blas(f"cublas{self.letter}trsmBatched", *words, *tables, self.count, keep=one)
+
+
+class LU(Routine):
+    """Whole matrices by cusolverDnXgetrf and Xgetrs, one by one."""
+
+    pivot_dtype = "int64"
+
+    def prepare(self) -> None:
+        handles = self.of.handles
+        self.of.reserve("pivots", 8 * self.n * self.count)
+        self.workspace(*cusolverDn.xgetrf_buffer_size(
+            handles.solver, handles.settings, self.n, self.n, self.type, 0, self.n, self.type
+        ))  # fmt: skip
+
+    def pivots(self, m: int) -> int:
+        return self.of.at("pivots", 8 * self.n * m)
+
+    def factorize(self) -> list[Call]:
+        handles = self.of.handles
+        return self.each(lambda m: _solver(
+            "cusolverDnXgetrf", handles.solver, handles.settings, self.n, self.n, self.type, self.factors(m), self.n,
+            self.pivots(m), self.type, *self.buffers, self.status(m), keep=self.on_host,
+        ))  # fmt: skip
+
+    def solve(self, transposed: bool) -> list[Call]:
+        handles, op = self.of.handles, TRANSPOSE if transposed else NO_TRANSPOSE
+        return self.each(lambda m: _solver(
+            "cusolverDnXgetrs", handles.solver, handles.settings, op, self.n, self.columns, self.type, self.factors(m),
+            self.n, self.pivots(m), self.type, self.y(m), self.n, self.of.at("ignored"),
+        ))  # fmt: skip
+
+
+class BatchedLU(Routine):
+    """Whole matrices by cuBLAS's getrfBatched and getrsBatched."""
+
+    pivot_dtype = "int32"
+
+    def prepare(self) -> None:
+        self.of.reserve("pivots", 4 * self.n * self.count)
+        self.tables()
+
+    def factorize(self) -> list[Call]:
+        words = self.of.handles.blas, self.n, self.of.at("table of factors"), self.n, self.of.at("pivots")
+        return [_blas(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
+
+    def solve(self, transposed: bool) -> list[Call]:
+        wrong = np.zeros(1, np.int32)  # which argument is, on the host
+        words = (
+            self.of.handles.blas, TRANSPOSE if transposed else NO_TRANSPOSE, self.n, self.columns,
+            self.of.at("table of factors"), self.n, self.of.at("pivots"), self.of.at("table of y"), self.n,
+            wrong.ctypes.data, self.count,
+        )  # fmt: skip
+        return [_blas(f"cublas{self.letter}getrsBatched", *words, keep=wrong)]
+
+
+class Cholesky(Routine):
+    """Positive definite matrices by cusolverDnXpotrf and Xpotrs, one by one."""
+
+    def prepare(self) -> None:
+        handles = self.of.handles
+        self.workspace(*cusolverDn.xpotrf_buffer_size(
+            handles.solver, handles.settings, self.uplo, self.n, self.type, 0, self.n, self.type
+        ))  # fmt: skip
+
+    def factorize(self) -> list[Call]:
+        handles = self.of.handles
+        return self.each(lambda m: _solver(
+            "cusolverDnXpotrf", handles.solver, handles.settings, self.uplo, self.n, self.type, self.factors(m), self.n,
+            self.type, *self.buffers, self.status(m), keep=self.on_host,
+        ))  # fmt: skip
+
+    def solve(self, transposed: bool) -> list[Call]:
+        handles = self.of.handles
+        return self.each(lambda m: _solver(
+            "cusolverDnXpotrs", handles.solver, handles.settings, self.uplo, self.n, self.columns, self.type,
+            self.factors(m), self.n, self.type, self.y(m), self.n, self.of.at("ignored"),
+        ))  # fmt: skip
+
+
+class BatchedCholesky(Routine):
+    """Positive definite matrices by potrfBatched, and potrsBatched, which takes one column, or trsmBatched."""
+
+    def prepare(self) -> None:
+        self.tables()
+
+    def factorize(self) -> list[Call]:
+        words = self.of.handles.solver, self.uplo, self.n, self.of.at("table of factors"), self.n, self.status(0)
+        return [_solver(f"cusolverDn{self.letter}potrfBatched", *words, self.count)]
+
+    def solve(self, transposed: bool) -> list[Call]:
+        if self.columns > 1:
+            adjoint = ADJOINT, NO_TRANSPOSE
+            return [self.triangular(op, False) for op in (adjoint if self.uplo == UPPER else adjoint[::-1])]
+        tables = self.of.at("table of factors"), self.n, self.of.at("table of y"), self.n
+        words = self.of.handles.solver, self.uplo, self.n, 1, *tables, self.of.at("ignored"), self.count
+        return [_solver(f"cusolverDn{self.letter}potrsBatched", *words)]
+
+
+class BunchKaufman(Routine):
+    """Symmetric matrices by sytrf and cusolverDnXsytrs, which wants wider pivots, one by one."""
+
+    def prepare(self) -> None:
+        sytrf = getattr(cusolverDn, f"{self.letter.lower()}sytrf_buffer_size")
+        words = sytrf(self.of.handles.solver, self.n, 0, self.n)
+        owner, somewhere = self.of.queue.allocate(8 * self.n)  # no pivots at all would stand for another factorization
+        solve = cusolverDn.xsytrs_buffer_size(
+            self.of.handles.solver, self.uplo, self.n, self.columns, self.type, somewhere, self.n, somewhere, self.type,
+            somewhere, self.n,
+        )  # fmt: skip
+        del owner
+        self.words = words
+        self.workspace(max(words * self.itemsize, solve[0]), solve[1])
+        self.of.reserve("narrow pivots", 4 * self.n * self.count)
+        self.of.reserve("pivots", 8 * self.n * self.count)
+
+    def factorize(self) -> list[Call]:
+        calls = self.each(lambda m: _solver(
+            f"cusolverDn{self.letter}sytrf", self.of.handles.solver, self.uplo, self.n, self.factors(m), self.n,
+            self.of.at("narrow pivots", 4 * self.n * m), self.of.at("workspace"), self.words, self.status(m),
+        ))  # fmt: skip
+        pivots = self.n * self.count
+        parameters = record(WIDENING, source=self.of.at("narrow pivots"), target=self.of.at("pivots"), count=pivots)
+        return [*calls, self.of.kernels.launch("widen", pivots, parameters)]
+
+    def solve(self, transposed: bool) -> list[Call]:
+        return self.each(lambda m: _solver(
+            "cusolverDnXsytrs", self.of.handles.solver, self.uplo, self.n, self.columns, self.type, self.factors(m),
+            self.n, self.of.at("pivots", 8 * self.n * m), self.type, self.y(m), self.n, *self.buffers,
+            self.of.at("ignored"), keep=self.on_host,
+        ))  # fmt: skip
+
+
+class Triangular(Routine):
+    """Triangular matrices, by cuBLAS's trsm and trsmBatched."""
+
+    def prepare(self) -> None:
+        self.tables()
+
+    def factorize(self) -> list[Call]:
+        return []
+
+    def solve(self, transposed: bool) -> list[Call]:
+        return [self.triangular(TRANSPOSE if transposed else NO_TRANSPOSE, self.of.form.unit)]
+
+
+class Diagonal(Routine):
+    """Diagonal matrices, by divisions."""
+
+    def factorize(self) -> list[Call]:
+        return []
+
+    def solve(self, transposed: bool) -> list[Call]:
+        elements = self.n * self.columns * self.count
+        parameters = record(
+            DIVIDING, diagonals=self.of.at("factors"), x=self.of.at("y"), n=self.n, columns_of_matrix=self.columns,
+            count=elements,
+        )  # fmt: skip
+        return [self.of.kernels.launch("divide", elements, parameters)]
+
+
+def routine_of(of: Matrices, at_once: bool, by_lu: bool) -> Routine:
+    """What works on matrices.
+
+    Parameters
+    ----------
+    of : Matrices
+    at_once : bool
+        Whether several are worked on at the same time where a library has that.
+    by_lu : bool
+        Whether symmetric ones were expanded to whole ones.
+    """
+    kind, several = of.form.kind, at_once and of.count > 1
+    if kind == "tr":
+        return Triangular(of)
+    if kind == "dg":
+        return Diagonal(of)
+    if kind == "po":
+        return BatchedCholesky(of) if several else Cholesky(of)
+    if kind == "sy" and not by_lu:
+        return BunchKaufman(of)
+    return BatchedLU(of) if several else LU(of)

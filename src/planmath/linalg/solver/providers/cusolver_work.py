@@ -1,0 +1,307 @@
+"""What a plan does on a device with matrices that are taken for one thing: its memory, programs and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from planmath.bindings import runtime
+from planmath.core.accuracy import Judge, SolutionInfo, summary
+from planmath.core.cuda import devices
+from planmath.core.cuda.device_arrays import ALIGNMENT, pinned
+from planmath.core.cuda.queue import Queue
+from planmath.core.executor import Program
+from planmath.linalg.solver.information import Factors
+from planmath.linalg.solver.judgement import ROUTINES, Judgement, Part
+from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, Region
+from planmath.linalg.solver.providers.assembly import Memory
+from planmath.linalg.solver.providers.cusolver_group import Group, HostPart, groups_of
+from planmath.linalg.solver.providers.cusolver_refinement import Refinement
+from planmath.linalg.solver.providers.cusolver_routines import Handles
+from planmath.native.call import Call
+
+_TO_HOST = runtime.MemcpyKind.DEVICE_TO_HOST
+FACTORS, SOLUTIONS = 0, 1
+
+
+class Work:
+    """Factorizations and solutions on a device, put on the queue's stream.
+
+    Parameters
+    ----------
+    problem : DenseProblem
+    form : Form
+        What the matrices are taken for.
+    settings : tuple of bool
+        As of `Group`.
+    handles : Handles
+    queue : Queue
+        Whose device is current at each call.
+    """
+
+    def __init__(
+        self, problem: DenseProblem, form: Form, settings: tuple[bool, bool], handles: Handles, queue: Queue
+    ):
+        self.problem, self.form, self.handles, self.queue = problem, form, handles, queue
+        self._found, self._stamps = pinned((2,), "int64"), [0, 0]
+        self.groups = [
+            Group(problem, members, form, settings, handles, queue, self._found) for members in groups_of(problem)
+        ]
+        self._owner, start = queue.allocate(sum(group.size for group in self.groups) + ALIGNMENT)
+        for group in self.groups:
+            group.settle(start)
+            start += group.size
+        calls = [call for group in self.groups for call in group.factorization()]
+        self._factorization = Program([*handles.streams, *calls])
+        self._solutions: dict[str, tuple[Program, list[tuple[np.ndarray, np.ndarray]]]] = {}
+        memory, parts = Memory(), dict[int, HostPart]()
+        self._regions = list[tuple[Region, Region, Region]]()
+        for group in self.groups:
+            regions, own = group.facts(memory)
+            self._regions.append(regions)
+            parts |= own
+        self.memory = np.zeros(memory.size, np.uint8)
+        in_order = tuple(parts[number] for number in range(len(parts)))
+        self.judgement = DeviceJudgement(problem, PreparedSolver({}, parts=in_order), self.memory)
+
+    # The phases.
+
+    def factorize(self, a: Sequence[int]) -> None:
+        """Factorize matrices in arrays at these addresses."""
+        stamp = self._next(FACTORS)
+        for group in self.groups:
+            place = group.operands[0].place(a, self.queue)
+            group.taking["a"][0] = group.refining["a"][0] = place
+            group.weighing["stamp"] = stamp
+        self.judgement.known = False
+        self._factorization(self.queue.stream)
+
+    def solve(self, trans: str, b: Sequence[int], x: Sequence[int]) -> None:
+        """Solve for right-hand sides in arrays at these addresses."""
+        program, records = self._solution(trans)
+        stamp = self._next(SOLUTIONS)
+        for group, (giving, judging) in zip(self.groups, records, strict=True):
+            giving["source"][0] = place = group.operands[1].place(b, self.queue)
+            judging["target"][0] = group.operands[2].place(x, self.queue)
+            judging["stamp"] = stamp
+            if self.problem.inplace[1]:
+                group.keepings[trans]["source"][0] = place
+        self.judgement.known = False
+        program(self.queue.stream)
+
+    def _solution(self, trans: str) -> tuple[Program, list[tuple[np.ndarray, np.ndarray]]]:
+        if trans not in self._solutions:
+            calls, records = self.handles.streams, []
+            for group in self.groups:
+                own, places = group.solution(trans)
+                calls += own
+                records.append(places)
+            self._solutions[trans] = Program(calls), records
+        return self._solutions[trans]
+
+    def _next(self, what: int) -> int:
+        self._stamps[what] += 1
+        return self._stamps[what]
+
+    def is_ordinary(self, what: int) -> bool:
+        """Whether there is nothing to look at; the device has been waited for."""
+        return int(self._found[what]) != self._stamps[what]
+
+    def restore(self, b: Sequence[int]) -> None:
+        """Put right-hand sides back that solutions have replaced."""
+        for group in self.groups:
+            place = group.operands[2].place(b, self.queue)
+            parameters = group.moving(group.packed(group.at("kept")), place)
+            Program([group.kernels.move(parameters)])(self.queue.stream)
+        runtime.stream_synchronize(self.queue.stream)
+
+    # What is known.
+
+    def fetch(self) -> None:
+        """Bring what the device found to the host."""
+        stream = self.queue.stream
+        projections = []
+        for group, (status, squares, projected) in zip(self.groups, self._regions, strict=True):
+            there = np.empty(projected.shape, projected.dtype)
+            projections.append(there)
+            for name, array in (
+                ("status", status.view(self.memory)), ("squares", squares.view(self.memory)), ("projections", there)
+            ):  # fmt: skip
+                runtime.memcpy_async(array.ctypes.data, group.at(name), array.nbytes, _TO_HOST, stream)
+        runtime.stream_synchronize(stream)
+        for group, (_, _, projected), there in zip(self.groups, self._regions, projections, strict=True):
+            order = group.order if len(group.members) == 1 else np.arange(group.solutions)
+            projected.view(self.memory)[order] = there
+        self.judgement.known = True
+
+    def told(self) -> DeviceJudgement:
+        """What is known of factors and solutions."""
+        if not self.judgement.known:
+            with devices.on(self.queue.device_id):
+                self.fetch()
+        return self.judgement
+
+    def detected(self, a: Sequence[int]) -> Form:
+        """What the matrices are: the special form of least work that they all have; waits for the device."""
+        facts = pinned((5,))
+        calls = list[Call]()
+        for group in self.groups:
+            m = group.system.a
+            parameters = group.refining.copy()
+            base, offsets, table, _, _ = group.operands[0].place(a, self.queue)
+            parameters["a"][0] = base, offsets, table, m.row, m.col
+            parameters["columns"], parameters["found"] = group.count, facts.ctypes.data
+            calls.append(group.kernels.launch("detect", group.count * group.n * group.n, parameters))
+        Program(calls)(self.queue.stream)
+        runtime.stream_synchronize(self.queue.stream)
+        upper, lower, asymmetric, not_hermitian, not_positive = (bool(fact) for fact in facts)
+        if not (upper and lower):
+            return Form("tr", upper=upper) if upper or lower else Form("dg")
+        if not not_hermitian:
+            indefinite = "he" if self.problem.dtype.startswith("complex") else "sy"
+            return Form(indefinite if not_positive else "po")
+        return Form("ge" if asymmetric else "sy")
+
+    def examine(self, trans: str, b: Sequence[int], x: Sequence[int]) -> tuple[SolutionInfo, ...]:
+        """How good the solutions are, after refinement where that is needed.
+
+        Raises
+        ------
+        ValueError
+            If a right-hand side has an element that is not finite.
+        """
+        judgement = self.told()
+        found = judgement.estimates()
+        for group in self.groups:
+            target = group.operands[2].place(x, self.queue)
+            if any(number in group.members for number, _ in judgement.singular):
+                parameters = group.refining.copy()
+                parameters["target"][0] = target
+                work = group.solutions * group.k * group.n
+                Program([group.kernels.launch("spoil", work, parameters)])(self.queue.stream)
+            doubtful = dict[int, Judge]()
+            for position in range(group.solutions):
+                number, i = group.where(position)
+                judge = judgement.judge(number, i, found[number][i])
+                if judge is not None:
+                    doubtful[position] = judge
+            if not doubtful:
+                continue
+            if self.problem.inplace[1]:
+                source = group.packed(group.at("kept"))
+            else:
+                source = group.operands[1].place(b, self.queue)
+            refinement = Refinement(group, trans, source, target)
+            self._check(group, refinement, doubtful)
+            if self.problem.inplace[0]:
+                continue
+            for position, info in refinement.run(doubtful).items():
+                number, i = group.where(position)
+                found[number][i] = info
+        runtime.stream_synchronize(self.queue.stream)
+        return judgement.settle(found)
+
+    def _check(self, group: Group, refinement: Refinement, doubtful: dict[int, Judge]) -> None:
+        """Raise where a right-hand side is not finite."""
+        for position in refinement.not_finite(doubtful):
+            rows = np.argwhere(~np.isfinite(refinement.side(position)))
+            name = self.judgement.name("b", *group.where(position))
+            raise ValueError(
+                f"{name} has an element that is not finite (NaN or infinity) in row {rows[0][0]}; replace it, or leave "
+                "the system out"
+            )
+
+
+class DeviceJudgement(Judgement):
+    """What is known of factors and solutions on a device, once it was brought to the host."""
+
+    known = False
+
+    def __init__(self, problem: DenseProblem, prepared: PreparedSolver, memory: np.ndarray):
+        super().__init__(problem, prepared, memory)
+        self.parts: list[Any] = [DevicePart(problem, part, memory) for part in prepared.parts]
+
+    def estimates(self) -> list[list[SolutionInfo]]:
+        """How good each solution is by its projections; those of singular systems are no solutions."""
+        found = [part.estimates(self._norms_of(number)) for number, part in enumerate(self.parts)]
+        for number, infos in enumerate(found):
+            for i, info in enumerate(infos):
+                if self._is_singular(number, i):
+                    infos[i] = info._replace(backward_error=np.nan, accurate=False)
+        return found
+
+    def _is_singular(self, number: int, i: int) -> bool:
+        return (number, int(self.parts[number].matrix_of[i])) in self.singular
+
+    def judge(self, number: int, i: int, info: SolutionInfo) -> Judge | None:
+        """Who decides what to do about a solution; None where there is nothing to be done."""
+        part, matrix = self.parts[number], int(self.parts[number].matrix_of[i])
+        if (number, matrix) in self.singular:
+            return None
+        if (number, matrix) not in self._norms and part.judge(info.backward_error, info.growth):
+            return None
+        judge = Judge(part.dtype)
+        judge.norm = float(self._norms_of(number)[matrix])
+        return judge
+
+    def settle(self, found: list[list[SolutionInfo]]) -> tuple[SolutionInfo, ...]:
+        """Keep what was found out, and sum it up."""
+        self.looked = found
+        judged = [
+            info for number, infos in enumerate(found) for i, info in enumerate(infos)
+            if not self._is_singular(number, i)
+        ]  # fmt: skip
+        return (summary(tuple(judged)),) if judged else ()
+
+
+class DevicePart(Part):
+    """One group of systems, whose factors are on the device."""
+
+    def factors(self, index: int, a: Sequence[np.ndarray]) -> Factors:
+        """One matrix's factors, copied."""
+        group, kind, n = self.part.group, self.part.form.kind, self.system.a.rows
+        m = self.part.first + index
+        values = self._copy("factors", m, (n,) if kind == "dg" else (n, n), self.dtype)
+        pivots, routine = None, ROUTINES[kind]
+        if group.by_lu:
+            routine = "getrf"
+            pivots = self._copy("pivots", m, (n,), group.routine.pivot_dtype) - 1
+        elif kind == "sy":
+            pivots = self._copy("narrow pivots", m, (n,), "int32")
+        return Factors(routine, values, pivots, self.part.transposed)
+
+    def _copy(self, name: str, m: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        group = self.part.group
+        found = np.empty(shape, dtype, order="F")
+        with devices.on(group.queue.device_id):
+            source = group.at(name, m * found.nbytes)
+            runtime.memcpy_async(found.ctypes.data, source, found.nbytes, _TO_HOST, group.queue.stream)
+            runtime.stream_synchronize(group.queue.stream)
+        return found
+
+    def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
+        if not self.part.group.by_lu:
+            return super().diagonal(index, a)
+        _, values, pivots, _ = self.factors(index, a)
+        exchanges = int(np.count_nonzero(pivots != np.arange(len(values))))
+        return (-1) ** exchanges, np.diagonal(values)
+
+    def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
+        """Solve with a copy of one matrix's factors, on the host."""
+        transposed, conjugate = self.part.group.turned(trans)
+        routine, values, pivots, _ = self.factors(index, a)
+        form, b = self.part.form, side.conj() if conjugate else side
+        if routine == "division":
+            found = b / values[:, None]
+        else:
+            (function,) = scipy.linalg.get_lapack_funcs((routine[:-1] + "s",), (values,))
+            found = {
+                "getrf": lambda: function(values, pivots, b, trans=int(transposed)),
+                "potrf": lambda: function(values, b, lower=not form.upper),
+                "sytrf": lambda: function(values, pivots, b, lower=not form.upper),
+                "trtrs": lambda: function(values, b, lower=not form.upper, trans=int(transposed), unitdiag=form.unit),
+            }[routine]()[0]
+        return found.conj() if conjugate else found

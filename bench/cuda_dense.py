@@ -88,13 +88,13 @@ class Bare:
 
 
 def lifecycle(library: str, problem: Problem, stack: ExitStack) -> Iterator[Contender]:
-    solver = problem.planned(library, stack)
-    names = {"factorize": solver.factorize, "solve": solver.solve, "wait": runtime.device_synchronize}
-    yield Contender(library, "factorize(); solve()", "factorize(); x = solve(); wait(); x", names, plan=repr(solver))
-    if library == "planmath":
-        solver.autotune()
-        statement = "factorize(); x = solve(); wait(); x"
-        yield Contender(library, "autotuned", statement, names, plan=repr(solver))
+    for tunes in (False, True) if library == "planmath" else (False,):
+        solver = problem.planned(library, stack)
+        if tunes:
+            solver.autotune()
+        names = {"factorize": solver.factorize, "solve": solver.solve, "wait": runtime.device_synchronize}
+        form = "autotuned" if tunes else "factorize(); solve()"
+        yield Contender(library, form, "factorize(); x = solve(); wait(); x", names, plan=repr(solver))
 
 
 def function(package: str, problem: Problem, stack: ExitStack) -> Iterator[Contender]:

@@ -294,6 +294,7 @@ def not_finite(place: Place) -> None:
                     raises(ValueError, words, made.factorize)
                 else:
                     made.factorize()
+                    raises(ValueError, words, lambda made=made: made.factorization_info.log_determinant())
                     raises(ValueError, words, made.solve)
                 assert made.state.value == "planned"
                 made.reset_operands(a=place(a))

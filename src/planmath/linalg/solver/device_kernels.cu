@@ -345,6 +345,51 @@ extern "C" __global__ void divide(const dividing p) {
     p.x[e] = quotient(p.x[e], p.diagonals[e / p.n / p.columns_of_matrix * p.n + e % p.n]);
 }
 
+/* Solutions by LU factors, with the exchanges of rows: a thread for each right-hand side, for matrices of few rows. */
+struct substituting {
+    pointer<const NUMBER> factors;
+    pointer<const int> pivots;
+    pointer<NUMBER> y;
+    long long n, columns_of_matrix, count, transposed;
+};
+__device__ inline NUMBER less(NUMBER y, NUMBER f, NUMBER x) {
+    return narrow(plus_product(wide(y), scaled(wide(f), -1), wide(x)));
+}
+__device__ inline void exchange(NUMBER *y, int n, int i, int other) {
+    if (other < 0 || other >= n) return; /* of a matrix with NaN */
+    const NUMBER before = y[i];
+    y[i] = y[other], y[other] = before;
+}
+extern "C" __global__ void substitute(const substituting p) {
+    const long long column = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (column >= p.count) return;
+    const long long m = column / p.columns_of_matrix;
+    const int n = (int)p.n, *pivots = p.pivots + m * p.n;
+    const NUMBER *f = p.factors + m * p.n * p.n;
+    NUMBER *y = p.y + column * p.n;
+    if (p.transposed) {
+        for (int j = 0; j < n; j++) {
+            NUMBER x = y[j];
+            for (int i = 0; i < j; i++) x = less(x, f[i + j * n], y[i]);
+            y[j] = quotient(x, f[j + j * n]);
+        }
+        for (int j = n - 1; j >= 0; j--) {
+            NUMBER x = y[j];
+            for (int i = j + 1; i < n; i++) x = less(x, f[i + j * n], y[i]);
+            y[j] = x;
+        }
+        for (int i = n - 1; i >= 0; i--) exchange(y, n, i, pivots[i] - 1);
+        return;
+    }
+    for (int i = 0; i < n; i++) exchange(y, n, i, pivots[i] - 1);
+    for (int j = 0; j < n; j++)
+        for (int i = j + 1; i < n; i++) y[i] = less(y[i], f[i + j * n], y[j]);
+    for (int j = n - 1; j >= 0; j--) {
+        y[j] = quotient(y[j], f[j + j * n]);
+        for (int i = 0; i < j; i++) y[i] = less(y[i], f[i + j * n], y[j]);
+    }
+}
+
 /* Pivots as one function writes them, for one that reads others. */
 struct widening {
     pointer<const int> from;

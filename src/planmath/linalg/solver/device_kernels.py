@@ -43,6 +43,7 @@ MOVING = np.dtype(
     ), *((name, np.float64) for name in ("tolerance", "product", "growth", "tiny")), *_words("found", "stamp")]
 )  # fmt: skip
 DIVIDING = np.dtype(_words("diagonals", "x", "n", "columns_of_matrix", "count"))
+SUBSTITUTING = np.dtype(_words("factors", "pivots", "y", "n", "columns_of_matrix", "count", "transposed"))
 WIDENING = np.dtype(_words("source", "target", "count"))
 REFINING = np.dtype(
     [("a", PLACE), *_words("x", "b", "r", "status"), ("target", PLACE), *_words(

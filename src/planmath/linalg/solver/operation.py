@@ -75,7 +75,8 @@ class DirectSolver(FactorizingOperation):
     Notes
     -----
     a is read by `factorize`, b by `solve`; triangular matrices, and what refines a solution, by `solve` as well. So
-    values may be changed in place before `factorize`. An object may be used by one thread at a time.
+    values may be changed in place before `factorize`. An object may be used by one thread at a time. On a device a
+    factorization that went wrong is told by `solve`, unless ``options.blocking`` is True.
 
     Examples
     --------

@@ -18,7 +18,8 @@ class DirectSolverOptions:
     allocator : BaseCUDAMemoryManager or BaseCUDAMemoryManagerAsync, optional
         Where temporary device memory comes from. Without effect on the CPU.
     blocking : {'auto', True}
-        Without effect on the CPU, where `factorize` and `solve` return when they are done.
+        On a device: with 'auto', `factorize` returns before it is done, and `solve` tells of matrices that are singular
+        or not finite; with True, `factorize` waits and tells. `solve` waits in any case, and both do on the CPU.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     handle : int, optional
@@ -29,7 +30,7 @@ class DirectSolverOptions:
     inplace_b : bool
         Whether the solutions replace the right-hand sides: `solve` returns b.
     provider : str, optional
-        The library to use, such as 'mkl', 'lapack' or 'own'. Default: the one expected to be fastest.
+        The library to use, such as 'mkl', 'lapack', 'own' or 'cusolver'. Default: the one expected to be fastest.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     on_inaccurate : {'warn', 'raise', 'ignore'}

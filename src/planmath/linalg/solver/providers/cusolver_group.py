@@ -39,7 +39,11 @@ class HostPart(NamedTuple):
     """The system's `Group`."""
     first: int
     """The number of its first matrix there."""
-    solves_alone = True
+
+    @property
+    def solves_alone(self) -> bool:
+        """Whether one matrix's factors can be solved with by themselves."""
+        return True
 
     def projections(self, memory: np.ndarray) -> np.ndarray:
         """Those of right-hand sides and solutions."""

@@ -150,19 +150,21 @@ class DevicePhases(Phases):
         ValueError
             If a matrix has an element that is not finite.
         """
-        self._unlooked, again = False, False
+        again = False
         while not self._work.is_ordinary(FACTORS):
             self._work.fetch()
             self.lost = True
             other = self._work.judgement.look_at_factors(self._on_host(self._a))
             self.lost = False
             if other is None:
+                self._unlooked = False
                 return again
             again = True
             self._take_for(other)
             self._work.factorize(self._there("a", self._a))
             runtime.stream_synchronize(self._queue.stream)
         self._work.judgement.factorized_well()
+        self._unlooked = False
         return again
 
     def _tell_singular(self, results: Sequence[Any]) -> None:

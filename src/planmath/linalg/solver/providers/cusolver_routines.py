@@ -15,7 +15,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
 from planmath.core.cuda.device_arrays import pinned
 from planmath.core.cuda.queue import Queue
-from planmath.linalg.solver.device_kernels import DIVIDING, WIDENING, Kernels, record
+from planmath.linalg.solver.device_kernels import DIVIDING, SUBSTITUTING, WIDENING, Kernels, record
 from planmath.linalg.solver.problem import Form
 from planmath.native.call import Call, Slot
 
@@ -28,6 +28,8 @@ LETTER = {"float32": "S", "float64": "D", "complex64": "C", "complex128": "Z"}
 #: cuBLAS's enumerations, which cuSOLVER takes as well.
 NO_TRANSPOSE, TRANSPOSE, ADJOINT = 0, 1, 2
 LOWER, UPPER, LEFT = 0, 1, 0
+#: Rows up to which a thread solves for a right-hand side alone.
+FEW_ROWS = 16
 
 
 class Handles:
@@ -202,7 +204,7 @@ class LU(Routine):
 
 
 class BatchedLU(Routine):
-    """Whole matrices by cuBLAS's getrfBatched and getrsBatched."""
+    """Whole matrices by cuBLAS's getrfBatched, and getrsBatched, or a kernel of planmath's own in one launch."""
 
     pivot_dtype = "int32"
 
@@ -215,6 +217,13 @@ class BatchedLU(Routine):
         return [_blas(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
 
     def solve(self, transposed: bool) -> list[Call]:
+        if self.n <= FEW_ROWS:
+            columns = self.columns * self.count
+            parameters = record(
+                SUBSTITUTING, factors=self.of.at("factors"), pivots=self.of.at("pivots"), y=self.of.at("y"), n=self.n,
+                columns_of_matrix=self.columns, count=columns, transposed=int(transposed),
+            )  # fmt: skip
+            return [self.of.kernels.launch("substitute", columns, parameters)]
         wrong = np.zeros(1, np.int32)  # which argument is, on the host
         words = (
             self.of.handles.blas, TRANSPOSE if transposed else NO_TRANSPOSE, self.n, self.columns,

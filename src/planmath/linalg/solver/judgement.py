@@ -259,19 +259,22 @@ class Part:
         """Whether nothing has to be done about a solution."""
         return Judge(self.dtype).satisfied(error, growth)
 
-    @np.errstate(all="ignore")
     def estimates(self, norms: np.ndarray) -> list[SolutionInfo]:
         """How good the solutions are by their projections."""
+        judge = Judge(self.dtype)
+        pairs = zip(*(found.tolist() for found in self.measures(norms)), strict=True)
+        return [judge.info(error, True, 0, grown) for error, grown in pairs]
+
+    @np.errstate(all="ignore")
+    def measures(self, norms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Their backward errors and growth, by the projections."""
         projections = self.part.projections(self.memory)
         b, x = projections[:, :3], projections[:, 3:]
         norm = norms[self.matrix_of][:, None]
         sizes, products = np.sqrt(b[:, 2]), norm * np.sqrt(x[:, 2])
         scale = products + sizes
         errors = np.where(scale == 0, 0, np.hypot(b[:, 0] - x[:, 0], b[:, 1] - x[:, 1]) / scale).max(axis=1)
-        growth = np.where(products == 0, 0, products / sizes).max(axis=1)
-        judge = Judge(self.dtype)
-        pairs = zip(errors.tolist(), growth.tolist(), strict=True)
-        return [judge.info(error, True, 0, grown) for error, grown in pairs]
+        return errors, np.where(products == 0, 0, products / sizes).max(axis=1)
 
     def side(self, b: Sequence[np.ndarray], i: int) -> np.ndarray:
         """One system's right-hand sides: a matrix, in the user's memory."""

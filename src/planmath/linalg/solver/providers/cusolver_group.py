@@ -296,6 +296,10 @@ class Group:
             return self.members[position], 0
         return self.members[0], int(self.order[position])
 
+    def position(self, number: int, i: int) -> int:
+        """The reverse."""
+        return self.members.index(number) if len(self.members) > 1 else int(np.flatnonzero(self.order == i)[0])
+
     def facts(self, memory: Memory) -> tuple[tuple[Region, Region, Region], dict[int, HostPart]]:
         """Room on the host for what is known of the systems: of all together, and of each."""
         status = memory.region((self.count, 1), "int32")

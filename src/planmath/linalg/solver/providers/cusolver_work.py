@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from planmath.bindings import runtime
-from planmath.core.accuracy import Judge, SolutionInfo, summary
+from planmath.core.accuracy import Judge, SolutionInfo, limits_of
 from planmath.core.cuda import devices
 from planmath.core.cuda.device_arrays import ALIGNMENT, pinned
 from planmath.core.cuda.queue import Queue
@@ -174,7 +174,7 @@ class Work:
             If a right-hand side has an element that is not finite.
         """
         judgement = self.told()
-        found = judgement.estimates()
+        doubtful, found = judgement.doubtful(), dict[tuple[int, int], SolutionInfo]()
         for group in self.groups:
             target = group.operands[2].place(x, self.queue)
             if any(number in group.members for number, _ in judgement.singular):
@@ -182,25 +182,21 @@ class Work:
                 parameters["target"][0] = target
                 work = group.solutions * group.k * group.n
                 Program([group.kernels.launch("spoil", work, parameters)])(self.queue.stream)
-            doubtful = dict[int, Judge]()
-            for position in range(group.solutions):
-                number, i = group.where(position)
-                judge = judgement.judge(number, i, found[number][i])
-                if judge is not None:
-                    doubtful[position] = judge
-            if not doubtful:
+            judges = {
+                group.position(number, i): judgement.judge(number, i)
+                for number in group.members for i in doubtful[number]
+            }  # fmt: skip
+            if not judges:
                 continue
             if self.problem.inplace[1]:
                 source = group.packed(group.at("kept"))
             else:
                 source = group.operands[1].place(b, self.queue)
             refinement = Refinement(group, trans, source, target)
-            self._check(group, refinement, doubtful)
-            if self.problem.inplace[0]:
-                continue
-            for position, info in refinement.run(doubtful).items():
-                number, i = group.where(position)
-                found[number][i] = info
+            self._check(group, refinement, judges)
+            if not self.problem.inplace[0]:
+                infos = refinement.run(judges)
+                found |= {group.where(position): info for position, info in infos.items()}
         runtime.stream_synchronize(self.queue.stream)
         return judgement.settle(found)
 
@@ -224,37 +220,40 @@ class DeviceJudgement(Judgement):
         super().__init__(problem, prepared, memory)
         self.parts: list[Any] = [DevicePart(problem, part, memory) for part in prepared.parts]
 
-    def estimates(self) -> list[list[SolutionInfo]]:
-        """How good each solution is by its projections; those of singular systems are no solutions."""
-        found = [part.estimates(self._norms_of(number)) for number, part in enumerate(self.parts)]
-        for number, infos in enumerate(found):
-            for i, info in enumerate(infos):
-                if self._is_singular(number, i):
-                    infos[i] = info._replace(backward_error=np.nan, accurate=False)
+    def doubtful(self) -> list[np.ndarray]:
+        """Of each system the solutions that have to be looked at, by their projections."""
+        found = []
+        for number, part in enumerate(self.parts):
+            tolerance, product, most = limits_of(part.dtype)
+            error, growth = part.measures(self._norms_of(number))
+            fine = (error <= tolerance) & (growth <= most) & (error * (growth + 1) <= product)
+            if self.singular or self._norms:
+                keys = [(number, int(matrix)) for matrix in part.matrix_of]
+                fine &= [key not in self._norms for key in keys]
+                fine |= [key in self.singular for key in keys]
+            found.append(np.flatnonzero(~fine))
         return found
 
-    def _is_singular(self, number: int, i: int) -> bool:
-        return (number, int(self.parts[number].matrix_of[i])) in self.singular
-
-    def judge(self, number: int, i: int, info: SolutionInfo) -> Judge | None:
-        """Who decides what to do about a solution; None where there is nothing to be done."""
-        part, matrix = self.parts[number], int(self.parts[number].matrix_of[i])
-        if (number, matrix) in self.singular:
-            return None
-        if (number, matrix) not in self._norms and part.judge(info.backward_error, info.growth):
-            return None
-        judge = Judge(part.dtype)
-        judge.norm = float(self._norms_of(number)[matrix])
+    def judge(self, number: int, i: int) -> Judge:
+        """Who decides what to do about a solution."""
+        judge = Judge(self.parts[number].dtype)
+        judge.norm = float(self._norms_of(number)[self.parts[number].matrix_of[i]])
         return judge
 
-    def settle(self, found: list[list[SolutionInfo]]) -> tuple[SolutionInfo, ...]:
-        """Keep what was found out, and sum it up."""
-        self.looked = found
-        judged = [
-            info for number, infos in enumerate(found) for i, info in enumerate(infos)
-            if not self._is_singular(number, i)
+    def settle(self, found: dict[tuple[int, int], SolutionInfo]) -> tuple[SolutionInfo, ...]:
+        """Keep what was found out of solutions beyond their projections; one where all of those were accurate."""
+        infos = [part.estimates(self._norms_of(number)) for number, part in enumerate(self.parts)]
+        for (number, i), info in found.items():
+            infos[number][i] = info
+        for number, matrix in self.singular:
+            for spoilt in np.flatnonzero(self.parts[number].matrix_of == matrix).tolist():
+                infos[number][spoilt] = infos[number][spoilt]._replace(backward_error=np.nan, accurate=False)
+        self.looked = infos
+        told = [
+            info for number, own in enumerate(infos) for i, info in enumerate(own)
+            if not info.accurate and (number, int(self.parts[number].matrix_of[i])) not in self.singular
         ]  # fmt: skip
-        return (summary(tuple(judged)),) if judged else ()
+        return tuple(told)
 
 
 class DevicePart(Part):

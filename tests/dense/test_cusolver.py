@@ -34,7 +34,8 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_structure(place, kind, dtype):
-    structures(place, kind, dtype, (1, 7, 24, 40, 150))
+    sizes = (1, 7, 24, 40, 150) if dtype == "float64" else (7, 40)  # each group of them has kernels to compile
+    structures(place, kind, dtype, sizes)
 
 
 @pytest.mark.parametrize("name", [check.__name__ for check in device_checks.CHECKS])

@@ -68,13 +68,14 @@ def test_products(provider, dtype):
 @pytest.mark.parametrize("provider", provider_parameters(OF_STRUCTURES))
 @pytest.mark.parametrize("conjugate", [False, True])
 def test_products_with_a_structure(provider, conjugate):
-    x = X[:, :3]
+    (every,) = beside(provider, X)
+    x = every[:, :3]
     kind, a, dense = DiagonalMatrixQualifier, x[0], x[0].diag()
     if provider != "planmath":
         kind, a, dense = HermitianMatrixQualifier, x @ x.mH, x @ x.mH
     qualifiers = np.array([kind.create(conjugate=conjugate), GeneralMatrixQualifier.create()])
-    result = linalg.matmul(a.conj(), X.conj(), qualifiers=qualifiers, options={"provider": provider})
-    same(result, (dense if conjugate else dense.conj()) @ X.conj())
+    result = linalg.matmul(a.conj(), every.conj(), qualifiers=qualifiers, options={"provider": provider})
+    same(result, (dense if conjugate else dense.conj()) @ every.conj())
 
 
 @pytest.mark.parametrize("provider", provider_parameters(OF_CONTRACTIONS))

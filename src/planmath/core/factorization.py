@@ -90,6 +90,9 @@ class Phases:
         """Work from now on on what is bound to these slots."""
         raise NotImplementedError
 
+    def admit(self, call: str) -> None:
+        """Raise where a phase cannot begin now; what was there before stays as it was then."""
+
     def factorize(self) -> None:
         """Factorize the matrices with their present values. Raises where one has no factors."""
         raise NotImplementedError
@@ -223,6 +226,7 @@ class FactorizingOperation(Operation):
         self._run(self._factorize, stream)
 
     def _factorize(self) -> None:
+        self._executor.admit("factorize")
         self._follow_matrix()
         self._follow_operands()
         self._factorized = False

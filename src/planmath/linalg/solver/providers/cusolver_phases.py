@@ -114,7 +114,7 @@ class DevicePhases(Phases):
     def _on_host(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         return arrays if self._problem.on_host else _Fetched(arrays, self._queue)
 
-    def _refuse_capture(self, call: str) -> None:
+    def admit(self, call: str) -> None:
         if is_capturing(self._queue.stream):
             raise UnavailableError(
                 f"{call}() cannot be captured into a CUDA graph: the host has to know what came out. Call it outside, "
@@ -124,7 +124,6 @@ class DevicePhases(Phases):
     # Factorization.
 
     def factorize(self) -> None:
-        self._refuse_capture("factorize")
         a = self._there("a", self._a, brings=True)
         if self._problem.detect:
             self._take_for(self._work.detected(a))
@@ -186,7 +185,7 @@ class DevicePhases(Phases):
     # Solution.
 
     def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> Sequence[SolutionInfo]:
-        self._refuse_capture("solve")
+        self.admit("solve")
         replaces = self._problem.inplace[1]
         found = self._b if replaces else [
             outline(array, layout) for array, layout in zip(results, layouts, strict=True)

@@ -106,6 +106,18 @@ def test_status(returns_status, status, calls):
     assert len(c.seen) == calls
 
 
+def test_what_goes_on_tells_its_status_at_the_end():
+    c, behind, last, never = Recorder(1, 7), Recorder(1), Recorder(1, 9), Recorder(1)
+    going = Call(c.address, [Slot(0)], loops=[(3, (1,))], returns_status=True, goes_on=True, name="going")
+    assert going(0) == 7
+    assert c.seen == [(0,), (1,), (2,)]
+    ending = Call(last.address, [Slot(0)], returns_status=True, name="ending")
+    program = Program([going, Call(behind.address, [Slot(0)]), ending, Call(never.address, [Slot(0)])])
+    with pytest.raises(LibraryError, match="going failed with status 7"):
+        program(5)
+    assert (len(c.seen), behind.seen, last.seen, never.seen) == (6, [(5,)], [(5,)], [])
+
+
 def test_owner_of_the_arguments_stays_alive():
     kept = np.ones(3)
     assert Call(1, [kept.ctypes.data], keep=kept).keep is kept

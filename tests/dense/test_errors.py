@@ -118,12 +118,14 @@ def test_singular_matrices():
     with pytest.raises(SingularMatrixError, match="a is singular: the pivot of row 1 is exactly zero") as raised:
         direct_solver(np.ones((3, 3)), B)
     assert raised.value.row == 1
-    lists = [np.eye(2), np.zeros((2, 2))]
-    with pytest.raises(SingularMatrixError, match=r"a\[1\] is singular") as raised:
-        direct_solver(lists, [np.ones(2), np.ones(2)])
-    assert raised.value.indices == (1,)
-    np.testing.assert_array_equal(raised.value.solution[0], np.ones(2))
-    assert np.isnan(raised.value.solution[1]).all()
+    lists = [np.zeros((2, 2)), np.eye(9), np.zeros((3, 3)), 2 * np.eye(4)]
+    with pytest.raises(SingularMatrixError, match=r"a\[0\] is singular.*a\[2\] is singular") as raised:
+        direct_solver(lists, [np.ones(len(a)) for a in lists])
+    assert raised.value.indices == (0, 2)
+    np.testing.assert_array_equal(raised.value.solution[1], np.ones(9))
+    np.testing.assert_array_equal(raised.value.solution[3], np.full(4, 0.5))
+    assert np.isnan(raised.value.solution[0]).all()
+    assert np.isnan(raised.value.solution[2]).all()
     with pytest.raises(SingularMatrixError, match="a is singular: the pivot of row 1"):
         direct_solver(np.array([1.0, 0, 2]), np.ones(3), qualifiers=DiagonalMatrixQualifier.create())
     with pytest.raises(SingularMatrixError, match="a is not positive definite: the leading minor of order 2"):

@@ -19,6 +19,7 @@ from planmath.linalg import (
     InaccurateSolutionWarning,
     InvalidDirectSolverState,
     SingularMatrixError,
+    SymmetricMatrixQualifier,
     direct_solver,
 )
 from tests.dense.systems import assert_solves
@@ -330,3 +331,22 @@ class Lifecycle(RuleBasedStateMachine):
 
 TestLifecycle = Lifecycle.TestCase
 TestLifecycle.settings = settings(max_examples=40, stateful_step_count=20)
+
+
+def test_all_solutions_of_a_batch_are_new_where_one_is_looked_at():
+    """The first one is in doubt; those behind it are solved and judged as well, and not left as they were."""
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((3, 40, 40)), rng.standard_normal((3, 40, 2))
+    a += a.swapaxes(1, 2)
+    a[0] = 1 / (1 + np.add.outer(np.arange(40), np.arange(40)))  # with a condition number beyond 1 / the rounding unit
+    symmetric, ignore = SymmetricMatrixQualifier.create(), {"on_inaccurate": "ignore", "provider": "lapack"}
+    with DirectSolver(a, b, qualifiers=symmetric, options=ignore) as solver:
+        solver.plan()
+        solver.factorize()
+        out = solver.empty_result()
+        out[...] = np.nan
+        solver.solve(out=out)
+        infos = solver.solution_info.systems
+    np.testing.assert_allclose(out[1:], np.linalg.solve(a[1:], b[1:]), rtol=1e-9)
+    assert infos[0].growth > 1e12
+    assert all(info.accurate and info.backward_error > 0 for info in infos[1:])

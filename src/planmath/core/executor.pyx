@@ -104,7 +104,7 @@ cdef class Program:
     def __call__(self, *addresses):
         """Make the calls now, on operands at these addresses, whatever they wait for without the Python lock.
 
-        Raises what a call that fails has for it; those behind it are not made.
+        Raises what the first call that fails has for it; those behind it are not made, unless it goes on.
         """
         cdef word *words
         cdef int i, status, failed = 0
@@ -127,17 +127,19 @@ cdef class Program:
         raise LibraryError(call.name, status) if call.error is None else call.error(status, call.name)
 
     cdef int run(self, const word *addresses, int *failed) noexcept nogil:
-        cdef int i, status = 0
+        cdef int i, status, first = 0
         if self.lock is not None:
             PyThread_acquire_lock(self.lock.lock, WAIT_LOCK)
         for i in range(self.n_calls):
             status = pm_run(self.native[i], addresses)
             if status:
-                failed[0] = i
-                break
+                if first == 0:
+                    first, failed[0] = status, i
+                if not self.native[i].goes_on:
+                    break
         if self.lock is not None:
             PyThread_release_lock(self.lock.lock)
-        return status
+        return first
 
 
 @cython.final

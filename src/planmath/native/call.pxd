@@ -4,7 +4,7 @@ cdef extern from "prepared.h":
     ctypedef intptr_t word
     ctypedef struct pm_call:
         void *function
-        int n_words, n_slots, n_loops, returns_status
+        int n_words, n_slots, n_loops, returns_status, goes_on
         word words[20]
         int slot_word[10]
         int slot_operand[10]

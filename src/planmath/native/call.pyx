@@ -75,6 +75,9 @@ cdef class Call:
         The function's name, for messages.
     returns_status : bool
         Whether the function returns 0 for success; otherwise what it returns is ignored.
+    goes_on : bool
+        Whether its other repetitions, and the calls of a program behind it, are made whatever it returns; the failure
+        is told after them.
     error : callable, optional
         Makes the exception for a failure, from the status and the function's name.
     loops : sequence of (count, steps)
@@ -93,8 +96,8 @@ cdef class Call:
         Made in its place where it is.
     """
 
-    def __init__(self, function, arguments, *, str name="", bint returns_status=False, error=None, loops=(),
-                 keep=None, Call unaligned=None, alignment=1, aligned_slots=None, unless_zero=None,
+    def __init__(self, function, arguments, *, str name="", bint returns_status=False, bint goes_on=False, error=None,
+                 loops=(), keep=None, Call unaligned=None, alignment=1, aligned_slots=None, unless_zero=None,
                  Call if_zero=None):
         if not function:
             raise ValueError(f"{name or 'the function'} has no address")
@@ -105,7 +108,7 @@ cdef class Call:
         cdef int slot = 0, i, d
         call.function = <void *><word>function
         call.n_words = len(arguments)
-        call.returns_status = returns_status
+        call.returns_status, call.goes_on = returns_status, goes_on
         for i, argument in enumerate(arguments):
             if isinstance(argument, Slot):
                 if slot == PM_SLOTS:

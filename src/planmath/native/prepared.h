@@ -14,6 +14,7 @@ typedef intptr_t word;
 typedef struct pm_call {
     void *function;
     int n_words, n_slots, n_loops, returns_status;
+    int goes_on;                     /* what follows is done whatever its status is, which is told at the end */
     word words[PM_WORDS];
     int slot_word[PM_SLOTS];         /* which word the slot patches */
     int slot_operand[PM_SLOTS];      /* with which operand's address */
@@ -80,11 +81,11 @@ static int pm_decides_zero(const pm_call *call, const word *addresses) {
     return ((bits[0] | bits[1]) & call->condition_bits) == 0;
 }
 
-/* Runs the call on the operands at `addresses`; returns the first status that is not zero. The words are copied, so
- * that two threads inside the same call do not see each other's operands. */
+/* Runs the call on the operands at `addresses`; returns the first status that is not zero, once the loops have ended if
+ * the call goes on in spite of it. The words are copied, so that two threads inside the same call do not see each other's operands. */
 static int pm_run(const pm_call *call, const word *addresses) {
     word words[PM_WORDS], position[PM_LOOPS];
-    int s, d, status;
+    int s, d, status, first = 0;
     word misaligned = 0;
     if (call->condition_size && pm_decides_zero(call, addresses)) {
         if (!call->if_zero) return 0;
@@ -98,7 +99,10 @@ static int pm_run(const pm_call *call, const word *addresses) {
     for (d = 0; d < call->n_loops; d++) position[d] = 0;
     for (;;) {
         status = (int)pm_invoke(call->function, call->n_words, words);
-        if (call->returns_status && status) return status;
+        if (call->returns_status && status) {
+            if (!call->goes_on) return status;
+            if (!first) first = status;
+        }
         for (d = call->n_loops - 1; d >= 0; d--) { /* an odometer: the innermost loop turns fastest */
             for (s = 0; s < call->n_slots; s++) words[call->slot_word[s]] += call->loop_step[d][s];
             if (++position[d] < call->loop_count[d]) break;
@@ -106,7 +110,7 @@ static int pm_run(const pm_call *call, const word *addresses) {
                 words[call->slot_word[s]] -= call->loop_step[d][s] * call->loop_count[d];
             position[d] = 0;
         }
-        if (d < 0) return 0;
+        if (d < 0) return first;
     }
 }
 

@@ -252,7 +252,9 @@ class Assembly:
             )  # fmt: skip
         everything = [Place(self.place(name).slot) for name in ("status", "squares")]
         arguments = [self.system.factorizations, *everything, int(self.real == "float32")]
-        self.call(kernels.FACTORIZED, "factorization", arguments, (), returns_status=True, error=Unusual)
+        self.call(
+            kernels.FACTORIZED, "factorization", arguments, (), returns_status=True, goes_on=True, error=Unusual
+        )
         return self.calls
 
     def turned(self, trans: str) -> tuple[bool, bool]:
@@ -292,7 +294,7 @@ class Assembly:
             kernels.JUDGE[self.dtype], "judgement",
             [flag, x.rows, k, y.row, y.col, x.row, x.col, weights, sides.place, self.operand(2, x),
              self.place("squares"), projections, judged],
-            batch, returns_status=True, error=Unusual,
+            batch, returns_status=True, goes_on=True, error=Unusual,
         )  # fmt: skip
         return self.calls
 

@@ -104,8 +104,8 @@ def prepare(
 
 
 def _within(before: list[Call], calls: list[Call], after: list[Call]) -> list[Call]:
-    """The calls between those that limit threads, before the one that may end the program."""
-    return [*before, *calls[:-1], *after, calls[-1]]
+    """The calls between those that limit threads."""
+    return [*before, *calls, *after]
 
 
 class _Routine:

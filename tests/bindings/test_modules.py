@@ -30,7 +30,7 @@ def test_importing_planmath_imports_those_of_its_providers_only() -> None:
     """The others are larger, and take their time."""
     program = "import sys, planmath; print(*[m for m in sys.modules if m.startswith('planmath.bindings.cu')])"
     imported = {name.rpartition(".")[2] for name in run_python(program).split()}
-    assert imported <= {"cufft", "cublasLt", "cudss", "cutensor"}
+    assert imported <= {"cufft", "cublas", "cublasLt", "cudss", "cusolver", "cusolverDn", "cutensor"}
 
 
 def test_importing_planmath_loads_no_cuda_library() -> None:

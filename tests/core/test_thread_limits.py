@@ -57,7 +57,7 @@ print(json.dumps([tasks, *results]))
 """
 LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 #: One system, or one sum without products, is for one thread.
-ALWAYS_ONE = {"sparse banded", "sparse superlu", "contraction einsum"}
+ALWAYS_ONE = {"sparse banded", "sparse blocks", "sparse superlu", "contraction einsum"}
 
 
 def most(*situations: tuple[str, dict[str, int] | None], **variables: str) -> list:

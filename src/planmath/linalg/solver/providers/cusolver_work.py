@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from planmath.bindings import runtime
 from planmath.core.accuracy import Judge, SolutionInfo, limits_of
@@ -22,6 +21,7 @@ from planmath.linalg.solver.providers.cusolver_group import Group, HostPart, gro
 from planmath.linalg.solver.providers.cusolver_refinement import Refinement
 from planmath.linalg.solver.providers.cusolver_routines import Handles
 from planmath.native.call import Call
+from planmath.native.forks import load_module
 
 _TO_HOST = runtime.MemcpyKind.DEVICE_TO_HOST
 FACTORS, SOLUTIONS = 0, 1
@@ -296,7 +296,7 @@ class DevicePart(Part):
         if routine == "division":
             found = b / values[:, None]
         else:
-            (function,) = scipy.linalg.get_lapack_funcs((routine[:-1] + "s",), (values,))
+            (function,) = load_module("scipy.linalg").get_lapack_funcs((routine[:-1] + "s",), (values,))
             found = {
                 "getrf": lambda: function(values, pivots, b, trans=int(transposed)),
                 "potrf": lambda: function(values, b, lower=not form.upper),

@@ -33,7 +33,8 @@ cdef class Binding:
     cdef readonly object array      # as the user gave it
     cdef object held                # the same memory with exactly the planned strides, once somebody asked for it
     cdef object memory              # of CuPy's array: what points to it
-    cdef ArraySlot source           # the layout that the array has to keep; None of planmath's own
+    cdef ArraySlot source           # the layout that the array has to keep; None: that of the slot it is bound to
+    cdef bint stays                 # nobody gives it other memory
     cdef word offset                # bytes from its first element to the first planned one
     cdef readonly word address      # of that
     cdef readonly unsigned long long serial  # no other binding has it
@@ -95,8 +96,9 @@ cdef inline bint has_stayed(ArraySlot slot, Binding bound) noexcept:
     """Whether what is bound is where it was, as far as that can be seen at once; otherwise `present` finds out."""
     if bound is None or bound.whole is not None:
         return False
-    if bound.source is None:
+    if bound.stays:
         return True
+    cdef ArraySlot source = slot if bound.source is None else bound.source
     return slot.kind == IS_NUMPY and bound.offset == 0 and pm_stayed(
-        <PyObject *>bound.array, bound.address, <PyObject *>bound.source.dtype, bound.source.ndim, bound.source.dims,
-        bound.source.byte_strides, slot.flags)
+        <PyObject *>bound.array, bound.address, <PyObject *>source.dtype, source.ndim, source.dims, source.byte_strides,
+        slot.flags)

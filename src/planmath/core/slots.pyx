@@ -308,7 +308,7 @@ cdef class ArraySlot:
 
     cdef Binding bind_at(self, object array, word address):
         cdef Binding made = Binding.__new__(Binding)
-        made.array, made.address, made.source = array, address, self
+        made.array, made.address = array, address
         if self.kind == CUPY:
             made.memory = array.data
         return made
@@ -318,7 +318,7 @@ cdef class ArraySlot:
         cdef Binding made = self.binding(array)
         if made is None:
             raise AssertionError("an array of planmath's own has another layout than the planned one")
-        made.source = None
+        made.stays = True
         return made
 
     def bind(self, array):
@@ -349,16 +349,18 @@ cdef class ArraySlot:
 
     cdef Binding present(self):
         cdef Binding bound = self.bound, moved, origin
+        cdef ArraySlot source
         cdef word address
         if bound is None:
             return None
         if has_stayed(self, bound):
             return bound
         if bound.whole is None:
+            source = self if bound.source is None else bound.source
             if (self.kind == CUPY and bound.array.data is bound.memory  # nothing but this and the shape can change
-                    and bound.array.shape == bound.source.shape):
+                    and bound.array.shape == source.shape):
                 return bound
-            address = bound.source.followed(bound.array, bound.address - bound.offset)
+            address = source.followed(bound.array, bound.address - bound.offset)
             if address == 0:
                 return None
             address += bound.offset
@@ -382,7 +384,7 @@ cdef class ArraySlot:
         """What is bound as an array with exactly the planned strides, not conjugated."""
         if bound.whole is not None:
             return self.package.with_strides(bound.whole.view_of(bound.whole.bound)[bound.index], self.layout)
-        if (bound.source is self or bound.source is None) and not self.conjugate and self.is_plain(bound.array):
+        if bound.source is None and not self.conjugate and self.is_plain(bound.array):
             return bound.array
         if bound.held is None:
             bound.held = self.memory_of(self.package.with_strides(bound.array, self.layout))

@@ -68,6 +68,9 @@ class BlocksProvider(Provider):
     def version(self) -> str:
         return str(load_module("planmath").__version__)
 
+    def path(self) -> str | None:
+        return block_lu.__file__
+
     def threads(self) -> Threads:
         return openmp_threads()
 

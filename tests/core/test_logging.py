@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from planmath import linalg
 from planmath.core import remembered
 from planmath.core.log import format_seconds
 from planmath.fft import FFT, fft
@@ -69,6 +70,8 @@ def test_autotuning_and_new_operands(caplog, tuning_record):
 STATELESS = {
     "fft": (lambda: fft(OPERAND), "FFT", ["EXECUTION"]),
     "matmul": (lambda: matmul(MATRIX, MATRIX), "Matmul", ["EXECUTION"]),
+    "triangular": (lambda: linalg.triangular_solve(MATRIX, MATRIX), "TriangularSolver", ["EXECUTION"]),
+    "dense": (lambda: linalg.direct_solver(MATRIX, MATRIX), "DirectSolver", ["FACTORIZATION", "SOLUTION"]),
     "contract": (lambda: contract("ij,jk,kl->il", MATRIX, MATRIX, MATRIX), "Contraction", ["EXECUTION"]),
     "solver": (
         lambda: direct_solver(scipy.sparse.csr_array(MATRIX), MATRIX[0]), "DirectSolver", ["FACTORIZATION", "SOLUTION"]

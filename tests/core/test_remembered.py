@@ -75,11 +75,15 @@ WITH_OPTIONS = {
     "rfft": (lambda options: rfft(OPERAND.real.copy(), options=options), FFTOptions),
     "matmul": (lambda options: advanced.matmul(SQUARE, SQUARE, options=options), advanced.MatmulOptions),
     "generic": (lambda options: linalg.matmul(SQUARE, SQUARE, options=options), linalg.MatmulOptions),
+    "triangular": (lambda options: linalg.triangular_solve(SQUARE, SQUARE, options=options), linalg.MatmulOptions),
+    "dense": (lambda options: linalg.direct_solver(SQUARE, SQUARE, options=options), linalg.DirectSolverOptions),
     "contract": (lambda options: tensor.contract("ij,jk,kl->il", *3 * [SQUARE], options=options), ContractionOptions),
     "binary": (lambda options: binary_contraction("ij,jk->ik", SQUARE, SQUARE, options=options), ContractionOptions),
     "ternary": (lambda options: ternary_contraction("ij,jk,kl", *3 * [SQUARE], options=options), ContractionOptions),
     "solver": (lambda options: sparse.direct_solver(SYSTEM, SQUARE[0], options=options), sparse.DirectSolverOptions),
 }
+#: Those whose options cannot be changed.
+FROZEN = ("generic", "triangular", "dense")
 
 
 @pytest.mark.parametrize("name", WITH_OPTIONS)
@@ -103,10 +107,10 @@ def test_changed_options_have_another_plan(name):
         call(options)
         if isinstance(options, dict):
             options["provider"] = "nobody's"
-        elif name != "generic":  # whose options are frozen
-            options.provider = "nobody's"
-        else:
+        elif name in FROZEN:
             continue
+        else:
+            options.provider = "nobody's"
         with pytest.raises(ValueError, match="nobody's"):
             call(options)
     call({"tuning": True})

@@ -8,6 +8,7 @@ import numpy as np
 
 from planmath.core import remembered
 from planmath.core.execution import Execution
+from planmath.core.options import as_given
 from planmath.linalg.generic.operation import Matmul
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.problem import ProductProblem
@@ -120,10 +121,9 @@ def triangular_solve(
     >>> triangular_solve(np.array([[2.0, 1], [0, 4]]), np.array([4.0, 8]), qualifier=upper)
     array([1., 2.])
     """
-    key = None
-    if options is None:
-        known = None if qualifier is None else np.asarray(qualifier).tobytes()
-        key = remembered.key_of("triangular solve", (a, b), execution, known)
+    options = as_given(MatmulOptions, options)
+    known = None if qualifier is None else np.asarray(qualifier).tobytes()
+    key = remembered.key_of("triangular solve", (a, b), execution, options, known)
     return remembered.run_once(
         key,
         lambda: TriangularSolver(

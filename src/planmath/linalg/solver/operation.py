@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from planmath.core.executor import Executor
 from planmath.core.factorization import FactorizingOperation, SingularMatrixError
 from planmath.core.log import levels_of
 from planmath.core.operation import make_slot
-from planmath.core.options import as_options, check_choice
+from planmath.core.options import as_given, as_options, check_choice
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.solver.information import FactorizationInfo
@@ -441,13 +442,14 @@ def direct_solver(
     >>> direct_solver(np.array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
     array([1., 2.])
     """
-
-    key = None
-    if options is None and not isinstance(a, list | tuple) and not isinstance(b, list | tuple):
+    options, key = as_given(DirectSolverOptions, options), None
+    if not isinstance(a, list | tuple) and not isinstance(b, list | tuple):
         known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
-        key = remembered.key_of("dense direct_solver", (a, b), execution, known, structure, bandwidths)
-        if key is not None and (solver := remembered.take(key)) is not None:  # the ordinary case, with less Python
-            return solver.once_more(a, b, key, stream)
+        key = remembered.key_of("dense direct_solver", (a, b), execution, options, known, structure, bandwidths)
+        if key is not None and (solver := remembered.take(key)) is not None:
+            if not solver._logger.isEnabledFor(logging.INFO):  # the ordinary case, with less Python
+                return solver.once_more(a, b, key, stream)
+            remembered.put(key, solver)
     what = {"qualifiers": qualifiers, "structure": structure, "bandwidths": bandwidths}
     return _solve_once(a, b, options, execution, stream, what, key)
 

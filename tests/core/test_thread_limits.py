@@ -35,6 +35,7 @@ def found(execution):
         "fft": planmath.fft.FFT(np.ones((1024, 1024)), execution=execution),
         "product": Matmul(square, square, execution=execution),
         "structured": planmath.linalg.Matmul(square, square, execution=execution),
+        "dense": planmath.linalg.DirectSolver(square, square[0], execution=execution),
         "contraction": BinaryContraction("ij,jk->ik", square, square, execution=execution),
         "sparse": DirectSolver(band, np.ones(n), execution=execution),
     }
@@ -45,7 +46,7 @@ def found(execution):
             for algorithm in operation._plan_made.algorithms:
                 key = f"{name} {algorithm.provider}"
                 numbers[key] = max(numbers.get(key, 0), algorithm.get("threads", 1))
-            if name != "sparse":
+            if name not in ("sparse", "dense"):
                 operation.execute()
     return numbers
 results = []
@@ -104,7 +105,7 @@ def test_openmps_variable_is_one_for_all_but_the_user():
 
 
 @pytest.mark.parametrize(("variable", "providers"), [("MKL_NUM_THREADS", {"mkl", "pardiso"}),
-                                                     ("OPENBLAS_NUM_THREADS", {"blas"})])  # fmt: skip
+                                                     ("OPENBLAS_NUM_THREADS", {"blas", "lapack"})])  # fmt: skip
 def test_a_librarys_own_variable_is_for_it_alone_and_comes_first(variable, providers):
     (_, one), (_, two) = (
         most(("", None), **{variable: "1"}),

@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple
 
 from planmath.core.errors import UnavailableError, nearest
 from planmath.core.executor import Program
+from planmath.native.forks import load_module
 from planmath.native.threads import Threads
 
 #: What a user would like, by name, and what takes that out of a problem; None where nobody asks for it in any case.
@@ -114,6 +116,26 @@ class Provider(ABC):
     def threads(self) -> Threads | None:
         """The most threads of an execution that names no number; None where that says nothing, as on a device."""
         return None
+
+
+class OwnProvider(Provider):
+    """A provider whose work is done by a compiled module of planmath's own.
+
+    Attributes
+    ----------
+    kernels : module
+    """
+
+    kernels: ClassVar[ModuleType]
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return str(load_module("planmath").__version__)
+
+    def path(self) -> str | None:
+        return self.kernels.__file__
 
 
 def choose_providers(providers: Sequence[Provider], wanted: str | None, problem: Any) -> list[Provider]:

@@ -18,7 +18,7 @@ from planmath.native.threads import Threads
 from planmath.report.tables import table
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
-OPERATIONS = ("fft", "linalg.advanced", "sparse.advanced", "tensor")
+OPERATIONS = ("fft", "linalg.advanced", "linalg.generic", "linalg.solver", "sparse.advanced", "tensor")
 
 #: Packages whose arrays can be operands, and those that planmath needs itself: the distributions that hold them.
 PACKAGES = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import planmath.linalg.product.structure_kernels as structure_kernels
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.core.provider import Algorithm, OwnProvider, Prepared
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.device_pipeline import pipeline_for
 from planmath.linalg.generic.providers.routines import too_many_loops
@@ -15,14 +16,8 @@ from planmath.native.threads import Threads
 FEW = 10_000
 
 
-class DiagonalProvider(Provider):
-    name = "planmath"
-
-    def unavailable(self) -> str | None:
-        return None
-
-    def version(self) -> str:
-        return "1"
+class DiagonalProvider(OwnProvider):
+    name, kernels = "planmath", structure_kernels
 
     def threads(self) -> Threads:
         return Threads(1, "one thread")

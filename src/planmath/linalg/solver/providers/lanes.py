@@ -16,7 +16,7 @@ from planmath.bindings import lapack
 from planmath.core.accuracy import limits_of
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
-from planmath.core.provider import Algorithm, Provider
+from planmath.core.provider import Algorithm, OwnProvider
 from planmath.linalg.product.matrix import batch_loops
 from planmath.linalg.solver.problem import DenseProblem, LinearSystem, PreparedSolver, Region, Unusual
 from planmath.linalg.solver.providers.assembly import TRANS, Memory, probe
@@ -28,14 +28,8 @@ from planmath.native.threads import Threads, openmp_threads
 THREADED_WORK = 2_000_000
 
 
-class LanesProvider(Provider):
-    name = "own"
-
-    def unavailable(self) -> str | None:
-        return None
-
-    def version(self) -> str:
-        return "1"
+class LanesProvider(OwnProvider):
+    name, kernels = "own", kernels
 
     def threads(self) -> Threads:
         return openmp_threads()

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from planmath.core.arrays import ITEMSIZE
-from planmath.core.provider import Algorithm, Provider
-from planmath.native.forks import load_module
+from planmath.core.provider import Algorithm, OwnProvider
 from planmath.native.threads import Threads, openmp_threads
 from planmath.sparse.advanced import block_lu, kernels
 from planmath.sparse.advanced.block_lu import BlockLU, BlockOrder
@@ -59,17 +58,8 @@ SOLVE = {dtype: kernel(function, 4) for dtype, function in block_lu.SOLVE.items(
 WEAK = {dtype: kernel(function, 2) for dtype, function in block_lu.WEAK.items()}
 
 
-class BlocksProvider(Provider):
-    name = "blocks"
-
-    def unavailable(self) -> str | None:
-        return None
-
-    def version(self) -> str:
-        return str(load_module("planmath").__version__)
-
-    def path(self) -> str | None:
-        return block_lu.__file__
+class BlocksProvider(OwnProvider):
+    name, kernels = "blocks", block_lu
 
     def threads(self) -> Threads:
         return openmp_threads()

@@ -433,8 +433,11 @@ cdef class Executor:
         """Tell the package which arrays of the user's are written to."""
         if self.inplace >= 0:
             first = (<ArraySlot>self.slots[self.inplace]).array
-        arrays = [first] if others is None else others if self.inplace < 0 else [first, *others]
-        self.changed([array for array in arrays if array is not None])
+        if others is not None:
+            arrays = others if self.inplace < 0 else [first, *others]
+            self.changed([array for array in arrays if array is not None])
+        elif first is not None:
+            self.changed((first,))
         return 0
 
     cdef list gather(self, out, word *addresses):

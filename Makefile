@@ -12,7 +12,7 @@ SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' -o -name '*.px
 PIP := -m pip --quiet --quiet --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint clean test-cuda bench-cuda verify-cuda
+.PHONY: help demo test test-all bench lint docs clean test-cuda bench-cuda verify-cuda
 
 help:
 	@echo "make demo    filter a photograph, classify digits, time the ways to call planmath"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-all    run them on all combinations of their parameters (long)"
 	@echo "make bench   measure planmath against other libraries (long; ARGS=--quick for two minutes)"
 	@echo "make lint    ruff, mypy and import-linter"
+	@echo "make docs    the documentation, into docs/_build/html"
 	@echo "make clean   remove the environments and everything that was built"
 	@echo "make test-cuda, bench-cuda    the same on CUDA devices, in the Python that has CuPy and PyTorch"
 	@echo "make verify-cuda              both, and what came out into docs/verification"
@@ -42,6 +43,10 @@ lint: $(VENV)/.stamp-lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+docs: $(VENV)/.stamp-docs
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 # One thread each: cuDSS's would spin beside those of all the other workers. What measures how much memory the device
 # has left runs after them.
 test-cuda: $(CUDA_STAMP)
@@ -56,6 +61,7 @@ verify-cuda: $(CUDA_STAMP)
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build dist demo-output bench/results src/planmath.egg-info
+	rm -rf docs/_build docs/gallery docs/figures docs/reference/generated docs/reference/*.rst docs/sg_execution_times.rst
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src -name '*.so' -o -name '*.pyx' | sed 's/\.pyx$$/.c/' | xargs rm -f
 	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} +
@@ -92,6 +98,11 @@ $(VENV)/.stamp-lint: $(VENV)/.stamp-python $(SOURCES)
 	@echo "Installing planmath with its extra lint"
 	@$(VENV)/bin/python $(PIP) --editable '.[lint]'
 	@touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-python $(SOURCES)
+	@echo "Installing planmath with its extra docs"
+	@$(VENV)/bin/python $(PIP) --editable '.[docs]'
+	@touch $@ $(VENV)/.stamp-test $(VENV)/.stamp-demo
 
 $(BENCH_VENV)/.stamp: $(BENCH_VENV)/.stamp-python $(SOURCES) bench/requirements.txt
 	@echo "Installing planmath and the libraries it is measured against (a few minutes, once)"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from planmath.linalg.advanced import matrix_qualifiers_dtype
+from planmath.core.errors import UnavailableError
+from planmath.linalg.advanced import Matmul, matrix_qualifiers_dtype
 from planmath.linalg.advanced.providers import PROVIDERS
-from tests.arrays import DEVICE, PACKAGES, dtype_of, to_numpy, to_package
+from tests.arrays import DEVICE, PACKAGES, dtype_of, missing, to_numpy, to_package
 from tests.providers import provider_parameters
 
 REAL = ("float16", "bfloat16", "float32", "float64")
@@ -62,6 +64,20 @@ class Case(NamedTuple):
         return place(np.asarray(values), dtype or self.dtype, self.package, layout)
 
 
+@cache
+def refused(provider: str, package: str, dtype: str) -> str | None:
+    """Why a library does not multiply a dtype on this processor, where it may on others."""
+    if (provider, package, dtype) != ("torch", "torch", "bfloat16") or missing(package):
+        return None
+    a = place(np.ones((2, 2)), dtype, package)
+    try:
+        with Matmul(a, a, options={"provider": provider}) as product:
+            product.plan()
+    except UnavailableError as error:
+        return str(error)
+    return None
+
+
 def cases(*dtypes: str, wide_results: bool = False) -> list[Any]:
     """All combinations of provider, package and dtype that exist, as parameters of a test.
 
@@ -81,6 +97,8 @@ def cases(*dtypes: str, wide_results: bool = False) -> list[Any]:
                 ):
                     continue
                 marks = [*provider.marks, *package.marks] if name != "torch" else package.marks
+                if (reason := refused(name, of, dtype)) is not None:
+                    marks = [*marks, pytest.mark.skipif(True, reason=reason)]
                 if missing and name != "torch" and any(p.values[0].provider == name for p in parameters):
                     continue  # one that is skipped says it for all
                 parameters.append(pytest.param(Case(name, of, dtype), marks=marks, id=f"{name}-{of}-{dtype}"))

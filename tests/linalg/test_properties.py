@@ -23,6 +23,7 @@ from tests.linalg.operands import (
     poison,
     qualifiers,
     random_values,
+    refused,
     wide,
 )
 from tests.linalg.reference import Reference, assert_near, reference, relu, squeezed
@@ -104,7 +105,10 @@ def array_of(draw: st.DrawFn, shape: Sequence[int], dtype: str, result_dtype: st
 def products(draw: st.DrawFn, *, add: bool | None = None, inplace: bool = False, real: bool = False) -> Drawn:
     package = draw(st.sampled_from(INSTALLED))
     dtype = draw(st.sampled_from([d for d in DTYPES[package] if not (real and d in (*COMPLEX, *INTEGER))]))
-    usable = [p for p in LIBRARIES if p != "torch" or (package == "torch" and dtype not in INTEGER)]
+    usable = [
+        p for p in LIBRARIES
+        if p != "torch" or (package == "torch" and dtype not in INTEGER and not refused(p, package, dtype))
+    ]  # fmt: skip
     provider = draw(st.sampled_from([None, *usable]))
     case = Case(provider or "torch", package, dtype)  # of an unknown one, what holds for all
     m, n, k = (draw(st.integers(1, 40)) if draw(st.booleans()) else draw(st.integers(1, 4)) for _ in range(3))

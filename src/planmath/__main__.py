@@ -19,9 +19,12 @@ EPILOG = """examples:
   planmath info                     what planmath finds on this machine
   planmath demo                     see it work (needs: pip install 'planmath[demo]')
   planmath run script.py --size 8   run a program written for nvmath-python
+  planmath tune script.py           run a program, and tune the operations that it plans
 """
 RUN_DESCRIPTION = """Run a Python program with `import nvmath`, and every submodule of it, meaning planmath.
 Everything after the script's or module's name is passed on to it."""
+TUNE_DESCRIPTION = """Run a Python program, and measure for each operation that it plans which algorithm is the fastest,
+on the program's own operands. The next run of the program takes what was chosen from the tuning record."""
 BENCH_DESCRIPTION = """Measure planmath against other libraries. The benchmark is part of the repository, not of the
 package: run `make bench` in a clone, which installs the libraries to compare with. In a clone, this command runs
 `python -m bench` in the present environment and passes its arguments on."""
@@ -68,6 +71,7 @@ def command_line() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="show the libraries found, this machine and the tuning record")
     info.add_argument("--json", action="store_true", help="as JSON")
+    info.add_argument("--html", type=Path, metavar="FILE", help="as a page, with the tuning record")
     info.set_defaults(command=show_info)
 
     demo = commands.add_parser("demo", help="filter a photograph, classify digits, time the ways to call planmath")
@@ -84,6 +88,18 @@ def command_line() -> argparse.ArgumentParser:
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="passed on")
     run.set_defaults(command=run_program)
 
+    tune = commands.add_parser(
+        "tune", help="run a program, and tune the operations that it plans", description=TUNE_DESCRIPTION,
+        usage="planmath tune [-h] [--seconds S] [--again] (SCRIPT | -m MODULE) [ARGUMENT ...] | --show",
+    )  # fmt: skip
+    tune.add_argument("--show", action="store_true", help="show the tuning record of this machine")
+    tune.add_argument("--seconds", type=float, metavar="S", help="for each operation (as in autotune(seconds=...))")
+    tune.add_argument("--again", action="store_true", help="measure also what the record has already")
+    tune.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help=module)
+    tune.add_argument("script", nargs="?", metavar="SCRIPT", help="a Python file")
+    tune.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="passed on")
+    tune.set_defaults(command=tune_program)
+
     bench = commands.add_parser(
         "bench", help="measure planmath against other libraries", description=BENCH_DESCRIPTION,
         usage="planmath bench [-h] [ARGUMENT ...]",
@@ -96,6 +112,10 @@ def show_info(options: argparse.Namespace) -> None:
     from planmath.report import info
 
     facts = info.gather()
+    if options.html is not None:
+        options.html.write_text(info.page_of(facts), encoding="utf-8")
+        print(options.html)
+        return
     print(json.dumps(asdict(facts), indent=1) if options.json else info.render(facts))
 
 
@@ -108,13 +128,13 @@ def run_demo(options: argparse.Namespace) -> None:
         raise CommandError(str(error)) from None
 
 
-def run_program(options: argparse.Namespace) -> None:
+def run_program(options: argparse.Namespace, command: str = "run") -> None:
     from planmath.dropin import install_as_nvmath
 
     install_as_nvmath()
     if options.module is not None:
         if not options.module:
-            raise CommandError("-m needs a module's name, as in: planmath run -m package.module")
+            raise CommandError(f"-m needs a module's name, as in: planmath {command} -m package.module")
         name, *rest = options.module
         sys.argv[:] = [name, *rest]
         sys.path.insert(0, os.getcwd())
@@ -132,7 +152,27 @@ def run_program(options: argparse.Namespace) -> None:
         sys.path.insert(0, os.path.dirname(os.path.abspath(options.script)))
         runpy.run_path(options.script, run_name="__main__")
     else:
-        raise CommandError("run needs a script, as in: planmath run script.py (or -m and a module's name)")
+        raise CommandError(f"{command} needs a script, as in: planmath {command} script.py (or -m and a module's name)")
+
+
+def tune_program(options: argparse.Namespace) -> None:
+    from planmath import tuning
+    from planmath.core.tuning import collecting
+    from planmath.core.tuning.budget import checked
+    from planmath.report.tune import Tuner
+
+    if options.show:
+        print(tuning.show())
+        return
+    try:
+        tuner = Tuner(checked(options.seconds), again=options.again)
+    except ValueError as error:
+        raise CommandError(f"--{error}") from None
+    try:
+        with collecting.told(tuner.tell):
+            run_program(options, "tune")
+    finally:
+        print(tuner.report(), file=sys.stderr)
 
 
 def run_bench(options: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from planmath.report.pages import of_fields
+
 #: The largest backward error that counts as accurate, by dtype: 64 units of its rounding.
 TOLERANCE = {
     dtype: 64 * float(np.finfo(dtype).eps) for dtype in ("float32", "float64", "complex64", "complex128")
@@ -20,7 +22,6 @@ MOST_GROWTH = 6.4
 MOST_UNCERTAIN = 0.01
 #: Steps of refinement at most, where none are asked for; it ends sooner when a step does not halve the error.
 MOST_STEPS = 5
-
 
 
 class SolutionInfo(NamedTuple):
@@ -62,6 +63,10 @@ class SolutionInfo(NamedTuple):
     tolerance: float
     forward_error: float | None = None
     systems: tuple[SolutionInfo, ...] = ()
+
+    def _repr_html_(self) -> str:
+        facts = self._asdict()
+        return of_fields(type(self).__name__, facts | {"systems": len(self.systems) or 1})
 
 
 def summary(infos: tuple[SolutionInfo, ...]) -> SolutionInfo:

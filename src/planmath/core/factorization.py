@@ -19,6 +19,7 @@ from planmath.core.log import phase
 from planmath.core.operation import Operation, Plan, State, make_slot
 from planmath.core.slots import ArraySlot, Binding, commit, followed
 from planmath.core.tuning.clocks import Clock, HostClock
+from planmath.report.pages import Table
 
 
 class SingularMatrixError(np.linalg.LinAlgError):
@@ -422,16 +423,9 @@ class FactorizingOperation(Operation):
     def _notes(self) -> Sequence[str]:
         return self._executor.notes
 
-    def report(self) -> str:
-        """What was chosen, why, what the candidates cost, and what else is worth knowing, as text.
-
-        Raises
-        ------
-        InvalidStateError
-            Before `plan` and after `free`.
-        """
+    def _report_parts(self) -> list[str | Table]:
         unheard = (note for name in ("factorization", "solution") for note in self._unheard(name))
-        return "\n".join([super().report(), *unheard, *self._notes()])
+        return [*super()._report_parts(), *unheard, *self._notes()]
 
 
 def names(name: str, count: int, explicit: bool) -> tuple[str, ...]:

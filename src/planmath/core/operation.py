@@ -23,8 +23,9 @@ from planmath.core.executor import Executor, share_workspace
 from planmath.core.log import LOGGER, UNHEARD, format_seconds, levels_of, phase
 from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints, choose_providers
 from planmath.core.slots import ArraySlot, Binding, commit
+from planmath.core.telling import Plan, Telling
 from planmath.core.tuning import budget as budgets
-from planmath.core.tuning import company, measuring, progress, record, wisdom
+from planmath.core.tuning import collecting, company, measuring, progress, record, wisdom
 from planmath.core.tuning.choosing import Candidate, prefer_quiet
 from planmath.core.tuning.clocks import Clock, DeviceClock, HostClock
 
@@ -63,29 +64,6 @@ FORBIDDEN: dict[str, dict[State, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What was decided for a problem, and why."""
-
-    problem: Any
-    algorithms: tuple[Algorithm, ...]
-    """The candidates, the chosen one first."""
-    prepared: Prepared
-    origin: str
-    """Where the choice came from: the heuristic, the tuning record, autotuning or the user."""
-    passed_over: tuple[str, ...] = ()
-    """Candidates that turned out not to work, each with the reason."""
-    measurements: tuple[record.Measurement, ...] = ()
-    notes: tuple[str, ...] = ()
-    """Hints of the user's that have no effect, each with the reason."""
-    missed: tuple[Algorithm, ...] = ()
-    """Candidates that were not measured, because autotuning's time was over or it was interrupted."""
-
-    @property
-    def chosen(self) -> Algorithm:
-        return self.algorithms[0]
-
-
-@dataclass(frozen=True, slots=True)
 class Trial:
     """What autotuning has made ready."""
 
@@ -98,7 +76,7 @@ class Trial:
 _NOTHING_TO_RUN = Executor((), (), {})
 
 
-class Operation:
+class Operation(Telling):
     """What all stateful operations share; each one adds its signature, its problem and its providers.
 
     A subclass fills ``_execution`` (where to compute), ``_slots`` (name of each operand -> `ArraySlot`, in the order in
@@ -118,6 +96,8 @@ class Operation:
     _plan_made: Plan | None
     _execution: Execution = ExecutionCPU()
     _leaves_much = False
+    _is_part = False
+    """Whether another operation owns it, and tunes it."""
     """Whether a plan of it is too large for stateless calls to leave it to the next one."""
     _lost = ""
     """For messages: what became of a plan that new operands ended."""
@@ -349,6 +329,8 @@ class Operation:
             executor.allocate_workspace()
             self._adopt(plan, executor, slots)
             self._logger.info("Chosen by %s: %s.", plan.origin, plan.chosen)
+        if not self._is_part:
+            collecting.tell(self)
         return plan
 
     def _rank(
@@ -780,36 +762,6 @@ class Operation:
             message = f"unfreed {self!r}; use it in a with statement or call free()"
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.free()
-
-    # What it tells.
-
-    def __repr__(self) -> str:
-        if self._freed:
-            return f"<{self.noun}, freed>"
-        plan = f"{self._plan_made.chosen} by {self._plan_made.origin}" if self._plan_made else "not planned"
-        return f"<{self.noun} {self._describe()}, {self.state.value}: {plan}>"
-
-    def report(self) -> str:
-        """What was chosen, why, and what the candidates cost, as text.
-
-        Raises
-        ------
-        InvalidStateError
-            Before `plan` and after `free`.
-        """
-        if self._plan_made is None:
-            raise self.invalid_state(f"report() needs a plan; the object is {self.state.value}")
-        plan = self._plan_made
-        lines = [f"{self.noun} {self._describe()}", f"chosen by {plan.origin}: {plan.chosen}"]
-        if plan.measurements:
-            lines.append(record.as_table(plan.measurements))
-        else:
-            lines.append("candidates: " + ", ".join(map(str, plan.algorithms)))
-        if plan.missed:
-            lines.append(f"without a turn, as the time was over: {', '.join(map(str, plan.missed))}")
-        lines += [f"passed over {reason}" for reason in plan.passed_over]
-        lines += plan.notes
-        return "\n".join(lines)
 
 
 def make_slot(package: Package, layout: Layout, *, writeable: bool = False) -> ArraySlot:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
+from math import log2, prod
 from typing import Any
 
 from planmath.core import remembered
-from planmath.core.arrays import COMPLEX_OF, REAL_OF, WIDER, Layout, contiguous_strides, dtype_name, package_of
+from planmath.core.arrays import (
+    COMPLEX_OF,
+    ITEMSIZE,
+    REAL_OF,
+    WIDER,
+    Layout,
+    contiguous_strides,
+    dtype_name,
+    package_of,
+)
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
 from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
+from planmath.core.tuning.limits import Work
 from planmath.fft.callbacks import reject_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify, unsupported_dtype
@@ -333,6 +344,15 @@ class FFT(Operation):
     def _tuning_key(self, problem: FFTProblem) -> str:
         """One entry serves both directions of a transform: the work is the same."""
         return super()._tuning_key(problem._replace(directions=()))
+
+    def _work(self) -> Work:
+        problem = self._problem
+        whole, along = prod(problem.real_shape), prod(problem.real_shape[axis] for axis in problem.axes)
+        sides = (problem.shape, problem.dtype), (problem.result_shape, problem.result_dtype)
+        moved = sum(prod(shape) * ITEMSIZE[dtype] for shape, dtype in sides)
+        # what the field counts for radix 2 (Frigo and Johnson, Proceedings of the IEEE 93(2), 2005, section II)
+        flops = (5 if problem.kind == "C2C" else 2.5) * whole * log2(max(along, 2))
+        return Work(flops, max(moved, 1), problem.dtype)
 
     def _describe(self) -> str:
         p = self._problem

@@ -15,7 +15,7 @@ from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
 from planmath.core.tuning import record
 from planmath.native.threads import Threads
-from planmath.report.tables import table
+from planmath.report.pages import Report, Table, page
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
 OPERATIONS = ("fft", "linalg.advanced", "linalg.generic", "linalg.solver", "sparse.advanced", "tensor")
@@ -96,8 +96,8 @@ def _library(operation: str, provider: Provider) -> LibraryFacts:
     return LibraryFacts(operation, provider.name, provider.version(), provider.threads(), provider.path())
 
 
-def render(facts: Facts) -> str:
-    """The facts as text for a terminal."""
+def render(facts: Facts) -> Report:
+    """The facts, as text for a terminal and as HTML."""
     packages = ", ".join(f"{name} {found or 'not installed'}" for name, found in facts.packages.items())
     rows = [
         [f.operation, f.provider, _short(f.version), _counted(f.threads), f.path or f.missing or "-"]
@@ -105,20 +105,25 @@ def render(facts: Facts) -> str:
     ]
     if facts.record_entries:
         noun = "problem" if facts.record_entries == 1 else "problems"
-        record = f"{facts.record_entries} {noun} measured on this machine, the last on {facts.record_date}"
+        measured = f"{facts.record_entries} {noun} measured on this machine, the last on {facts.record_date}"
     else:
-        record = "nothing measured on this machine yet; autotune() fills it"
-    return "\n".join([
+        measured = "nothing measured on this machine yet; autotune() fills it"
+    return Report([
         f"planmath {facts.planmath}, {facts.python}, {facts.system}",
         facts.machine,
         *(facts.devices or [f"no CUDA: {facts.no_device}"]),
         packages,
         "",
-        table(["operation", "provider", "version", "threads", "library, or why it is missing"], rows),
+        Table(["operation", "provider", "version", "threads", "library, or why it is missing"], rows),
         "",
         f"tuning record {facts.record}",
-        record,
+        measured,
     ])  # fmt: skip
+
+
+def page_of(facts: Facts) -> str:
+    """The facts and the tuning record as a page."""
+    return page("planmath info", [render(facts)._repr_html_(), record.show()._repr_html_()])
 
 
 def _counted(threads: Threads | None) -> str:

@@ -15,8 +15,9 @@ from planmath.core.operation import Operation, Plan
 from planmath.core.options import as_given, as_options
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
-from planmath.core.tuning import progress
+from planmath.core.tuning import collecting, progress
 from planmath.core.tuning.budget import Budget, checked
+from planmath.report.pages import Report
 from planmath.tensor import path as paths
 from planmath.tensor.expression import read
 from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
@@ -149,6 +150,7 @@ class Contraction(Operation):
             if old is not None:
                 old.free()
             self._logger.info("The path has %d steps and %d slices.", len(path.steps), path.slices)
+        collecting.tell(self)
 
     def _adopt_network(self, network: Network) -> None:
         """Let planned steps be what is executed: as one program where that is possible."""
@@ -278,20 +280,32 @@ class Contraction(Operation):
     def _nothing_left(self) -> dict[str, Any]:
         return {**super()._nothing_left(), "_network": None}
 
-    def report(self) -> str:
-        """The steps, what each costs, and how it is computed, as text.
+    def report(self, *, plot: bool = False) -> Report:
+        """The steps, what each costs, and how it is computed, as text, which a notebook shows with bars.
 
         FLOPs count a multiplication and an addition each (a complex one four of both); bytes are those of the operands
         read and of the results written.
+
+        Parameters
+        ----------
+        plot : bool
+            Whether the report has a ``figure`` as well, of matplotlib: the path as a graph, with each step's FLOPs and
+            bytes.
 
         Raises
         ------
         InvalidContractionState
             Before `plan` and after `free`.
+        ImportError
+            With `plot` where matplotlib is not installed.
         """
         if self._network is None:
             raise self.invalid_state(f"report() needs a plan; the object is {self.state.value}")
-        return f"{self.noun} {self._describe()}\n{self._network.report()}"
+        parts = [f"{self.noun} {self._describe()}", *self._network.report_parts()]
+        return Report(parts, self._network.picture() if plot else None)
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() if self._network is None else self.report()._repr_html_()
 
     # What the lifecycle asks for.
 

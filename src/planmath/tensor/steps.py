@@ -14,7 +14,8 @@ from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.budget import Budget
 from planmath.native.call import Slot
-from planmath.report.tables import table
+from planmath.report import charts
+from planmath.report.pages import Table
 from planmath.tensor.expression import Expression
 from planmath.tensor.operation import BinaryContraction
 from planmath.tensor.options import ContractionOptions
@@ -50,6 +51,7 @@ class _Step(BinaryContraction):
     """One step: its operands may be intermediate results, which half precision has in single precision."""
 
     noun = "step of a Contraction"
+    _is_part = True
 
     def _check_dtypes(self, layouts: Mapping[str, Layout], out: Layout | None) -> None:
         pass
@@ -202,33 +204,50 @@ class Network:
         for step in self.steps:
             step.free()
 
-    def report(self) -> str:
-        """The steps as a table, and what they come to."""
-        path, work = self.path, self.problem.kept
-        flops_each = 8 if work.startswith("complex") else 2
+    def costs(self) -> list[tuple[int, int]]:
+        """FLOPs of each step, and the bytes that it reads and writes, in all slices."""
+        path = self.path
+        flops_each = 8 if self.problem.kept.startswith("complex") else 2
         layouts = tensor_layouts(path, self.problem)
-        rows, total_flops, total_bytes = [], 0, 0
-        for i, (planned, step) in enumerate(zip(path.steps, self.steps, strict=True)):
-            flops = flops_each * path.multiplications(planned) * path.executions(i)
+        found = []
+        for i, planned in enumerate(path.steps):
             sizes = [path.size(modes) for modes in (*planned.modes, planned.result)]
             kinds = [ITEMSIZE[layouts[tensor].dtype] for tensor in (*planned.factors, self.count + i)]
-            moved = path.executions(i) * sum(size * item for size, item in zip(sizes, kinds, strict=True))
-            total_flops, total_bytes = total_flops + flops, total_bytes + moved
-            inputs = ",".join(map(_text, planned.modes))
-            rows.append([
-                i, f"{inputs}->{_text(planned.result)}", planned.factors, f"{flops:.3g}", f"{moved:.3g}",
-                f"{path.size(planned.result):.3g}", path.executions(i), str(step.algorithm),
-            ])  # fmt: skip
+            moved = sum(size * item for size, item in zip(sizes, kinds, strict=True))
+            found.append((flops_each * path.multiplications(planned) * path.executions(i), path.executions(i) * moved))
+        return found
+
+    def report_parts(self) -> list[str | Table]:
+        """The steps as a table, and what they come to."""
+        path, work, costs = self.path, self.problem.kept, self.costs()
+        rows = [
+            [i, _equation(planned), planned.factors, f"{flops:.3g}", f"{moved:.3g}", f"{path.size(planned.result):.3g}",
+             path.executions(i), str(step.algorithm)]
+            for i, (planned, step, (flops, moved)) in enumerate(zip(path.steps, self.steps, costs, strict=True))
+        ]  # fmt: skip
         largest = max((path.size(step.result) for step in path.steps[:-1]), default=0)
-        lines = [table(["step", "contraction", "of", "FLOPs", "bytes", "elements", "times", "algorithm"], rows)]
-        lines.append(f"total: {total_flops} FLOPs, {total_bytes} bytes read and written")
-        lines.append(f"largest intermediate: {largest} elements, {largest * ITEMSIZE[work]} bytes")
-        lines.append(f"workspace: {self.workspace_size} bytes, and the steps' copies of up to "
+        header = ["step", "contraction", "of", "FLOPs", "bytes", "elements", "times", "algorithm"]
+        parts: list[str | Table] = [Table(header, rows, [flops for flops, _ in costs])]
+        total_flops, total_bytes = (sum(column) for column in zip(*costs, strict=True)) if costs else (0, 0)
+        parts.append(f"total: {total_flops} FLOPs, {total_bytes} bytes read and written")
+        parts.append(f"largest intermediate: {largest} elements, {largest * ITEMSIZE[work]} bytes")
+        parts.append(f"workspace: {self.workspace_size} bytes, and the steps' copies of up to "
                      f"{max(step.workspace_size for step in self.steps)} bytes")  # fmt: skip
         if path.parts:
-            cut = ", ".join(f"{mode} into {parts}" for mode, parts in path.parts.items())
-            lines.append(f"slices: {path.slices} ({cut})")
-        return "\n".join(lines)
+            cut = ", ".join(f"{mode} into {number}" for mode, number in path.parts.items())
+            parts.append(f"slices: {path.slices} ({cut})")
+        return parts
+
+    def picture(self) -> Any:
+        """A figure of the path: operands below, each step above what it contracts, with its cost."""
+        figure, (axes,) = charts.figure(3 * len(self.path.steps), 1)
+        names = {i: _text(modes) for i, modes in enumerate(self.path.expression.inputs)}
+        steps = [
+            (_equation(step), step.factors, flops, moved)
+            for step, (flops, moved) in zip(self.path.steps, self.costs(), strict=True)
+        ]
+        charts.tree(axes, names, steps)
+        return figure
 
     # Details.
 
@@ -303,6 +322,10 @@ class Network:
 def _text(modes: Sequence[Hashable]) -> str:
     text = [str(mode) for mode in modes]
     return "".join(text) if all(len(mode) == 1 for mode in text) else "(" + " ".join(text) + ")"
+
+
+def _equation(step: Any) -> str:
+    return f"{','.join(map(_text, step.modes))}->{_text(step.result)}"
 
 
 def tensor_layouts(path: Path, problem: NetworkProblem) -> list[Layout]:

@@ -27,7 +27,7 @@ from planmath.core.log import format_seconds
 from planmath.core.provider import Algorithm
 from planmath.core.tuning import files
 from planmath.core.tuning.files import DAMAGE
-from planmath.report.tables import table
+from planmath.report.pages import Report, Table
 
 #: In 1, a problem had one entry; in 1 and 2, algorithms were measured alone.
 FORMAT, READ = 3, (1, 2, 3)
@@ -140,42 +140,44 @@ def _add(machines: Machines, entry: Entry, where: str) -> None:
     problems[entry.problem] = (entry, *others)
 
 
-def as_table(measurements: Iterable[Measurement]) -> str:
+def as_table(measurements: Iterable[Measurement]) -> Table:
     """What was measured, a row for each algorithm and a column for each situation."""
     rows = list(measurements)
     best = rows[0].warm
     named = list(dict.fromkeys(name for m in rows for name in m.seconds if name != "warm"))
     header = ["algorithm", "warm", "ratio", *(named or ["cold"])]
-    return table(header, [
+    return Table(header, [
         [str(m.algorithm), format_seconds(m.warm), f"{m.warm / best:.2f}x",
          *(format_seconds(m.seconds[name]) if name in m.seconds else "-" for name in header[3:])]
         for m in rows
-    ])  # fmt: skip
+    ], [m.warm for m in rows])  # fmt: skip
 
 
-def show() -> str:
-    """The record for this machine's processor and devices as tables.
+def show() -> Report:
+    """The record for this machine's processor and devices as tables, as wide as the terminal.
 
     Examples
     --------
     >>> import planmath
     >>> print(planmath.tuning.show())  # doctest: +SKIP
     """
-    tables = []
+    parts: list[str | Table] = [str(path())]
     for where in processors():
-        rows = []
+        rows, times = [], []
         for problem, entry in [(p, e) for p, compared in sorted(entries(where).items()) for e in compared]:
             best = entry.measurements[0]
             worst = max(m.warm for m in entry.measurements)
+            times.append(best.warm)
             rows.append(
                 [problem, str(best.algorithm), format_seconds(best.warm), f"{worst / best.warm:.1f}x",
                  len(entry.measurements), entry.date]
             )  # fmt: skip
         if rows:
-            tables.append(f"{where}\n" + table(["problem", "best", "warm", "slowest", "measured", "date"], rows))
-    if not tables:
-        return f"The tuning record {path()} has no entries for this machine ({', '.join(processors())})."
-    return "\n".join([str(path()), *tables])
+            header = ["problem", "best", "warm", "slowest", "measured", "date"]
+            parts += [where, Table(header, rows, times, shorten=0)]
+    if len(parts) == 1:
+        return Report([f"The tuning record {path()} has no entries for this machine ({', '.join(processors())})."])
+    return Report(parts)
 
 
 def export(file: str | os.PathLike[str]) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from planmath.core import provider, remembered
-from planmath.core.arrays import Layout, Package, package_of
+from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
 from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.tuning.limits import Work
 from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
@@ -423,6 +425,14 @@ class Matmul(Operation):
 
     def _inplace_operand(self) -> str | None:
         return "c" if self._options.inplace else None
+
+    def _work(self) -> Work:
+        problem = self._problem
+        matrices = [matrix for matrix in (problem.a, problem.b, problem.c, problem.d) if matrix is not None]
+        moved = sum(prod(m.batch) * m.rows * m.cols * ITEMSIZE[m.dtype] for m in matrices)
+        each = 8 if problem.a.dtype.startswith("complex") else 2
+        flops = each * problem.m * problem.n * problem.k * prod(problem.batch)
+        return Work(flops, max(moved, 1), problem.a.dtype)
 
     def _describe(self) -> str:
         p = self._plan_made.problem if self._plan_made else self._problem

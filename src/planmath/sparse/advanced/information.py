@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
+
+import numpy as np
 
 from planmath.core.accuracy import SolutionInfo as DirectSolverSolutionInfo
 from planmath.core.accuracy import summary
+from planmath.core.errors import UnavailableError
+from planmath.report.pages import of_fields
 
 __all__ = [
     "DirectSolverFactorizationInfo", "DirectSolverPlanInfo", "DirectSolverSolutionInfo", "complaint", "summary",
@@ -37,6 +42,27 @@ class _Info:
 
     def _fact(self, name: str) -> Any:
         return self._solver._fact(self.phase, name)
+
+    def _told(self) -> dict[str, Any]:
+        """The facts that the provider tells."""
+        found = {}
+        for name, value in vars(type(self)).items():
+            if isinstance(value, property):
+                with suppress(UnavailableError):
+                    found[name] = getattr(self, name)
+        return found
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={_short(value)}" for name, value in self._told().items())
+        return f"{type(self).__name__}({facts})"
+
+    def _repr_html_(self) -> str:
+        return of_fields(type(self).__name__, {name: _short(value) for name, value in self._told().items()})
+
+
+def _short(value: Any) -> str:
+    """A fact in a few words: of a large array its beginning and end."""
+    return np.array2string(value, threshold=8, edgeitems=3) if isinstance(value, np.ndarray) else repr(value)
 
 
 def _facts(**descriptions: str) -> Any:

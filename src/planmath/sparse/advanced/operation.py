@@ -19,6 +19,7 @@ from planmath.core.operation import make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, without_effect
 from planmath.core.slots import ArraySlot, commit
+from planmath.report.pages import Table
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
     DirectSolverPlanConfig,
@@ -496,16 +497,9 @@ class DirectSolver(FactorizingOperation):
             return None
         return reason_of(plan.problem)
 
-    def report(self) -> str:
-        """What was chosen, why, what the candidates cost, and what else is worth knowing, as text.
-
-        Raises
-        ------
-        InvalidDirectSolverState
-            Before `plan` and after `free`.
-        """
-        why = f"\nbecause {reason}" if (reason := self._why()) else ""
-        return super().report() + why
+    def _report_parts(self) -> list[str | Table]:
+        reason = self._why()
+        return super()._report_parts() + ([f"because {reason}"] if reason else [])
 
     def __repr__(self) -> str:
         why = self._why()

@@ -25,7 +25,7 @@ release = version_of("planmath")
 version = ".".join(release.split(".")[:2])
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
@@ -44,6 +44,11 @@ suppress_warnings = ["config.cache"]  # functions in the gallery's settings
 # -- pages -----------------------------------------------------------------------------------------------------------
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# Notebooks are stored without results, and executed here.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
 
 # -- reference -------------------------------------------------------------------------------------------------------
 make_reference.make(HERE / "reference")

@@ -1,5 +1,6 @@
 """The code on the pages of the documentation runs as it stands, page by page."""
 
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def blocks_of(page):
 def test_page(page, tmp_path):
     program = tmp_path / "page.py"
     program.write_text("\n".join([*blocks_of(page), "print('done')"]))
+    run(program, tmp_path)
+
+
+@pytest.mark.parametrize("notebook", sorted((DOCS / "notebooks").glob("*.ipynb")), ids=lambda file: file.stem)
+def test_notebook(notebook, tmp_path):
+    """Its cells run one after the other; results are made when the documentation is, and not stored."""
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+    program = tmp_path / "notebook.py"
+    program.write_text("\n".join("".join(cell["source"]) for cell in cells))
     run(program, tmp_path)
 
 

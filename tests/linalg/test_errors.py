@@ -215,7 +215,7 @@ OPTIONS = [
     Misuse("unknown provider", lambda: matmul(A, B, options={"provider": "blass"}), ValueError,
            ("provider 'blass' does not exist", "did you mean 'blas'", "'mkl', 'nvpl', 'blas', 'torch'", "nvpl is unavailable: NVPL BLAS was not found.*install")),
     Misuse("missing provider", lambda: matmul(A, B, options={"provider": "nvpl"}), UnavailableError, ("nvpl: NVPL BLAS was not found", "install it on AArch64")),
-    Misuse("provider of another package", lambda: matmul(A, B, options={"provider": "torch"}), UnavailableError, ("torch: .*(tensors only|not imported)",)),
+    Misuse("provider of another package", lambda: matmul(A, B, options={"provider": "torch"}), UnavailableError, ("torch: .*(tensors only|not imported|not found)",)),
     Misuse("provider is no name", lambda: MatmulOptions(provider=1), TypeError, ("provider is 1", "'mkl'")),
     Misuse("unknown execution", lambda: matmul(A, B, execution="cpus"), ValueError, ("execution 'cpus' does not exist", "did you mean 'cpu'")),
     Misuse("a CPU library on CUDA", lambda: matmul(A, B, options={"provider": "blas"}, execution="cuda"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import textwrap
@@ -21,9 +22,14 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("there is no C compiler")
-    path = tmp_path_factory.mktemp("cuda") / "libcudart-standin.so"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-x", "c", "-o", path, "-"]
+    base = tmp_path_factory.getbasetemp()
+    # one folder for all processes of a run, with the kernels that tests compile into it
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cuda" / "libcudart-standin.so"
+    path.parent.mkdir(exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
+    command = [compiler, "-O1", "-shared", "-fPIC", "-x", "c", "-o", new, "-"]
     subprocess.run(command, input=SOURCE, text=True, check=True)
+    new.replace(path)
     return path
 
 

@@ -157,6 +157,19 @@ def test_solvers_show_what_they_found():
         Balanced(solver.factorization_info._repr_html_())
 
 
+def test_the_picture_of_a_sparse_system():
+    pytest.importorskip("matplotlib")
+    a = sp.csr_array(sp.diags_array([-1.0, 3.0, -1.0], offsets=[-1, 0, 1], shape=(500, 500)))
+    with DirectSolver(a, np.ones(500), options={"provider": "superlu"}) as solver:
+        solver.plan()
+        axes = solver.report(plot=True).figure.axes[0]
+        assert axes.get_title().startswith(f"500 unknowns, {a.nnz} entries")
+        shown = axes.images[0].get_array()
+        assert np.nansum(shown.filled(np.nan)) == a.nnz
+        solver.factorize()
+        assert "in the factors" in solver.report(plot=True).figure.axes[0].get_title()
+
+
 PROGRAM = """
 import sys
 import numpy as np

@@ -8,6 +8,9 @@ from typing import Any
 #: Colours for situations and points that all eyes tell apart (Okabe and Ito).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
+#: Rows and columns of the cells that a large pattern is drawn in.
+CELLS = 200
+
 
 def figure(rows: int, columns: int) -> tuple[Any, list[Any]]:
     """A figure with so many pictures beside each other, high enough for so many rows of bars.
@@ -62,6 +65,22 @@ def roofline(axes: Any, flops: float, bandwidth: float, points: Sequence[tuple[s
     axes.legend(fontsize=8, loc="lower right")
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def pattern(axes: Any, starts: Any, columns: Any, title: str) -> None:
+    """Where a sparse matrix of compressed rows has entries: as points, or of a large one how many in each cell."""
+    import numpy as np
+
+    n = len(starts) - 1
+    cells = min(n, CELLS)
+    rows = np.repeat(np.arange(n), np.diff(starts))
+    counts = np.zeros((cells, cells))
+    np.add.at(counts, (rows * cells // n, np.asarray(columns, np.int64) * cells // n), 1)
+    counts[counts == 0] = np.nan
+    axes.imshow(counts, cmap="viridis_r", interpolation="nearest", extent=(0, n, n, 0))
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("column")
+    axes.set_ylabel("row")
 
 
 def tree(axes: Any, names: Mapping[int, str], steps: Sequence[tuple[str, Sequence[int], float, float]]) -> None:

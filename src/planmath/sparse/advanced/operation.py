@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from planmath.core.arrays import package_named
-from planmath.core.errors import UnavailableError
+from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import resolve_execution
 from planmath.core.executor import Executor
 from planmath.core.factorization import FactorizingOperation, Phases, names
@@ -19,6 +20,7 @@ from planmath.core.operation import make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, without_effect
 from planmath.core.slots import ArraySlot, commit
+from planmath.report import charts
 from planmath.report.pages import Table
 from planmath.sparse.advanced.configuration import (
     DirectSolverFactorizationConfig,
@@ -500,6 +502,23 @@ class DirectSolver(FactorizingOperation):
     def _report_parts(self) -> list[str | Table]:
         reason = self._why()
         return super()._report_parts() + ([f"because {reason}"] if reason else [])
+
+    def _picture(self) -> Any:
+        """The pattern of the first system, and what its factors add to it; the candidates where they were measured."""
+        plan = self._plan_made
+        assert plan is not None
+        measured = plan.measurements
+        figure, axes = charts.figure(len(measured) if measured else 12, 2 if measured else 1)
+        if measured:
+            charts.candidates(axes[0], [str(m.algorithm) for m in measured], [m.seconds for m in measured])
+        pattern = plan.problem.patterns[0]
+        title = f"{pattern.n} unknowns, {pattern.nnz} entries"
+        with suppress(UnavailableError, InvalidStateError):
+            filled = self._fact("factorization", "lu_nnz")
+            filled = filled[0] if isinstance(filled, tuple) else filled
+            title += f", {filled} in the factors ({filled / pattern.nnz:.1f} times as many)"
+        charts.pattern(axes[-1], pattern.starts, pattern.columns, title)
+        return figure
 
     def __repr__(self) -> str:
         why = self._why()

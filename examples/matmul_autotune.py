@@ -10,6 +10,6 @@ a, b = rng.normal(size=(256, 256)).astype(np.float32), rng.normal(size=(256, 256
 with Matmul(a, b, options={"tuning": False}) as product:  # tuning=True, the default, remembers for the next process
     algorithms = product.plan()
     print(f"plan() proposes {len(algorithms)} algorithms, the first one is {algorithms[0]}")
-    product.autotune(iterations=3)
+    product.autotune(seconds=1)
     print(product.report())
     assert np.allclose(product.execute(), a @ b, atol=1e-3)

@@ -25,7 +25,7 @@ with DirectSolver(
     a, b, options={"tuning": False}
 ) as solver:  # tuning=True, the default, remembers for the next process
     solver.plan()
-    solver.autotune()
+    solver.autotune(seconds=1)
     print(solver.report())
     solver.factorize()
     assert np.allclose(a @ solver.solve(), b)

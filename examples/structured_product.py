@@ -27,7 +27,7 @@ assert np.allclose(matmul(symmetric, b, qualifiers=qualifiers), full @ b)
 qualifiers[0] = TriangularMatrixQualifier.create(uplo=FillMode.UPPER)
 with Matmul(symmetric, b, qualifiers=qualifiers) as product:
     product.plan()
-    product.autotune(iterations=3)
+    product.autotune(seconds=1)
     print(product.report())
     for _ in range(3):
         product.reset_operands(b=b)

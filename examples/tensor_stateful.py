@@ -13,7 +13,7 @@ with BinaryContraction("abcd,dbea->ec", a, b) as contraction:
     contraction.reset_operands(a=2 * a)
     assert np.allclose(contraction.execute(alpha=0.5), first)
 
-    contraction.autotune()  # measures every way: which operands to copy, whose products, how many threads
+    contraction.autotune(seconds=2)  # measures every way: which operands to copy, whose products, how many threads
     print(contraction.report())
 
     out = contraction.empty_result()

@@ -15,7 +15,7 @@ operand = np.random.default_rng(0).normal(size=(16, 1000)) + 0j
 
 with FFT(operand, axes=[1]) as transform:
     transform.plan()
-    transform.autotune(iterations=3)  # measures, and adds to the record
+    transform.autotune(seconds=1)  # measures, and adds to the record
 
 with FFT(operand, axes=[1]) as transform:  # the next process would do the same
     transform.plan()

@@ -27,9 +27,7 @@ class TorchProvider(Provider):
     def unavailable(self) -> str | None:
         if sys.modules.get("torch") is not None:  # None is there where an import is blocked
             return None
-        if find_spec("torch") is None:
-            return "PyTorch was not found: install it with: pip install 'planmath[torch]'"
-        return "PyTorch multiplies its own tensors only, and is not imported yet"
+        return _why_not_imported()
 
     def version(self) -> str:
         return str(sys.modules["torch"].__version__)
@@ -63,6 +61,14 @@ class TorchProvider(Provider):
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         return Prepared({None: Program(function=_Product(problem, algorithm.get("threads")))})
+
+
+@cache
+def _why_not_imported() -> str:
+    """Once for the process: to look through all folders takes longer than planning a small product."""
+    if find_spec("torch") is None:
+        return "PyTorch was not found: install it with: pip install 'planmath[torch]'"
+    return "PyTorch multiplies its own tensors only, and is not imported yet"
 
 
 @cache

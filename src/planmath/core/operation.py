@@ -8,25 +8,25 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from planmath.core import crossing
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_named, package_of, same_strides, share_memory
+from planmath.core.autotuning import autotune
 from planmath.core.cuda import devices, streams
 from planmath.core.cuda.queue import Queue
 from planmath.core.errors import AutogradWarning, InvalidStateError, UnavailableError, warn
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
-from planmath.core.executor import Executor, share_workspace
+from planmath.core.executor import Executor
 from planmath.core.log import LOGGER, UNHEARD, format_seconds, levels_of, phase
-from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints, choose_providers
+from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints
 from planmath.core.slots import ArraySlot, Binding, commit
 from planmath.core.telling import Plan, Telling
 from planmath.core.tuning import budget as budgets
-from planmath.core.tuning import collecting, company, measuring, progress, record, wisdom
-from planmath.core.tuning.choosing import Candidate, prefer_quiet
+from planmath.core.tuning import collecting, record, wisdom
 from planmath.core.tuning.clocks import Clock, DeviceClock, HostClock
 
 
@@ -63,16 +63,6 @@ FORBIDDEN: dict[str, dict[State, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What autotuning has made ready."""
-
-    providers: Mapping[str, Provider]
-    candidates: list[Candidate] = field(default_factory=list)
-    prepared: dict[Algorithm, Prepared] = field(default_factory=dict)
-    missed: list[Algorithm] = field(default_factory=list)
-
-
 _NOTHING_TO_RUN = Executor((), (), {})
 
 
@@ -96,9 +86,9 @@ class Operation(Telling):
     _plan_made: Plan | None
     _execution: Execution = ExecutionCPU()
     _leaves_much = False
+    """Whether a plan of it is too large for stateless calls to leave it to the next one."""
     _is_part = False
     """Whether another operation owns it, and tunes it."""
-    """Whether a plan of it is too large for stateless calls to leave it to the next one."""
     _lost = ""
     """For messages: what became of a plan that new operands ended."""
 
@@ -580,98 +570,9 @@ class Operation(Telling):
     def _autotune(
         self, iterations: int, prune: int | None, stream: Any = None, seconds: float | None = None
     ) -> None:
-        """Measure all candidates on the present operands, adopt the best, and record what was measured.
-
-        When it is interrupted, that is done with what was measured by then.
-        """
+        """Measure all candidates on the present operands, adopt the best, and record what was measured."""
         self._require("autotune")
-        for name, value in (("iterations", iterations), ("prune", prune)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ValueError(f"{name} is {value!r}; expected a positive integer")
-        seconds = budgets.checked(seconds)
-        plan = self._plan_made
-        assert plan is not None
-        with self._on_device(stream), phase(self._logger, self.noun, "AUTOTUNING"), wisdom.kept(self._options.tuning):
-            clock = self._clock()
-            budget = budgets.Budget(seconds, clock.now)
-            with progress.shown(self.noun, budget) as shown:
-                trial = self._prepare_candidates(plan, clock, budget, shown.tell)
-                race = measuring.Race(
-                    trial.candidates, iterations=iterations, logger=self._logger, clock=clock, budget=budget,
-                    company=company.neighbours() if self._shares_cpus(plan.problem) else {}, tell=shown.tell,
-                )  # fmt: skip
-                try:
-                    race.run()
-                except KeyboardInterrupt:
-                    self._conclude(plan, trial, race, prune)
-                    raise
-            self._conclude(plan, trial, race, prune)
-
-    def _prepare_candidates(
-        self, plan: Plan, clock: Clock, budget: budgets.Budget, tell: Callable[[str], None]
-    ) -> Trial:
-        """Make the candidates ready, the expected one first, as many as the budget allows."""
-        providers = {p.name: p for p in choose_providers(self._providers(), self._options.provider, plan.problem)}
-        slots, out = self._scratch(plan)
-        if (used := providers.get(plan.chosen.provider)) is not None:
-            clock.sleep(used.lingers(plan.chosen))  # some providers measure when they prepare
-        trial = Trial(providers)
-        executors: list[Executor] = []
-        problems = {name: self._problem_for(provider, plan.problem) for name, provider in providers.items()}
-        offered = [a for name, provider in providers.items() for a in provider.algorithms(problems[name])]
-        user = plan.origin == "the user"
-        for algorithm in plan.algorithms if user else self._preferred(plan.problem, offered):
-            if executors and budget.left(budgets.PREPARING) <= 0:
-                trial.missed.append(algorithm)
-                continue
-            provider = providers[algorithm.provider]
-            self._logger.info("Preparing %s.", algorithm)
-            tell(f"preparing {algorithm}")
-            try:
-                with budgets.planners(budget.for_planner()):
-                    prepared = provider.prepare(problems[provider.name], algorithm)
-                executor = self._make_executor(plan.problem, prepared, slots)
-            except UnavailableError as error:
-                self._logger.info("Passed over %s: %s.", algorithm, error)
-                if isinstance(error, budgets.OutOfTimeError):
-                    trial.missed.append(algorithm)
-                continue
-            executors.append(executor)
-            trial.prepared[algorithm] = prepared
-            run = lambda executor=executor: executor.execute(None, out)  # noqa: E731
-            trial.candidates.append((algorithm, run, provider.lingers(algorithm)))
-        if not executors:
-            raise UnavailableError("no provider can solve this problem any more; the plan stays as it was")
-        # what other operations have in an executor's place has memory of its own
-        share_workspace([executor for executor in executors if isinstance(executor, Executor)])
-        return trial
-
-    def _conclude(self, plan: Plan, trial: Trial, race: measuring.Race, prune: int | None) -> None:
-        """Adopt the best of what was measured, if anything was, and record it."""
-        measured, admissible = race.measured()
-        if not measured:
-            return
-        if (usual := self._usual_library()) is not None:
-            measured[:admissible] = prefer_quiet(measured[:admissible], trial.candidates, usual)
-        best = measured[0].algorithm
-        missed = (*race.missed(), *trial.missed)
-        kept = tuple(m.algorithm for m in measured)[:prune]
-        new = replace(
-            plan, algorithms=kept, prepared=trial.prepared[best], origin="autotuning", measurements=tuple(measured),
-            missed=missed,
-        )  # fmt: skip
-        executor = self._make_executor(new.problem, new.prepared, self._slots)
-        executor.allocate_workspace()
-        if self._options.tuning and plan.origin != "the user":
-            took_part = {m.algorithm.provider for m in measured}
-            versions = {
-                name: of for name, of in self._versions(trial.providers).items() if not missed or name in took_part
-            }
-            key = self._record_key(plan.problem, trial.providers)
-            entry = record.Entry(key, new.measurements, versions, record.today(), tuple(map(str, missed)))
-            record.store(entry, self._machine())
-        self._adopt(new, executor)
-        self._logger.info("Best: %s, %s warm.", best, format_seconds(measured[0].warm))
+        autotune(self, iterations, prune, stream, seconds)
 
     def _shares_cpus(self, problem: Any) -> bool:
         """Whether threads of other libraries may meet those that compute."""

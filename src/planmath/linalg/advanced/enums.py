@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from planmath.linalg.generic.enums import ComputeType
+
 
 class MatmulEpilog(enum.IntEnum):
     """What is done to the product before it becomes the result (``cublasLtEpilogue_t``)."""
@@ -26,22 +28,8 @@ class MatmulEpilog(enum.IntEnum):
     BGRADB = 512
 
 
-class MatmulComputeType(enum.IntEnum):
-    """How products are accumulated (``cublasComputeType_t``)."""
-
-    COMPUTE_16F = 64
-    COMPUTE_16F_PEDANTIC = 65
-    COMPUTE_32F = 68
-    COMPUTE_32F_PEDANTIC = 69
-    COMPUTE_64F = 70
-    COMPUTE_64F_PEDANTIC = 71
-    COMPUTE_32I = 72
-    COMPUTE_32I_PEDANTIC = 73
-    COMPUTE_32F_FAST_16F = 74
-    COMPUTE_32F_FAST_16BF = 75
-    COMPUTE_32F_FAST_TF32 = 77
-    COMPUTE_32F_EMULATED_16BFX9 = 78
-    COMPUTE_64F_EMULATED_FIXEDPOINT = 79
+#: How products are accumulated.
+MatmulComputeType = ComputeType
 
 
 class MatmulInnerShape(enum.IntEnum):

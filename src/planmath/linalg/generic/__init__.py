@@ -1,9 +1,8 @@
 """Products of matrices of which something is known: symmetric, Hermitian, triangular and diagonal ones."""
 
 import planmath.linalg.generic.lists  # noqa: F401 (what Matmul is of lists)
-from planmath.core.datatypes import ComputeType
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
-from planmath.linalg.generic.enums import DiagType, FillMode, SideMode
+from planmath.linalg.generic.enums import ComputeType, DiagType, FillMode, SideMode
 from planmath.linalg.generic.operation import InvalidMatmulState, Matmul, matmul
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.qualifiers import (

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.core.errors import UnavailableError
+from planmath.linalg.solver.problem import SINGLE
 from planmath.linalg.solver.structure import elements, whole
 
 
@@ -49,6 +50,13 @@ class FactorizationInfo:
         """What the matrices were taken for."""
         self._solver._require("solve", "factorization_info")
         return str(self._solver._executor.form)
+
+    @property
+    def dtype(self) -> str:
+        """That of the factors."""
+        self._solver._require("solve", "factorization_info")
+        executor = self._solver._executor
+        return SINGLE[self._solver._problem.dtype] if executor.form.mixed else self._solver._problem.dtype
 
     def _each(self, fact: Callable[[Any, int], Any]) -> Any:
         """A fact of each matrix."""
@@ -115,6 +123,9 @@ class FactorizationInfo:
 
 
 def _log_determinant(part: Any, index: int, a: Any) -> tuple[complex, float]:
+    if part.form.mixed:  # whose factors are not as accurate
+        sign, size = np.linalg.slogdet(part.matrix(index, a))
+        return sign, float(size)
     sign, diagonal = part.diagonal(index, a)
     if not part.fine(index):
         return 0.0, -np.inf

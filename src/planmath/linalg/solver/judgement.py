@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import planmath.linalg.solver.kernels as kernels
 from planmath.core.accuracy import Judge, Request, SolutionInfo, carry_out, summary
 from planmath.core.errors import LibraryError, UnavailableError
 from planmath.linalg.solver.information import Factors
@@ -39,6 +40,8 @@ class Judgement:
         #: the first bad pivot of each singular matrix, by its part and its number there
         self.singular: dict[tuple[int, int], int]
         self._norms: dict[tuple[int, int], float]
+        #: whether factors in single precision did not do before
+        self.gave_up = False
         #: what was found out about the last solutions beyond their projections, if they were looked at
         self.looked: list[list[SolutionInfo]] | None = None
         self.factorized_well()
@@ -78,6 +81,8 @@ class Judgement:
                 indefinite = indefinite or part.form.kind in INDEFINITE
         self.suspects = self.suspects or bool(self.singular or self._norms)
         form = self._problem.form
+        if self.parts[0].form.mixed and self.suspects:
+            return self.parts[0].form._replace(mixed=False)
         if indefinite and not self._problem.inplace[0] and (self._problem.detect or form.kind == "po"):
             taken = self.parts[0].form
             kind, width = INDEFINITE[taken.kind][self._problem.dtype.startswith("complex")], taken.below + taken.above
@@ -166,6 +171,10 @@ class Judgement:
         ]  # fmt: skip
         return (summary(tuple(judged)),) if judged else ()
 
+    def unrefined(self, b: Sequence[np.ndarray]) -> bool:
+        """Whether factors in single precision did not do for one of these right-hand sides."""
+        return any(part.unrefined(b) for part in self.parts)
+
     def _norms_of(self, number: int) -> np.ndarray:
         norms = np.sqrt(self.parts[number].squares)
         for (other, index), norm in self._norms.items():
@@ -192,9 +201,7 @@ class Judgement:
         if self._problem.inplace[0]:
             info = part.estimates(self._norms_of(number))[i]
             return judge.info(info.backward_error, True, 0, info.growth)
-        matrix = whole(elements(part.system, part.form, index, a), part.form)
-        if part.system.a.conjugate:
-            matrix = matrix.conj()
+        matrix = part.matrix(index, a)
         matrix = {"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans]
 
         if not part.part.solves_alone:  # without lanes first
@@ -234,10 +241,16 @@ class Judgement:
     def notes(self) -> list[str]:
         """What is worth knowing of the plan."""
         taken, said = self.parts[0].form, self._problem.form
-        if taken.kind == said.kind:
-            return []
-        why = "found in the values" if self._problem.detect else f"not {KINDS[said.kind]} after all"
-        return [f"factorized as {taken}: {why}"]
+        found = []
+        if taken.kind != said.kind:
+            why = "found in the values" if self._problem.detect else f"not {KINDS[said.kind]} after all"
+            found.append(f"factorized as {taken}: {why}")
+        if self.gave_up:
+            found.append(
+                f"factorized in {self._problem.dtype}: factors in single precision did not do, by which solutions "
+                "were to be refined; the matrix is ill-conditioned, or not definite in single precision"
+            )
+        return found
 
 
 class Part:
@@ -259,9 +272,20 @@ class Part:
         """Whether nothing has to be done about a solution."""
         return Judge(self.dtype).satisfied(error, growth)
 
+    def unrefined(self, b: Sequence[np.ndarray]) -> bool:
+        """Whether a solution for finite numbers could not be refined by factors in single precision."""
+        if not self.form.mixed:
+            return False
+        failed = np.flatnonzero(self.part.refinement(self.memory)[:, kernels.STATE] != kernels.DONE)
+        return any(np.isfinite(self.side(b, int(i))).all() for i in failed)
+
     def estimates(self, norms: np.ndarray) -> list[SolutionInfo]:
-        """How good the solutions are by their projections."""
+        """How good the solutions are: by their projections, or by their residuals where these were formed."""
         judge = Judge(self.dtype)
+        if self.form.mixed:
+            order = [kernels.ERROR, kernels.STEPS, kernels.GROWTH]
+            known = self.part.refinement(self.memory)[:, order].tolist()
+            return [judge.info(error, False, int(steps), grown) for error, steps, grown in known]
         pairs = zip(*(found.tolist() for found in self.measures(norms)), strict=True)
         return [judge.info(error, True, 0, grown) for error, grown in pairs]
 
@@ -291,14 +315,19 @@ class Part:
         strides = matrix.row * array.itemsize, matrix.col * array.itemsize
         return memory_at(first, (matrix.rows, matrix.cols), strides, array, writeable=array.flags.writeable)
 
+    def matrix(self, index: int, a: Sequence[np.ndarray]) -> np.ndarray:
+        """All of one matrix that is solved with, as a new array."""
+        found = whole(elements(self.system, self.form, index, a), self.form)
+        return found.conj() if self.system.a.conjugate else found
+
     def fine(self, index: int) -> bool:
         """Whether the matrix has factors to solve with."""
         return int(self.status[index]) == 0
 
     def factors(self, index: int, a: Sequence[np.ndarray]) -> Factors:
         """One matrix's factors, copied."""
-        part, kind = self.part, self.part.form.kind
-        if not part.solves_alone:
+        part, kind = self.part.factored, self.part.form.kind
+        if not (part.solves_alone or self.form.mixed):
             raise UnavailableError("the factors are in the lanes of vectors; plan with options={'provider': 'lapack'}")
         if part.there:
             m, itemsize = part.a, a[0].itemsize
@@ -339,8 +368,8 @@ class Part:
     def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
         """Solve with one matrix's factors, for a matrix of columns."""
         if not self.part.solves_alone:
-            matrix = whole(elements(self.system, self.form, index, a), self.form)
-            return np.linalg.solve(matrix if trans == "N" else matrix.T, side)
+            matrix = self.matrix(index, a)
+            return np.linalg.solve({"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans], side)
         transposed, conjugate = self.part.turned(trans)
         found = np.array(side.conj() if conjugate else side, order="F")
         program = self.part.solving_one(index, transposed, side.shape[1])

@@ -17,8 +17,8 @@ enum { PM_SYMMETRIC = 1, PM_HERMITIAN = 2, PM_UNIT = 4, PM_MEASURE = 8 };
 /* Of right-hand sides and solutions. */
 enum { PM_CONJUGATE = 1 };
 
-/* The kernels, as the tables number them: four dtypes each; of the last two, two. */
-enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 30 };
+/* The kernels, as the tables number them: four dtypes each; of those from the lanes on, two. */
+enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 30, PM_DEMOTE = 32, PM_BEGIN = 34, PM_CORRECT = 36, PM_LOOK = 38, PM_VECTOR_BYTES = 40 };
 /* Threads of a batch, and unknowns of its systems, at most. */
 enum { PM_MOST_THREADS = 64, PM_MOST_UNKNOWNS = 32 };
 
@@ -33,6 +33,20 @@ static const double PM_TINY[2] = {1e-270, 1e-20};
 typedef struct {
     double tolerance, product, growth;
 } pm_limits;
+
+/* What is known of a solution that is refined: its backward error, growth and steps, whether it is refined still, and the
+ * factors of the corrections of its columns. */
+enum { PM_ERROR, PM_GROWTH, PM_STEPS, PM_STATE, PM_SCALES };
+enum { PM_RUNNING, PM_DONE, PM_FAILED };
+/* A backward error of a unit of rounding is as small as factors in double precision make it. */
+#define PM_ENOUGH 2.220446049250313e-16
+
+/* Whether a solution could not be refined: of `count`, each with so many facts. */
+static int pm_unrefined(pm_index count, pm_index each, const double *facts) {
+    int failed = 0;
+    for (pm_index i = 0; i < count; i++) failed |= facts[i * each + PM_STATE] != PM_DONE;
+    return failed;
+}
 
 /* Whether something about a factorization is not ordinary: a status, or a norm that is none. */
 static int pm_factorized(pm_index count, const int *status, const double *squares, pm_index is_single) {

@@ -4,10 +4,12 @@ from libc.stdint cimport intptr_t
 
 cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
-    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
+    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
     enum: PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
     void *pm_factorized
     void *pm_wipe
+    void *pm_unrefined
+    enum: PM_ERROR, PM_GROWTH, PM_STEPS, PM_STATE, PM_SCALES, PM_DONE
     void **pm_best_kernels() except NULL
 
 cdef void **kernels = pm_best_kernels()
@@ -47,7 +49,7 @@ ZEROS = {dtype: <intptr_t>kernels[PM_ZEROS + i] for i, dtype in enumerate(_DTYPE
 DETECT = {dtype: <intptr_t>kernels[PM_DETECT + i] for i, dtype in enumerate(_DTYPES)}
 
 #: Bytes of a vector, whose lanes have one system each, and threads of a batch, and unknowns, at most.
-VECTOR, MOST_THREADS, MOST_UNKNOWNS = <intptr_t>kernels[PM_SOLVE_LANES + 2], PM_MOST_THREADS, PM_MOST_UNKNOWNS
+VECTOR, MOST_THREADS, MOST_UNKNOWNS = <intptr_t>kernels[PM_VECTOR_BYTES], PM_MOST_THREADS, PM_MOST_UNKNOWNS
 
 #: dtype -> f(sizes, probe, a, f, w, u, norms, squares, order, status, scratch), which returns whether one is not
 #: ordinary; sizes are n, count, definite, threads, and the strides (step, row, col) of a.
@@ -57,3 +59,24 @@ FACTOR_BATCH = {dtype: <intptr_t>kernels[PM_FACTOR_LANES + i] for i, dtype in en
 #: solutions has to be looked at; sizes are n, k, count, definite, transposed, threads, the strides of b and x, and the
 #: bytes of scratch memory for each thread.
 SOLVE_BATCH = {dtype: <intptr_t>kernels[PM_SOLVE_LANES + i] for i, dtype in enumerate(_DTYPES[:2])}
+
+#: Where the facts of a solution that is refined are, the number of those that do not depend on its columns, and the
+#: state of one that is accurate.
+ERROR, GROWTH, STEPS, STATE, SCALES, DONE = PM_ERROR, PM_GROWTH, PM_STEPS, PM_STATE, PM_SCALES, PM_DONE
+
+#: f(count, each, facts), which returns whether a solution could not be refined
+UNREFINED = <intptr_t>&pm_unrefined
+
+_DOUBLE = ("float64", "complex128")
+
+#: dtype -> f(rows, cols, kl, ku, a, f, squares, scale): a in single precision
+DEMOTE = {dtype: <intptr_t>kernels[PM_DEMOTE + i] for i, dtype in enumerate(_DOUBLE)}
+
+#: dtype -> f(n, k, b, x, y, scale, facts)
+BEGIN = {dtype: <intptr_t>kernels[PM_BEGIN + i] for i, dtype in enumerate(_DOUBLE)}
+
+#: dtype -> f(n, k, y, b, x, r, facts): adds the correction y to x, and puts b into r
+CORRECT = {dtype: <intptr_t>kernels[PM_CORRECT + i] for i, dtype in enumerate(_DOUBLE)}
+
+#: dtype -> f(n, k, steps, last, b, r, x, y, squares, scale, facts, next, limits): decides whether to go on
+LOOK = {dtype: <intptr_t>kernels[PM_LOOK + i] for i, dtype in enumerate(_DOUBLE)}

@@ -28,14 +28,17 @@
 #define PM_FOUR(name)                                                                                                  \
     (void *)PM_JOIN(name, f32, PM_ISA), (void *)PM_JOIN(name, f64, PM_ISA), (void *)PM_JOIN(name, c64, PM_ISA),        \
         (void *)PM_JOIN(name, c128, PM_ISA)
+#define PM_DOUBLE(name) (void *)PM_JOIN(name, f64, PM_ISA), (void *)PM_JOIN(name, c128, PM_ISA)
 #define PM_TABLE_(isa) pm_kernels_##isa
 #define PM_TABLE(isa) PM_TABLE_(isa)
 static void *const PM_TABLE(PM_ISA)[] = {
     PM_FOUR(take), PM_FOUR(give), PM_FOUR(judge), PM_FOUR(swap), PM_FOUR(divide), PM_FOUR(zeros), PM_FOUR(detect),
     (void *)PM_JOIN(factor_batch, f32, PM_ISA), (void *)PM_JOIN(factor_batch, f64, PM_ISA),
-    (void *)PM_JOIN(solve_batch, f32, PM_ISA), (void *)PM_JOIN(solve_batch, f64, PM_ISA), (void *)PM_VECTOR,
+    (void *)PM_JOIN(solve_batch, f32, PM_ISA), (void *)PM_JOIN(solve_batch, f64, PM_ISA), PM_DOUBLE(demote),
+    PM_DOUBLE(begin), PM_DOUBLE(correct), PM_DOUBLE(look), (void *)PM_VECTOR,
 };
 #undef PM_FOUR
+#undef PM_DOUBLE
 #undef PM_TABLE
 #undef PM_TABLE_
 #undef K

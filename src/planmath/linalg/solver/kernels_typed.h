@@ -244,6 +244,10 @@ static void K(detect)(pm_index n, pm_index row, pm_index col, const R *a, pm_ind
     facts[PM_IS_POSITIVE] &= positive;
 }
 
+#if R_BYTES == 8
+#include "mixed_typed.h"
+#endif
+
 #if PARTS == 1
 #include "lanes_typed.h"
 

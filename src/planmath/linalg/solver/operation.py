@@ -27,7 +27,7 @@ from planmath.linalg.solver.options import DirectSolverOptions
 from planmath.linalg.solver.phases import DensePhases
 from planmath.linalg.solver.problem import DenseProblem, PreparedSolver
 from planmath.linalg.solver.providers import PROVIDERS, expected_order
-from planmath.linalg.solver.specification import as_operands, form_of, layouts_of, specify
+from planmath.linalg.solver.specification import as_operands, check_precision, form_of, layouts_of, specify
 
 #: Bytes of right-hand sides whose solutions may keep memory.
 LARGE = 1 << 20
@@ -126,8 +126,9 @@ class DirectSolver(FactorizingOperation):
         )  # fmt: skip
         self._problem = DenseProblem(
             found.systems, form, detect and form.kind != "ls", first.dtype, (len(operands.a), len(operands.b)), inplace,
-            (self._execution.space, limit), self._package.name, first.memory_space == "cpu",
+            (self._execution.space, limit), self._package.name, first.memory_space == "cpu", self._options.precision,
         )  # fmt: skip
+        check_precision(self._problem)
         self._bind_systems(operands.a, operands.b, found.batch, operands.explicit)
         self._x_layouts = found.x
         self._log_specification()

@@ -22,6 +22,13 @@ class DirectSolverOptions:
         or not finite; with True, `factorize` waits and tells. `solve` waits in any case, and both do on the CPU.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
+    precision : {'full', 'mixed', 'auto'}
+        Of the factors. With 'full' they have the dtype of the matrices. With 'mixed' those of float64 and complex128
+        matrices are made in float32 and complex64, which takes about half the time, and each solution is refined by
+        its residual to the accuracy of the matrices' dtype; `SolutionInfo.refinement_steps` counts. Where
+        refinement does not get there, because the matrix is ill-conditioned, factors are made in full, and stay so
+        until the next `plan`; `report` says so. For general, symmetric, Hermitian and positive definite matrices on
+        the CPU. 'auto': in full, unless `autotune` has measured that mixed is faster.
     handle : int, optional
         A cuSOLVER handle. Without effect on the CPU.
     inplace_a : bool
@@ -50,6 +57,7 @@ class DirectSolverOptions:
     inplace_b: bool = False
     provider: str | None = None
     tuning: bool = True
+    precision: Literal["full", "mixed", "auto"] = "full"
     on_inaccurate: Literal["warn", "raise", "ignore"] = "warn"
     on_singular: Literal["raise", "warn"] = "raise"
 
@@ -57,7 +65,7 @@ class DirectSolverOptions:
         owner = "DirectSolverOptions"
         for name, choices in (
             ("inplace_a", (False, True)), ("inplace_b", (False, True)), ("on_inaccurate", ("warn", "raise", "ignore")),
-            ("on_singular", ("raise", "warn")),
+            ("on_singular", ("raise", "warn")), ("precision", ("full", "mixed", "auto")),
         ):  # fmt: skip
             check_choice(owner, name, getattr(self, name), choices)
         check_common(self)

@@ -18,7 +18,7 @@ from planmath.core.factorization import InaccurateSolutionWarning, Phases, Singu
 from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.solver.judgement import Judgement
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, Unusual
+from planmath.linalg.solver.problem import MIXED, DenseProblem, Form, PreparedSolver, Unusual
 from planmath.linalg.solver.structure import copied, detected
 
 #: What an executor of a factorization returns, which has no result.
@@ -50,12 +50,16 @@ class DensePhases(Phases):
         self._problem, self._options, self._executor_of, self._queue = problem, options, executor_of, queue
         self._others = others
         self.trans = "N"
-        self._forms: dict[Form, PreparedSolver] = {problem.form: prepared}
         self._a: Sequence[np.ndarray] = ()
         self._b: Sequence[np.ndarray] = ()
         self._fetched: Sequence[np.ndarray] = ()
         self._use(prepared)
+        self._forms: dict[Form, PreparedSolver] = {self.form: prepared}
+        #: whether factors are made in single precision where that makes sense
+        self._mixed = self.form.mixed
 
+    #: whether factors in single precision did not do
+    _gave_up = False
     #: whether a solution found out that there are no factors to solve with
     lost = False
     REBOUND: ClassVar[dict[str, Any]] = {**Phases.REBOUND, "_a": (), "_b": ()}
@@ -90,6 +94,7 @@ class DensePhases(Phases):
             self._forms[form] = again(form)
         if self.prepared is not self._forms[form]:
             self._use(self._forms[form])
+        self.judgement.gave_up = self._gave_up
 
     # Operands.
 
@@ -152,18 +157,25 @@ class DensePhases(Phases):
     def factorize(self) -> None:
         self._fetched = a = crossing.fetched(self._a, self._queue) if self._queue is not None else self._a
         if self._problem.detect:
-            self.taken_for(detected(self._problem, a))
+            form = detected(self._problem, a)
+            self.taken_for(form._replace(mixed=self._mixed and form.kind in MIXED))
+        self._make_factors(a)
+        self._tell_singular()
+        if self._problem.inplace[0] and self._queue is not None:
+            crossing.send(a, self._a, self._queue)
+
+    def _make_factors(self, a: Sequence[np.ndarray]) -> None:
+        """Factorize the matrices as what they are taken for, or as what they turn out to be instead."""
         while True:
             addresses = self._addresses(a, self._b, ())
             with suppress(Unusual):
                 self.prepared.factorize(*addresses)
             other = self.judgement.look_at_factors(a)
             if other is None:
-                break
+                return
+            self._gave_up = self._gave_up or self.form.mixed
+            self._mixed = self._mixed and not self._gave_up
             self.taken_for(other)
-        self._tell_singular()
-        if self._problem.inplace[0] and self._queue is not None:
-            crossing.send(a, self._a, self._queue)
 
     def _tell_singular(self) -> None:
         singular = self.judgement.singular
@@ -185,8 +197,15 @@ class DensePhases(Phases):
         if self._problem.inplace[1]:
             kept, x = [copied(array) for array in b], list(b)
         try:
+            written = () if self._problem.inplace[1] else x
             with suppress(Unusual):
-                self.prepared.programs[self.trans](*self._addresses(a, b, () if self._problem.inplace[1] else x))
+                self.prepared.programs[self.trans](*self._addresses(a, b, written))
+            if self.judgement.unrefined(kept):
+                self._factorize_in_full(a)
+                for array, before in zip(x, kept, strict=True) if self._problem.inplace[1] else ():
+                    np.copyto(array, before)
+                with suppress(Unusual):
+                    self.prepared.programs[self.trans](*self._addresses(a, b, written))
             infos = self.judgement.look_at_solutions(self.trans, a, kept, x)
         except BaseException:
             if self._problem.inplace[1]:
@@ -196,6 +215,12 @@ class DensePhases(Phases):
         if self._queue is not None:
             crossing.send(x, self._b if self._problem.inplace[1] else found, self._queue)
         return infos
+
+    def _factorize_in_full(self, a: Sequence[np.ndarray]) -> None:
+        """Give factors in single precision up, until the next plan."""
+        self._gave_up, self._mixed = True, False
+        self.taken_for(self.form._replace(mixed=False))
+        self._make_factors(a)
 
     def facts(self, phase: str, name: str) -> Sequence[Any]:
         return self.judgement.facts(phase, name)

@@ -18,6 +18,10 @@ KINDS = {
     "ge": "general", "po": "positive definite", "sy": "symmetric", "he": "Hermitian", "tr": "triangular",
     "dg": "diagonal", "gb": "banded", "gt": "tridiagonal", "pb": "positive definite banded", "ls": "rectangular",
 }  # fmt: skip
+#: Those that may have factors in single precision, because these are what takes the time.
+MIXED = ("ge", "po", "sy", "he")
+#: The dtype of such factors, by that of the matrices.
+SINGLE = {"float64": "float32", "complex128": "complex64"}
 #: Those of which one triangle is read.
 HALVES = ("po", "sy", "he", "tr", "pb")
 #: Those that have elements near the diagonal alone.
@@ -36,6 +40,8 @@ class Form(NamedTuple):
     """Of banded ones: how many diagonals there are below the main one,"""
     above: int = 0
     """and above it."""
+    mixed: bool = False
+    """Whether the factors are in single precision, and solutions are refined with them."""
 
     @property
     def T(self) -> Form:
@@ -55,7 +61,8 @@ class Form(NamedTuple):
 
     def __str__(self) -> str:
         triangle = ["upper" if self.upper else "lower"] if self.kind == "tr" else []
-        return " ".join([*(["unit"] if self.unit else []), *triangle, KINDS[self.kind]])
+        single = ["in single precision"] if self.mixed else []
+        return " ".join([*(["unit"] if self.unit else []), *triangle, KINDS[self.kind], *single])
 
 
 class LinearSystem(NamedTuple):
@@ -100,6 +107,8 @@ class DenseProblem(NamedTuple):
     execution: tuple[str, int]
     package: str
     on_host: bool
+    precision: str = "full"
+    """Of the factors: 'full', 'mixed', or 'auto'."""
 
     @property
     def threads(self) -> int:
@@ -120,6 +129,11 @@ class DenseProblem(NamedTuple):
         (a, _), (b, _), (x, _) = system.places
         first_b = self.arrays[0] + 1
         return a, first_b + b, first_b + (b if self.inplace[1] else self.arrays[1] + x)
+
+
+def may_be_mixed(problem: DenseProblem) -> bool:
+    """Whether factors in single precision make sense."""
+    return problem.form.kind in MIXED and problem.dtype in SINGLE and not problem.inplace[0]
 
 
 class Region(NamedTuple):

@@ -16,7 +16,16 @@ from planmath.linalg.generic.qualifiers import (
     structure_of,
 )
 from planmath.linalg.product.matrix import Matrix
-from planmath.linalg.solver.problem import BANDS, KINDS, Form, LinearSystem
+from planmath.linalg.solver.problem import (
+    BANDS,
+    KINDS,
+    MIXED,
+    SINGLE,
+    DenseProblem,
+    Form,
+    LinearSystem,
+    may_be_mixed,
+)
 
 #: What operands may be of.
 DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -343,3 +352,17 @@ def _result(side: Layout, batch: tuple[int, ...], matrix: Matrix, *, vector: boo
     if by_columns:
         axes[-2:] = axes[-1], axes[-2]
     return side._replace(shape=shape, strides=contiguous_strides(shape, tuple(axes)))
+
+
+def check_precision(problem: DenseProblem) -> None:
+    """Raise where factors in single precision are asked for, and make no sense."""
+    if problem.precision != "mixed" or may_be_mixed(problem):
+        return
+    if problem.dtype not in SINGLE:
+        why = f"the operands are {problem.dtype}; expected float64 or complex128"
+    elif problem.inplace[0]:
+        why = "inplace_a is set, and factors of another dtype do not fit a"
+    else:
+        expected = ", ".join(KINDS[kind] for kind in MIXED)
+        why = f"a is {KINDS[problem.form.kind]}; expected one of: {expected}"
+    raise ValueError(f"options.precision is 'mixed', and {why}: leave one of the two away, or pass 'auto'")

@@ -84,6 +84,9 @@ class Routine(Protocol):
 
     def solve(self, part: Assembly, transposed: bool, sides: Sides) -> None: ...
 
+    def run(self, part: Assembly, name: str, arguments: Sequence[Any], batch: tuple[int, ...]) -> None:
+        """Add a call of a routine of the library, named without the letter of the dtype, for each of a batch."""
+
 
 class Assembly:
     """The calls on systems of one form, and where they have what in the plan's memory.
@@ -112,6 +115,11 @@ class Assembly:
     #: whether single systems of a batch can be solved with their factors
     solves_alone = True
 
+    @property
+    def factored(self) -> Assembly:
+        """What has the factors."""
+        return self
+
     def __init__(self, problem: DenseProblem, system: LinearSystem, form: Form, routine: Routine, memory: Memory):
         self.problem, self.system, self.routine, self.reserve = problem, system, routine, memory
         self.dtype = system.a.dtype
@@ -130,6 +138,8 @@ class Assembly:
         ]
         self.keep: list[Any] = []
         self.calls: list[Call] = []
+        #: the number that decides whether calls are made, and its dtype
+        self.unless_zero: tuple[Slot, str] | None = None
         self.regions: dict[str, Region] = {}
         self.leading, self.f_row, self.f_col, self.f_start = self.rows, 1, self.rows, 0
         self.add("status", 1, "int32")
@@ -206,6 +216,7 @@ class Assembly:
         places = [argument for argument in arguments if isinstance(argument, Place)]
         loops = batch_loops(batch, [place.steps or (0,) * len(batch) for place in places])
         words = [argument.slot if isinstance(argument, Place) else argument for argument in arguments]
+        checks["unless_zero"] = self.unless_zero
         self.calls.append(Call(function, words, name=name, loops=loops, keep=self.keep, **checks))
 
     def fortran(self, function: int, name: str, arguments: Sequence[Any], batch: tuple[int, ...]) -> None:
@@ -240,7 +251,7 @@ class Assembly:
              self.probe.ctypes.data, self.operand(0, a), target, *measured],
             matrices,
         )  # fmt: skip
-        self.routine.factorize(self)
+        self.factorize()
         if self.problem.inplace[0] and not self.there:  # nothing is projected: the sizes of columns are thrown away
             unused = np.empty(3 * self.cols)
             self.keep.append(unused)
@@ -256,6 +267,10 @@ class Assembly:
             kernels.FACTORIZED, "factorization", arguments, (), returns_status=True, goes_on=True, error=Unusual
         )
         return self.calls
+
+    def factorize(self) -> None:
+        """Make factors of the copy."""
+        self.routine.factorize(self)
 
     def turned(self, trans: str) -> tuple[bool, bool]:
         """Whether to solve with the transposed factors, and whether to conjugate what goes in and comes out."""

@@ -56,6 +56,11 @@ class CusolverProvider(Provider):
     def unsupported(self, problem: DenseProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
+        if problem.precision == "mixed":
+            return (
+                "its factors have the dtype of the matrices: leave options.precision away, or pass execution='cpu', "
+                "and operands on a device are copied"
+            )
         kind = problem.form.kind
         if kind in BANDS or kind == "ls":
             return (

@@ -39,6 +39,8 @@ class LanesProvider(OwnProvider):
             return "it computes on the CPU only"
         if problem.form.kind not in ("ge", "po") or problem.detect:
             return "it factorizes general and positive definite matrices"
+        if problem.precision == "mixed":
+            return "its factors have the dtype of the matrices"
         if problem.dtype not in kernels.FACTOR_BATCH:
             return f"it computes with real numbers, not with {problem.dtype}"
         system = problem.systems[0]

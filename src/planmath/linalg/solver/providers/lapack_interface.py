@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Provider
 from planmath.linalg.product.matrix import batch_loops
-from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver
+from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, may_be_mixed
 from planmath.linalg.solver.providers.assembly import TRANS, Assembly, Memory, Place, Routine, Sides
+from planmath.linalg.solver.providers.mixed import MixedAssembly
 from planmath.native.call import MAX_LOOPS, Call, Slot
 from planmath.native.threads import Threads
 
@@ -64,13 +66,18 @@ class LAPACKProvider(Provider):
     def algorithms(self, problem: DenseProblem) -> Sequence[Algorithm]:
         most = problem.threads if self._library.blas.threads_setter else 1
         threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
-        return [Algorithm(self.name, (("threads", n),)) for n in threads]
+        mixed = problem.precision != "full" and may_be_mixed(problem)
+        found = [] if problem.precision == "mixed" else [Algorithm(self.name, (("threads", n),)) for n in threads]
+        if mixed:
+            found += [Algorithm(self.name, (("precision", "mixed"), ("threads", n))) for n in threads]
+        return found
 
     def lingers(self, algorithm: Algorithm) -> float:
         return self._spin if algorithm.get("threads") > 1 else 0.0
 
     def prepare(self, problem: DenseProblem, algorithm: Algorithm) -> PreparedSolver:
-        return prepare(problem, problem.form, routines(self._library), self._limit(problem, algorithm))
+        form = problem.form._replace(mixed="precision" in dict(algorithm.knobs))
+        return prepare(problem, form, routines(self._library), self._limit(problem, algorithm))
 
     def _limit(self, problem: DenseProblem, algorithm: Algorithm) -> tuple[list[Call], list[Call]]:
         """What stands before and behind the library's calls: how many threads it may use."""
@@ -86,7 +93,8 @@ def prepare(
 ) -> PreparedSolver:
     """The programs for matrices that are taken for something."""
     memory = Memory()
-    parts = tuple(Assembly(problem, system, form, found[form.kind], memory) for system in problem.systems)
+    kind = MixedAssembly if form.mixed else Assembly
+    parts = tuple(kind(problem, system, form, found[form.kind], memory) for system in problem.systems)
     factorize = [call for part in parts for call in part.factorization()]
     trans = ("N",) if form.kind == "ls" else TRANS
     solve = {key: [call for part in parts for call in part.solution(key)] for key in trans}
@@ -119,7 +127,7 @@ class _Routine:
     def memory(self, part: Assembly) -> None:
         part.add("pivots", part.cols, "int32")
 
-    def run(self, part: Assembly, name: str, arguments: Sequence[object], batch: tuple[int, ...]) -> None:
+    def run(self, part: Assembly, name: str, arguments: Sequence[Any], batch: tuple[int, ...]) -> None:
         full = LETTER[part.dtype] + name
         part.fortran(self.library.find(full), full, arguments, batch)
 

@@ -1,4 +1,4 @@
-"""More equations than unknowns: least squares; fewer: the solution of the least norm."""
+"""More equations than unknowns: least squares; fewer, or some that depend on others: the solution of the least norm."""
 
 import numpy as np
 
@@ -23,3 +23,11 @@ b = rng.standard_normal(20)
 x = direct_solver(wide, b)
 assert np.allclose(wide @ x, b)
 print(f"of the norm {np.linalg.norm(x):.3f}, where any other solution has a larger one")
+
+design[:, 4] = design[:, 3] + design[:, 2]  # a column that says nothing new
+with DirectSolver(design, measured, structure="least squares") as solver:
+    solver.plan()
+    solver.factorize()
+    x = solver.solve()
+    assert solver.factorization_info.rank() == 4
+    assert np.allclose(x, np.linalg.lstsq(design, measured)[0])

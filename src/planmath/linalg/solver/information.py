@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.core.errors import UnavailableError
-from planmath.linalg.solver.problem import SINGLE
+from planmath.linalg.solver.problem import KINDS, RECTANGULAR, SINGLE
 from planmath.linalg.solver.structure import elements, whole
 
 
@@ -19,8 +19,8 @@ class Factors(NamedTuple):
     ----------
     routine : str
         LAPACK's routine without the letter of the dtype, whose documentation says what is where: 'getrf', 'potrf',
-        'sytrf', 'hetrf', 'gbtrf', 'gttrf', 'pbtrf', 'geqrf'; 'trtrs' for a triangular matrix and 'division' for a
-        diagonal one, which are their own factors.
+        'sytrf', 'hetrf', 'gbtrf', 'gttrf', 'pbtrf', 'geqrf', 'geqp3' (and 'tzrzf'); 'trtrs' for a triangular matrix
+        and 'division' for a diagonal one, which are their own factors.
     values : numpy.ndarray
         Of (n, n) elements, or those of banded matrices by columns.
     pivots : numpy.ndarray or None
@@ -72,6 +72,18 @@ class FactorizationInfo:
         values = np.array(found[0])
         return values.reshape(*shape, *values.shape[1:]) if shape else values[0]
 
+    def rank(self) -> Any:
+        """How many rows of R count, where that was found out: with structure 'least squares'."""
+
+        def one(part: Any, index: int) -> int:
+            if part.form.kind != "rr":
+                raise UnavailableError(
+                    f"a is factorized as {part.form}, which does not find its rank: pass structure='least squares'"
+                )
+            return part.rank(index)
+
+        return self._each(one)
+
     def log_determinant(self) -> tuple[Any, Any]:
         """Sign, or phase, and logarithm of the size of the determinant, as `numpy.linalg.slogdet` returns them."""
         a = self._solver._executor.matrices
@@ -85,8 +97,10 @@ class FactorizationInfo:
         a = self._solver._executor.matrices
 
         def one(part: Any, index: int) -> np.ndarray:
-            if part.form.kind == "ls":
-                raise UnavailableError("a is rectangular and has no inverse; solve for the columns of the identity")
+            if part.form.kind in RECTANGULAR:
+                raise UnavailableError(
+                    f"a is {KINDS[part.form.kind]} and has no inverse; solve for the columns of the identity"
+                )
             return part.solve(index, "N", a, np.eye(part.system.a.rows, dtype=part.dtype))
 
         return self._each(one)
@@ -98,7 +112,7 @@ class FactorizationInfo:
         a = self._solver._executor.matrices
 
         def one(part: Any, index: int) -> float:
-            if part.form.kind == "ls" or self._solver._problem.inplace[0]:
+            if part.form.kind in RECTANGULAR or self._solver._problem.inplace[0]:
                 raise UnavailableError(
                     "the condition is estimated from a square matrix that is there still: leave inplace_a away, or use "
                     "numpy.linalg.cond"

@@ -12,13 +12,13 @@ import planmath.linalg.solver.kernels as kernels
 from planmath.core.accuracy import Judge, Request, SolutionInfo, carry_out, summary
 from planmath.core.errors import LibraryError, UnavailableError
 from planmath.linalg.solver.information import Factors
-from planmath.linalg.solver.problem import KINDS, DenseProblem, Form, LinearSystem, PreparedSolver
+from planmath.linalg.solver.problem import KINDS, RECTANGULAR, DenseProblem, Form, LinearSystem, PreparedSolver
 from planmath.linalg.solver.structure import address_of, elements, memory_at, whole
 
 #: The routines that make factors, by kind.
 ROUTINES = {
     "ge": "getrf", "po": "potrf", "sy": "sytrf", "he": "hetrf", "tr": "trtrs", "dg": "division", "gb": "gbtrf",
-    "gt": "gttrf", "pb": "pbtrf", "ls": "geqrf",
+    "gt": "gttrf", "pb": "pbtrf", "ls": "geqrf", "rr": "geqp3",
 }  # fmt: skip
 #: What a matrix is taken for that is not positive definite after all.
 INDEFINITE = {"po": {False: "sy", True: "he"}, "pb": {False: "gb", True: "gb"}}
@@ -50,7 +50,7 @@ class Judgement:
         """Note that there was nothing to look at."""
         self.singular, self._norms = {}, {}
         #: whether solutions have to be looked at whatever their projections say
-        self.suspects = self._prepared.parts[0].form.kind == "ls"
+        self.suspects = self._prepared.parts[0].form.kind in RECTANGULAR
 
     # Factors.
 
@@ -136,7 +136,7 @@ class Judgement:
         more = f", and {len(self.singular) - 5} more" if len(self.singular) > 5 else ""
         if kind == "ls":
             what = "; ".join(told).replace("singular: the pivot of row", "of deficient rank: the diagonal of R in row")
-            return f"{what}{more}: leave out columns that depend on others, or use numpy.linalg.lstsq"
+            return f"{what}{more}: pass structure='least squares', which finds the rank"
         return "; ".join(told) + more
 
     # Solutions.
@@ -159,7 +159,7 @@ class Judgement:
                 if (number, matrix) in self.singular:
                     part.solution(x, i)[...] = np.nan
                     infos[i] = info._replace(backward_error=np.nan, accurate=False)
-                elif part.form.kind == "ls":
+                elif part.form.kind in RECTANGULAR:
                     infos[i] = _LeastSquares(self, number, i).judged(a, b, x, info)
                 elif (number, matrix) in self._norms or not part.judge(info.backward_error, info.growth):
                     infos[i] = self._refined(trans, number, i, a, b, x)
@@ -315,6 +315,10 @@ class Part:
         strides = matrix.row * array.itemsize, matrix.col * array.itemsize
         return memory_at(first, (matrix.rows, matrix.cols), strides, array, writeable=array.flags.writeable)
 
+    def rank(self, index: int) -> int:
+        """That of one matrix."""
+        return int(self.part.regions["rank"].view(self.memory)[index, 0])
+
     def matrix(self, index: int, a: Sequence[np.ndarray]) -> np.ndarray:
         """All of one matrix that is solved with, as a new array."""
         found = whole(elements(self.system, self.form, index, a), self.form)
@@ -338,7 +342,7 @@ class Part:
             if kind not in ("gt", "dg"):
                 values = values.reshape(part.cols, -1).T
         pivots = part.regions["pivots"].view(self.memory)[index].copy() if "pivots" in part.regions else None
-        if pivots is not None and kind in ("ge", "gb", "gt"):
+        if pivots is not None and kind in ("ge", "gb", "gt", "rr"):
             pivots -= 1
         return Factors(ROUTINES[kind], values, pivots, part.transposed)
 
@@ -347,8 +351,8 @@ class Part:
         part, kind, n = self.part, self.part.form.kind, self.system.a.rows
         if not part.solves_alone:
             return part.diagonal(self.memory, index)
-        if kind == "ls":
-            raise UnavailableError("a is rectangular and has no determinant")
+        if kind in RECTANGULAR:
+            raise UnavailableError(f"a is {KINDS[kind]} and has no determinant; pass a square one of full rank")
         _, values, pivots, _ = self.factors(index, a)
         if kind in ("sy", "he") and pivots is not None:
             return 1, block_diagonal(values, pivots, part.form.upper, kind == "he")
@@ -455,13 +459,17 @@ class _LeastSquares:
             raise ValueError(f"{name} has an element that is not finite (NaN or infinity) in row {row}; replace it")
         norm = size(matrix)
         residual = side - matrix @ found
-        across = residual if matrix.shape[0] < matrix.shape[1] else matrix.conj().T @ residual / norm
+        any_rank = part.form.kind == "rr"
+        exact = matrix.shape[0] < matrix.shape[1] and not any_rank
+        across = residual if exact else matrix.conj().T @ residual / (norm or 1)
         error, growth = 0.0, 0.0
         for r, y, column in zip(across.T, found.T, side.T, strict=True):
             scale = norm * size(y) + size(column)
             error = max(error, size(r) / scale if scale else 0.0)
             growth = max(growth, norm * size(y) / size(column) if size(column) else 0.0)
-        return Judge(part.dtype).info(error, False, 0, growth)
+        info = Judge(part.dtype).info(error, False, 0, growth)
+        left_out = self.judgement._problem.rank_tolerance  # of the matrix
+        return info._replace(accurate=True) if any_rank and error <= info.tolerance + left_out else info
 
 
 def size(values: np.ndarray) -> float:

@@ -17,8 +17,9 @@ enum { PM_SYMMETRIC = 1, PM_HERMITIAN = 2, PM_UNIT = 4, PM_MEASURE = 8 };
 /* Of right-hand sides and solutions. */
 enum { PM_CONJUGATE = 1 };
 
-/* The kernels, as the tables number them: four dtypes each; of those from the lanes on, two. */
-enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 30, PM_DEMOTE = 32, PM_BEGIN = 34, PM_CORRECT = 36, PM_LOOK = 38, PM_VECTOR_BYTES = 40 };
+/* The kernels, as the tables number them: four dtypes each; two of those for lanes and of those for factors in
+ * single precision. */
+enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 30, PM_DEMOTE = 32, PM_BEGIN = 34, PM_CORRECT = 36, PM_LOOK = 38, PM_RANK = 40, PM_PERMUTE = 44, PM_VECTOR_BYTES = 48 };
 /* Threads of a batch, and unknowns of its systems, at most. */
 enum { PM_MOST_THREADS = 64, PM_MOST_UNKNOWNS = 32 };
 
@@ -60,6 +61,11 @@ static int pm_factorized(pm_index count, const int *status, const double *square
 static void pm_wipe(pm_index col, pm_index first, pm_index end, pm_index k, pm_index itemsize, char *x) {
     for (pm_index j = 0; j < k; j++)
         memset(x + (j * col + first) * itemsize, 0, (size_t)((end - first) * itemsize));
+}
+
+/* The same with the first row in memory. */
+static void pm_wipe_behind(pm_index col, const int *first, pm_index end, pm_index k, pm_index itemsize, char *x) {
+    pm_wipe(col, *first, end, k, itemsize, x);
 }
 
 /* Whether one of the columns has an error that has to be looked at: by the projections of b and x, which follow each

@@ -4,10 +4,11 @@ from libc.stdint cimport intptr_t
 
 cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
-    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
+    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_RANK, PM_PERMUTE, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
     enum: PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
     void *pm_factorized
     void *pm_wipe
+    void *pm_wipe_behind
     void *pm_unrefined
     enum: PM_ERROR, PM_GROWTH, PM_STEPS, PM_STATE, PM_SCALES, PM_DONE
     void **pm_best_kernels() except NULL
@@ -25,6 +26,15 @@ FACTORIZED = <intptr_t>&pm_factorized
 
 #: f(col, first, end, k, itemsize, x)
 WIPE = <intptr_t>&pm_wipe
+
+#: f(col, address of first, end, k, itemsize, x)
+WIPE_BEHIND = <intptr_t>&pm_wipe_behind
+
+#: dtype -> f(least, cols, step, f, tolerance, rank): the rank of a triangle, and how many columns are left
+RANK = {dtype: <intptr_t>kernels[PM_RANK + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(n, k, col, pivots, x, work)
+PERMUTE = {dtype: <intptr_t>kernels[PM_PERMUTE + i] for i, dtype in enumerate(_DTYPES)}
 
 #: dtype -> f(flags, rows, cols, kl, ku, a_row, a_col, d_row, d_col, v, a, d, w, u, out); strides in elements.
 TAKE = {dtype: <intptr_t>kernels[PM_TAKE + i] for i, dtype in enumerate(_DTYPES)}

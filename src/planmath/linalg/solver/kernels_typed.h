@@ -218,6 +218,30 @@ static void K(zeros)(pm_index n, pm_index step, const R *d, int *status) {
         if (d[STEP(i, step)] == 0 && (PARTS == 1 || d[STEP(i, step) + 1] == 0)) *status = (int)i + 1;
 }
 
+/* The rank of a triangular matrix whose diagonal decreases: how many elements are more than a part of the first one's;
+ * and how many columns are left. */
+static void K(rank)(pm_index least, pm_index cols, pm_index step, const R *f, const double *tolerance, int *rank) {
+    double first = 0;
+    pm_index i = 0;
+    for (; i < least; i++) {
+        const R *at = f + STEP(i, step);
+        double size = PARTS == 2 ? hypot((double)at[0], (double)at[1]) : fabs((double)at[0]);
+        if (i == 0) first = size;
+        if (!(size > 0 && size > *tolerance * first)) break;
+    }
+    rank[0] = (int)i, rank[1] = (int)(cols - i);
+}
+
+/* Brings rows to where they belong: row i to the place that `pivots` has for it, from 1. */
+static void K(permute)(pm_index n, pm_index k, pm_index col, const int *pivots, R *x, R *work) {
+    for (pm_index j = 0; j < k; j++) {
+        R *at = x + STEP(j, col);
+        for (pm_index i = 0; i < n; i++)
+            for (pm_index p = 0; p < PARTS; p++) work[STEP(pivots[i] - 1, 1) + p] = at[STEP(i, 1) + p];
+        memcpy(at, work, (size_t)n * sizeof(R) * PARTS);
+    }
+}
+
 /* Finds out what a square matrix is, and makes the facts those of all matrices so far. */
 static void K(detect)(pm_index n, pm_index row, pm_index col, const R *a, pm_index *facts) {
     enum { BLOCK = 16 };

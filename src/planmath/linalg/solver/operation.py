@@ -25,9 +25,16 @@ from planmath.core.slots import ArraySlot, commit
 from planmath.linalg.solver.information import FactorizationInfo
 from planmath.linalg.solver.options import DirectSolverOptions
 from planmath.linalg.solver.phases import DensePhases
-from planmath.linalg.solver.problem import DenseProblem, PreparedSolver
+from planmath.linalg.solver.problem import KINDS, RECTANGULAR, DenseProblem, PreparedSolver
 from planmath.linalg.solver.providers import PROVIDERS, expected_order
-from planmath.linalg.solver.specification import as_operands, check_precision, form_of, layouts_of, specify
+from planmath.linalg.solver.specification import (
+    as_operands,
+    check_precision,
+    form_of,
+    layouts_of,
+    rank_tolerance,
+    specify,
+)
 
 #: Bytes of right-hand sides whose solutions may keep memory.
 LARGE = 1 << 20
@@ -60,10 +67,12 @@ class DirectSolver(FactorizingOperation):
     qualifiers : numpy.ndarray, optional
         What is known of a: one element of `matrix_qualifiers_dtype`, as `SymmetricMatrixQualifier.create` and the
         others return it. Of symmetric, Hermitian and triangular matrices one triangle is read.
-    structure : {None, 'auto', 'positive definite'}
+    structure : {None, 'auto', 'positive definite', 'least squares'}
         'positive definite': symmetric, or Hermitian, matrices that have a Cholesky factorization; one triangle is read,
         the lower one unless qualifiers say otherwise. Where one has none, all are factorized as indefinite ones, until
         the next `plan`, and `report` says so. 'auto': each `factorize` finds out by one pass what the matrices are.
+        'least squares': matrices of any shape and any rank, which `factorization_info` tells; of all solutions in the
+        sense of least squares that of the least norm.
     bandwidths : tuple of int, optional
         For banded matrices: the diagonals below the main one, and those above it. ``a[..., ku + i - j, j]`` is element
         (i, j). With structure 'positive definite' one of the two is 0.
@@ -125,8 +134,10 @@ class DirectSolver(FactorizingOperation):
             self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
         )  # fmt: skip
         self._problem = DenseProblem(
-            found.systems, form, detect and form.kind != "ls", first.dtype, (len(operands.a), len(operands.b)), inplace,
-            (self._execution.space, limit), self._package.name, first.memory_space == "cpu", self._options.precision,
+            found.systems, form, detect and form.kind not in RECTANGULAR, first.dtype,
+            (len(operands.a), len(operands.b)), inplace, (self._execution.space, limit), self._package.name,
+            first.memory_space == "cpu", self._options.precision,
+            rank_tolerance(self._options.rank_tolerance, found.systems, form),
         )  # fmt: skip
         check_precision(self._problem)
         self._bind_systems(operands.a, operands.b, found.batch, operands.explicit)
@@ -238,9 +249,10 @@ class DirectSolver(FactorizingOperation):
             if found is not None:
                 return found
         check_choice(f"{self.noun}.solve", "trans", trans, TRANS)
-        if trans != "N" and self._problem.form.kind == "ls":
+        if trans != "N" and self._problem.form.kind in RECTANGULAR:
+            kind = KINDS[self._problem.form.kind]
             raise ValueError(
-                f"trans is {trans!r}, and a is rectangular; x would have another shape than planned: create a "
+                f"trans is {trans!r}, and a is {kind}; its factors solve for a alone: create a "
                 f"{self.noun} for the transposed a"
             )
         if self._factorized:

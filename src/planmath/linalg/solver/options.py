@@ -29,6 +29,10 @@ class DirectSolverOptions:
         refinement does not get there, because the matrix is ill-conditioned, factors are made in full, and stay so
         until the next `plan`; `report` says so. For general, symmetric, Hermitian and positive definite matrices on
         the CPU. 'auto': in full, unless `autotune` has measured that mixed is faster.
+    rank_tolerance : float, optional
+        With structure 'least squares', where the columns of a are exchanged so that the diagonal of R decreases: rows
+        of R whose diagonal element is not more than this part of the first one's are left out. Default: the rounding
+        unit of the dtype times the larger extent.
     handle : int, optional
         A cuSOLVER handle. Without effect on the CPU.
     inplace_a : bool
@@ -58,6 +62,7 @@ class DirectSolverOptions:
     provider: str | None = None
     tuning: bool = True
     precision: Literal["full", "mixed", "auto"] = "full"
+    rank_tolerance: float | None = None
     on_inaccurate: Literal["warn", "raise", "ignore"] = "warn"
     on_singular: Literal["raise", "warn"] = "raise"
 
@@ -68,4 +73,7 @@ class DirectSolverOptions:
             ("on_singular", ("raise", "warn")), ("precision", ("full", "mixed", "auto")),
         ):  # fmt: skip
             check_choice(owner, name, getattr(self, name), choices)
+        given = self.rank_tolerance
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 1):
+            raise ValueError(f"{owner}.rank_tolerance is {given!r}; expected a number from 0 up to 1, or None")
         check_common(self)

@@ -17,11 +17,14 @@ from planmath.linalg.product.matrix import Matrix
 KINDS = {
     "ge": "general", "po": "positive definite", "sy": "symmetric", "he": "Hermitian", "tr": "triangular",
     "dg": "diagonal", "gb": "banded", "gt": "tridiagonal", "pb": "positive definite banded", "ls": "rectangular",
+    "rr": "rank-deficient",
 }  # fmt: skip
 #: Those that may have factors in single precision, because these are what takes the time.
 MIXED = ("ge", "po", "sy", "he")
 #: The dtype of such factors, by that of the matrices.
 SINGLE = {"float64": "float32", "complex128": "complex64"}
+#: Those that are solved in the sense of least squares; of the last one the rank is found out.
+RECTANGULAR = ("ls", "rr")
 #: Those of which one triangle is read.
 HALVES = ("po", "sy", "he", "tr", "pb")
 #: Those that have elements near the diagonal alone.
@@ -109,6 +112,8 @@ class DenseProblem(NamedTuple):
     on_host: bool
     precision: str = "full"
     """Of the factors: 'full', 'mixed', or 'auto'."""
+    rank_tolerance: float = 0.0
+    """Of matrices whose rank is found out: the largest diagonal element, in parts of the first, that counts as zero."""
 
     @property
     def threads(self) -> int:

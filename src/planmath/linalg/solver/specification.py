@@ -20,6 +20,7 @@ from planmath.linalg.solver.problem import (
     BANDS,
     KINDS,
     MIXED,
+    RECTANGULAR,
     SINGLE,
     DenseProblem,
     Form,
@@ -29,7 +30,7 @@ from planmath.linalg.solver.problem import (
 
 #: What operands may be of.
 DTYPES = ("float32", "float64", "complex64", "complex128")
-STRUCTURES = (None, "auto", "positive definite")
+STRUCTURES = (None, "auto", "positive definite", "least squares")
 
 
 class Operands(NamedTuple):
@@ -113,6 +114,10 @@ def form_of(
         form = _banded(bandwidths, form, structure)
     if structure == "auto" and form.kind != "ge":
         raise ValueError(f"structure is 'auto', and a is said to be {form}; leave one of the two away")
+    if structure == "least squares":
+        if form.kind != "ge":
+            raise ValueError(f"structure is 'least squares', and a is said to be {form}; leave one of the two away")
+        form = Form("rr")
     if structure == "positive definite":
         if form.kind not in ("ge", "sy", "he", "pb") or (form.kind == "sy" and is_complex):
             raise ValueError(
@@ -176,13 +181,16 @@ def specify(
     b_names = names("b", len(operands.b), operands.explicit[1])
     matrices = [_matrix(name, layouts[name], form, conjugate, backwards) for name in a_names]
     rectangular = any(matrix.rows != matrix.cols for matrix, _, _ in matrices)
-    if rectangular:
+    if rectangular and form.kind != "rr":
         if form.kind != "ge":
             name, shape = a_names[0], layouts[a_names[0]].shape
             raise ValueError(f"{name} has the shape {shape}, and is said to be {form}; expected square matrices")
         form = Form("ls")
-    if any(inplace) and rectangular:
-        raise ValueError("a is rectangular, and inplace_a or inplace_b is set; only square systems are solved in place")
+    if any(inplace) and form.kind in RECTANGULAR:
+        raise ValueError(
+            f"a is {KINDS[form.kind]}, and inplace_a or inplace_b is set; only square systems that are solved exactly "
+            "are solved in place: leave the option away"
+        )
     if any(operands.explicit):
         found = _explicit(operands, a_names, b_names, matrices, layouts, inplace[1])
     else:
@@ -220,7 +228,7 @@ def _matrix(
                 f"(..., {stored}, n), a row for each diagonal, the uppermost first (LAPACK's band storage)"
             )
         return Matrix(layout.dtype, cols, cols, row, col - row, strides[:-2], conjugate), shape[:-2], form.above * row
-    if form.kind != "ge" and rows != cols:
+    if form.kind not in ("ge", "rr") and rows != cols:
         raise ValueError(f"{name} has the shape {shape}, and is said to be {form}; expected square ones, (..., n, n)")
     return Matrix(layout.dtype, rows, cols, row, col, strides[:-2], conjugate), shape[:-2], 0
 
@@ -352,6 +360,17 @@ def _result(side: Layout, batch: tuple[int, ...], matrix: Matrix, *, vector: boo
     if by_columns:
         axes[-2:] = axes[-1], axes[-2]
     return side._replace(shape=shape, strides=contiguous_strides(shape, tuple(axes)))
+
+
+def rank_tolerance(given: float | None, systems: Sequence[LinearSystem], form: Form) -> float:
+    """The part of R's first diagonal element that counts as zero, where the rank is found out."""
+    if form.kind != "rr":
+        if given is not None:
+            raise ValueError(f"options.rank_tolerance is {given!r}, and structure is not 'least squares': pass both")
+        return 0.0
+    if given is not None:
+        return float(given)
+    return float(np.finfo(systems[0].a.dtype).eps) * max(max(system.a.rows, system.a.cols) for system in systems)
 
 
 def check_precision(problem: DenseProblem) -> None:

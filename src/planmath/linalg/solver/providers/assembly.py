@@ -23,7 +23,7 @@ from planmath.core.accuracy import limits_of
 from planmath.core.arrays import ITEMSIZE, REAL_OF, contiguous_strides
 from planmath.core.executor import Program
 from planmath.linalg.product.matrix import Matrix, batch_loops
-from planmath.linalg.solver.problem import DenseProblem, Form, LinearSystem, Region, Unusual
+from planmath.linalg.solver.problem import RECTANGULAR, DenseProblem, Form, LinearSystem, Region, Unusual
 from planmath.native.call import Call, Slot
 
 #: Bytes at multiples of which parts of a plan's memory begin.
@@ -304,7 +304,7 @@ class Assembly:
         weights = self.place("u" if transposed or flips else "w")
         limits = limits_of(self.dtype)
         self.keep.append(limits)
-        judged = limits.ctypes.data if self.form.kind != "ls" else 0
+        judged = limits.ctypes.data if self.form.kind not in RECTANGULAR else 0
         self.call(
             kernels.JUDGE[self.dtype], "judgement",
             [flag, x.rows, k, y.row, y.col, x.row, x.col, weights, sides.place, self.operand(2, x),
@@ -316,7 +316,7 @@ class Assembly:
     def _sides(self) -> Sides:
         """Where solutions are found: in x if its strides are such that a library can work there."""
         system, x, k = self.system, self.system.x, self.system.columns
-        if self.form.kind != "ls":
+        if self.form.kind not in RECTANGULAR:
             if x.row == 1 and (k == 1 or x.col >= self.rows):
                 return Sides(self.operand(2, x), x._replace(col=max(x.col, self.rows)), False)
             if x.col == 1 and k > 1 and x.row >= k and self.routine.by_rows:

@@ -10,7 +10,7 @@ from planmath.core.cuda import devices
 from planmath.core.cuda.queue import Queue
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import BANDS, KINDS, DenseProblem
+from planmath.linalg.solver.problem import BANDS, KINDS, RECTANGULAR, DenseProblem
 from planmath.linalg.solver.providers.cusolver_group import groups_of
 from planmath.linalg.solver.providers.cusolver_phases import DevicePhases
 
@@ -62,7 +62,7 @@ class CusolverProvider(Provider):
                 "and operands on a device are copied"
             )
         kind = problem.form.kind
-        if kind in BANDS or kind == "ls":
+        if kind in BANDS or kind in RECTANGULAR:
             return (
                 f"it does not solve {KINDS[kind]} systems: pass execution='cpu', and operands on a device are copied"
             )

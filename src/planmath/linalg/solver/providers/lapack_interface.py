@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
-
-import numpy as np
 
 import planmath.linalg.solver.kernels as kernels
 from planmath.bindings import lapack
-from planmath.bindings.blas import LETTER
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Provider
 from planmath.linalg.product.matrix import batch_loops
-from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, may_be_mixed
+from planmath.linalg.solver.problem import RECTANGULAR, DenseProblem, Form, PreparedSolver, may_be_mixed
 from planmath.linalg.solver.providers.assembly import TRANS, Assembly, Memory, Place, Routine, Sides
+from planmath.linalg.solver.providers.least_squares import QR, PivotedQR
 from planmath.linalg.solver.providers.mixed import MixedAssembly
+from planmath.linalg.solver.providers.routine import LibraryRoutine, find_zeros
 from planmath.native.call import MAX_LOOPS, Call, Slot
 from planmath.native.threads import Threads
 
@@ -96,7 +94,7 @@ def prepare(
     kind = MixedAssembly if form.mixed else Assembly
     parts = tuple(kind(problem, system, form, found[form.kind], memory) for system in problem.systems)
     factorize = [call for part in parts for call in part.factorization()]
-    trans = ("N",) if form.kind == "ls" else TRANS
+    trans = ("N",) if form.kind in RECTANGULAR else TRANS
     solve = {key: [call for part in parts for call in part.solution(key)] for key in trans}
     before, after = limit
     work = sum(part.rows * part.cols * (min(part.rows, part.cols) + part.system.columns) * part.system.solutions
@@ -116,39 +114,7 @@ def _within(before: list[Call], calls: list[Call], after: list[Call]) -> list[Ca
     return [*before, *calls, *after]
 
 
-class _Routine:
-    """What routines of one library share."""
-
-    by_rows = False
-
-    def __init__(self, library: lapack.LAPACK):
-        self.library = library
-
-    def memory(self, part: Assembly) -> None:
-        part.add("pivots", part.cols, "int32")
-
-    def run(self, part: Assembly, name: str, arguments: Sequence[Any], batch: tuple[int, ...]) -> None:
-        full = LETTER[part.dtype] + name
-        part.fortran(self.library.find(full), full, arguments, batch)
-
-    def triangular(
-        self, part: Assembly, sides: Sides, upper: bool, trans: bytes, unit: bool, f: Place | None = None
-    ) -> None:  # fmt: skip
-        """Solve with a triangle of the factors, from the left, or from the right where rows follow each other."""
-        matrix, factors = sides.matrix, part.f if f is None else f
-        letters = b"U" if upper else b"L", trans, b"U" if unit else b"N"
-        k, n = part.system.columns, part.cols
-        if k == 1 and not sides.by_rows:
-            arguments = [*letters, n, factors, part.leading, sides.place, 1]
-            self.run(part, "trsv", arguments, part.system.batch)
-            return
-        one = np.ones(1, part.dtype)
-        side, extents, ld = (b"R", (k, n), matrix.row) if sides.by_rows else (b"L", (n, k), matrix.col)
-        arguments = [side, *letters, *extents, one, factors, part.leading, sides.place, ld]
-        self.run(part, "trsm", arguments, part.system.batch)
-
-
-class LU(_Routine):
+class LU(LibraryRoutine):
     """General matrices: getrf, getrs; where rows follow each other, exchanges and triangular solutions."""
 
     by_rows = True
@@ -178,7 +144,7 @@ class LU(_Routine):
         part.call(kernels.SWAP[part.dtype], "exchanges of rows", arguments, part.system.batch)
 
 
-class Cholesky(_Routine):
+class Cholesky(LibraryRoutine):
     """Positive definite matrices: potrf, potrs; where rows follow each other, triangular solutions."""
 
     by_rows = True
@@ -200,7 +166,7 @@ class Cholesky(_Routine):
         self.run(part, "potrs", arguments, part.system.batch)
 
 
-class BunchKaufman(_Routine):
+class BunchKaufman(LibraryRoutine):
     """Symmetric and Hermitian indefinite matrices: sytrf, sytrs, hetrf, hetrs."""
 
     #: Columns that are eliminated at once: LAPACK's choice for these.
@@ -222,7 +188,7 @@ class BunchKaufman(_Routine):
         self.run(part, f"{part.form.kind}trs", arguments, part.system.batch)
 
 
-class Triangular(_Routine):
+class Triangular(LibraryRoutine):
     """Triangular matrices, which are solved with where they are: trsv, trsm."""
 
     by_rows = True
@@ -237,7 +203,7 @@ class Triangular(_Routine):
         self.triangular(part, sides, part.form.upper, b"T" if transposed != sides.by_rows else b"N", part.form.unit)
 
 
-class Diagonal(_Routine):
+class Diagonal(LibraryRoutine):
     """Diagonal matrices: divisions by planmath's own kernel."""
 
     by_rows = True
@@ -255,7 +221,7 @@ class Diagonal(_Routine):
         part.call(kernels.DIVIDE[part.dtype], "division", arguments, part.system.batch)
 
 
-class Band(_Routine):
+class Band(LibraryRoutine):
     """Banded matrices: gbtrf, gbtrs.
 
     Element (i, j) is number ``kl + ku + i - j`` of column j, whose length is ``2 kl + ku + 1``: above the matrix there
@@ -281,7 +247,7 @@ class Band(_Routine):
         self.run(part, "gbtrs", arguments, part.system.batch)
 
 
-class Tridiagonal(_Routine):
+class Tridiagonal(LibraryRoutine):
     """Tridiagonal matrices: gttrf, gttrs.
 
     The diagonals follow each other from the lowest one up, each in n elements (of the upper one the first counts for
@@ -308,7 +274,7 @@ class Tridiagonal(_Routine):
         self.run(part, "gttrs", arguments, part.system.batch)
 
 
-class BandCholesky(_Routine):
+class BandCholesky(LibraryRoutine):
     """Positive definite banded matrices: pbtrf, pbtrs.
 
     Element (i, j) is number ``i - j`` of column j of a lower triangle, and ``kd + i - j`` of an upper one.
@@ -331,51 +297,11 @@ class BandCholesky(_Routine):
         self.run(part, "pbtrs", arguments, part.system.batch)
 
 
-class QR(_Routine):
-    """Rectangular matrices: geqrf of the matrix, or of its transpose where that is the tall one, ormqr, trsm."""
-
-    BLOCK = 64
-
-    def memory(self, part: Assembly) -> None:
-        part.add("pivots", part.cols, part.dtype)
-        part.work = part.reserve.region((1, max(part.cols, part.system.columns) * self.BLOCK), part.dtype)
-
-    def factorize(self, part: Assembly) -> None:
-        work = Place(Slot(part.problem.memory, part.work.offset))
-        arguments = [part.rows, part.cols, part.f, part.leading, part.place("pivots"), work, part.work.shape[1],
-                     part.place("status")]  # fmt: skip
-        self.run(part, "geqrf", arguments, part.system.matrices)
-        find_zeros(part, part.leading + 1)
-
-    def solve(self, part: Assembly, transposed: bool, sides: Sides) -> None:
-        adjoint = b"C" if part.is_complex else b"T"
-        if transposed:  # of the least norm: y = Q R⁻ᴴ b
-            arguments = [sides.matrix.col, part.cols, part.rows, part.system.columns, ITEMSIZE[part.dtype], sides.place]
-            part.call(kernels.WIPE, "zeros below", arguments, part.system.batch)
-            self.triangular(part, sides, True, adjoint, False)
-            self._reflect(part, sides, b"N")
-        else:
-            self._reflect(part, sides, adjoint)
-            self.triangular(part, sides, True, b"N", False)
-
-    def _reflect(self, part: Assembly, sides: Sides, trans: bytes) -> None:
-        work = Place(Slot(part.problem.memory, part.work.offset))
-        arguments = [b"L", trans, part.rows, part.system.columns, part.cols, part.f, part.leading, part.place("pivots"),
-                     sides.place, sides.matrix.col, work, part.work.shape[1], part.ignored]  # fmt: skip
-        self.run(part, "unmqr" if part.is_complex else "ormqr", arguments, part.system.batch)
-
-
-def find_zeros(part: Assembly, step: int) -> None:
-    """Let the status say where the first zero on the diagonal is; there is none where the step is 0."""
-    arguments = [part.cols if step else 0, step, part.f, part.place("status")]
-    part.call(kernels.ZEROS[part.dtype], "search for zeros", arguments, part.system.matrices)
-
-
 def routines(library: lapack.LAPACK) -> dict[str, Routine]:
     """How a library serves matrices of each kind."""
     indefinite = BunchKaufman(library)
     return {
         "ge": LU(library), "po": Cholesky(library), "sy": indefinite, "he": indefinite, "tr": Triangular(library),
         "dg": Diagonal(library), "gb": Band(library), "gt": Tridiagonal(library), "pb": BandCholesky(library),
-        "ls": QR(library),
+        "ls": QR(library), "rr": PivotedQR(library),
     }  # fmt: skip

@@ -30,6 +30,7 @@ MODULES = {
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.linalg.product.kernels": ["src/planmath/linalg/product/kernels.pyx"],
     "planmath.linalg.product.structure_kernels": ["src/planmath/linalg/product/structure_kernels.pyx"],
+    "planmath.linalg.product.small_kernels": ["src/planmath/linalg/product/small_kernels.pyx"],
     "planmath.linalg.solver.kernels": ["src/planmath/linalg/solver/kernels.pyx"],
     "planmath.sparse.advanced.block_lu": ["src/planmath/sparse/advanced/block_lu.pyx"],
     "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],

@@ -13,7 +13,7 @@ with DirectSolver(a, b, options={"precision": "mixed"}) as solver:
     solver.factorize()
     x = solver.solve()
     info = solver.solution_info
-    print(f"factors in {solver.factorization_info.dtype}, {info.refinement_steps} steps, error {info.backward_error:.1e}")
+    print(f"factors in {solver.factorization_info.dtype}, {info.refinement_steps} steps, {info.backward_error:.1e}")
     assert info.backward_error < 1e-14
     assert np.allclose(a @ x, b, atol=1e-12)
 

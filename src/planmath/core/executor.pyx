@@ -18,6 +18,9 @@ from cpython.pythread cimport (
 )
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 
+from libc.stdlib cimport qsort
+from libc.string cimport memcmp, memcpy
+
 from planmath.core.cuda.queue cimport Queue
 from planmath.core.slots cimport ArraySlot, Binding, has_stayed
 from planmath.native.call cimport Call, pm_call, pm_run, word
@@ -31,7 +34,19 @@ cdef extern from "Python.h":
 
 cdef enum:
     FEW = 14  # arrays of a program whose addresses need no memory of their own
+    MANY = 8  # results that are compared with all arrays in the order of their addresses
     INFO = 20  # logging.INFO
+
+
+cdef struct Stretch:
+    # the memory of an array, up to the byte behind its last one
+    word low, high
+    bint written
+
+
+cdef int by_address(const void *a, const void *b) noexcept nogil:
+    cdef word first = (<const Stretch *>a).low, second = (<const Stretch *>b).low
+    return (first > second) - (first < second)
 
 
 cdef void *table(Py_ssize_t count, Py_ssize_t size) except NULL:
@@ -189,6 +204,8 @@ cdef class Executor:
     cdef word only_stream
     cdef int n_operands, n_results
     cdef PyObject **slots
+    cdef Stretch *stretches  # of programs with many results: room to sort all arrays
+    cdef word *apart         # and the addresses that were last found to be apart
 
     def __init__(self, tuple operands, tuple results, dict programs, *, int inplace=-1, tuple auxiliary=(),
                  Py_ssize_t workspace_size=0, Program prologue=None, tuple watched=(), dict log_levels=None,
@@ -205,6 +222,9 @@ cdef class Executor:
         self.changed = packages[0].changed if packages and packages[0].differentiates else None
         cdef int arrays = self.n_operands + self.n_results
         self.slots = <PyObject **>table(arrays, sizeof(PyObject *))
+        if self.n_results >= MANY:
+            self.stretches = <Stretch *>table(arrays, sizeof(Stretch))
+            self.apart = <word *>table(arrays, sizeof(word))
         self.prepared_for = <unsigned long long *>table(len(watched), sizeof(unsigned long long))
         for i in range(arrays):
             self.slots[i] = <PyObject *><ArraySlot?>(
@@ -218,6 +238,8 @@ cdef class Executor:
     def __dealloc__(self):
         PyMem_Free(self.slots)
         PyMem_Free(self.prepared_for)
+        PyMem_Free(self.stretches)
+        PyMem_Free(self.apart)
 
     def run(self, key, out, stream=None):
         """Run a program, or return None where something is not ordinary: then the caller finds out what it is.
@@ -419,6 +441,8 @@ cdef class Executor:
             <ArraySlot>self.slots[self.inplace], addresses[self.inplace], self.inplace, addresses
         ):
             return False
+        if given and self.stretches != NULL:
+            return self.many_are_apart(addresses)
         if given:
             for i in range(self.n_operands, self.n_operands + self.n_results):
                 slot = <ArraySlot>self.slots[i]
@@ -427,6 +451,30 @@ cdef class Executor:
                 for j in range(self.n_operands, i):
                     if ranges_meet(slot, addresses[i], <ArraySlot>self.slots[j], addresses[j]):
                         return False
+        return True
+
+    cdef bint many_are_apart(self, const word *addresses):
+        """Whether results meet neither an operand nor each other."""
+        cdef ArraySlot slot
+        cdef Stretch *stretch
+        cdef int i, arrays = self.n_operands + self.n_results
+        cdef word read = 0, written = 0  # the ends of what came before
+        if memcmp(addresses, self.apart, arrays * sizeof(word)) == 0:
+            return True
+        for i in range(arrays):
+            slot, stretch = <ArraySlot>self.slots[i], &self.stretches[i]
+            stretch.low, stretch.high = addresses[i] + slot.low, addresses[i] + slot.high
+            stretch.written = i >= self.n_operands
+        qsort(self.stretches, arrays, sizeof(Stretch), by_address)
+        for i in range(arrays):
+            stretch = &self.stretches[i]
+            if stretch.low < written or stretch.written and stretch.low < read:
+                return False
+            if stretch.written:
+                written = max(written, stretch.high)
+            else:
+                read = max(read, stretch.high)
+        memcpy(self.apart, addresses, arrays * sizeof(word))
         return True
 
     cdef int tell_of_changes(self, object first, list others) except -1:

@@ -7,15 +7,15 @@ from planmath.core.provider import Algorithm, Provider
 from planmath.linalg.generic.problem import ListProblem, ProductProblem
 from planmath.linalg.generic.providers.blas_interface import BLASProvider
 from planmath.linalg.generic.providers.cublas import CublasProvider
-from planmath.linalg.generic.providers.diagonals import DiagonalProvider
 from planmath.linalg.generic.providers.lists import ListProvider
+from planmath.linalg.generic.providers.own import PlanmathProvider, is_small
 
 PROVIDERS: Sequence[Provider] = (
     BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
     BLASProvider("nvpl", blas.NVPL),
     BLASProvider("blas", blas.OPENBLAS, spin=blas.OPENBLAS_SPIN),
     CublasProvider(),
-    DiagonalProvider(),
+    PlanmathProvider(),
 )
 
 #: The same for lists of products, whatever their structures.
@@ -29,5 +29,7 @@ def expected_order(problem: ProductProblem | ListProblem, algorithms: list[Algor
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
     if problem.execution[0] == "cuda":
         return algorithms
-    first = "blas" if problem.work < TINY_WORK else "mkl"
+    members = problem.members if isinstance(problem, ListProblem) else (problem,)
+    small = all(map(is_small, members))
+    first = PlanmathProvider.name if small else "blas" if problem.work < TINY_WORK else "mkl"
     return sorted(algorithms, key=lambda algorithm: algorithm.provider != first)

@@ -1,0 +1,143 @@
+/* The kernels, for one instruction set and one dtype: R is the type of a number. */
+
+/* A vector of `width` bytes at any address, and products whose columns are whole vectors: tiles of rows and of one or two
+ * vectors of columns are summed in registers, with each element of a in all lanes. */
+#define PM_WIDTH_(name, width, isa, suffix) name##_##width##_##suffix##_##isa
+#define PM_WIDTH(name, width, isa, suffix) PM_WIDTH_(name, width, isa, suffix)
+#define W(name, width) PM_WIDTH(name, width, PM_ISA, PM_SUFFIX)
+#define PM_INLINE static inline __attribute__((always_inline))
+
+#define PM_TILES(width)                                                                                                \
+    typedef R W(vector, width) __attribute__((vector_size(width), aligned(R_BYTES), may_alias));                       \
+    PM_INLINE void W(tile, width)(const int rows, const int vectors, pm_index k, pm_index a_row, pm_index a_col,       \
+                                  pm_index b_row, pm_index c_row, pm_index d_row, R alpha, R beta, const R *a,         \
+                                  const R *b, const R *c, R *d) {                                                      \
+        typedef W(vector, width) V;                                                                                    \
+        const int lanes = width / R_BYTES;                                                                             \
+        V sums[8][2];                                                                                                  \
+        _Pragma("GCC unroll 8")                                                                                        \
+        for (int i = 0; i < rows; i++) {                                                                               \
+            _Pragma("GCC unroll 2")                                                                                    \
+            for (int v = 0; v < vectors; v++) sums[i][v] = (V){0};                                                     \
+        }                                                                                                              \
+        for (pm_index l = 0; l < k; l++) {                                                                             \
+            const V x = *(const V *)(b + l * b_row), y = vectors > 1 ? *(const V *)(b + l * b_row + lanes) : x;        \
+            _Pragma("GCC unroll 8")                                                                                    \
+            for (int i = 0; i < rows; i++) {                                                                           \
+                const R factor = a[i * a_row + l * a_col];                                                             \
+                sums[i][0] += factor * x;                                                                              \
+                if (vectors > 1) sums[i][1] += factor * y;                                                             \
+            }                                                                                                          \
+        }                                                                                                              \
+        _Pragma("GCC unroll 8")                                                                                        \
+        for (int i = 0; i < rows; i++) {                                                                               \
+            _Pragma("GCC unroll 2")                                                                                    \
+            for (int v = 0; v < vectors; v++) {                                                                        \
+                V sum = alpha * sums[i][v];                                                                            \
+                if (c) sum += beta * *(const V *)(c + i * c_row + v * lanes);                                          \
+                *(V *)(d + i * d_row + v * lanes) = sum;                                                               \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    /* Columns that are whole vectors. */                                                                              \
+    static void W(whole, width)(pm_index m, pm_index n, pm_index k, pm_index a_row, pm_index a_col, pm_index b_row,    \
+                                pm_index c_row, pm_index d_row, R alpha, R beta, const R *a, const R *b, const R *c,   \
+                                R *d) {                                                                                \
+        const pm_index lanes = width / R_BYTES;                                                                        \
+        pm_index i, j = 0;                                                                                             \
+        for (; j + 2 * lanes <= n; j += 2 * lanes) {                                                                   \
+            for (i = 0; i + 4 <= m; i += 4)                                                                            \
+                W(tile, width)(4, 2, k, a_row, a_col, b_row, c_row, d_row, alpha, beta, a + i * a_row, b + j,          \
+                               c ? c + i * c_row + j : c, d + i * d_row + j);                                          \
+            for (; i < m; i++)                                                                                         \
+                W(tile, width)(1, 2, k, a_row, a_col, b_row, c_row, d_row, alpha, beta, a + i * a_row, b + j,          \
+                               c ? c + i * c_row + j : c, d + i * d_row + j);                                          \
+        }                                                                                                              \
+        if (j < n) {                                                                                                   \
+            for (i = 0; i + 8 <= m; i += 8)                                                                            \
+                W(tile, width)(8, 1, k, a_row, a_col, b_row, c_row, d_row, alpha, beta, a + i * a_row, b + j,          \
+                               c ? c + i * c_row + j : c, d + i * d_row + j);                                          \
+            for (; i + 2 <= m; i += 2)                                                                                 \
+                W(tile, width)(2, 1, k, a_row, a_col, b_row, c_row, d_row, alpha, beta, a + i * a_row, b + j,          \
+                               c ? c + i * c_row + j : c, d + i * d_row + j);                                          \
+            for (; i < m; i++)                                                                                         \
+                W(tile, width)(1, 1, k, a_row, a_col, b_row, c_row, d_row, alpha, beta, a + i * a_row, b + j,          \
+                               c ? c + i * c_row + j : c, d + i * d_row + j);                                          \
+        }                                                                                                              \
+    }
+
+PM_TILES(16)
+#if PM_VECTOR >= 32
+PM_TILES(32)
+#endif
+#if PM_VECTOR >= 64
+PM_TILES(64)
+#endif
+
+typedef void (*K(whole))(pm_index m, pm_index n, pm_index k, pm_index a_row, pm_index a_col, pm_index b_row,
+                         pm_index c_row, pm_index d_row, R alpha, R beta, const R *a, const R *b, const R *c, R *d);
+
+/* The widest vectors of which these columns are a multiple; of the odd ones, those that need the fewest more. */
+static K(whole) K(whole_of)(pm_index n, pm_index *padded) {
+    const pm_index least = 16 / R_BYTES;
+    *padded = (n + least - 1) / least * least;
+#if PM_VECTOR >= 64
+    if (*padded % (4 * least) == 0) return W(whole, 64);
+#endif
+#if PM_VECTOR >= 32
+    if (*padded % (2 * least) == 0) return W(whole, 32);
+#endif
+    return W(whole, 16);
+}
+
+/* A copy with rows of `padded` elements, of which those behind the n-th are zeros. */
+static void K(padded)(pm_index rows, pm_index n, pm_index padded, pm_index row, pm_index col, const R *x, R *to) {
+    for (pm_index i = 0; i < rows; i++) {
+        pm_index j = 0;
+        if (col == 1)
+            for (; j < n; j++) to[i * padded + j] = x[i * row + j];
+        else
+            for (; j < n; j++) to[i * padded + j] = x[i * row + j * col];
+        for (; j < padded; j++) to[i * padded + j] = 0;
+    }
+}
+
+/* The products from `first` to `last` of a batch. */
+static void K(multiply_share)(const pm_products *products, pm_index first, pm_index last) {
+    const pm_sizes s = *products->sizes;
+    const R alpha = *(const R *)products->alpha, beta = products->c ? *(const R *)products->beta : 0;
+    const pm_index k = alpha == 0 ? 0 : s.k; /* where factors do not count they are not read */
+    pm_index padded;
+    const K(whole) whole = K(whole_of)(s.n, &padded);
+    const int packs_b = s.b_col != 1 || padded != s.n, packs_d = padded != s.n;
+    const int adds = beta != 0, packs_c = adds && (s.c_col != 1 || packs_d);
+    R b_copy[PM_MOST_EXTENT * PM_MOST_EXTENT], c_copy[PM_MOST_EXTENT * PM_MOST_EXTENT];
+    R d_copy[PM_MOST_EXTENT * PM_MOST_EXTENT];
+    for (pm_index at = first; at < last; at++) {
+        const R *a = (const R *)products->a + at * s.a_step, *b = (const R *)products->b + at * s.b_step;
+        const R *c = adds ? (const R *)products->c + at * s.c_step : NULL;
+        R *d = (R *)products->d + at * s.d_step;
+        if (packs_b && (s.b_step || at == first)) K(padded)(k, s.n, padded, s.b_row, s.b_col, b, b_copy);
+        if (packs_c) K(padded)(s.m, s.n, padded, s.c_row, s.c_col, c, c_copy);
+        whole(s.m, padded, k, s.a_row, s.a_col, packs_b ? padded : s.b_row, packs_c ? padded : s.c_row,
+              packs_d ? padded : s.d_row, alpha, beta, a, packs_b ? b_copy : b, packs_c ? c_copy : c,
+              packs_d ? d_copy : d);
+        if (packs_d)
+            for (pm_index i = 0; i < s.m; i++) memcpy(d + i * s.d_row, d_copy + i * padded, (size_t)s.n * sizeof(R));
+    }
+}
+
+static void K(multiply)(const pm_index *sizes, const void *alpha, const void *beta, const void *a, const void *b,
+                        const void *c, void *d) {
+    const pm_products products = {(const pm_sizes *)sizes, alpha, beta, a, b, c, d};
+    pm_run_share(K(multiply_share), &products);
+}
+
+#undef PM_TILES
+#undef PM_WIDTH
+#undef PM_WIDTH_
+#undef W
+#undef PM_INLINE
+#undef R
+#undef R_BYTES
+#undef PM_SUFFIX

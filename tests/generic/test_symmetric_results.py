@@ -24,7 +24,7 @@ def check_results(provider: str, execution: str | None = None) -> None:
         for n, k in ((64, 5), (67, 1), (301, 40), (8, 8)):
             x = laid(numbers(rng, (*batch, n, k), dtype), order)
             other = Kind("ge", conjugate=result is HE and dtype.startswith("complex"))
-            y = np.swapaxes(x, -1, -2)
+            y = np.swapaxes(x, -1, -2).copy("K")
             wide = x.astype(np.clongdouble)
             product = wide @ other.dense(y)
             magnitude = np.abs(wide) @ np.abs(other.dense(y))

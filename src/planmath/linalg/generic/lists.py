@@ -11,7 +11,7 @@ from planmath.core.arrays import package_of, share_memory
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
-from planmath.linalg.generic.operation import Matmul, result_layout
+from planmath.linalg.generic.operation import Matmul, noticed, result_layout
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.problem import ListProblem
 from planmath.linalg.generic.providers import LIST_PROVIDERS, expected_order
@@ -69,7 +69,8 @@ class ListMatmul(Matmul):
             of = {name: of_product(found, i) for name, found in layouts.items()}
             try:
                 element = as_qualifiers(None if qualifiers is None else of_product(qualifiers, i), c is not None)
-                members.append(specify(of, element, False, self._execution, package))
+                specified = specify(of, element, False, self._execution, package)
+                members.append(noticed(specified, of_product(a, i), of_product(b, i)))
                 if of["a"].dtype != first.dtype:
                     raise ValueError(
                         f"a has the dtype {of['a'].dtype}, and that of product 0 {first.dtype}; expected equal ones: "

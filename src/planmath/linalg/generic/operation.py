@@ -15,7 +15,7 @@ from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
 from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.options import MatmulOptions
-from planmath.linalg.generic.problem import ProductProblem
+from planmath.linalg.generic.problem import ProductProblem, kind_of_square
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import MatrixQualifier, as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
@@ -124,7 +124,8 @@ class Matmul(Operation):
         self._execution = resolve_execution(execution, layouts["a"].memory_space, layouts["a"].device_id)
         known = as_qualifiers(qualifiers, c is not None)
         package = package_of(a, "a").name
-        self._problem = self._specified(specify(layouts, known, chosen.inplace, self._execution, package))
+        specified = specify(layouts, known, chosen.inplace, self._execution, package)
+        self._problem = self._specified(noticed(specified, a, b))
         self._squeeze = squeezed(layouts, known)
         if c is not None and beta is None:
             raise ValueError("beta was not given, but c was; pass beta=1.0 to add c")
@@ -314,6 +315,14 @@ class Matmul(Operation):
         return f"{p.d.dtype} {batch}{p.a} @ {p.b}{extra} on {p.execution[0]}"
 
 
+def noticed(problem: ProductProblem, a: Any, b: Any) -> ProductProblem:
+    """The problem, with what can be seen from where the operands are."""
+    kind = kind_of_square(problem)
+    if not kind:
+        return problem
+    return problem._replace(twice=kind) if package_of(a, "a").address(a) == package_of(b, "b").address(b) else problem
+
+
 def result_layout(problem: ProductProblem, squeeze: tuple[bool, bool]) -> Layout:
     """The result as users get it: without the axis of rows, or of columns, that a vector has not."""
     d = problem.d
@@ -361,7 +370,9 @@ def matmul(
     if not isinstance(a, list | tuple) and not isinstance(qualifiers, list | tuple):
         known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
         arrays = (a, b) if c is None else (a, b, c)
-        key = remembered.key_of("generic matmul", arrays, execution, options, known)
+        base = getattr(b, "base", None)  # whether b may be a.T
+        one = base is not None and (base is a or base is getattr(a, "base", None))
+        key = remembered.key_of("generic matmul", arrays, execution, options, known, one)
     return remembered.run_once(
         key,
         lambda: Matmul(

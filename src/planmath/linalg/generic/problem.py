@@ -25,6 +25,8 @@ class ProductProblem(NamedTuple):
     package: str
     result: str = "ge"
     """The kind of the result."""
+    twice: str = ""
+    """What the result is where both factors are one matrix in memory, which the other one is the transpose of."""
 
     @property
     def operand_names(self) -> tuple[str, ...]:
@@ -82,6 +84,26 @@ class ListProblem(NamedTuple):
             numbers[name] = first + (member if length > 1 else 0)
             first += length
         return numbers | {"d": first + member}
+
+
+def kind_of_square(problem: ProductProblem) -> str:
+    """What the result is where a and b have the same address: the product of a matrix with its transpose, or adjoint.
+
+    Returns
+    -------
+    str
+        'sy' or 'he'; '' where it is nothing special, or no routine computes it from where the matrix is.
+    """
+    a, b = problem.a.matrix, problem.b.matrix
+    general = problem.kinds == ("ge", "ge") and problem.n > 1
+    is_one = general and a.T._replace(conjugate=False) == b._replace(conjugate=False)
+    if not is_one or a.dtype != problem.work_dtype or not a.has_leading or problem.execution[0] != "cpu":
+        return ""
+    if a.conjugate and b.conjugate:
+        return ""
+    found = "he" if a.conjugate != b.conjugate else "sy"
+    # c is added to one triangle, of which the other one is a mirror image
+    return found if problem.result == found or (problem.result == "ge" and problem.c is None) else ""
 
 
 def result_order(a: Structured, b: Structured, c: Matrix | None) -> bool:

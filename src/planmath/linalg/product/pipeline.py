@@ -112,6 +112,8 @@ class Pipeline(Places):
         self.work = work
         self.calls: list[Call] = []
         self.prologue: list[Call] = []
+        #: the number that decides whether calls are made, and its dtype
+        self.condition: tuple[Slot, str] | None = None
         self.packed: Region
 
     def temporary(self, like: Matrix, dtype: str | None = None) -> Region:
@@ -131,6 +133,8 @@ class Pipeline(Places):
         steps = [
             tuple(s * ITEMSIZE[r.matrix.dtype] for s in (r.matrix.batch or (0,) * len(self.batch))) for r in regions
         ]
+        if self.condition is not None:
+            options = {"unless_zero": self.condition, **options}
         self.calls.append(Call(function, arguments, name=name, loops=batch_loops(self.batch, steps), **options))
 
     def convert(self, source: Region, target: Region, *, conjugate: bool = False, **options: Any) -> None:
@@ -145,14 +149,14 @@ class Pipeline(Places):
         """The condition that a scale factor is not 0."""
         return self.slot(scalar), self.work
 
-    def without_product(self, d: Region, scalar: str = "beta") -> Call:
+    def without_product(self, d: Region, scalar: str = "beta", **options: Any) -> Call:
         """What takes a product's place where alpha is 0: d = beta d, whatever the operands hold."""
         row_major, ld = d.matrix.leading
         inner, outer = (d.matrix.cols, d.matrix.rows) if row_major else (d.matrix.rows, d.matrix.cols)
         step = tuple(s * ITEMSIZE[d.matrix.dtype] for s in (d.matrix.batch or (0,) * len(self.batch)))
         loops = batch_loops(self.batch, [(0,) * len(self.batch), step])
         arguments = [inner, outer, ld, self.slot(scalar), d.slot]
-        return Call(kernels.SCALE[d.matrix.dtype], arguments, name="scaling", loops=loops)
+        return Call(kernels.SCALE[d.matrix.dtype], arguments, name="scaling", loops=loops, **options)
 
     def staged(self, source: Region, *, conjugate: bool = False, dtype: str | None = None) -> Region:
         """The elements in a dtype, by default that of the work: where they are, or converted into temporary memory."""

@@ -16,6 +16,21 @@ enum { PM_CONJUGATE_X = 1, PM_CONJUGATE_G = 2 };
 /* The kernels, as the tables number them: four dtypes each. */
 enum { PM_EXPAND, PM_SPREAD = 4, PM_SCALE = 8 };
 
+/* Decides how a product is computed whose factors were one matrix when it was planned: by `flags`, of which one is set,
+ * with the routine for that, as a general product, or, where alpha is 0, not at all. The numbers alpha and beta have
+ * `parts` parts of `size` bytes, of which the second one has to be 0 for a Hermitian result. */
+static void pm_decide(pm_index size, pm_index parts, pm_index hermitian, const void *alpha, const void *beta,
+                      const void *a, const void *b, double *flags) {
+    double numbers[2][2] = {{0, 0}, {0, 0}};
+    const void *from[2] = {alpha, beta};
+    for (int i = 0; i < 2; i++)
+        for (pm_index p = 0; p < parts; p++)
+            numbers[i][p] = size == 4 ? ((const float *)from[i])[p] : ((const double *)from[i])[p];
+    const int none = numbers[0][0] == 0 && numbers[0][1] == 0;
+    const int fits = a == b && (!hermitian || (numbers[0][1] == 0 && numbers[1][1] == 0));
+    flags[0] = !none && fits, flags[1] = !none && !fits, flags[2] = none;
+}
+
 #define PM_BODY "../linalg/product/structure_kernels_body.h"
 #include "instruction_sets.h"
 #endif

@@ -6,6 +6,7 @@ cdef extern from "structure_kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_TRIANGULAR
     enum: PM_UPPER, PM_UNIT, PM_CONJUGATE, PM_CONJUGATE_X, PM_CONJUGATE_G
     enum: PM_EXPAND, PM_SPREAD, PM_SCALE
+    void *pm_decide
     void **pm_best_kernels() except NULL
 
 cdef void **kernels = pm_best_kernels()
@@ -14,6 +15,9 @@ cdef void **kernels = pm_best_kernels()
 KIND = {"sy": PM_SYMMETRIC, "he": PM_HERMITIAN, "tr": PM_TRIANGULAR}
 UPPER, UNIT, CONJUGATE = PM_UPPER, PM_UNIT, PM_CONJUGATE
 CONJUGATE_X, CONJUGATE_G = PM_CONJUGATE_X, PM_CONJUGATE_G
+
+#: f(size, parts, hermitian, alpha, beta, a, b, flags): the address of a function for all dtypes.
+DECIDE = <intptr_t>&pm_decide
 
 _DTYPES = ("float32", "float64", "complex64", "complex128")
 

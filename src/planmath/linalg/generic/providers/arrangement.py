@@ -18,7 +18,7 @@ from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.product.matrix import Matrix
 from planmath.linalg.product.pipeline import Pipeline, Region
 from planmath.linalg.product.structure import GENERAL, KINDS, Structure
-from planmath.native.call import Slot
+from planmath.native.call import Call, Slot
 
 #: Rows and columns, at least, of the squares in which a triangle is mirrored; and how many are side by side, at most.
 MIRRORED, MOST_MIRRORED = 64, 32
@@ -160,8 +160,18 @@ class ProductPipeline(Pipeline):
             function, arguments = kernels.EXPAND, [kind, flags, t.rows, s.row, s.col, t.row, t.col]
         self.call(function[self.work], "expansion", [*arguments, source.slot, target.slot], [source, target])
 
-    def mirror(self, structure: Structure, d: Region) -> None:
-        """Replace one triangle by the mirror image of the other, which lies below the diagonal of d by columns.
+    def decide(self, left: Region, right: Region) -> list[tuple[Slot, str]]:
+        """Numbers of which one is not 0: where the factors are one matrix still, where not, and where alpha is 0."""
+        size, parts = ITEMSIZE[self.work], 2 if self.work.startswith("complex") else 1
+        flags = self.reserve(3 * 8)
+        arguments = [size // parts, parts, int(self.problem.twice == "he"), self.slot("alpha"), self.slot("beta"),
+                     left.slot, right.slot, flags]  # fmt: skip
+        self.calls.append(Call(kernels.DECIDE, arguments, name="comparison of addresses"))
+        return [(flags._replace(offset=flags.offset + 8 * i), "float64") for i in range(3)]
+
+    def mirror(self, structure: Structure, d: Region, *, conjugate: bool = False) -> None:
+        """Replace one triangle by the mirror image of the other, which lies below the diagonal of d by columns, and
+        conjugate both where that is asked for.
 
         By squares, of which what is read and what is written fit into the cache.
         """
@@ -171,10 +181,12 @@ class ProductPipeline(Pipeline):
         squares = list(pairwise(edges))
         for column, (first, last) in enumerate(squares):
             diagonal = part(d, first, last, first, last)
-            self.expand(structure, diagonal, diagonal, conjugate=False)
+            self.expand(structure, diagonal, diagonal, conjugate=conjugate)
             for begin, end in squares[column + 1 :]:
                 below, above = part(d, begin, end, first, last), part(d, first, last, begin, end)
-                self.convert(turned(below), above, conjugate=structure.kind == "he")
+                self.convert(turned(below), above, conjugate=(structure.kind == "he") != conjugate)
+                if conjugate:
+                    self.convert(below, below, conjugate=True)
 
     def combine(self, x: Region | None, step: int, general: Region, c: Region | None, d: Region) -> None:
         """d = alpha diag(x) g + beta c; without x, alpha is 1 as well."""

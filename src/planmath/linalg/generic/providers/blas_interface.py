@@ -106,10 +106,8 @@ class BLASProvider(Provider):
         arguments = [*map(pointer, letters), *map(pointer, routine.extents)]
         arguments += [x.slot if isinstance(x, Region) else pointer(x) for x in rest]
         regions = [x for x in rest if isinstance(x, Region)]
-        pipeline.call(
-            self._library.find(name), name, arguments, regions, keep=keep, unless_zero=pipeline.nonzero("alpha"),
-            if_zero=without,
-        )  # fmt: skip
+        decided = {} if pipeline.condition else {"unless_zero": pipeline.nonzero("alpha"), "if_zero": without}
+        pipeline.call(self._library.find(name), name, arguments, regions, keep=keep, **decided)
 
 
 def too_large(problem: ProductProblem) -> str | None:

@@ -34,8 +34,8 @@ class DevicePipeline(ProductPipeline):
     def expand(self, structure: Structure, source: Region, target: Region, *, conjugate: bool) -> None:
         self._launch(self._expansion(structure, source, target, conjugate=conjugate))
 
-    def mirror(self, structure: Structure, d: Region) -> None:
-        self.expand(structure, d, d, conjugate=False)
+    def mirror(self, structure: Structure, d: Region, *, conjugate: bool = False) -> None:
+        self.expand(structure, d, d, conjugate=conjugate)
 
     def combine(self, x: Region | None, step: int, general: Region, c: Region | None, d: Region) -> None:
         alpha, beta = self.slot("alpha"), self.slot("beta")
@@ -46,7 +46,7 @@ class DevicePipeline(ProductPipeline):
             )
         )  # fmt: skip
 
-    def without_product(self, d: Region, scalar: str = "beta") -> Call:
+    def without_product(self, d: Region, scalar: str = "beta", **options: Any) -> Call:
         preparations, launch = device_kernels.combine(
             d, self.batch, self.stream, self._device_id, beta=self.slot(scalar), addend=d
         )

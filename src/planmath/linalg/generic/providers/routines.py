@@ -18,6 +18,10 @@ ROUTINE = {"ge": "gemm", "sy": "symm", "he": "hemm", "tr": "trmm"}
 SOLVES = "trsm"
 #: One triangle of a general product, by gemm on blocks of it, and its mirror image.
 TRIANGLE = "gemmt"
+#: One triangle of the product of a matrix with its transpose, or with its adjoint.
+SQUARES = {"sy": "syrk", "he": "herk"}
+#: From how many columns on that is expected to be faster than a general product.
+LARGE_SQUARE = 64
 #: Into how many blocks of columns such a result is divided, of at least how many columns.
 TRIANGLE_BLOCKS, TRIANGLE_COLUMNS = 8, 32
 #: From how many columns on that is expected to be faster than all of a general product, on one thread, and on several
@@ -48,6 +52,9 @@ def routines_of(problem: ProductProblem) -> list[str]:
     """
     if problem.a.structure.inverse:
         return [SOLVES]
+    if problem.twice:
+        square = [SQUARES[problem.twice], "gemm"]
+        return square if problem.n >= LARGE_SQUARE else square[::-1]
     if problem.kinds == ("ge", "ge") and problem.result != "ge" and problem.n >= 2 * TRIANGLE_COLUMNS:
         large = LARGE_TRIANGLE if problem.execution == ("cpu", 1) else LARGE_TRIANGLE_IN_PARALLEL
         return [TRIANGLE, "gemm"] if problem.n >= large else ["gemm", TRIANGLE]
@@ -80,7 +87,9 @@ def multiply(pipeline: ProductPipeline, name: str, make: Callable[[Routine], Any
         Whether a triangular product replaces its general factor, as a solution does in any case.
     """
     left, right = pipeline.left, pipeline.right
-    if name in ("gemm", TRIANGLE):
+    if name in SQUARES.values():
+        _square(pipeline, name, left.region, right.region, make)
+    elif name in ("gemm", TRIANGLE):
         left, right = (f if f.structure.kind == "ge" else pipeline.expanded(f) for f in (left, right))
         _general(pipeline, left, right, make, triangle=name == TRIANGLE)
     elif right.structure.kind == "ge":
@@ -93,11 +102,7 @@ def _general(
     pipeline: ProductPipeline, left: Factor, right: Factor, make: Callable[[Routine], Any], *, triangle: bool
 ) -> None:
     """d = alpha left right + beta d, or the lower triangle of that, and its mirror image."""
-    factors, letters = [], ""
-    for factor in (left, right):
-        region = pipeline.readable(factor.region, conjugates=factor.region.matrix.leading[0])
-        letters += _transposition(region)
-        factors.append(region)
+    letters, factors = _factors(pipeline, left.region, right.region)
     pipeline.load_c()
     d, k = pipeline.result, left.region.matrix.cols
     m, n = d.matrix.rows, d.matrix.cols
@@ -112,6 +117,35 @@ def _general(
         if last == n:
             break
     pipeline.mirror(Structure(pipeline.problem.result), d)
+
+
+def _factors(pipeline: ProductPipeline, *regions: Region) -> tuple[str, tuple[Region, ...]]:
+    """The factors of a general product where a routine can read them, and what it has to do with them."""
+    readable = tuple(pipeline.readable(region, conjugates=region.matrix.leading[0]) for region in regions)
+    return "".join(map(_transposition, readable)), readable
+
+
+def _square(
+    pipeline: ProductPipeline, name: str, left: Region, right: Region, make: Callable[[Routine], Any]
+) -> None:  # fmt: skip
+    """d = alpha left right + beta d for a matrix with its transpose, or adjoint: one triangle, and its mirror image.
+
+    Operands may be others by then, so a general product stands beside it.
+    """
+    pipeline.load_c()
+    d, n, k, by_rows = pipeline.result, left.matrix.rows, left.matrix.cols, left.matrix.leading[0]
+    kind = pipeline.problem.twice
+    one, two, none = pipeline.decide(left, right)
+    pipeline.condition = one
+    make(Routine(name, "L" + ("N" if not by_rows else "C" if kind == "he" else "T"), (n, k), (left,), d))
+    # what lies by rows is multiplied from the other side by the adjoint
+    conjugate = kind == "he" and left.matrix.conjugate != by_rows
+    pipeline.mirror(Structure(kind), d, conjugate=conjugate)
+    pipeline.condition = two
+    letters, factors = _factors(pipeline, left, right)
+    make(Routine("gemm", letters, (n, n, k), factors, d))
+    pipeline.condition = None
+    pipeline.calls.append(pipeline.without_product(d, unless_zero=none))
 
 
 def _structured(

@@ -6,17 +6,25 @@ from planmath.linalg.generic.enums import ComputeType, DiagType, FillMode, SideM
 from planmath.linalg.generic.operation import InvalidMatmulState, Matmul, matmul
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.qualifiers import (
+    BandedMatrixQualifier,
     DiagonalMatrixQualifier,
     GeneralMatrixQualifier,
+    HermitianBandedMatrixQualifier,
     HermitianMatrixQualifier,
+    HermitianPackedMatrixQualifier,
     MatrixQualifier,
+    SymmetricBandedMatrixQualifier,
     SymmetricMatrixQualifier,
+    SymmetricPackedMatrixQualifier,
+    TriangularBandedMatrixQualifier,
     TriangularMatrixQualifier,
+    TriangularPackedMatrixQualifier,
     matrix_qualifiers_dtype,
 )
 from planmath.linalg.generic.triangular import TriangularSolver, triangular_solve
 
 __all__ = [
+    "BandedMatrixQualifier",
     "ComputeType",
     "DiagType",
     "DiagonalMatrixQualifier",
@@ -24,14 +32,20 @@ __all__ = [
     "ExecutionCUDA",
     "FillMode",
     "GeneralMatrixQualifier",
+    "HermitianBandedMatrixQualifier",
     "HermitianMatrixQualifier",
+    "HermitianPackedMatrixQualifier",
     "InvalidMatmulState",
     "Matmul",
     "MatmulOptions",
     "MatrixQualifier",
     "SideMode",
+    "SymmetricBandedMatrixQualifier",
     "SymmetricMatrixQualifier",
+    "SymmetricPackedMatrixQualifier",
+    "TriangularBandedMatrixQualifier",
     "TriangularMatrixQualifier",
+    "TriangularPackedMatrixQualifier",
     "TriangularSolver",
     "matmul",
     "matrix_qualifiers_dtype",

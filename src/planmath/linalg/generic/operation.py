@@ -35,8 +35,10 @@ class Matmul(Operation):
     a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         Matrices (m, k) and (k, n), vectors (k,), or batches of matrices (..., m, k) and (..., k, n), whose batch shapes
         broadcast as NumPy's do. Symmetric, Hermitian and triangular ones are (..., n, n), diagonal ones are given as
-        their diagonals, (..., n). float16, float32, float64, complex64 or complex128; for torch also bfloat16. Any
-        strides. Lists of them stand for as many products, of any shapes, with one dtype; a list of one belongs to all.
+        their diagonals, (..., n), banded ones in LAPACK's band storage, (..., k, n), packed ones as the columns of a
+        triangle, one behind the other, (..., n (n + 1) / 2). float16, float32, float64, complex64 or complex128; for
+        torch also bfloat16. Any strides. Lists of them stand for as many products, of any shapes, with one dtype; a
+        list of one belongs to all.
     c : array, optional
         Of the shape of ``a @ b``, or without its batch; a list of them beside lists.
     alpha, beta : number, optional

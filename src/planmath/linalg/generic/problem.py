@@ -52,6 +52,11 @@ class ProductProblem(NamedTuple):
         """What a and b are."""
         return self.a.structure.kind, self.b.structure.kind
 
+    @property
+    def stored_apart(self) -> bool:
+        """Whether a factor is in packed or band storage."""
+        return bool(self.a.structure.storage or self.b.structure.storage)
+
     def numbers(self) -> dict[str, int]:
         """The numbers that programs have for operands and result, by name."""
         names = [*self.operand_names, "alpha", "beta", *([] if self.inplace else ["d"])]
@@ -95,7 +100,7 @@ def kind_of_square(problem: ProductProblem) -> str:
         'sy' or 'he'; '' where it is nothing special, or no routine computes it from where the matrix is.
     """
     a, b = problem.a.matrix, problem.b.matrix
-    general = problem.kinds == ("ge", "ge") and problem.n > 1
+    general = problem.a.structure.plain and problem.b.structure.plain and problem.n > 1
     is_one = general and a.T._replace(conjugate=False) == b._replace(conjugate=False)
     if not is_one or a.dtype != problem.work_dtype or not a.has_leading or problem.execution[0] != "cpu":
         return ""
@@ -113,7 +118,7 @@ def result_order(a: Structured, b: Structured, c: Matrix | None) -> bool:
     """
     if c is not None:
         return c.cols > 1 and c.leading[0]
-    by_rows = [x.matrix.col == 1 for x in (a, b) if x.structure.kind == "ge"]
+    by_rows = [x.matrix.col == 1 for x in (a, b) if x.structure.plain]
     if not by_rows:
-        by_rows = [x.matrix.col == 1 for x in (a, b) if x.structure.kind != "dg"]
+        by_rows = [x.matrix.col == 1 for x in (a, b) if x.structure.kind != "dg" and x.structure.storage != "packed"]
     return all(by_rows)

@@ -7,12 +7,18 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from planmath.linalg.generic.enums import DiagType, FillMode
-from planmath.linalg.product.structure import GENERAL, KINDS, Structure
+from planmath.linalg.product.structure import GENERAL, HALVES, KINDS, Structure
 
 #: Element type of the `qualifiers` array: one element for each of a, b and, where it is given, c.
 matrix_qualifiers_dtype = np.dtype(
     [("abbreviation", "<U2"), ("conjugate", "?"), ("uplo", "<i8"), ("diag", "<i8"), ("incx", "<i8")]
 )
+
+#: What the letters of an element stand for: the kind of the matrix, and how it is stored. Those of BLAS.
+ABBREVIATIONS = {kind: (kind, "") for kind in KINDS} | {
+    "gb": ("ge", "banded"), "sb": ("sy", "banded"), "hb": ("he", "banded"), "tb": ("tr", "banded"),
+    "sp": ("sy", "packed"), "hp": ("he", "packed"), "tp": ("tr", "packed"),
+}  # fmt: skip
 
 #: What a result can be said to be.
 RESULTS = ("ge", "sy", "he")
@@ -189,15 +195,81 @@ class DiagonalMatrixQualifier(_Qualifier):
         return _element(cls.abbreviation, conjugate, incx=int(incx))
 
 
+class BandedMatrixQualifier(_Qualifier):
+    """Square matrices with elements near the diagonal alone, in LAPACK's band storage.
+
+    The operand has a row for each diagonal, the uppermost first, so that element (i, j) is in row ``above + i - j`` of
+    column j, where `above` is the number of rows less `below` and 1.
+    """
+
+    abbreviation = "gb"
+
+    @classmethod
+    def create(cls, below: int, conjugate: bool = False) -> np.ndarray:
+        """A qualifier.
+
+        Parameters
+        ----------
+        below : int
+            How many diagonals there are below the main one; the others are that and those above it.
+        conjugate : bool
+            Whether the product takes the complex conjugate of the operand.
+
+        Examples
+        --------
+        >>> BandedMatrixQualifier.to_string(BandedMatrixQualifier.create(below=1))
+        'banded general'
+        """
+        if isinstance(below, bool) or not isinstance(below, (int, np.integer)) or below < 0:
+            raise ValueError(f"below is {below!r}; expected how many diagonals there are below the main one, from 0 on")
+        return _element(cls.abbreviation, conjugate, incx=int(below))
+
+
+class SymmetricBandedMatrixQualifier(SymmetricMatrixQualifier):
+    """Symmetric matrices of which the diagonals of one triangle are stored, as those of `BandedMatrixQualifier`."""
+
+    abbreviation = "sb"
+
+
+class HermitianBandedMatrixQualifier(HermitianMatrixQualifier):
+    """Hermitian matrices of which the diagonals of one triangle are stored, as those of `BandedMatrixQualifier`."""
+
+    abbreviation = "hb"
+
+
+class TriangularBandedMatrixQualifier(TriangularMatrixQualifier):
+    """Triangular matrices whose diagonals are stored, as those of `BandedMatrixQualifier`."""
+
+    abbreviation = "tb"
+
+
+class SymmetricPackedMatrixQualifier(SymmetricMatrixQualifier):
+    """Symmetric matrices of which one triangle is stored, its columns one behind the other: n (n + 1) / 2 elements."""
+
+    abbreviation = "sp"
+
+
+class HermitianPackedMatrixQualifier(HermitianMatrixQualifier):
+    """Hermitian matrices of which one triangle is stored, its columns one behind the other: n (n + 1) / 2 elements."""
+
+    abbreviation = "hp"
+
+
+class TriangularPackedMatrixQualifier(TriangularMatrixQualifier):
+    """Triangular matrices whose triangle is stored, its columns one behind the other: n (n + 1) / 2 elements."""
+
+    abbreviation = "tp"
+
+
 def structure_of(element: np.ndarray) -> Structure:
     """The structure that one qualifier stands for."""
-    kind = str(element["abbreviation"])
+    kind, storage = ABBREVIATIONS[str(element["abbreviation"])]
     if kind == "ge":
-        return GENERAL
+        return GENERAL if not storage else Structure(kind, storage=storage, below=int(element["incx"]))
     if kind == "dg":
         return Structure(kind, backwards=int(element["incx"]) == -1)
     unit = kind == "tr" and int(element["diag"]) == DiagType.UNIT
-    return Structure(kind, int(element["uplo"]) == FillMode.UPPER, unit)
+    return Structure(kind, int(element["uplo"]) == FillMode.UPPER, unit, storage=storage)
 
 
 def as_qualifiers(qualifiers: Any, with_c: bool) -> np.ndarray:
@@ -220,12 +292,14 @@ def as_qualifiers(qualifiers: Any, with_c: bool) -> np.ndarray:
             "dtype=matrix_qualifiers_dtype) makes one"
         )
     for name, element in zip("abc", given, strict=False):
-        if str(element["abbreviation"]) not in KINDS:
+        if str(element["abbreviation"]) not in ABBREVIATIONS:
             raise ValueError(
                 f"qualifiers has the kind {str(element['abbreviation'])!r} for {name}; expected one of "
-                f"{', '.join(KINDS)}: assign what GeneralMatrixQualifier.create() or another qualifier's returns"
+                f"{', '.join(ABBREVIATIONS)}: assign what GeneralMatrixQualifier.create() or another qualifier's "
+                "returns"
             )
-        if str(element["abbreviation"]) in ("sy", "he", "tr") and element["uplo"] not in (0, 1):
+        kind, _ = ABBREVIATIONS[str(element["abbreviation"])]
+        if kind in HALVES and element["uplo"] not in (0, 1):
             raise ValueError(f"qualifiers has the uplo {element['uplo']} for {name}; expected 0 (lower) or 1 (upper)")
     if len(given) == 3 and (str(given[2]["abbreviation"]) not in RESULTS or given[2]["conjugate"]):
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from planmath.core.arrays import Layout, overlaps_itself
@@ -10,7 +12,7 @@ from planmath.core.execution import Execution, ExecutionCPU
 from planmath.linalg.generic.problem import ProductProblem, result_order
 from planmath.linalg.generic.qualifiers import structure_of
 from planmath.linalg.product.matrix import Matrix, dense_result
-from planmath.linalg.product.structure import KINDS, Structured
+from planmath.linalg.product.structure import KINDS, Structure, Structured
 
 #: What operands may be of.
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
@@ -83,9 +85,44 @@ def specify(
 def squeezed(layouts: dict[str, Layout], qualifiers: np.ndarray) -> tuple[bool, bool]:
     """Whether the result lacks the axis of rows, because a is a vector, and that of columns, because b is one."""
     return tuple(
-        len(layouts[name].shape) == 1 and structure_of(element).kind != "dg"
+        len(layouts[name].shape) == 1 and not _is_vector(structure_of(element))
         for name, element in zip("ab", qualifiers[:2], strict=True)
     )  # type: ignore[return-value]
+
+
+def _is_vector(structure: Structure) -> bool:
+    """Whether a matrix is given as a vector."""
+    return structure.kind == "dg" or structure.storage == "packed"
+
+
+def _stored(name: str, layout: Layout, structure: Structure) -> tuple[tuple[int, ...], tuple[int, ...], Structure]:
+    """Rows and columns of a matrix in packed or band storage, the strides of what is stored, and its structure."""
+    shape, strides = layout.shape, layout.strides
+    if structure.storage == "packed":
+        n = (math.isqrt(8 * shape[-1] + 1) - 1) // 2
+        if n * (n + 1) // 2 != shape[-1]:
+            raise ValueError(
+                f"{name} has the shape {shape}, and qualifiers says that it is {structure}; expected "
+                f"(..., n (n + 1) / 2), such as {n * (n + 1) // 2} or {(n + 1) * (n + 2) // 2}: the columns of a "
+                "triangle one behind the other"
+            )
+        return (n, n), (strides[-1], 0), structure
+    if len(shape) < 2:
+        raise ValueError(
+            f"{name} has the shape {shape}, and qualifiers says that it is {structure}; expected (..., k, n), a row "
+            "for each of k diagonals, the uppermost first (LAPACK's band storage)"
+        )
+    rows, n = shape[-2:]
+    if structure.kind == "ge":
+        below = structure.below
+        if below >= rows:
+            raise ValueError(
+                f"qualifiers says that {name} has {below} diagonals below the main one, and its shape {shape} has room "
+                f"for {rows} in all; expected at most {rows - 1}: pass BandedMatrixQualifier.create(below=...)"
+            )
+    else:
+        below = 0 if structure.upper else rows - 1
+    return (n, n), strides[-2:], structure._replace(below=below, above=rows - 1 - below)
 
 
 def _operand(name: str, layout: Layout, element: np.ndarray) -> tuple[Structured, tuple[int, ...]]:
@@ -100,21 +137,28 @@ def _operand(name: str, layout: Layout, element: np.ndarray) -> tuple[Structured
     conjugate = conjugate != layout.conjugate
     if structure.kind == "he" and not dtype.startswith("complex"):
         structure = structure._replace(kind="sy")  # a real Hermitian matrix is a symmetric one
-    if structure.kind == "dg":
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    if structure.storage:
+        shape, strides, structure = _stored(name, layout, structure)
+        cut = 1 if structure.storage == "packed" else 2
+    elif structure.kind == "dg":
         (extent, step), cut = (layout.shape[-1], layout.strides[-1]), 1
         shape, strides = (extent, 1), (step, extent)
     elif len(layout.shape) == 1:
         (extent,), (step,), cut = layout.shape, layout.strides, 1
         shape, strides = ((1, extent), (extent, step)) if name == "a" else ((extent, 1), (step, extent))
     else:
-        shape, strides, cut = layout.shape[-2:], layout.strides[-2:], 2  # type: ignore[assignment]
-    if structure.kind not in ("ge", "dg") and (len(layout.shape) == 1 or shape[0] != shape[1]):
+        shape, strides, cut = layout.shape[-2:], layout.strides[-2:], 2
+    in_memory = structure.kind not in ("ge", "dg") and not structure.storage
+    if in_memory and (len(layout.shape) == 1 or shape[0] != shape[1]):
         raise ValueError(
             f"{name} has the shape {layout.shape}, and qualifiers says that it is {KINDS[structure.kind]}; expected "
             f"square matrices, (..., n, n): pass such a matrix, or a GeneralMatrixQualifier for {name}"
         )
     batch = layout.shape[:-cut]
-    return Structured(Matrix(dtype, *shape, *strides, layout.strides[:-cut], conjugate), structure), batch
+    (rows, cols), (row, col) = shape, strides
+    return Structured(Matrix(dtype, rows, cols, row, col, layout.strides[:-cut], conjugate), structure), batch
 
 
 def _broadcast(matrix: Matrix, own: tuple[int, ...], batch: tuple[int, ...]) -> Matrix:

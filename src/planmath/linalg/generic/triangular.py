@@ -19,6 +19,9 @@ from planmath.linalg.generic.qualifiers import (
     matrix_qualifiers_dtype,
 )
 
+#: The letters of the qualifiers of triangular matrices, however they are stored.
+TRIANGULAR = ("tr", "tb", "tp")
+
 
 class TriangularSolver(Matmul):
     """The solution of ``a @ x = alpha * b`` for a triangular matrix, planned once and executed many times.
@@ -33,7 +36,8 @@ class TriangularSolver(Matmul):
         Default: 1.
     qualifier : numpy.ndarray, optional
         One element of `matrix_qualifiers_dtype`: what `TriangularMatrixQualifier.create` returns. Default: the lower
-        triangle is read, and the diagonal with it.
+        triangle is read, and the diagonal with it. Those of `TriangularBandedMatrixQualifier` and
+        `TriangularPackedMatrixQualifier` are for matrices in band and in packed storage.
     options : MatmulOptions or dict, optional
         Without `inplace`.
     execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
@@ -81,8 +85,12 @@ class TriangularSolver(Matmul):
         stream: Any = None,
     ):
         element = TriangularMatrixQualifier.create() if qualifier is None else np.asarray(qualifier)
-        if element.dtype != matrix_qualifiers_dtype or element.shape != () or element["abbreviation"] != "tr":
-            raise ValueError(f"qualifier is {qualifier!r}; expected what TriangularMatrixQualifier.create() returns")
+        fits = element.dtype == matrix_qualifiers_dtype and element.shape == ()
+        if not fits or str(element["abbreviation"]) not in TRIANGULAR:
+            raise ValueError(
+                f"qualifier is {qualifier!r}; expected what TriangularMatrixQualifier.create() returns, or that of "
+                "TriangularBandedMatrixQualifier or TriangularPackedMatrixQualifier"
+            )
         both = np.array([element, GeneralMatrixQualifier.create()], matrix_qualifiers_dtype)
         super().__init__(a, b, alpha=alpha, qualifiers=both, options=options, execution=execution, stream=stream)
 

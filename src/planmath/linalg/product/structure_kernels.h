@@ -31,6 +31,31 @@ static void pm_decide(pm_index size, pm_index parts, pm_index hermitian, const v
     flags[0] = !none && fits, flags[1] = !none && !fits, flags[2] = none;
 }
 
+/* What is in packed storage, the columns of a triangle of n rows one behind the other, or in band storage, where element
+ * (i, j) is in row above + i - j of column j, as a matrix by columns; of that the diagonals that are asked for, on which
+ * zeros are where nothing is stored (LAPACK Users' Guide, 5.3). For elements of any type of a size. */
+#define PM_UNPACK_KERNELS(bits, type)                                                                                  \
+    static void pm_unpack_##bits(pm_index upper, pm_index n, pm_index step, const type *src, type *dst) {              \
+        for (pm_index j = 0; j < n; j++)                                                                               \
+            for (pm_index i = upper ? 0 : j; i < (upper ? j + 1 : n); i++, src += step) dst[i + j * n] = *src;         \
+    }                                                                                                                  \
+    static void pm_unband_##bits(pm_index n, pm_index below, pm_index above, pm_index low, pm_index high,              \
+                                 pm_index row, pm_index col, const type *src, type *dst) {                             \
+        const type zero = {0};                                                                                         \
+        for (pm_index j = 0; j < n; j++)                                                                               \
+            for (pm_index i = j > high ? j - high : 0; i < n && i <= j + low; i++) {                                   \
+                const int stored = i - j <= below && j - i <= above;                                                   \
+                dst[i + j * n] = stored ? src[(above + i - j) * row + j * col] : zero;                                 \
+            }                                                                                                          \
+    }
+typedef struct {
+    uint64_t parts[2];
+} pm_two;
+PM_UNPACK_KERNELS(16, uint16_t)
+PM_UNPACK_KERNELS(32, uint32_t)
+PM_UNPACK_KERNELS(64, uint64_t)
+PM_UNPACK_KERNELS(128, pm_two)
+
 #define PM_BODY "../linalg/product/structure_kernels_body.h"
 #include "instruction_sets.h"
 #endif

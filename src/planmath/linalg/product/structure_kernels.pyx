@@ -7,6 +7,14 @@ cdef extern from "structure_kernels.h":
     enum: PM_UPPER, PM_UNIT, PM_CONJUGATE, PM_CONJUGATE_X, PM_CONJUGATE_G
     enum: PM_EXPAND, PM_SPREAD, PM_SCALE
     void *pm_decide
+    void *pm_unpack_16
+    void *pm_unpack_32
+    void *pm_unpack_64
+    void *pm_unpack_128
+    void *pm_unband_16
+    void *pm_unband_32
+    void *pm_unband_64
+    void *pm_unband_128
     void **pm_best_kernels() except NULL
 
 cdef void **kernels = pm_best_kernels()
@@ -18,6 +26,17 @@ CONJUGATE_X, CONJUGATE_G = PM_CONJUGATE_X, PM_CONJUGATE_G
 
 #: f(size, parts, hermitian, alpha, beta, a, b, flags): the address of a function for all dtypes.
 DECIDE = <intptr_t>&pm_decide
+
+#: bytes of an element -> f(upper, n, step, src, dst)
+UNPACK = {
+    2: <intptr_t>&pm_unpack_16, 4: <intptr_t>&pm_unpack_32, 8: <intptr_t>&pm_unpack_64, 16: <intptr_t>&pm_unpack_128,
+}
+
+#: bytes of an element -> f(n, below, above, low, high, row, col, src, dst): the diagonals from `low` below the main one
+#: to `high` above it.
+UNBAND = {
+    2: <intptr_t>&pm_unband_16, 4: <intptr_t>&pm_unband_32, 8: <intptr_t>&pm_unband_64, 16: <intptr_t>&pm_unband_128,
+}
 
 _DTYPES = ("float32", "float64", "complex64", "complex128")
 

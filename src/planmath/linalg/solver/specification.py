@@ -141,7 +141,10 @@ def _element(qualifiers: Any) -> np.ndarray:
     element = given.reshape(())
     kind = str(element["abbreviation"])
     if kind not in ("ge", "sy", "he", "tr", "dg"):
-        raise ValueError(f"qualifiers has the kind {kind!r}; expected what a qualifier's create() returns")
+        raise ValueError(
+            f"qualifiers has the kind {kind!r}; expected one of 'ge', 'sy', 'he', 'tr', 'dg', what a qualifier's "
+            "create() returns: for banded matrices pass bandwidths, and unpack packed ones"
+        )
     if kind in ("sy", "he", "tr") and element["uplo"] not in (0, 1):
         raise ValueError(f"qualifiers has the uplo {element['uplo']}; expected 0 (lower) or 1 (upper)")
     return element

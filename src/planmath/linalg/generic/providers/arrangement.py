@@ -32,8 +32,7 @@ class Factor(NamedTuple):
 
     @property
     def T(self) -> Factor:
-        transposed = self.region.matrix if self.structure.kind == "dg" else self.region.matrix.T
-        return Factor(self.region._replace(matrix=transposed), self.structure.T)
+        return Factor(self.region._replace(matrix=self.structure.turn(self.region.matrix)), self.structure.T)
 
 
 class ProductPipeline(Pipeline):
@@ -121,8 +120,28 @@ class ProductPipeline(Pipeline):
         self.expand(structure, source, target, conjugate=factor.region.matrix.conjugate)
         return Factor(target, GENERAL)
 
+    def unpack(self) -> None:
+        """Bring factors in packed or band storage to matrices in temporary memory."""
+        self.left, self.right = (self._unpacked(f) if f.structure.storage else f for f in (self.left, self.right))
+
+    def _unpacked(self, factor: Factor) -> Factor:
+        structure, source = factor.structure, factor.region
+        n, step, col = source.matrix.rows, source.matrix.row, source.matrix.col
+        target = self.temporary(source.matrix._replace(row=1, col=n), source.matrix.dtype)
+        size = ITEMSIZE[source.matrix.dtype]
+        if structure.storage == "packed":
+            function, arguments = kernels.UNPACK, [int(structure.upper), n, step]
+        else:
+            reach = [n - 1, n - 1] if structure.kind == "ge" else [0, n - 1] if structure.upper else [n - 1, 0]
+            function, arguments = kernels.UNBAND, [n, structure.below, structure.above, *reach, step, col]
+        self.call(function[size], "expansion", [*arguments, source.slot, target.slot], [source, target])
+        matrix = target.matrix._replace(conjugate=source.matrix.conjugate)
+        found = Factor(target._replace(matrix=matrix), structure.unpacked)
+        return found.T if structure.turned else found
+
     def one_structure(self) -> None:
         """Leave at most one structured factor: of two, one with a triangle of zeros or a diagonal stays as it is."""
+        self.unpack()
         kinds = (self.left.structure.kind, self.right.structure.kind)
         if "ge" in kinds:
             return

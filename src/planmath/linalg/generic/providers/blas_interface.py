@@ -8,11 +8,19 @@ from typing import Any
 
 from planmath.bindings import blas
 from planmath.bindings.blas import INTEGER, LETTER
+from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import ProductPipeline
 from planmath.linalg.generic.providers.routines import Routine, multiply, routines_of, too_many_loops
+from planmath.linalg.generic.providers.stored import (
+    VectorRoutine,
+    column_steps,
+    multiply_by_vectors,
+    routine_of,
+)
+from planmath.linalg.product.matrix import batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import Call
 from planmath.native.threads import Threads
@@ -67,7 +75,9 @@ class BLASProvider(Provider):
 
     def prepare(self, problem: ProductProblem, algorithm: Algorithm) -> Prepared:
         pipeline = ProductPipeline(problem)
-        pipeline.one_structure()
+        by_vectors = algorithm.get("product") == routine_of(problem)[0]
+        if not by_vectors:
+            pipeline.one_structure()
         library, threads = self._library, algorithm.get("threads")
         setter = library.threads_setter
         # others may change what the library does by itself, so what was planned for is said where it matters
@@ -75,7 +85,11 @@ class BLASProvider(Provider):
         limited = setter and problem.work >= library.threaded_work and differs
         if limited:
             pipeline.calls.append(Call(setter, [threads], name="thread limit"))
-        multiply(pipeline, algorithm.get("product"), lambda routine: self._call(pipeline, routine), in_place=True)
+        name = algorithm.get("product")
+        if by_vectors:
+            multiply_by_vectors(pipeline, name, lambda routine: self._call_for_columns(pipeline, routine))
+        else:
+            multiply(pipeline, name, lambda routine: self._call(pipeline, routine), in_place=True)
         if limited:
             pipeline.calls.append(Call(setter, [0], name="thread limit"))
         pipeline.finish()
@@ -108,6 +122,37 @@ class BLASProvider(Provider):
         regions = [x for x in rest if isinstance(x, Region)]
         decided = {} if pipeline.condition else {"unless_zero": pipeline.nonzero("alpha"), "if_zero": without}
         pipeline.call(self._library.find(name), name, arguments, regions, keep=keep, **decided)
+
+
+    def _call_for_columns(self, pipeline: ProductPipeline, routine: VectorRoutine) -> None:
+        """A routine of BLAS for vectors, for each column of the result."""
+        alpha, beta = pipeline.scalars()
+        name = LETTER[pipeline.work] + routine.name
+        keep: list[Any] = []
+
+        def pointer(value: bytes | int) -> int:
+            keep.append(ctypes.c_char(value) if isinstance(value, bytes) else INTEGER(value))
+            return ctypes.addressof(keep[-1])
+
+        arguments: list[Any] = [*routine.letters, *routine.sizes]
+        arguments = [pointer(x.encode() if isinstance(x, str) else x) for x in arguments]
+        matrix = [routine.matrix.slot, *([pointer(routine.leading)] if routine.leading else [])]
+        y_step, y_steps = column_steps(routine.y.matrix)
+        steps = [(0, *(routine.matrix.matrix.batch or (0,) * len(pipeline.batch)))]
+        options: dict[str, Any] = {}
+        if routine.x is None:
+            arguments += [*matrix, routine.y.slot, pointer(y_step)]
+        else:
+            x_step, x_steps = column_steps(routine.x.matrix)
+            arguments += [alpha.slot, *matrix, routine.x.slot, pointer(x_step)]
+            arguments += [beta.slot, routine.y.slot, pointer(y_step)]
+            steps = [(0,) * (len(pipeline.batch) + 1), *steps, x_steps, (0,) * (len(pipeline.batch) + 1)]
+            options = {"unless_zero": pipeline.nonzero("alpha"), "if_zero": pipeline.without_product(pipeline.result)}
+        steps.append(y_steps)
+        size, batch = ITEMSIZE[pipeline.work], (routine.y.matrix.cols, *pipeline.batch)
+        padded = [(*own, *(0,) * (len(batch) - len(own))) for own in steps]
+        loops = batch_loops(batch, [tuple(size * step for step in own) for own in padded])
+        pipeline.calls.append(Call(self._library.find(name), arguments, name=name, loops=loops, keep=keep, **options))
 
 
 def too_large(problem: ProductProblem) -> str | None:

@@ -61,6 +61,8 @@ class CublasProvider(Provider):
     def unsupported(self, problem: ProductProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
+        if problem.stored_apart:
+            return "it has no routine for band and packed storage: pass execution='cpu', and operands are copied"
         if "dg" in problem.kinds:
             return "its products with a diagonal matrix have neither alpha nor c"
         return too_many_loops(problem)

@@ -34,6 +34,8 @@ class PlanmathProvider(OwnProvider):
         return openmp_threads()
 
     def unsupported(self, problem: ProductProblem) -> str | None:
+        if problem.stored_apart and problem.execution[0] != "cpu":
+            return "on devices it takes no band and packed storage: pass execution='cpu', and operands are copied"
         if "dg" not in problem.kinds:
             if problem.execution[0] != "cpu":
                 return "on devices it multiplies by diagonal matrices only"
@@ -81,6 +83,7 @@ def _scale(pipeline: ProductPipeline) -> None:
 
 def _multiply(pipeline: ProductPipeline, threads: int) -> None:
     """A product of small matrices: the kernel writes rows, and all lie by columns, so it makes the transposed one."""
+    pipeline.unpack()
     general = [f if f.structure.kind == "ge" else pipeline.expanded(f) for f in (pipeline.left, pipeline.right)]
     left, right = (pipeline.staged(factor.region) for factor in general)
     d, c = pipeline.result, pipeline.addend

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import Factor, ProductPipeline, part
+from planmath.linalg.generic.providers.stored import routine_of
 from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import HALVES, Structure, Structured
@@ -50,6 +51,15 @@ def routines_of(problem: ProductProblem) -> list[str]:
     """The routines that compute a product: that for its structured factor, or for the one of two that stays one, and
     that for a general product of expanded copies. The inverse of a matrix has the first one only.
     """
+    found = _routines_for_matrices(problem)
+    if problem.execution[0] == "cpu":
+        by_vectors, first = routine_of(problem)
+        found = [name for name in ([by_vectors, *found] if first else [*found, by_vectors]) if name]
+    return found
+
+
+def _routines_for_matrices(problem: ProductProblem) -> list[str]:
+    """The routines for matrices that are there with all elements that they have."""
     if problem.a.structure.inverse:
         return [SOLVES]
     if problem.twice:

@@ -22,10 +22,10 @@ RESULTS = Path(__file__).parent / "results"
 # The modules with the rows, imported when they are asked for: those about CUDA need its bindings.
 SUITES = {
     "cpu": (
-        "imports", "memory", "fft_call", "doors", "matmul", "tensor", "dense", "sparse", "fft_sweep", "sweep",
-        "company",
+        "imports", "memory", "fft_call", "doors", "matmul", "generic", "tensor", "dense", "sparse", "fft_sweep",
+        "sweep", "company",
     ),
-    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_dense"),
+    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_generic", "cuda_dense"),
 }
 PEERS = "peers"
 FULL_ROUNDS, QUICK_ROUNDS = 6, 3

@@ -135,7 +135,10 @@ class Contender:
 
 
 def in_double(array: Any) -> Any:
-    """An array of any package and precision in double precision: on the CPU a NumPy one, on a device one of its own."""
+    """An array of any package and precision in double precision: on the CPU a NumPy one, on a device one of its own; of
+    a list of them one array."""
+    if isinstance(array, list):
+        return np.array([in_double(one) for one in array])
     if not isinstance(array, np.ndarray) and type(array).__module__.startswith("torch"):
         import torch
 

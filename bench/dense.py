@@ -84,6 +84,16 @@ def definite(name: str, system: System, settings: Settings) -> Outcome:
     return compare(name, makers, system.solution, TOLERANCE, targets, settings)
 
 
+def mixed(name: str, system: System, settings: Settings) -> Outcome:
+    """Factors in single precision, with solutions as accurate as those of others."""
+    makers: dict[str, Maker] = {
+        "planmath": partial(planmath_loop, system, {"precision": "mixed"}),
+        "planmath, in full": partial(planmath_loop, system, {}),
+    }
+    targets = [at_most(0.8, "planmath factorize + solve, mixed", "planmath factorize + solve")]
+    return compare(name, makers, system.solution, TOLERANCE, targets, settings.longer(), everyone=True)
+
+
 def batch(name: str, system: System, settings: Settings) -> Outcome:
     makers: dict[str, Maker] = {
         "planmath": partial(planmath_loop, system, {}),
@@ -122,7 +132,8 @@ def planmath_loop(system: System, options: dict[str, Any], stack: ExitStack) -> 
     solver.plan()
     solver.autotune()
     names, plan = {"factorize": solver.factorize, "solve": solver.solve}, repr(solver)
-    yield Contender("planmath", "factorize + solve", "factorize(); solve()", names, spins=True, plan=plan)
+    form = "factorize + solve, mixed" if "precision" in options else "factorize + solve"
+    yield Contender("planmath", form, "factorize(); solve()", names, spins=True, plan=plan)
 
 
 def planmath_columns(system: System, stack: ExitStack) -> Iterator[Contender]:
@@ -207,6 +218,7 @@ def rows(settings: Settings) -> dict[str, Row]:
             rows[f"dense/{n}/{work.__name__}"] = partial(work, f"dense/{n}/{work.__name__}", System(n))
     others = {
         "dense/definite": (definite, System(1000, definite=True)),
+        "dense/mixed": (mixed, System(1000)),
         "dense/batch/8": (batch, System(8, 10_000, 1)),
         "dense/batch/32": (batch, System(32, 1000, 1)),
         "dense/columns": (columns, System(1000, columns=100)),

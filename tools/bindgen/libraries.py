@@ -35,6 +35,8 @@ class Library:
         The shared library: its name for cuda-pathfinder, and its file names, the newest first.
     version_function : str
         The C function that tells the loaded library's version.
+    after : str
+        The CUDA library, by its name for cuda-pathfinder, that this one would not find by itself.
     error, status : str
         The module's exception, and the enum of its functions' status.
     shares : str
@@ -69,6 +71,7 @@ class Library:
     binary: str = ""
     sonames: tuple[str, ...] = ()
     version_function: str = ""
+    after: str = ""
     error: str = ""
     status: str = ""
     shares: str = ""
@@ -283,11 +286,30 @@ CUTENSOR = Library(
     member_prefixes={"cutensorWorksizePreference_t": ("CUTENSOR_",)},
 )  # fmt: skip
 
+MATHDX = Library(
+    "mathdx", "libmathdx",
+    headers=("libmathdx.h", "libcufftdx.h", "libcublasdx.h", "libcusolverdx.h"),
+    owns=("libmathdx.h", "libcommondx.h", "libcufftdx.h", "libcublasdx.h", "libcusolverdx.h"),
+    prefix=("mathdx", "LIBMATHDX_"), functions=r"(math|common|cufft|cublas|cusolver)dx",
+    types=r"(common|cufft|cublas|cusolver)dx", constants=r"LIBMATHDX_(RUNTIME|MAX_PIPELINE_DEPTH|NONE)",
+    version=_version("LIBMATHDX"), binary="mathdx", sonames=("libmathdx.so.0",), version_function="mathdxGetVersion",
+    after="nvrtc", error="LibMathDxError", status="commondxStatusType",
+    outputs=(
+        (r"\w+dxGet\w*Version(Ex)?", ANY), (r"\w+dxCreate\w+", r"handle|code|tensor|device_function|\w*pipeline"),
+        (r"\w+dxMakeTensorLike", r"output"),
+        (r"\w+dx(Get(?!LTOIR$)\w+|IsSupported)", r"(lto_|fatbin_)?size|value|code"),
+    ),
+    lists=(
+        (r"\w+dx(Set\w+Int64s|Finalize\w*|CreateDeviceFunction\w*)", r"array|values|handles|tensors|pipelines"),
+        (r"cufftdxGetKnob\w+", r"knobs_ptr"), (r"cublasdxCreateTensorStrided", r"shape|stride"),
+    ),
+)  # fmt: skip
+
 LIBRARIES: dict[str, Library] = {
     library.module: library
     for library in (
         CUBLAS, CUBLASLT, CUFFT, CURAND, CUSPARSE, CUSOLVER, CUSOLVERDN, CUSOLVERSP, CUSOLVERRF, CUSOLVERMG, RUNTIME,
-        LIBRARY_TYPES, CUDSS, CUTENSOR,
+        LIBRARY_TYPES, CUDSS, CUTENSOR, MATHDX,
     )
 }  # fmt: skip
 
@@ -298,4 +320,5 @@ ENUM_NAMES = {
 }  # fmt: skip
 
 #: Runs of letters that the rule for names would cut in the wrong place.
-WORDS = {"GPUs": "Gpus", "GEMMreuse": "GEMM_reuse", "RDMA": "Rdma", "NvSciBuf": "Nvscibuf", "NvSciSync": "Nvscisync"}
+WORDS = {"GPUs": "Gpus", "GEMMreuse": "GEMM_reuse", "RDMA": "Rdma", "NvSciBuf": "Nvscibuf", "NvSciSync": "Nvscisync", "LTOIRs": "Ltoirs",
+         "Int64Size": "Int64_Size", "Int64sSize": "Int64s_Size"}

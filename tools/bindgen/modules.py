@@ -132,6 +132,7 @@ def _library(library: Library, facts: dict[str, Any]) -> str:
         binary = _tuple(_quoted(soname) for soname in library.sonames)
         requires = library.version_function or next(iter(facts["functions"]))
         arguments = [_quoted(library.title), _quoted(library.binary), binary, _quoted(requires)]
+        arguments += [f"after={_quoted(library.after)}"] * bool(library.after)
         lines += _filled("LIBRARY = nvidia_library(", arguments, ")")
     return "\n".join(lines)
 

@@ -16,6 +16,14 @@ MEANINGS: dict[str, dict[str, str]] = {
         "CUBLAS_STATUS_NOT_SUPPORTED": "the library does not have this combination of types, layouts and options",
         "CUBLAS_STATUS_LICENSE_ERROR": "the library found no valid license for the function",
     },
+    "commondxStatusType": {
+        "COMMONDX_SUCCESS": "the call succeeded",
+        "COMMONDX_INVALID_VALUE": "an argument or an operator has a value that the library does not take",
+        "COMMONDX_INTERNAL_ERROR": "the library has no implementation for this combination, or failed",
+        "COMMONDX_COMPILATION_ERROR": "NVRTC could not compile the function",
+        "COMMONDX_CUFFT_ERROR": "the part of cuFFT inside the library failed",
+        "COMMONDX_FILE_ERROR": "a file could not be written: is there enough space, and permission?",
+    },
     "cufftResult": {
         "CUFFT_SUCCESS": "the call succeeded",
         "CUFFT_INVALID_PLAN": "the handle is not one of a plan that is ready for this call",

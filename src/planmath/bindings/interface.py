@@ -146,10 +146,11 @@ class Interface:
         return ".".join(map(str, numbers))
 
     def _version_as_number(self) -> str:
-        if self.version_function == "cudaRuntimeGetVersion":
+        if self.version_function in ("cudaRuntimeGetVersion", "mathdxGetVersion"):
             value = ctypes.c_int()
             self.library.function(self.version_function, ctypes.c_int, [ctypes.c_void_p])(ctypes.addressof(value))
-            return f"{value.value // 1000}.{value.value % 1000 // 10}"
+            major, rest = divmod(value.value, 1000)
+            return f"{major}.{rest // 10}" if "Runtime" in self.version_function else f"{major}.{rest // 100}.{rest % 100}"
         number = int(self.library.function(self.version_function, ctypes.c_size_t, [])())
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 

@@ -161,7 +161,7 @@ def in_environment(*names: str) -> list[str]:
     ]
 
 
-def nvidia_library(title: str, name: str, sonames: Iterable[str], requires: str) -> Library:
+def nvidia_library(title: str, name: str, sonames: Iterable[str], requires: str, after: str = "") -> Library:
     """One of the CUDA libraries: where cuda-pathfinder finds it, else under its usual file names.
 
     Parameters
@@ -174,10 +174,12 @@ def nvidia_library(title: str, name: str, sonames: Iterable[str], requires: str)
         The newest first.
     requires : str
         A symbol that every version has.
+    after : str
+        Another one, by its name for cuda-pathfinder, to be loaded before: this one looks for it, but not where it is.
     """
     return Library(
         title,
-        lambda: [*_found_by_pathfinder(name), *sonames],
+        lambda: [*(_found_by_pathfinder(after) and ()), *_found_by_pathfinder(name), *sonames],
         "install it with: pip install 'planmath[cu13]', or 'planmath[cu12]' where the driver is one for CUDA 12",
         requires=(requires,) if requires else (),
     )

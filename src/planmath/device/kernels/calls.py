@@ -1,0 +1,200 @@
+"""Calls of C functions that are linked to a kernel: how they are typed, and the instructions that they become.
+
+A method of an object, or a function, is registered with a *planner*. It gets the types of the arguments and returns a
+`Plan`: the type of the result, and what emits the call. Numba asks for it twice, when it types the call and when it
+lowers it. What is wrong with the arguments the planner says by raising ``TypingError``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import cuda
+from numba.cuda import cgutils, types
+from numba.cuda.core.errors import TypingError
+from numba.cuda.core.imputils import lower_builtin
+from numba.cuda.cudadecl import registry as declarations
+from numba.cuda.typing.templates import AttributeTemplate, CallableTemplate
+
+from planmath.device.kernels import objects
+from planmath.device.targets import Code
+
+BYTES = ir.PointerType(ir.IntType(8))
+
+
+class Plan(NamedTuple):
+    """How a call is lowered.
+
+    Parameters
+    ----------
+    result : Numba type
+    emit : callable
+        Gets an `Emitter` and the values of the arguments, and returns that of the result (None for nothing).
+    """
+
+    result: Any
+    emit: Callable[..., Any]
+
+
+class Emitter:
+    """The instructions of one call."""
+
+    def __init__(self, context: Any, builder: Any):
+        self.context, self.builder = context, builder
+
+    def array(self, kind: Any, value: Any) -> Any:
+        """The address of an array's first element."""
+        return self.bytes(self.context.make_array(kind)(self.context, self.builder, value).data)
+
+    def bytes(self, pointer: Any) -> Any:
+        return pointer if pointer.type == BYTES else self.builder.bitcast(pointer, BYTES)
+
+    def slot(self, kind: Any, count: int = 1) -> Any:
+        """Memory of the thread for some elements, aligned to 16 bytes."""
+        slot = cgutils.alloca_once(self.builder, self.context.get_data_type(kind), size=count)
+        slot.align = 16
+        return slot
+
+    def by_address(self, value: Any, source: Any, target: Any) -> Any:
+        """The address of a value, converted to another type."""
+        value = self.cast(value, source, target)
+        slot = self.slot(target)
+        self.context.pack_value(self.builder, target, value, slot)
+        return self.bytes(slot)
+
+    def cast(self, value: Any, source: Any, target: Any) -> Any:
+        return value if source == target else self.context.cast(self.builder, value, source, target)
+
+    def load(self, kind: Any, slot: Any) -> Any:
+        return self.context.unpack_value(self.builder, kind, slot)
+
+    def constant(self, kind: Any, value: Any) -> Any:
+        return self.context.get_constant(kind, value)
+
+    def call(self, symbol: str, arguments: Sequence[Any], link: Sequence[Any]) -> None:
+        """Call a C function that returns nothing, and have its code linked."""
+        function = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        declared = cgutils.get_or_insert_function(self.builder.module, function, symbol)
+        self.builder.call(declared, list(arguments))
+        for code in link:
+            self.context.active_code_library.add_linking_file(code)
+
+
+# Registration.
+
+
+def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) -> Any:
+    parameters = list(inspect.signature(planner).parameters.values())
+
+    class Template(CallableTemplate):
+        key = identity
+        prefer_literal = True
+
+        @property
+        def recvr(self) -> Any:
+            return getattr(self, "this", None)
+
+        def generic(self) -> Any:
+            def typer(*given: Any, **named: Any) -> Any:
+                return planner(*([] if self.recvr is None else [self.recvr]), *given, **named).result
+
+            own = inspect.Signature(parameters if self.recvr is None else parameters[1:])
+            typer.__signature__ = typer.pysig = own  # type: ignore[attr-defined]
+            return typer
+
+    @lower_builtin(identity, types.VarArg(types.Any))
+    def lower(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        plan = planner(*sig.args)
+        result = plan.emit(Emitter(context, builder), *(values if bound is None else values[1:]))
+        return context.get_dummy_value() if result is None else result
+
+    return Template
+
+
+def method(kind: type, name: str) -> Callable[..., Any]:
+    """Register the planner of a method, for a class of Numba types; it gets the receiver's type first."""
+
+    def register(planner: Callable[..., Plan]) -> Callable[..., Plan]:
+        template = _template(planner, f"planmath.{kind.__name__}.{name}", bound=kind)
+
+        @declarations.register_attr
+        class Method(AttributeTemplate):
+            key = kind
+
+            def generic_resolve(self, receiver: Any, attribute: str) -> Any:
+                return types.BoundFunction(template, receiver) if attribute == name else None
+
+        return planner
+
+    return register
+
+
+def function(value: Any) -> Callable[..., Any]:
+    """Register the planner of a function."""
+
+    def register(planner: Callable[..., Plan]) -> Callable[..., Plan]:
+        declarations.register_global(value, types.Function(_template(planner, f"planmath.{value.__name__}")))
+        return planner
+
+    return register
+
+
+# Linked code.
+
+#: Where code is compiled while Numba goes on; libmathdx lets other threads run.
+_POOL = ThreadPoolExecutor(4, thread_name_prefix="planmath-device")
+
+
+class Pending(cuda.LTOIR):
+    """LTO-IR that is being compiled: the linker waits for it. So the functions of a kernel are compiled side by side."""
+
+    def __init__(self, name: str, make: Callable[[], Code]):
+        super().__init__(b"", name=name)
+        self._made = _POOL.submit(make)
+
+    @property
+    def data(self) -> bytes:
+        return self._made.result().data
+
+
+_LINKED: dict[Any, Any] = {}
+
+
+def linked(name: Any, make: Callable[[], Any]) -> Any:
+    """Code to link; the same object for the same name, so that a kernel links it once."""
+    if name not in _LINKED:
+        _LINKED[name] = make()
+    return _LINKED[name]
+
+
+# What planners ask of arguments.
+
+
+def given(kind: Any) -> bool:
+    """Whether an argument is there at all."""
+    return not (kind is None or isinstance(kind, (types.NoneType, types.Omitted)))
+
+
+def check_array(function: str, name: str, kind: Any, dtype: Any) -> None:
+    """Raise unless an argument is an array of this type."""
+    if not isinstance(kind, types.Array):
+        raise TypingError(f"{function} takes an array for {name}, not {kind}")
+    if kind.dtype != dtype:
+        raise TypingError(f"{function} takes an array of {name_of(dtype)} for {name}, not of {name_of(kind.dtype)}")
+
+
+def check_number(function: str, name: str, kind: Any) -> None:
+    """Raise unless an argument is a number."""
+    from planmath.device.kernels.vectors import VectorType
+
+    if not isinstance(kind, (types.Number, VectorType)):
+        raise TypingError(f"{function} takes a number for {name}, not {kind}")
+
+
+def name_of(kind: Any) -> str:
+    """A Numba type as users write it."""
+    return str(kind).removeprefix("planmath.")

@@ -1,0 +1,38 @@
+"""All hooks, registered by importing what registers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+if not hasattr(np, "row_stack"):  # which numba-cuda 0.30 reads, and NumPy 2.5 no longer has
+    np.row_stack = np.vstack  # type: ignore[attr-defined]
+
+from numba.cuda import types
+from numba.cuda.descriptor import cuda_target
+
+from planmath.device.function import DeviceFunction
+from planmath.device.inside import KernelFunction
+from planmath.device.kernels import fragments, objects, products, random, solvers, transforms, vectors
+
+REGISTERED = (fragments, products, random, solvers, transforms)
+
+
+def type_of(value: Any) -> Any:
+    """Numba's type of an object that kernels can name."""
+    if isinstance(value, DeviceFunction):
+        return objects.type_of(value)
+    if isinstance(value, KernelFunction):
+        cuda_target.typing_context.refresh()
+        return cuda_target.typing_context._lookup_global(value)
+    return types.DType(vectors.of(value))
+
+
+def _refresh() -> None:
+    """Let the contexts see what was registered: Numba may be in the middle of a kernel."""
+    cuda_target.typing_context.refresh()
+    cuda_target.target_context.refresh()
+
+
+_refresh()

@@ -1,0 +1,158 @@
+"""What code is made for: compute capabilities, kinds of code, and the extents of a block."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class ComputeCapability(NamedTuple):
+    """A device's compute capability, such as 9.0.
+
+    Parameters
+    ----------
+    major, minor : int
+    arch : {'', 'a', 'f'}
+        The set of features: those of every device from this one on, of this architecture alone, or of its family.
+    """
+
+    major: int
+    minor: int
+    arch: str = ""
+
+    @property
+    def integer(self) -> int:
+        """As libmathdx writes it: 900 for 9.0."""
+        return self.major * 100 + self.minor * 10
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}{self.arch}"
+
+
+#: The least and the largest compute capability that device functions are made for.
+MIN_SUPPORTED_CC = ComputeCapability(7, 0)
+MAX_SUPPORTED_CC = ComputeCapability(12, 1)
+
+#: Architectures with features of their own that matrix products use.
+SPECIFIC = ((9, 0), (10, 0), (10, 3), (11, 0))
+
+
+class ISAVersion(NamedTuple):
+    """The version of the instruction set that a piece of code is written in."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def from_integer(cls, isa: int) -> ISAVersion:
+        """From libmathdx's number.
+
+        Examples
+        --------
+        >>> ISAVersion.from_integer(13050)
+        ISAVersion(major=13, minor=5)
+        """
+        return cls(isa // 1000, isa % 1000 // 10)
+
+
+class CodeType(NamedTuple):
+    """A kind of code (``"lto"``, LTO-IR, is the one that there is) and the compute capability that it is for."""
+
+    kind: str
+    cc: ComputeCapability
+
+
+class Code(NamedTuple):
+    """Compiled code.
+
+    Parameters
+    ----------
+    code_type : CodeType
+    isa_version : ISAVersion
+    data : bytes
+    """
+
+    code_type: CodeType
+    isa_version: ISAVersion
+    data: bytes
+
+
+class Dim3(NamedTuple):
+    """The extents of a block or grid."""
+
+    x: int = 1
+    y: int = 1
+    z: int = 1
+
+
+def current_device_sm() -> ComputeCapability:
+    """The compute capability of the current CUDA device, with ``arch="a"`` from 9.0 on.
+
+    Raises
+    ------
+    RuntimeError
+        Without a device.
+    """
+    from planmath.bindings import runtime
+    from planmath.core.cuda import devices
+    from planmath.native.library import MissingLibraryError
+
+    if reason := devices.missing():
+        raise RuntimeError(f"there is no current CUDA device: {reason}. Name what to compile for, as in sm=90")
+    try:
+        major, minor = devices.device(runtime.get_device()).compute_capability
+    except (MissingLibraryError, runtime.CUDARuntimeError) as error:
+        raise RuntimeError(f"the current CUDA device cannot be asked for: {error}") from error
+    return ComputeCapability(major, minor, "a" if major >= 9 else "")
+
+
+def current_device_lto() -> CodeType:
+    """LTO-IR for the current CUDA device.
+
+    Raises
+    ------
+    RuntimeError
+        Without a device.
+    """
+    return CodeType("lto", current_device_sm())
+
+
+def target(sm: Any) -> ComputeCapability:
+    """The compute capability that ``sm=`` names: itself, an integer such as 90, or None for the current device's."""
+    from planmath.device import inside
+
+    if sm is None:
+        found = ComputeCapability(9, 0, "a") if inside.simulating() else current_device_sm()
+    elif isinstance(sm, ComputeCapability):
+        found = sm
+    elif isinstance(sm, int) and not isinstance(sm, bool):
+        found = ComputeCapability(*divmod(sm, 10))
+    else:
+        raise TypeError(f"sm is a ComputeCapability, an integer such as 90, or None, not {sm!r}")
+    if found.arch not in ("", "a", "f"):
+        raise ValueError(f"the modifier of a compute capability is '', 'a' or 'f', not {found.arch!r}")
+    if not MIN_SUPPORTED_CC[:2] <= found[:2] <= MAX_SUPPORTED_CC[:2]:
+        raise RuntimeError(
+            f"device functions are made for compute capability {MIN_SUPPORTED_CC} to {MAX_SUPPORTED_CC}, not {found}"
+            + (f": sm={sm} means {found}; for {sm // 100}.{sm % 100 // 10} write {sm // 10}" if sm == 900 else "")
+        )
+    return found
+
+
+def check_code_type(code_type: Any) -> CodeType:
+    """A CodeType, checked."""
+    if not isinstance(code_type, CodeType):
+        raise TypeError(f"code_type is a CodeType, such as CodeType('lto', ComputeCapability(9, 0)), not {code_type!r}")
+    if code_type.kind != "lto":
+        raise ValueError(f"the kind of code is 'lto', not {code_type.kind!r}")
+    return CodeType("lto", target(code_type.cc))
+
+
+def check_block(name: str, dim: Any) -> Dim3:
+    """The extents of a block: one to three positive integers whose product is 1024 at most."""
+    numbers = (dim,) if isinstance(dim, int) else tuple(dim)
+    if not 1 <= len(numbers) <= 3 or any(not isinstance(n, int) or n < 1 for n in numbers):
+        raise ValueError(f"{name} is one to three positive integers, not {dim!r}")
+    found = Dim3(*numbers)
+    if found.x * found.y * found.z > 1024:
+        raise ValueError(f"{name}={tuple(found)} is {found.x * found.y * found.z} threads; a block has 1024 at most")
+    return found

@@ -99,10 +99,14 @@ def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) ->
             return getattr(self, "this", None)
 
         def generic(self) -> Any:
-            def typer(*given: Any, **named: Any) -> Any:
-                return planner(*([] if self.recvr is None else [self.recvr]), *given, **named).result
-
             own = inspect.Signature(parameters if self.recvr is None else parameters[1:])
+
+            def typer(*given: Any, **named: Any) -> Any:
+                if any(each.kind is each.VAR_POSITIONAL for each in own.parameters.values()):
+                    typer.pysig = _positional(len(given))  # type: ignore[attr-defined]
+                bound = own.bind(*given, **named)
+                return planner(*([] if self.recvr is None else [self.recvr]), *bound.args, *bound.kwargs.values()).result
+
             typer.__signature__ = typer.pysig = own  # type: ignore[attr-defined]
             return typer
 
@@ -113,6 +117,12 @@ def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) ->
         return context.get_dummy_value() if result is None else result
 
     return Template
+
+
+def _positional(count: int) -> inspect.Signature:
+    """The signature of so many arguments."""
+    names = (f"argument{n}" for n in range(count))
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
 
 def method(kind: type, name: str) -> Callable[..., Any]:
@@ -198,3 +208,35 @@ def check_number(function: str, name: str, kind: Any) -> None:
 def name_of(kind: Any) -> str:
     """A Numba type as users write it."""
     return str(kind).removeprefix("planmath.")
+
+
+def constant_method(cls: type, name: str) -> None:
+    """Register a method whose result is known when the kernel is compiled; its arguments are literals."""
+
+    def planner(kind: Any, *args: Any) -> Plan:
+        values = []
+        for each in args:
+            if isinstance(each, types.Literal):
+                values.append(each.literal_value)
+            elif not given(each):
+                values.append(None)
+            else:
+                raise TypingError(f"{cls.__name__}.{name} takes constants in a kernel, not {each}")
+        found = getattr(cls, name)
+        named = [each.name for each in list(inspect.signature(found).parameters.values())[1:]]
+        try:
+            result = found(kind.instance, **dict(zip(named, values, strict=False)))
+        except (ValueError, RuntimeError) as error:
+            raise TypingError(str(error)) from None
+        target = objects.type_of_constant(result)
+
+        def emit(to: Emitter, *ignored: Any) -> Any:
+            return to.context.get_constant_generic(to.builder, getattr(target, "literal_type", target), result)
+
+        return Plan(target, emit)
+
+    own = list(inspect.signature(getattr(cls, name)).parameters.values())[1:]
+    kinds = [each.replace(kind=each.POSITIONAL_OR_KEYWORD) for each in own]
+    first = inspect.Parameter("kind", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    planner.__signature__ = inspect.Signature([first, *kinds])  # type: ignore[attr-defined]
+    method(objects.class_of(cls), name)(planner)

@@ -62,7 +62,7 @@ class _Attributes(AttributeTemplate):
 
     def generic_resolve(self, kind: ObjectType, attribute: str) -> Any:
         value = _value(kind.instance, attribute)
-        return None if value is None else _type_of_constant(value)
+        return None if value is None else type_of_constant(value)
 
 
 def _value(instance: DeviceFunction, attribute: str) -> Any:
@@ -72,7 +72,8 @@ def _value(instance: DeviceFunction, attribute: str) -> Any:
     return None if callable(value) and not isinstance(value, type) and not hasattr(value, "itemsize") else value
 
 
-def _type_of_constant(value: Any) -> Any:
+def type_of_constant(value: Any) -> Any:
+    """Numba's type of a constant; None for what kernels cannot see."""
     if isinstance(value, bool):
         return types.boolean
     if isinstance(value, int):
@@ -84,7 +85,7 @@ def _type_of_constant(value: Any) -> Any:
     if hasattr(value, "_dtype"):
         return types.DType(vectors.of(value))
     if isinstance(value, tuple):
-        kinds = [types.int64 if type(each) is int else _type_of_constant(each) for each in value]
+        kinds = [types.int64 if type(each) is int else type_of_constant(each) for each in value]
         if hasattr(value, "_fields") and value:
             return types.NamedUniTuple(kinds[0], len(value), type(value)) if len(set(kinds)) == 1 else None
         return types.UniTuple(kinds[0], len(value)) if len(set(kinds)) == 1 else types.Tuple(kinds)
@@ -94,7 +95,7 @@ def _type_of_constant(value: Any) -> Any:
 @implementations.lower_getattr_generic(ObjectType)
 def _constant(context: Any, builder: Any, kind: ObjectType, value: Any, attribute: str) -> Any:
     found = _value(kind.instance, attribute)
-    target = _type_of_constant(found)
+    target = type_of_constant(found)
     if isinstance(target, (types.DType, types.NumberClass, types.StringLiteral)):
         return context.get_dummy_value()
     return context.get_constant_generic(builder, getattr(target, "literal_type", target), found)

@@ -24,6 +24,15 @@ def compile_to_cubin(source: str, options: Sequence[str]) -> bytes:
     options : sequence of str
         Such as ``--gpu-architecture=sm_90``.
     """
+    return _compiled(source, options, "CUBIN")
+
+
+def compile_to_ltoir(source: str, options: Sequence[str]) -> bytes:
+    """LTO-IR of a source, which nvJitLink links, for the options ``-dlto`` and a virtual architecture."""
+    return _compiled(source, options, "LTOIR")
+
+
+def _compiled(source: str, options: Sequence[str], kind: str) -> bytes:
     program = ctypes.c_void_p()
     _call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), None, 0, None, None)
     try:
@@ -31,7 +40,7 @@ def compile_to_cubin(source: str, options: Sequence[str]) -> bytes:
         status = _function("nvrtcCompileProgram")(program, len(encoded), (ctypes.c_char_p * len(encoded))(*encoded))
         if status:
             raise NVRTCError(f"nvrtcCompileProgram failed: {_error(status)}\n{_text('ProgramLog', program).decode()}")
-        return _text("CUBIN", program)
+        return _text(kind, program)
     finally:
         _call("nvrtcDestroyProgram", ctypes.byref(program))
 

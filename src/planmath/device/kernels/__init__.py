@@ -13,3 +13,10 @@ def type_of(value: Any) -> Any:
     from planmath.device.kernels import hooks
 
     return hooks.type_of(value)
+
+
+def states_type(kind: str) -> Any:
+    """Numba's type of an array of random states."""
+    from planmath.device.kernels import hooks
+
+    return hooks.random.StatesType(kind)

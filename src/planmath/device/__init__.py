@@ -49,3 +49,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _simulate() -> None:
+    from planmath.device import inside
+
+    if inside.simulating():
+        from planmath.device import simulator
+
+        simulator.install()
+
+
+_simulate()

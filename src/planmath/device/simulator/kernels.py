@@ -1,0 +1,125 @@
+"""Simulated kernels: what ``numba.cuda.jit`` makes, and the module ``cuda`` inside of a kernel."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba.cuda.simulator import api
+from numba.cuda.simulator import kernel as numba_kernel
+from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray, FakeWithinKernelCUDAArray
+from numba.cuda.simulator.kernelapi import Dim3, FakeCUDAModule
+
+from planmath.device.simulator import memory, scheduler
+
+
+class Module(FakeCUDAModule):
+    """``cuda``, inside of a kernel."""
+
+    def __init__(self, grid: Any, block: Any, dynamic: int):
+        super().__init__(grid, block, 0)
+        self._local, self._shared, self._dynamic = memory.Local(), memory.Shared(dynamic), dynamic
+
+    def renew(self) -> None:
+        """Shared memory for the next block."""
+        self._shared = memory.Shared(self._dynamic)
+
+    @property
+    def threadIdx(self) -> Any:
+        return scheduler.running.threadIdx  # type: ignore[union-attr]
+
+    @property
+    def blockIdx(self) -> Any:
+        return scheduler.running.blockIdx  # type: ignore[union-attr]
+
+    @property
+    def laneid(self) -> int:
+        return scheduler.running.thread_id % 32  # type: ignore[union-attr]
+
+    def syncthreads(self) -> None:
+        scheduler.running.syncthreads()  # type: ignore[union-attr]
+
+    def syncwarp(self, mask: int = 0xFFFFFFFF) -> None:
+        scheduler.running.syncthreads()  # type: ignore[union-attr]
+
+    def syncthreads_count(self, value: Any) -> int:
+        return scheduler.running.vote(value, lambda all_: int(all_.sum()))  # type: ignore[union-attr]
+
+    def syncthreads_and(self, value: Any) -> int:
+        return scheduler.running.vote(value, lambda all_: int(all_.all()))  # type: ignore[union-attr]
+
+    def syncthreads_or(self, value: Any) -> int:
+        return scheduler.running.vote(value, lambda all_: int(all_.any()))  # type: ignore[union-attr]
+
+
+class Kernel(numba_kernel.FakeCUDAKernel):
+    """A kernel, or a function for kernels."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._device or scheduler.running is not None:
+            with numba_kernel.swapped_cuda_module(self.fn, numba_kernel._get_kernel_context()):
+                return self.fn(*arguments)
+        if self.grid_dim is None:
+            raise ValueError("a kernel is launched with a grid and a block: kernel[grid, block](...)")
+        return self._launch(self.grid_dim, self.block_dim, self.dynshared_size, arguments)
+
+    def _launch(self, grid: Any, block: Any, dynamic: int, arguments: tuple[Any, ...]) -> None:
+        module = Module(grid, block, dynamic)
+        returned: list[Any] = []
+        prepared = [self._prepared(argument, returned) for argument in arguments]
+        with numba_kernel._push_kernel_context(module), numba_kernel.swapped_cuda_module(self.fn, module):
+            for index in np.ndindex(*grid[::-1]):
+                module.renew()
+                scheduler.Block(self.fn, Dim3(*index[::-1]), tuple(block), Dim3).run(prepared)
+        for back in returned:
+            back()
+
+    def _prepared(self, argument: Any, returned: list[Any]) -> Any:
+        _, argument = functools.reduce(
+            lambda pair, each: each.prepare_args(*pair, stream=0, retr=returned), self.extensions, (None, argument)
+        )
+        if isinstance(argument, np.ndarray) and argument.ndim:
+            return argument
+        if isinstance(argument, FakeCUDAArray):
+            return argument._ary
+        if isinstance(argument, np.void):
+            return FakeWithinKernelCUDAArray(FakeCUDAArray(argument))
+        if hasattr(argument, "to_device") and not isinstance(argument, np.generic):
+            return argument.to_device(returned)
+        return argument
+
+    def __getitem__(self, configuration: Any) -> Any:
+        if not isinstance(configuration, tuple) or len(configuration) < 2:
+            raise ValueError("a kernel is launched with a grid and a block: kernel[grid, block](...)")
+        launch = Kernel(self.fn, self._device, self._fastmath, self.extensions, self._debug)
+        launch.grid_dim, launch.block_dim = map(_extents, configuration[:2])
+        launch.dynshared_size = configuration[3] if len(configuration) > 3 else 0
+        return launch
+
+
+def _extents(given: Any) -> tuple[int, int, int]:
+    numbers = tuple(int(each) for each in (given if hasattr(given, "__iter__") else (given,)))
+    if not 1 <= len(numbers) <= 3 or min(numbers) < 1:
+        raise ValueError(f"a grid or block is one to three positive integers, not {given!r}")
+    return (*numbers, 1, 1)[:3]  # type: ignore[return-value]
+
+
+def jit(func_or_sig: Any = None, device: bool = False, debug: Any = None, extensions: Any = (), **options: Any) -> Any:
+    """``numba.cuda.jit``. What is about compiling (``link``, ``lto``, ``launch_bounds``, ...) is for real devices."""
+
+    def make(function: Any) -> Kernel:
+        return Kernel(function, device, bool(options.get("fastmath")), extensions or (), bool(debug))
+
+    return make(func_or_sig) if callable(func_or_sig) and not _is_signature(func_or_sig) else make
+
+
+def _is_signature(value: Any) -> bool:
+    return not hasattr(value, "__code__")
+
+
+def install() -> None:
+    from numba import cuda
+
+    cuda.jit = jit
+    api.jit = jit

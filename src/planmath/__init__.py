@@ -8,6 +8,7 @@ from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManag
 from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
 from planmath.core.errors import AutogradWarning
 from planmath.dropin import install_as_nvmath
+from planmath.native.forks import load_module
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ __all__ = [
     "LibraryPropertyType",
     "MemoryPointer",
     "bindings",
+    "device",
     "fft",
     "install_as_nvmath",
     "linalg",
@@ -28,3 +30,9 @@ __all__ = [
     "tensor",
     "tuning",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "device":  # which few programs use, and which sets up Numba's simulator where that is on
+        return load_module("planmath.device")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,13 +25,13 @@ class Module(FakeCUDAModule):
         """Shared memory for the next block."""
         self._shared = memory.Shared(self._dynamic)
 
-    @property
-    def threadIdx(self) -> Any:
-        return scheduler.running.threadIdx  # type: ignore[union-attr]
+    #: Of the thread that has the turn.
+    threadIdx: Any = None
+    blockIdx: Any = None
 
-    @property
-    def blockIdx(self) -> Any:
-        return scheduler.running.blockIdx  # type: ignore[union-attr]
+    def turn(self, thread: Any) -> None:
+        """Another thread has the turn."""
+        self.threadIdx, self.blockIdx = thread.threadIdx, thread.blockIdx
 
     @property
     def laneid(self) -> int:
@@ -71,7 +71,7 @@ class Kernel(numba_kernel.FakeCUDAKernel):
         with numba_kernel._push_kernel_context(module), numba_kernel.swapped_cuda_module(self.fn, module):
             for index in np.ndindex(*grid[::-1]):
                 module.renew()
-                scheduler.Block(self.fn, Dim3(*index[::-1]), tuple(block), Dim3).run(prepared)
+                scheduler.Block(self.fn, Dim3(*index[::-1]), tuple(block), Dim3, module).run(prepared)
         for back in returned:
             back()
 

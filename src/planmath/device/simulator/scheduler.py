@@ -57,7 +57,8 @@ class Thread:
 class Block:
     """A block, and its run."""
 
-    def __init__(self, function: Callable[..., None], index: Any, extents: tuple[int, int, int], dim3: Any):
+    def __init__(self, function: Callable[..., None], index: Any, extents: tuple[int, int, int], dim3: Any, module: Any):
+        self.module = module
         self.function, self.index, self.extents = function, index, extents
         x, y, z = extents
         self.threads = [
@@ -79,6 +80,7 @@ class Block:
             while waiting:
                 for thread in waiting:
                     running = thread
+                    self.module.turn(thread)
                     self._resume(thread)
                 waiting = [thread for thread in self.threads if not thread.finished]
                 if waiting:

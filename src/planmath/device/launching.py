@@ -1,0 +1,207 @@
+"""Launches of kernels by the traits of what they call, and the choice among the valid ones by measuring."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from planmath.device import inside, store
+from planmath.device.function import positive
+
+#: Bytes of dynamic shared memory that a launch may ask for without being allowed to.
+USUAL = 48 << 10
+
+
+def launch(
+    kernel: Any,
+    grid: Any,
+    traits: Any,
+    *args: Any,
+    block: Any = None,
+    shared: int | None = None,
+    stream: Any = 0,
+) -> None:
+    """Launch a kernel with the block and the shared memory that what it calls needs.
+
+    More than 48 KiB of dynamic shared memory are allowed first. The linked machine code is kept on disk, where it
+    depends on nothing but constants, functions and planmath's objects, so that the next process need not compile it.
+
+    Parameters
+    ----------
+    kernel : what ``numba.cuda.jit`` makes
+    grid : int or tuple of int
+    traits : FFT, Matmul, Solver, ... or None
+        Whose ``block_dim`` and ``shared_memory_size`` are taken.
+    *args
+        Of the kernel.
+    block : int or tuple of int, optional
+        In place of ``traits.block_dim``.
+    shared : int, optional
+        Bytes of dynamic shared memory, in place of ``traits.shared_memory_size``.
+    stream
+        As Numba takes it.
+    """
+    block = getattr(traits, "block_dim", None) if block is None else block
+    if block is None:
+        raise ValueError("what has no block_dim is launched with block=...")
+    if shared is None:
+        shared = getattr(traits, "shared_memory_size", None) or 0
+    block = (block,) if isinstance(block, int) else tuple(block)
+    if not inside.simulating():
+        _prepare(kernel, args, shared)
+    kernel[grid, block, stream, shared](*args)
+
+
+def _prepare(kernel: Any, args: Sequence[Any], shared: int) -> None:
+    """Have the machine code, from disk if it is there, and allow the memory."""
+    kinds = tuple(kernel.typeof_pyval(arg) for arg in args)
+    compiled = kernel.overloads.get(kinds)
+    if compiled is None:
+        compiled = _restored(kernel, kinds) or _compiled(kernel, kinds)
+    if shared > USUAL:
+        _allow(compiled, shared)
+
+
+def _compiled(kernel: Any, kinds: tuple[Any, ...]) -> Any:
+    compiled = kernel.compile(kinds)
+    name = _name(kernel, kinds)
+    if name is not None:
+        library = compiled._codelibrary
+        library.get_cubin()
+        files, library._linking_files = library._linking_files, set()  # which machine code has been linked with
+        try:
+            states = compiled._reduce_states()
+            states["extensions"] = []
+            store.put(name, pickle.dumps((type(compiled), states)))
+        except Exception:  # a kernel that cannot be kept is compiled anew in each process
+            pass
+        finally:
+            library._linking_files = files
+    return compiled
+
+
+def _restored(kernel: Any, kinds: tuple[Any, ...]) -> Any:
+    name = _name(kernel, kinds)
+    content = None if name is None else store.peek(name)
+    if content is None:
+        return None
+    try:
+        cls, states = pickle.loads(content)
+        compiled = cls._rebuild(**states)
+    except Exception:  # written by another version
+        return None
+    compiled.extensions = list(kernel.extensions)
+    from numba.cuda.descriptor import cuda_target
+
+    compiled.target_context = cuda_target.target_context
+    kernel.add_overload(compiled, kinds)
+    return compiled
+
+
+def _name(kernel: Any, kinds: tuple[Any, ...]) -> str | None:
+    """What the machine code depends on, or None where that cannot be told."""
+    import numba_cuda
+    from numba import cuda
+
+    from planmath.device import descriptors
+    from planmath.device.kernels import identity
+
+    parts = identity.of_function(kernel.py_func)
+    if parts is None:
+        return None
+    options = sorted((name, repr(value)) for name, value in kernel.targetoptions.items() if name not in _IGNORED)
+    capability = tuple(cuda.get_current_device().compute_capability)
+    return store.key("kernel", numba_cuda.__version__, descriptors.versions(), capability, parts, options, list(map(str, kinds)))
+
+
+#: Options of a kernel that are objects, or do not change its code.
+_IGNORED = ("extensions", "link", "debug")
+
+
+def _allow(compiled: Any, shared: int) -> None:
+    from cuda.bindings import driver
+
+    function = compiled._codelibrary.get_cufunc()
+    handle = getattr(function, "handle", None)
+    handle = getattr(handle, "value", handle)
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    (status,) = driver.cuFuncSetAttribute(driver.CUfunction(int(handle)), attribute, shared)
+    if int(status):
+        raise ValueError(f"the device cannot give a block {shared} bytes of dynamic shared memory: {status!r}")
+
+
+class Tuned(NamedTuple):
+    """What `autotune` found.
+
+    Parameters
+    ----------
+    best : tuple
+        The knobs of the fastest.
+    seconds : dict
+        The time of each combination that ran, the fastest first.
+    failed : dict
+        Why the others did not.
+    """
+
+    best: tuple[Any, ...]
+    seconds: dict[tuple[Any, ...], float]
+    failed: dict[tuple[Any, ...], str]
+
+
+def autotune(
+    run: Callable[..., Any], candidates: Iterable[tuple[Any, ...]], *, repeat: int = 5, limit: int = 8
+) -> Tuned:
+    """Measure combinations of knobs, such as ``fft.valid("ffts_per_block", "elements_per_thread")``.
+
+    Parameters
+    ----------
+    run : callable
+        Gets the knobs of one combination; makes what it needs and returns a function that launches the kernel once.
+    candidates : iterable of tuple
+        The suggested one first.
+    repeat : int, default: 5
+        Launches that are measured, after one that is not.
+    limit : int, default: 8
+        How many of the candidates are measured.
+
+    Returns
+    -------
+    Tuned
+
+    Raises
+    ------
+    RuntimeError
+        If none of them can be launched.
+    """
+    positive("repeat", repeat)
+    times: dict[tuple[Any, ...], float] = {}
+    failed: dict[tuple[Any, ...], str] = {}
+    for knobs in list(dict.fromkeys(candidates))[: positive("limit", limit)]:
+        try:
+            launched = run(*knobs)
+            launched()
+            times[knobs] = min(_seconds(launched) for _ in range(repeat))
+        except (RuntimeError, ValueError) as error:
+            failed[knobs] = str(error)
+    if not times:
+        reasons = "; ".join(f"{knobs}: {reason}" for knobs, reason in failed.items())
+        raise RuntimeError(f"none of the candidates can be launched ({reasons or 'there are none'})")
+    ranked = dict(sorted(times.items(), key=lambda item: item[1]))
+    return Tuned(next(iter(ranked)), ranked, failed)
+
+
+def _seconds(launched: Callable[[], Any]) -> float:
+    from numba import cuda
+
+    if inside.simulating():
+        start = time.perf_counter()
+        launched()
+        return time.perf_counter() - start
+    first, last = cuda.event(), cuda.event()
+    first.record()
+    launched()
+    last.record()
+    last.synchronize()
+    return cuda.event_elapsed_time(first, last) / 1000

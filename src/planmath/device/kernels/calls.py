@@ -55,9 +55,9 @@ class Emitter:
 
     def slot(self, kind: Any, count: int = 1) -> Any:
         """Memory of the thread for some elements, aligned to 16 bytes."""
-        slot = cgutils.alloca_once(self.builder, self.context.get_data_type(kind), size=count)
+        slot = cgutils.alloca_once(self.builder, ir.ArrayType(self.context.get_data_type(kind), count))
         slot.align = 16
-        return slot
+        return self.builder.bitcast(slot, self.context.get_data_type(kind).as_pointer())
 
     def by_address(self, value: Any, source: Any, target: Any) -> Any:
         """The address of a value, converted to another type."""
@@ -110,10 +110,12 @@ def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) ->
             typer.__signature__ = typer.pysig = own  # type: ignore[attr-defined]
             return typer
 
+    constant = bound is not None and issubclass(bound, objects.ObjectType)  # whose value nobody needs
+
     @lower_builtin(identity, types.VarArg(types.Any))
     def lower(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         plan = planner(*sig.args)
-        result = plan.emit(Emitter(context, builder), *(values if bound is None else values[1:]))
+        result = plan.emit(Emitter(context, builder), *(values[1:] if constant else values))
         return context.get_dummy_value() if result is None else result
 
     return Template

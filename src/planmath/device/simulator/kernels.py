@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,28 @@ class Module(FakeCUDAModule):
         return scheduler.running.vote(value, lambda all_: int(all_.any()))  # type: ignore[union-attr]
 
 
+@contextlib.contextmanager
+def _swapped(function: Any, module: Any) -> Iterator[None]:
+    """Let a function's ``cuda`` be the one inside of a kernel: a global name, or a name of the function around it."""
+    from numba import cuda
+
+    cells = [cell for cell in function.__closure__ or () if cell.cell_contents is cuda]
+    with numba_kernel.swapped_cuda_module(function, module):
+        for cell in cells:
+            cell.cell_contents = module
+        try:
+            yield
+        finally:
+            for cell in cells:
+                cell.cell_contents = cuda
+
+
 class Kernel(numba_kernel.FakeCUDAKernel):
     """A kernel, or a function for kernels."""
 
     def __call__(self, *arguments: Any) -> Any:
         if self._device or scheduler.running is not None:
-            with numba_kernel.swapped_cuda_module(self.fn, numba_kernel._get_kernel_context()):
+            with _swapped(self.fn, numba_kernel._get_kernel_context()):
                 return self.fn(*arguments)
         if self.grid_dim is None:
             raise ValueError("a kernel is launched with a grid and a block: kernel[grid, block](...)")
@@ -68,7 +86,7 @@ class Kernel(numba_kernel.FakeCUDAKernel):
         module = Module(grid, block, dynamic)
         returned: list[Any] = []
         prepared = [self._prepared(argument, returned) for argument in arguments]
-        with numba_kernel._push_kernel_context(module), numba_kernel.swapped_cuda_module(self.fn, module):
+        with numba_kernel._push_kernel_context(module), _swapped(self.fn, module):
             for index in np.ndindex(*grid[::-1]):
                 module.renew()
                 scheduler.Block(self.fn, Dim3(*index[::-1]), tuple(block), Dim3, module).run(prepared)

@@ -13,6 +13,7 @@ from scipy import linalg
 import planmath.device as pmd
 from planmath.device import inside
 from planmath.device.random import FUNCTIONS
+from planmath.device.random.generators import GENERATORS
 from tests.device import kernels, random_vectors
 from tests.device.kernels import random_array, run
 
@@ -314,11 +315,11 @@ def test_tridiagonal() -> None:
 # Random numbers: vectors that were recorded on a device.
 
 
-@pytest.mark.parametrize("generator", ["XORWOW", "MRG32k3a", "Philox4_32_10", "Sobol32", "ScrambledSobol64", "Test"])
+@pytest.mark.parametrize("generator", sorted(GENERATORS))
 def test_random_numbers(generator: str) -> None:
     for name, drawing in FUNCTIONS.items():
         if generator in drawing.generators and drawing.result:
-            recorded = random_vectors.load().get(f"{generator} {name}")
+            recorded = random_vectors.load()[f"{generator} {name}"]
             found = random_vectors.draw(generator, name)
             if recorded is None:
                 pytest.skip("nothing was recorded")

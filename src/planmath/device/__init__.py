@@ -51,13 +51,16 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _simulate() -> None:
+def _set_up() -> None:
+    import numpy
     from planmath.device import inside
 
+    if not hasattr(numpy, "row_stack"):  # which numba-cuda 0.30 reads, and NumPy 2.5 no longer has
+        numpy.row_stack = numpy.vstack  # type: ignore[attr-defined]
     if inside.simulating():
         from planmath.device import simulator
 
         simulator.install()
 
 
-_simulate()
+_set_up()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from planmath.device import inside
@@ -32,11 +34,25 @@ def compile_kernel(function: Callable[..., Any], signature: Any, sm: Any = None)
     from numba import cuda
 
     cc = target(sm)
-    codes, _ = cuda.compiler.compile_all(
-        getattr(function, "py_func", function), signature, cc=cc[:2], device=False, abi="numba", output="ltoir"
-    )
+    with _device_of(cc):
+        codes, _ = cuda.compiler.compile_all(
+            getattr(function, "py_func", function), signature, cc=cc[:2], device=False, abi="numba", output="ltoir"
+        )
     parts = [("fatbin" if isinstance(code, cuda.Fatbin) else "ltoir", getattr(code, "data", code)) for code in codes]
     return link(parts, cc)
+
+
+@contextmanager
+def _device_of(cc: ComputeCapability) -> Iterator[None]:
+    """Functions that a kernel calls are compiled by numba-cuda for the current device: let it be one of this kind."""
+    from numba.cuda import dispatcher
+
+    original = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=tuple(cc[:2]))
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = original
 
 
 def link(parts: Sequence[tuple[str, bytes]], cc: ComputeCapability) -> bytes:

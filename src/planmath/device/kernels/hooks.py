@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-if not hasattr(np, "row_stack"):  # which numba-cuda 0.30 reads, and NumPy 2.5 no longer has
-    np.row_stack = np.vstack  # type: ignore[attr-defined]
-
 from numba.cuda import types
 from numba.cuda.descriptor import cuda_target
 

@@ -148,3 +148,32 @@ def _init(*args: Any) -> Plan:
         to.call(device_code.symbol("init", kind), [values[-1], *given], [_code()])
 
     return Plan(types.none, emit)
+
+
+def _words(to: Emitter, kind: str, source: Any, target: Any) -> None:
+    """Copy a state, word by word, so that compilers see through it."""
+    word = ir.IntType(32)
+    first, second = (to.builder.bitcast(each, word.as_pointer()) for each in (source, target))
+    for n in range(states.SIZES[kind] // 4):
+        place = [ir.Constant(ir.IntType(64), n)]
+        to.builder.store(to.builder.load(to.builder.gep(first, place)), to.builder.gep(second, place))
+
+
+@function(random.load)
+def _load(state: Any) -> Plan:
+    kind = _state("load", state, tuple(states.SIZES))
+
+    def emit(to: Emitter, value: Any) -> Any:
+        copy = to.bytes(to.slot(types.uint8, states.SIZES[kind]))
+        _words(to, kind, value, copy)
+        return copy
+
+    return Plan(state, emit)
+
+
+@function(random.store)
+def _store(copy: Any, state: Any) -> Plan:
+    kind = _state("store", copy, tuple(states.SIZES))
+    if _state("store", state, tuple(states.SIZES)) != kind:
+        raise TypingError(f"store copies between states of one generator, not from {copy} to {state}")
+    return Plan(types.none, lambda to, *values: _words(to, kind, *values))

@@ -16,7 +16,7 @@ from numba.cuda.cudadecl import registry as declarations
 from numba.cuda.cudaimpl import registry as implementations
 from numba.cuda.datamodel import models
 from numba.cuda.extending import register_model
-from numba.cuda.np import numpy_support
+from numba.cuda.np import arrayobj, numpy_support
 from numba.cuda.typing.templates import AttributeTemplate, CallableTemplate
 
 from planmath.device import value_types
@@ -221,3 +221,9 @@ def _constructor(function: Any, vector: VectorType) -> None:
 
 for _name, _function in CONSTRUCTORS.items():
     _constructor(_function, TYPES[_name])
+
+
+@lower_builtin("array.view", types.Array, types.TypeRef)
+def _view(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """``array.view(float32x4_type)``, as of other dtypes."""
+    return arrayobj.array_view(context, builder, sig.replace(args=(sig.args[0], types.DType(sig.args[1].instance_type))), args)

@@ -91,6 +91,13 @@ init = KernelFunction(
     (vectors, scramble, offset, state).""",
 )
 
+load = KernelFunction(
+    "load",
+    "random.load",
+    "A state's copy in registers: a thread that draws many numbers from it draws faster than from memory.",
+)
+store = KernelFunction("store", "random.store", "Put the copy of a state back: (copy, state).")
+
 
 def _draw(name: str) -> Any:
     return KernelFunction(name, f"random.{name}", FUNCTIONS[name].doc)
@@ -119,5 +126,7 @@ __all__ = [
     "StatesTest",
     "StatesXORWOW",
     "init",
+    "load",
+    "store",
     *FUNCTIONS,
 ]

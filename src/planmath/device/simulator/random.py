@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,16 @@ def init(thread: Any, *arguments: Any) -> None:
         if len(arguments) != 4:
             raise TypeError("init takes (seed, subsequence, offset, state)")
         state.init(*(int(each) & 0xFFFFFFFFFFFFFFFF for each in arguments[:-1]))
+
+
+def load(thread: Any, state: State) -> State:
+    return copy.deepcopy(_state("load", state))
+
+
+def store(thread: Any, source: State, state: State) -> None:
+    if type(_state("store", source)) is not type(_state("store", state)):
+        raise TypeError("store copies between states of one generator")
+    state.__dict__ = copy.deepcopy(source.__dict__)
 
 
 def _state(name: str, given: Any) -> State:

@@ -28,6 +28,7 @@ MODULES = {
     "planmath.core.cuda.queue": ["src/planmath/core/cuda/queue.pyx"],
     "planmath.core.slots": ["src/planmath/core/slots.pyx"],
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
+    "planmath.core.tiles": ["src/planmath/core/tiles.pyx"],
     "planmath.linalg.product.kernels": ["src/planmath/linalg/product/kernels.pyx"],
     "planmath.linalg.product.structure_kernels": ["src/planmath/linalg/product/structure_kernels.pyx"],
     "planmath.linalg.product.small_kernels": ["src/planmath/linalg/product/small_kernels.pyx"],

@@ -1,52 +1,402 @@
-"""Callbacks that a transform calls when it loads and stores elements."""
+"""Callbacks that a transform calls for each element that it loads and stores."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import ctypes
+import dis
+import hashlib
+import math
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from planmath.core.arrays import Layout, dtype_name, package_of, same_strides, spanned
+from planmath.core.cuda import devices
+from planmath.core.options import as_options
+from planmath.fft import jit
+
+if TYPE_CHECKING:
+    from planmath.fft.problem import FFTProblem
+
+#: What cuFFT calls the phases, which callers may name.
+PHASES = {"prolog": "Load", "epilog": "Store"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class DeviceCallable:
-    """A compiled callback.
+    """A compiled callback, with the data that it gets.
 
     Parameters
     ----------
-    ltoir : int or bytes, optional
-        The callback in LTO-IR form, or the address of it.
+    ltoir : bytes or int, optional
+        What `compile_prolog` or `compile_epilog` returned; for CUDA devices also LTO-IR from elsewhere, or the address of
+        such in host memory. Without it there is no callback.
     size : int, optional
-        Its size in bytes, where `ltoir` is an address.
-    data : int, optional
-        Address of the data that the callback gets.
+        The bytes of LTO-IR at an address.
+    data : array or int, optional
+        What the callback gets as ``user_info``: an array that is where the transform is computed, with elements of
+        ``user_info_dtype``, or the address of such. An array is kept alive as long as the plan; it has no gaps, or lies like
+        the operand (for a prolog) or the result (for an epilog). Its values count at each execution. Default: a null
+        pointer, which must not be read.
+
+    Raises
+    ------
+    ValueError
+        If `ltoir` is of another type or an address without `size`, or `data` neither an array nor an address.
     """
 
     ltoir: Any = None
     size: int | None = None
-    data: int | None = None
+    data: Any = None
+
+    def __post_init__(self) -> None:
+        if self.ltoir is None:
+            return
+        if isinstance(self.ltoir, bytes):
+            self.size = len(self.ltoir)
+        elif not _is_integer(self.ltoir):
+            raise ValueError(
+                f"ltoir is a {type(self.ltoir).__name__}; expected bytes, such as compile_prolog() returns, or an address"
+            )
+        elif not _is_integer(self.size):
+            raise ValueError(f"size is {self.size!r}; expected the bytes of LTO-IR at the address that ltoir is")
+        if self.data is None:
+            self.data = 0
+        elif not _is_integer(self.data):
+            try:
+                package_of(self.data, "data")
+            except TypeError as error:
+                raise ValueError(f"{error}, or an address") from None
 
 
-def reject_callbacks(prolog: Any, epilog: Any) -> None:
-    """Raise where a callback is given."""
-    for name, callback in (("prolog", prolog), ("epilog", epilog)):
-        if callback is not None:
-            _not_yet(f"the {name} callback of a transform")
+class CallbackCode(bytes):
+    """A callback as `compile_prolog` and `compile_epilog` return it: its LTO-IR, and what it was made from.
+
+    The bytes are empty where no code for a device was made: see `compile_prolog`.
+
+    Attributes
+    ----------
+    description : planmath.fft.jit.Description
+        Phase, Python function and types.
+    capability : tuple of int or None
+        The compute capability that the bytes are for.
+    symbol : str
+    representation : {'ltoir', 'ptx'}
+    """
+
+    description: jit.Description
+    capability: tuple[int, int] | None
+    symbol: str
+    representation: str
+
+    def for_device(self, capability: tuple[int, int]) -> bytes:
+        """LTO-IR that runs on a device: these bytes if they do, else from the function.
+
+        Raises
+        ------
+        RuntimeError
+            If Numba's compiler for CUDA is not there.
+        """
+        if self and self.representation == "ltoir" and self.capability is not None and self.capability <= capability:
+            return bytes(self)
+        return jit.device_code(self.description, capability, self.symbol, "ltoir")
+
+    @property
+    def reads_user_info(self) -> bool:
+        """Whether the function has its parameter ``user_info`` in its code."""
+        code = self.description.function.__code__
+        place = jit.PARAMETERS[self.description.phase].index("user_info")
+        if place >= code.co_argcount:
+            return True  # it came with *arguments
+        name = code.co_varnames[place]
+        for instruction in dis.get_instructions(code):
+            names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+            if instruction.opname.startswith("LOAD_") and "GLOBAL" not in instruction.opname and name in names:
+                return True
+        return False
 
 
 def compile_prolog(
     function: Any, element_dtype: str, user_info_dtype: Any, *, name: str | None = None, phase: Any = None,
     representation: str = "ltoir", compute_capability: Any = None,
-) -> DeviceCallable:  # fmt: skip
-    """Compile a Python function into a callback for loading elements. Not available yet: raises NotImplementedError."""
-    _not_yet("compile_prolog")
+) -> CallbackCode:  # fmt: skip
+    """Compile a Python function that a transform calls in place of loading an element.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(data_in, offset, user_info, reserved)`` returns the element. ``data_in`` points to the operand's first
+        element and ``offset`` says how many elements from there the wanted one is: the sum of its indices times the strides
+        of `FFT.get_input_layout`. ``user_info`` points to the data of the `DeviceCallable`; a single value is
+        ``user_info[0]``. ``reserved`` must not be used. What the function does has to suit Numba; numbers and arrays of its
+        closure are constants. It is called once for each element, in no order, and by several threads at once.
+    element_dtype : {'float32', 'float64', 'complex64', 'complex128'}
+        The operand's dtype.
+    user_info_dtype : str or numba.types.Type
+        One of the same names, or another type of Numba's.
+    name : str, optional
+        The symbol in the LTO-IR. Default: the one that cuFFT looks for.
+    phase : {'Load'}, optional
+        Says nothing new.
+    representation : {'ltoir', 'ptx'}
+        What the bytes are; transforms take LTO-IR.
+    compute_capability : str, optional
+        Of the device that the bytes are for, such as ``'90'``. Default: the current device's. Where there is none, or
+        Numba's compiler for CUDA is not installed, the bytes are empty, and serve transforms on the CPU.
+
+    Returns
+    -------
+    CallbackCode
+        Bytes that remember function and types, for a `DeviceCallable`.
+
+    Raises
+    ------
+    RuntimeError
+        If Numba is missing, or for a given `compute_capability` its compiler for CUDA.
+    TypeError
+        If the function does not take these parameters.
+    numba.core.errors.TypingError
+        If Numba cannot compile it, as where it does not return an element.
+    ValueError
+        For other arguments than these.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> from planmath.fft import DeviceCallable, compile_prolog
+    >>> def filtered(data_in, offset, user_info, reserved):
+    ...     return data_in[offset] * user_info[offset]
+    >>> prolog = DeviceCallable(compile_prolog(filtered, "complex128", "float64"), data=np.array([0.0, 1.0, 0.0, 0.0]))
+    >>> planmath.fft.ifft(np.array([5, 1j, 7, 8]), prolog=prolog).round(3)
+    array([ 0.+1.j, -1.+0.j,  0.-1.j,  1.-0.j])
+    """
+    return _compiled("prolog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability)
 
 
 def compile_epilog(
     function: Any, element_dtype: str, user_info_dtype: Any, *, name: str | None = None, phase: Any = None,
     representation: str = "ltoir", compute_capability: Any = None,
-) -> DeviceCallable:  # fmt: skip
-    """Compile a Python function into a callback for storing elements. Not available yet: raises NotImplementedError."""
-    _not_yet("compile_epilog")
+) -> CallbackCode:  # fmt: skip
+    """Compile a Python function that a transform calls in place of storing an element.
+
+    Parameters are those of `compile_prolog`, but for the function, and the element being the result's:
+    ``function(data_out, offset, data, user_info, reserved)`` returns nothing and stores ``data``, or what it makes of it, by
+    itself: ``data_out[offset] = data``. ``data_out`` points to the result's first element, and the offset counts by the
+    strides of `FFT.get_output_layout`. Where it does not store, the result's memory stays as it was.
+
+    Examples
+    --------
+    >>> import numpy as np, planmath
+    >>> from planmath.fft import DeviceCallable, compile_epilog
+    >>> def halved(data_out, offset, data, user_info, reserved):
+    ...     data_out[offset] = data / 2
+    >>> epilog = DeviceCallable(compile_epilog(halved, "complex128", "complex128"))
+    >>> planmath.fft.fft(np.array([1, 1j]), epilog=epilog)
+    array([0.5+0.5j, 0.5-0.5j])
+    """
+    return _compiled("epilog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability)
 
 
-def _not_yet(what: str) -> NoReturn:
-    raise NotImplementedError(f"{what} is not supported yet; apply the function to the operand or the result instead")
+def _compiled(
+    phase: str, function: Any, element_dtype: Any, user_info_dtype: Any, name: Any, given_phase: Any,
+    representation: Any, compute_capability: Any,
+) -> CallbackCode:  # fmt: skip
+    jit.numba()
+    plain = jit.check_parameters(phase, function)
+    if element_dtype not in jit.DTYPES:
+        half = ": half precision has no callbacks" if str(element_dtype) in ("float16", "complex32") else ""
+        raise ValueError(
+            f"element_dtype is {element_dtype!r}; expected one of {', '.join(map(repr, jit.DTYPES))}{half}"
+        )
+    described = jit.Description(phase, plain, element_dtype, jit.check_user_info(user_info_dtype))
+    if representation not in ("ltoir", "ptx"):
+        raise ValueError(f"representation is {representation!r}; expected 'ltoir' or 'ptx'")
+    if given_phase not in (None, PHASES[phase]):
+        raise ValueError(f"phase is {given_phase!r}; compile_{phase}() makes callbacks of the phase {PHASES[phase]!r}")
+    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError(f"name is {name!r}; expected a symbol in C")
+    symbol = name or jit.SYMBOLS[phase, element_dtype]
+    capability = _capability(compute_capability)
+    content = b""
+    if capability is not None:
+        content = jit.device_code(described, capability, symbol, representation)
+    else:
+        jit.host_loops(described)  # what is wrong with the function is told now
+    code = CallbackCode(content)
+    code.description, code.capability, code.symbol, code.representation = described, capability, symbol, representation
+    return code
+
+
+def _capability(given: Any) -> tuple[int, int] | None:
+    """The compute capability to compile for; None where there is no device, or no compiler for it, and none was given."""
+    if given is None:
+        try:
+            if devices.missing() is not None:
+                return None
+            jit.cuda_compiler()
+        except RuntimeError:
+            return None
+        return devices.current().compute_capability
+    if not (isinstance(given, str) and re.fullmatch(r"\d{2,3}", given)):
+        raise ValueError(f"compute_capability is {given!r}; expected a string such as '90' for compute capability 9.0")
+    return int(given[:-1]), int(given[-1])
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A callback of a plan: equal to another one with the same code and the same data."""
+
+    phase: str
+    identity: str
+    """Says what code it is, in all processes where that can be said."""
+    element: str
+    address: int
+    """Of the data."""
+    code: Any = field(compare=False)
+    """A `CallbackCode`, or LTO-IR from elsewhere."""
+    owner: Any = field(compare=False, default=None)
+    """Owns the data."""
+
+    def __repr__(self) -> str:
+        return f"{self.phase} {self.identity}"
+
+    @property
+    def loops(self) -> jit.Loops:
+        """The loops for the CPU."""
+        return jit.host_loops(self.code.description)
+
+    @property
+    def symbol(self) -> str:
+        return self.code.symbol if isinstance(self.code, CallbackCode) else jit.SYMBOLS[self.phase, self.element]
+
+    def for_device(self, capability: tuple[int, int]) -> bytes:
+        return self.code.for_device(capability) if isinstance(self.code, CallbackCode) else self.code
+
+    def borrowed(self) -> Callback:
+        """The same without a reference to its data."""
+        return replace(self, owner=None)
+
+
+def with_callbacks(problem: FFTProblem, prolog: Any, epilog: Any) -> FFTProblem:
+    """The problem with a user's callbacks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are none, or not for this problem.
+    """
+    return problem._replace(
+        prolog=_callback("prolog", prolog, problem, problem.dtype, problem.shape, problem.strides),
+        epilog=_callback("epilog", epilog, problem, problem.result_dtype, problem.result_shape, problem.result_strides),
+    )
+
+
+def said(name: str, given: Any) -> Hashable:
+    """What makes a callback, as it was given, the same as another one; part of a key of stateless calls."""
+    callable_ = _as_callable(name, given)
+    if callable_ is None:
+        return None
+    data = callable_.data
+    where: Hashable = data
+    if not _is_integer(data):
+        package = package_of(data, "data")
+        where = package.address(data), package.layout(data, "data")
+    return _identity(callable_), where
+
+
+def _as_callable(name: str, given: Any) -> DeviceCallable | None:
+    if given is None:
+        return None
+    if isinstance(given, bytes):
+        raise TypeError(f"{name} is bytes; expected a DeviceCallable: pass DeviceCallable(code, data=...)")
+    callable_ = as_options(DeviceCallable, given, name)
+    if callable_.ltoir is None and callable_.data is not None:
+        raise ValueError(f"{name} has data and no ltoir; give what compile_{name}() returns as ltoir")
+    return None if callable_.ltoir is None else callable_
+
+
+def _identity(callable_: DeviceCallable) -> str:
+    code = callable_.ltoir
+    if isinstance(code, CallbackCode):
+        described = code.description
+        return described.digest() or f"{described.name} at {id(described.function):#x} {described.element}"
+    return hashlib.sha256(_content(callable_)).hexdigest()[:40]
+
+
+def _content(callable_: DeviceCallable) -> bytes:
+    if isinstance(callable_.ltoir, bytes):
+        return callable_.ltoir
+    assert callable_.size is not None
+    return ctypes.string_at(callable_.ltoir, callable_.size)
+
+
+def _callback(
+    name: str, given: Any, problem: FFTProblem, dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Callback | None:
+    callable_ = _as_callable(name, given)
+    if callable_ is None:
+        return None
+    side = "operand" if name == "prolog" else "result"
+    code, on_host = callable_.ltoir, problem.execution[0] == "cpu"
+    if dtype not in jit.DTYPES:
+        raise ValueError(f"{name} was given, and the {side} has the dtype {dtype}: half precision has no callbacks")
+    if isinstance(code, CallbackCode):
+        phase, _, element, _ = code.description
+        if phase != name:
+            raise ValueError(f"{name} was compiled by compile_{phase}(); compile it by compile_{name}()")
+        if element != dtype:
+            raise ValueError(
+                f"{name} was compiled for elements of {element}, and the {side} of this {problem.kind} transform has the "
+                f"dtype {dtype}: compile it for that"
+            )
+        if code.representation != "ltoir" and not on_host:
+            raise ValueError(f"{name} was compiled to {code.representation}; a transform needs LTO-IR")
+        if callable_.data is None or (_is_integer(callable_.data) and callable_.data == 0):
+            if code.reads_user_info:
+                raise ValueError(
+                    f"{name} {code.description.function.__qualname__} reads user_info, and has no data: give it an array, "
+                    "as in DeviceCallable(code, data=array)"
+                )
+    elif on_host:
+        raise ValueError(
+            f"{name} is LTO-IR, which is code for CUDA devices, and the transform is computed on the CPU: give what "
+            f"compile_{name}() returned, which remembers the Python function"
+        )
+    address = _address(name, callable_, problem, Layout(shape, strides, dtype, problem.execution[0], None))
+    owner = None if _is_integer(callable_.data) else callable_.data
+    kept = code if isinstance(code, CallbackCode) else _content(callable_)
+    return Callback(name, _identity(callable_), dtype, address, kept, owner)
+
+
+def _address(name: str, callable_: DeviceCallable, problem: FFTProblem, like: Layout) -> int:
+    """Where the data is. Raises where an array is not what the callback takes."""
+    data = callable_.data
+    if _is_integer(data):
+        return int(data)
+    package = package_of(data, f"{name}'s data")
+    layout = package.layout(data, f"{name}'s data")
+    space, number = problem.execution
+    if layout.memory_space != space or (space == "cuda" and layout.device_id != number):
+        where = "the CPU" if layout.device_id is None else f"CUDA device {layout.device_id}"
+        computed = "the CPU" if space == "cpu" else f"CUDA device {number}"
+        raise ValueError(f"{name}'s data is on {where}, and the transform is computed on {computed}; move it there")
+    if isinstance(callable_.ltoir, CallbackCode):
+        wanted = str(callable_.ltoir.description.user_info)
+        if dtype_name(layout.dtype) != wanted:
+            raise ValueError(
+                f"{name}'s data has the dtype {layout.dtype}, and it was compiled for user_info of {wanted}: convert it, or "
+                "compile for that"
+            )
+    dense = spanned(layout.shape, layout.strides)[1] == max(1, math.prod(layout.shape))
+    alike = layout.shape == like.shape and same_strides(like.shape, layout.strides, like.strides)
+    if not (dense and min(layout.strides, default=0) >= 0) and not alike:
+        raise ValueError(
+            f"{name}'s data of shape {layout.shape} has the strides {layout.strides} (in elements), which the callback "
+            "does not know; copy it into an array without gaps"
+        )
+    return package.address(data)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

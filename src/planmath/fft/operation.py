@@ -26,10 +26,10 @@ from planmath.core.options import as_given, as_options
 from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning.limits import Work
-from planmath.fft.callbacks import reject_callbacks
+from planmath.fft.callbacks import said, with_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify, unsupported_dtype
-from planmath.fft.providers import PROVIDERS, Estimating
+from planmath.fft.providers import PLAIN, PROVIDERS, Estimating
 
 
 class InvalidFFTState(InvalidStateError):
@@ -112,8 +112,9 @@ class FFT(Operation):
 
         Parameters
         ----------
-        prolog, epilog : DeviceCallable, optional
-            Callbacks. Not supported yet.
+        prolog, epilog : DeviceCallable or dict, optional
+            Callbacks, which take the place of loading and storing each element, in both directions of C2C; see
+            `compile_prolog` and `compile_epilog`. They belong to the plan, with the address of their data.
         stream : object, optional
             CUDA stream that temporary memory is allocated for; see `execute`. Without effect on the CPU.
         direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
@@ -127,9 +128,12 @@ class FFT(Operation):
             If no provider can compute the transform.
         OutOfDeviceMemoryError
             If a CUDA device has no memory left for it; the object is as it was.
+        TypeError, ValueError
+            If a callback is none, or does not suit operand, result or where they are computed.
         """
-        reject_callbacks(prolog, epilog)
-        problem = self._problem
+        self._plan_for(with_callbacks(self._problem, prolog, epilog), stream, direction)
+
+    def _plan_for(self, problem: FFTProblem, stream: Any, direction: Any) -> None:
         if direction is not None:
             problem = problem._replace(directions=(int(self._checked_direction(direction, problem)),))
         self._make_plan(problem, self._slots, stream=stream)
@@ -260,11 +264,11 @@ class FFT(Operation):
         >>> FFT.create_key(np.zeros((4, 4)), axes=[0]) == FFT.create_key(np.ones((4, 4)), axes=[-2])
         True
         """
-        reject_callbacks(prolog, epilog)
         package = package_of(operand, "operand")
         layout = package.layout(operand, "operand")
         space = resolve_execution(execution, layout.memory_space, layout.device_id)
-        return specify(layout, axes, as_options(FFTOptions, options), space, package.address(operand))
+        problem = specify(layout, axes, as_options(FFTOptions, options), space, package.address(operand))
+        return with_callbacks(problem, prolog, epilog)
 
     @staticmethod
     def create_key_from_metadata(
@@ -304,7 +308,6 @@ class FFT(Operation):
         >>> FFT.create_key_from_metadata((4, 4), "float64", "cpu") == FFT.create_key(np.zeros((4, 4)))
         True
         """
-        reject_callbacks(prolog, epilog)
         if memory_space not in ("cpu", "cuda"):
             raise ValueError(f"memory_space is {memory_space!r}; expected 'cpu' or 'cuda'")
         shape = _integers("shape", shape)
@@ -314,12 +317,12 @@ class FFT(Operation):
         if len(steps) != len(shape):
             raise ValueError(f"strides has {len(steps)} numbers and shape {len(shape)}; expected as many")
         layout = Layout(shape, steps, dtype_name(dtype), memory_space, None)
-        return specify(layout, axes, as_options(FFTOptions, options), resolve_execution(execution, memory_space))
+        problem = specify(layout, axes, as_options(FFTOptions, options), resolve_execution(execution, memory_space))
+        return with_callbacks(problem, prolog, epilog)
 
     def get_key(self, *, prolog: Any = None, epilog: Any = None) -> FFTProblem:
-        """This transform's key, equal to `create_key` of its operand, axes, options and execution."""
-        reject_callbacks(prolog, epilog)
-        return self._problem
+        """This transform's key, equal to `create_key` of its operand, axes, options, execution and callbacks."""
+        return with_callbacks(self._problem, prolog, epilog)
 
     def get_input_layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Shape, and strides in elements, of the operand."""
@@ -402,8 +405,8 @@ def fft(
         As for `FFT`.
     direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
         Default: forward.
-    prolog, epilog : DeviceCallable, optional
-        Callbacks. Not supported yet.
+    prolog, epilog : DeviceCallable or dict, optional
+        Callbacks, which take the place of loading and storing each element; see `compile_prolog` and `compile_epilog`.
     check_dtype : {'complex', 'real'}, optional
         Which operands to accept. Default: complex.
 
@@ -518,7 +521,7 @@ def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", hand
     Parameters
     ----------
     key : tuple
-        From `FFT.create_key`, `FFT.create_key_from_metadata` or `FFT.get_key`.
+        From `FFT.create_key`, `FFT.create_key_from_metadata` or `FFT.get_key`; callbacks in it do not count.
     technique : {'default', 'refined'}
         How to ask cuFFT: by ``cufftEstimateMany``, which does without a plan's handle, or by ``cufftXtGetSizeMany``. On
         the CPU, both ask the provider that would be chosen.
@@ -541,7 +544,8 @@ def estimate_workspace_size(key: FFTProblem, *, technique: str = "default", hand
         raise TypeError(f"key is a {type(key).__name__}; expected one made by FFT.create_key")
     if technique not in ("default", "refined"):
         raise ValueError(f"technique is {technique!r}; expected 'default' or 'refined'")
-    provider = choose_providers(PROVIDERS, None, key)[0]
+    key = key.plain
+    provider = choose_providers(PLAIN, None, key)[0]
     if isinstance(provider, Estimating):
         return provider.workspace_size(key, technique, handle)
     return provider.prepare(key, provider.algorithms(key)[0]).workspace_size
@@ -559,15 +563,23 @@ def _single(
     epilog: Any, stream: Any,
 ) -> Any:  # fmt: skip
     """The transform of a stateless call."""
-    if prolog is not None or epilog is not None:
-        reject_callbacks(prolog, epilog)
     options = as_given(FFTOptions, options)
     chosen = None if axes is None else tuple(axes) if hasattr(axes, "__iter__") else axes
-    key = remembered.key_of(name, (operand,), execution, options, direction, domain, chosen)
+    callbacks = None if prolog is None and epilog is None else (said("prolog", prolog), said("epilog", epilog))
+    key = remembered.key_of(name, (operand,), execution, options, direction, domain, chosen, callbacks)
+
+    def plan(transform: FFT) -> None:
+        if callbacks is None:
+            transform.plan(direction=direction, stream=stream)
+        else:  # the plan may be left to the next call, and must not hold what is the user's
+            problem = with_callbacks(transform._problem, prolog, epilog)
+            borrowed = {each.phase: each.borrowed() for each in problem.callbacks}
+            transform._plan_for(problem._replace(**borrowed), stream, direction)
+
     return remembered.run_once(
         key,
         lambda: _specified(name, domain, operand, axes, options, execution),
-        lambda transform: transform.plan(direction=direction, stream=stream),
+        plan,
         lambda transform: transform.reset_operand(operand),
         None if stream is None else lambda transform: transform.execute(stream=stream),
     )

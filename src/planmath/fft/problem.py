@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from planmath.core.arrays import COMPLEX_OF, ITEMSIZE, REAL_OF, WIDER, Layout, contiguous_strides, overlaps_itself
 from planmath.core.execution import Execution, ExecutionCPU
+from planmath.fft.callbacks import Callback
 from planmath.fft.options import FFTDirection, FFTOptions
 
 #: The directions that each kind of transform can have, the default first.
@@ -36,6 +37,22 @@ class FFTProblem(NamedTuple):
     directions: tuple[int, ...]
     aligned: bool = True
     """Whether an operand on a device is at a multiple of the size of complex elements, as CUDA's libraries need it."""
+    prolog: Callback | None = None
+    epilog: Callback | None = None
+
+    def __repr__(self) -> str:
+        """All fields but callbacks that are not there."""
+        given = {name: value for name, value in self._asdict().items() if value is not None}
+        return f"FFTProblem({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+    @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        return tuple(callback for callback in (self.prolog, self.epilog) if callback is not None)
+
+    @property
+    def plain(self) -> FFTProblem:
+        """The same transform without callbacks."""
+        return self._replace(prolog=None, epilog=None) if self.callbacks else self
 
     @property
     def dtype(self) -> str:

@@ -94,6 +94,11 @@ def device(device_id: int) -> Device:
     )
 
 
+def current() -> Device:
+    """The device that is the calling thread's current one."""
+    return device(runtime.get_device())
+
+
 def _name_of(device_id: int) -> str:
     # the struct has grown from version to version, but its name has always come first
     properties = ctypes.create_string_buffer(1 << 14)

@@ -1,0 +1,107 @@
+/* Work that is done tile by tile, so that what one step leaves in a cache the next one finds there: for each tile the
+ * same prepared calls, on addresses of that tile. Threads take the next tile as they are done with one, and live as long
+ * as the work does. */
+#ifndef PLANMATH_TILES_H
+#define PLANMATH_TILES_H
+
+#include "prepared.h"
+#include <pthread.h>
+
+enum { PM_TILE_THREADS = 64 };
+/* The addresses that the calls of a tile refer to. */
+enum { PM_FIRST, PM_SECOND, PM_WORKSPACE, PM_FIRST_OFFSET, PM_SECOND_OFFSET, PM_FIRST_AT, PM_SECOND_AT, PM_TILE_WORDS };
+
+/* The calls of one thread for a tile. */
+typedef struct {
+    const pm_call *const *calls;
+    int n_calls;
+} pm_steps;
+
+/* Tiles of two arrays: loops over axes, outermost first, each position of which has a tile; the innermost one goes on in
+ * steps of `chunk` positions, and may end with a tile of fewer. */
+typedef struct {
+    word n_tiles, n_loops, n_threads;
+    word count[PM_LOOPS], step[2][PM_LOOPS]; /* tiles along each loop, and elements between them in both arrays */
+    word itemsize[2];
+    int has_rest;              /* whether the last tile of the innermost loop is smaller */
+    const pm_steps *full, *rest; /* by thread */
+} pm_tiles;
+
+typedef struct {
+    const pm_tiles *tiles;
+    const word *addresses;
+    word *next;
+    int member, status;
+} pm_tile_member;
+
+static int pm_run_tile(const pm_tiles *tiles, int member, word tile, word *words) {
+    word rest = tile, last = 0;
+    words[PM_FIRST_OFFSET] = words[PM_SECOND_OFFSET] = 0;
+    for (word d = tiles->n_loops - 1; d >= 0; d--) {
+        word position = rest % tiles->count[d];
+        rest /= tiles->count[d];
+        if (d == tiles->n_loops - 1) last = position == tiles->count[d] - 1;
+        for (int side = 0; side < 2; side++) words[PM_FIRST_OFFSET + side] += position * tiles->step[side][d];
+    }
+    for (int side = 0; side < 2; side++)
+        words[PM_FIRST_AT + side] = words[PM_FIRST + side] + words[PM_FIRST_OFFSET + side] * tiles->itemsize[side];
+    const pm_steps *steps = last && tiles->has_rest ? &tiles->rest[member] : &tiles->full[member];
+    for (int i = 0; i < steps->n_calls; i++) {
+        int status = pm_run(steps->calls[i], words);
+        if (status) return status;
+    }
+    return 0;
+}
+
+static void *pm_tile_work(void *argument) {
+    pm_tile_member *own = argument;
+    word words[PM_TILE_WORDS], tile;
+    memcpy(words, own->addresses, 3 * sizeof(word));
+    while (!own->status && (tile = __atomic_fetch_add(own->next, 1, __ATOMIC_RELAXED)) < own->tiles->n_tiles)
+        own->status = pm_run_tile(own->tiles, own->member, tile, words);
+    return NULL;
+}
+
+/* For prepared calls: does all tiles; the first status of a call that is not zero. */
+static int pm_run_tiles(const pm_tiles *tiles, word first, word second, word workspace) {
+    word addresses[3] = {first, second, workspace}, next = 0;
+    pthread_t threads[PM_TILE_THREADS];
+    pm_tile_member members[PM_TILE_THREADS];
+    int n = (int)tiles->n_threads, started = 1, status = 0;
+    for (int i = 0; i < n; i++) members[i] = (pm_tile_member){tiles, addresses, &next, i, 0};
+    while (started < n && pthread_create(&threads[started], NULL, pm_tile_work, &members[started]) == 0) started++;
+    pm_tile_work(&members[0]); /* what no thread was there for, this one does as well */
+    for (int i = 1; i < started; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < n && !status; i++) status = members[i].status;
+    return status;
+}
+
+/* A function for the elements of two nested loops: of an array that starts at its element `offset`, and of a tile. Steps
+ * are in elements. */
+typedef int (*pm_rows)(word array, word tile, word data, word offset, word n_outer, word step_outer, word tile_outer,
+                       word n_inner, word step_inner, word tile_inner);
+
+/* Which elements: loops around those two, outermost first. */
+typedef struct {
+    pm_rows rows;
+    word data, itemsize, n_loops;
+    word count[PM_LOOPS], step[PM_LOOPS], tile_step[PM_LOOPS];
+} pm_walk;
+
+/* For prepared calls: applies the function to all elements; not zero where it failed. The last two loops are its own. */
+static int pm_run_walk(const pm_walk *walk, word array, word offset, word tile) {
+    word position[PM_LOOPS] = {0}, n = walk->n_loops, o = n - 2, i = n - 1, d;
+    for (;;) {
+        int status = walk->rows(array, tile, walk->data, offset, walk->count[o], walk->step[o], walk->tile_step[o],
+                                walk->count[i], walk->step[i], walk->tile_step[i]);
+        if (status) return status;
+        for (d = n - 3; d >= 0; d--) {
+            offset += walk->step[d], tile += walk->tile_step[d] * walk->itemsize;
+            if (++position[d] < walk->count[d]) break;
+            offset -= walk->step[d] * walk->count[d], tile -= walk->tile_step[d] * walk->itemsize * walk->count[d];
+            position[d] = 0;
+        }
+        if (d < 0) return 0;
+    }
+}
+#endif

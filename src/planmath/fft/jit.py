@@ -1,0 +1,337 @@
+"""What Numba makes of callbacks: loops for the CPU, and LTO-IR for CUDA devices. Imported only where it is used."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from planmath.core import code_cache
+from planmath.native.forks import load_module
+
+#: The types that elements can have; and user_info where it is given by a name.
+DTYPES = ("float32", "float64", "complex64", "complex128")
+#: How the parameters are called in messages, by phase.
+PARAMETERS = {
+    "prolog": ("data_in", "offset", "user_info", "reserved"),
+    "epilog": ("data_out", "offset", "data", "user_info", "reserved"),
+}
+RETURNS = {"prolog": "it returns the element that the transform loads", "epilog": "it stores, and returns nothing"}
+#: The names that cuFFT has for callbacks.
+SYMBOLS = {
+    ("prolog", "float32"): "_Z24cufftJITCallbackLoadRealPvyS_S_",
+    ("prolog", "float64"): "_Z30cufftJITCallbackLoadDoubleRealPvyS_S_",
+    ("prolog", "complex64"): "_Z27cufftJITCallbackLoadComplexPvyS_S_",
+    ("prolog", "complex128"): "_Z33cufftJITCallbackLoadDoubleComplexPvyS_S_",
+    ("epilog", "float32"): "_Z25cufftJITCallbackStoreRealPvyfS_S_",
+    ("epilog", "float64"): "_Z31cufftJITCallbackStoreDoubleRealPvydS_S_",
+    ("epilog", "complex64"): "_Z28cufftJITCallbackStoreComplexPvy6float2S_S_",
+    ("epilog", "complex128"): "_Z34cufftJITCallbackStoreDoubleComplexPvy7double2S_S_",
+}
+#: Changes with the code that is made here.
+GENERATION = 1
+#: Loops that stay loaded where nothing uses them any more.
+MOST_KEPT = 256
+
+
+class Description(NamedTuple):
+    """A callback before it is compiled."""
+
+    phase: str
+    """'prolog' or 'epilog'."""
+    function: FunctionType
+    element: str
+    user_info: Any
+    """Numba's type."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.phase} {getattr(self.function, '__qualname__', self.function)}"
+
+    @property
+    def signature(self) -> Any:
+        types = numba().types
+        element = getattr(types, self.element)
+        pointer, info = types.CPointer(element), types.CPointer(self.user_info)
+        if self.phase == "prolog":
+            return element(pointer, types.uint64, info, pointer)
+        return types.void(pointer, types.uint64, element, info, pointer)
+
+    def digest(self, *target: object) -> str | None:
+        """The name of what is made of it for a target; None where the function has no fingerprint."""
+        function = code_cache.fingerprint(self.function)
+        if function is None:
+            return None
+        return code_cache.digest(
+            GENERATION, self.phase, function, self.element, str(self.user_info), numba().__version__, *target
+        )
+
+
+class Loops(NamedTuple):
+    """Loops with a callback in them, compiled for this processor: a ``pm_rows`` of ``core/tiles.h``."""
+
+    address: int
+    keep: Any
+
+
+def numba() -> Any:
+    """Numba.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not installed.
+    """
+    try:
+        return load_module("numba")
+    except ImportError as error:
+        raise RuntimeError(f"callbacks written in Python need Numba ({error}): pip install planmath[jit]") from error
+
+
+def check_parameters(phase: str, function: Any) -> FunctionType:
+    """The Python function. Raises TypeError where it is none, or takes another number of parameters."""
+    plain = getattr(function, "py_func", function)
+    if not isinstance(plain, FunctionType):
+        raise TypeError(f"{phase} is a {type(function).__name__}; expected a Python function")
+    names = PARAMETERS[phase]
+    try:
+        inspect.signature(plain).bind(*names)
+    except TypeError as error:
+        raise TypeError(
+            f"the {phase} {plain.__qualname__}{inspect.signature(plain)} cannot be called with {len(names)} arguments "
+            f"({error}); expected {phase}({', '.join(names)})"
+        ) from None
+    return plain
+
+
+def check_user_info(dtype: Any) -> Any:
+    """Numba's type. Raises ValueError where it is neither one of four names nor such a type."""
+    types = numba().types
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return getattr(types, dtype)
+    if isinstance(dtype, types.Type) and not isinstance(dtype, types.Record):
+        return dtype
+    what = "a record type, to which Numba has no pointers" if isinstance(dtype, types.Type) else repr(dtype)
+    raise ValueError(
+        f"user_info_dtype is {what}; expected one of {', '.join(map(repr, DTYPES))}, or another type of numba.types, such "
+        "as numba.types.int32"
+    )
+
+
+# Code for the CPU.
+
+_loaded: dict[str, Loops] = {}
+
+
+def host_loops(described: Description) -> Loops:
+    """The loops with a callback for the CPU, from memory, from disk, or compiled now.
+
+    Raises
+    ------
+    numba.core.errors.TypingError
+        If Numba cannot compile it.
+    """
+    name = described.digest(*_processor())
+    if name is not None and name in _loaded:
+        return _loaded[name]
+    kept = None if name is None else code_cache.load(name)
+    loops = None if kept is None else _from_disk(kept)
+    if loops is None:
+        loops, content = _compile_loops(described)
+        if name is not None and content is not None:
+            code_cache.store(name, content)
+    if name is not None:
+        while len(_loaded) >= MOST_KEPT:
+            del _loaded[next(iter(_loaded))]
+        _loaded[name] = loops
+    return loops
+
+
+@cache
+def _processor() -> tuple[str, str, str]:
+    binding = load_module("llvmlite.binding")
+    return (
+        load_module("llvmlite").__version__, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    )  # fmt: skip
+
+
+def _compile_loops(described: Description) -> tuple[Loops, bytes | None]:
+    """Compile them; with what another process needs to load them, if it can."""
+    library = numba()
+    options = {"error_model": "numpy", "nogil": True}
+    with _explained(described, "the CPU"):
+        callback = library.njit(described.signature, **options)(described.function)
+        nest = library.njit(**options)(_nest(described, callback))
+
+        def rows(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):  # type: ignore[no-untyped-def]
+            try:
+                nest(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step)
+            except Exception:
+                return 1
+            return 0
+
+        word = library.types.int64
+        compiled = library.cfunc(library.types.int32(*[word] * 10), error_model="numpy")(rows)
+    return Loops(compiled.address, compiled), _for_disk(compiled)
+
+
+def _nest(described: Description, callback: Any) -> Callable[..., None]:
+    """The loops around a callback, as a Python function for Numba, which compiles the callback into them.
+
+    The inner loop stands there twice, so that the one without gaps becomes vector instructions.
+    """
+    pointer, types = _pointer(), numba().types
+    element, info, uint64 = getattr(types, described.element), described.user_info, types.uint64
+
+    def load(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):  # type: ignore[no-untyped-def]
+        source, target, user_info = pointer(array, element), pointer(tile, element), pointer(data, info)
+        for outer in range(n_outer):
+            here, there = offset + outer * step_outer, outer * tile_outer
+            if step == 1 and tile_step == 1:
+                for inner in range(n):
+                    target[there + inner] = callback(source, uint64(here + inner), user_info, source)
+            else:
+                for inner in range(n):
+                    target[there + inner * tile_step] = callback(source, uint64(here + inner * step), user_info, source)
+
+    def store(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):  # type: ignore[no-untyped-def]
+        target, source, user_info = pointer(array, element), pointer(tile, element), pointer(data, info)
+        for outer in range(n_outer):
+            here, there = offset + outer * step_outer, outer * tile_outer
+            if step == 1 and tile_step == 1:
+                for inner in range(n):
+                    callback(target, uint64(here + inner), source[there + inner], user_info, target)
+            else:
+                for inner in range(n):
+                    callback(
+                        target, uint64(here + inner * step), source[there + inner * tile_step], user_info, target
+                    )  # fmt: skip
+
+    return load if described.phase == "prolog" else store
+
+
+@cache
+def _pointer() -> Any:
+    """For code that Numba compiles: a pointer to elements of a type at an address."""
+    types, extending = numba().types, load_module("numba.extending")
+
+    @extending.intrinsic
+    def pointer(context, address, element):  # type: ignore[no-untyped-def]
+        made = types.CPointer(element.instance_type)
+
+        def generate(target, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(arguments[0], target.get_value_type(made))
+
+        return made(types.intp, element), generate
+
+    return pointer
+
+
+def _for_disk(compiled: Any) -> bytes | None:
+    """Machine code with its name and the symbols that it needs; None where addresses of this process are in it."""
+    text = compiled.inspect_llvm()
+    if "numba.dynamic.globals" in text:
+        return None
+    binding = load_module("llvmlite.binding")
+    module = binding.parse_assembly(text)
+    needed = [
+        symbol.name
+        for symbol in (*module.functions, *module.global_variables)
+        if symbol.is_declaration and not symbol.name.startswith("llvm.")
+    ]
+    header = json.dumps([compiled.native_name, needed]).encode()
+    return header + b"\n" + bytes(_target_machine().emit_object(module))
+
+
+def _from_disk(content: bytes) -> Loops | None:
+    """The loops that another process compiled; None where what they need is not there."""
+    header, _, machine_code = content.partition(b"\n")
+    name, needed = json.loads(header)
+    binding = load_module("llvmlite.binding")
+    load_module("numba.core.registry").cpu_target.target_context  # noqa: B018  it tells LLVM of Numba's own symbols
+    if any(binding.address_of_symbol(symbol) is None for symbol in needed):
+        return None
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine())
+    engine.add_object_file(binding.ObjectFileRef.from_data(machine_code))
+    engine.finalize_object()
+    return Loops(engine.get_function_address(name), engine)
+
+
+def _target_machine() -> Any:
+    binding = load_module("llvmlite.binding")
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    _, cpu, features = _processor()
+    target = binding.Target.from_default_triple()
+    return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True)
+
+
+# Code for devices.
+
+
+@cache
+def cuda_compiler() -> Any:
+    """Numba's compiler for CUDA devices.
+
+    Raises
+    ------
+    RuntimeError
+        If it, or NVVM, is not installed.
+    """
+    if not hasattr(np, "row_stack"):
+        np.row_stack = np.vstack  # type: ignore[attr-defined]  # numba-cuda 0.30 reads it, and NumPy 2.5 has it no more
+    try:
+        load_module("numba_cuda")
+        return load_module("numba.cuda")
+    except ImportError as error:
+        raise RuntimeError(
+            f"callbacks for CUDA devices need numba-cuda and NVVM ({error}): pip install planmath[cu13] or planmath[cu12]"
+        ) from error
+
+
+def device_code(described: Description, capability: tuple[int, int], symbol: str, representation: str) -> bytes:
+    """A callback for a device, as LTO-IR or PTX, from disk or compiled now.
+
+    Raises
+    ------
+    numba.core.errors.TypingError
+        If Numba cannot compile it.
+    RuntimeError
+        If its compiler for CUDA is not there.
+    """
+    compiler = cuda_compiler()
+    name = described.digest(capability, symbol, representation, load_module("numba_cuda").__version__)
+    if name is not None and (kept := code_cache.load(name)) is not None:
+        return kept
+    with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
+        code, _ = compiler.compile(
+            described.function, described.signature, device=True, abi="c", abi_info={"abi_name": symbol},
+            output=representation, cc=capability,
+        )  # fmt: skip
+    made = code.encode() if isinstance(code, str) else bytes(code)
+    if name is not None:
+        code_cache.store(name, made)
+    return made
+
+
+class _explained:
+    """Says of Numba's errors which callback they are about."""
+
+    def __init__(self, described: Description, where: str):
+        self._described, self._where = described, where
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        errors = load_module("numba.core.errors")
+        if isinstance(error, (errors.NumbaError, NotImplementedError)):
+            described = self._described
+            raise errors.TypingError(
+                f"the {described.name} cannot be compiled for {self._where} with the types {described.signature} "
+                f"({RETURNS[described.phase]}): {error}"
+            ) from error

@@ -107,7 +107,7 @@ class Unsteady(Exception):
     """A function depends on what no digest can be made of."""
 
 
-def fingerprint(function: types.FunctionType) -> str | None:
+def fingerprint(function: Any) -> str | None:
     """A digest of all that a function computes with: bytecode, constants, closure, globals, the functions it calls.
 
     None where it depends on something of which that cannot be said, such as a module of the user's.
@@ -126,7 +126,7 @@ def fingerprint(function: types.FunctionType) -> str | None:
     return digest(sys.version, *parts)
 
 
-def _of_function(function: types.FunctionType, seen: set[int]) -> Iterator[object]:
+def _of_function(function: Any, seen: set[int]) -> Iterator[object]:
     if id(function) in seen:
         yield "again"
         return

@@ -30,15 +30,15 @@ class DeviceCallable:
     Parameters
     ----------
     ltoir : bytes or int, optional
-        What `compile_prolog` or `compile_epilog` returned; for CUDA devices also LTO-IR from elsewhere, or the address of
-        such in host memory. Without it there is no callback.
+        What `compile_prolog` or `compile_epilog` returned; for CUDA devices also LTO-IR from elsewhere, or the address
+        of such in host memory. Without it there is no callback.
     size : int, optional
         The bytes of LTO-IR at an address.
     data : array or int, optional
         What the callback gets as ``user_info``: an array that is where the transform is computed, with elements of
-        ``user_info_dtype``, or the address of such. An array is kept alive as long as the plan; it has no gaps, or lies like
-        the operand (for a prolog) or the result (for an epilog). Its values count at each execution. Default: a null
-        pointer, which must not be read.
+        ``user_info_dtype``, or the address of such. An array is kept alive as long as the plan; it has no gaps, or lies
+        like the operand (for a prolog) or the result (for an epilog). Its values count at each execution. Default: a
+        null pointer, which must not be read.
 
     Raises
     ------
@@ -57,7 +57,8 @@ class DeviceCallable:
             self.size = len(self.ltoir)
         elif not _is_integer(self.ltoir):
             raise ValueError(
-                f"ltoir is a {type(self.ltoir).__name__}; expected bytes, such as compile_prolog() returns, or an address"
+                f"ltoir is a {type(self.ltoir).__name__}; expected bytes, such as compile_prolog() returns, or an "
+                "address"
             )
         elif not _is_integer(self.size):
             raise ValueError(f"size is {self.size!r}; expected the bytes of LTO-IR at the address that ltoir is")
@@ -126,11 +127,11 @@ def compile_prolog(
     Parameters
     ----------
     function : callable
-        ``function(data_in, offset, user_info, reserved)`` returns the element. ``data_in`` points to the operand's first
-        element and ``offset`` says how many elements from there the wanted one is: the sum of its indices times the strides
-        of `FFT.get_input_layout`. ``user_info`` points to the data of the `DeviceCallable`; a single value is
-        ``user_info[0]``. ``reserved`` must not be used. What the function does has to suit Numba; numbers and arrays of its
-        closure are constants. It is called once for each element, in no order, and by several threads at once.
+        ``function(data_in, offset, user_info, reserved)`` returns the element. ``data_in`` points to the operand's
+        first element and ``offset`` says how many elements from there the wanted one is: the sum of its indices times
+        the strides of `FFT.get_input_layout`. ``user_info`` points to the data of the `DeviceCallable`; a single value
+        is ``user_info[0]``. ``reserved`` must not be used. What the function does has to suit Numba; numbers and arrays
+        of its closure are constants. It is called once for each element, in no order, and by several threads at once.
     element_dtype : {'float32', 'float64', 'complex64', 'complex128'}
         The operand's dtype.
     user_info_dtype : str or numba.types.Type
@@ -171,7 +172,9 @@ def compile_prolog(
     >>> planmath.fft.ifft(np.array([5, 1j, 7, 8]), prolog=prolog).round(3)
     array([ 0.+1.j, -1.+0.j,  0.-1.j,  1.-0.j])
     """
-    return _compiled("prolog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability)
+    return _compiled(
+        "prolog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability
+    )
 
 
 def compile_epilog(
@@ -181,9 +184,9 @@ def compile_epilog(
     """Compile a Python function that a transform calls in place of storing an element.
 
     Parameters are those of `compile_prolog`, but for the function, and the element being the result's:
-    ``function(data_out, offset, data, user_info, reserved)`` returns nothing and stores ``data``, or what it makes of it, by
-    itself: ``data_out[offset] = data``. ``data_out`` points to the result's first element, and the offset counts by the
-    strides of `FFT.get_output_layout`. Where it does not store, the result's memory stays as it was.
+    ``function(data_out, offset, data, user_info, reserved)`` returns nothing and stores ``data``, or what it makes of
+    it, by itself: ``data_out[offset] = data``. ``data_out`` points to the result's first element, and the offset counts
+    by the strides of `FFT.get_output_layout`. Where it does not store, the result's memory stays as it was.
 
     Examples
     --------
@@ -195,7 +198,9 @@ def compile_epilog(
     >>> planmath.fft.fft(np.array([1, 1j]), epilog=epilog)
     array([0.5+0.5j, 0.5-0.5j])
     """
-    return _compiled("epilog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability)
+    return _compiled(
+        "epilog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability
+    )
 
 
 def _compiled(
@@ -229,7 +234,7 @@ def _compiled(
 
 
 def _capability(given: Any) -> tuple[int, int] | None:
-    """The compute capability to compile for; None where there is no device, or no compiler for it, and none was given."""
+    """The compute capability to compile for; None where none was given, and there is no device or no compiler."""
     if given is None:
         try:
             if devices.missing() is not None:
@@ -273,10 +278,6 @@ class Callback:
     def for_device(self, capability: tuple[int, int]) -> bytes:
         return self.code.for_device(capability) if isinstance(self.code, CallbackCode) else self.code
 
-    def borrowed(self) -> Callback:
-        """The same without a reference to its data."""
-        return replace(self, owner=None)
-
 
 def with_callbacks(problem: FFTProblem, prolog: Any, epilog: Any) -> FFTProblem:
     """The problem with a user's callbacks.
@@ -290,6 +291,12 @@ def with_callbacks(problem: FFTProblem, prolog: Any, epilog: Any) -> FFTProblem:
         prolog=_callback("prolog", prolog, problem, problem.dtype, problem.shape, problem.strides),
         epilog=_callback("epilog", epilog, problem, problem.result_dtype, problem.result_shape, problem.result_strides),
     )
+
+
+def borrowed(problem: FFTProblem) -> FFTProblem:
+    """The same problem without references to the data of its callbacks."""
+    prolog, epilog = (each and replace(each, owner=None) for each in (problem.prolog, problem.epilog))
+    return problem._replace(prolog=prolog, epilog=epilog)
 
 
 def said(name: str, given: Any) -> Hashable:
@@ -347,17 +354,16 @@ def _callback(
             raise ValueError(f"{name} was compiled by compile_{phase}(); compile it by compile_{name}()")
         if element != dtype:
             raise ValueError(
-                f"{name} was compiled for elements of {element}, and the {side} of this {problem.kind} transform has the "
-                f"dtype {dtype}: compile it for that"
+                f"{name} was compiled for elements of {element}, and the {side} of this {problem.kind} transform has "
+                f"the dtype {dtype}: compile it for that"
             )
         if code.representation != "ltoir" and not on_host:
             raise ValueError(f"{name} was compiled to {code.representation}; a transform needs LTO-IR")
-        if callable_.data is None or (_is_integer(callable_.data) and callable_.data == 0):
-            if code.reads_user_info:
-                raise ValueError(
-                    f"{name} {code.description.function.__qualname__} reads user_info, and has no data: give it an array, "
-                    "as in DeviceCallable(code, data=array)"
-                )
+        if _is_integer(callable_.data) and callable_.data == 0 and code.reads_user_info:
+            raise ValueError(
+                f"{name} {code.description.function.__qualname__} reads user_info, and has no data: give it an array, "
+                "as in DeviceCallable(code, data=array)"
+            )
     elif on_host:
         raise ValueError(
             f"{name} is LTO-IR, which is code for CUDA devices, and the transform is computed on the CPU: give what "
@@ -385,8 +391,8 @@ def _address(name: str, callable_: DeviceCallable, problem: FFTProblem, like: La
         wanted = str(callable_.ltoir.description.user_info)
         if dtype_name(layout.dtype) != wanted:
             raise ValueError(
-                f"{name}'s data has the dtype {layout.dtype}, and it was compiled for user_info of {wanted}: convert it, or "
-                "compile for that"
+                f"{name}'s data has the dtype {layout.dtype}, and it was compiled for user_info of {wanted}: convert "
+                "it, or compile for that"
             )
     dense = spanned(layout.shape, layout.strides)[1] == max(1, math.prod(layout.shape))
     alike = layout.shape == like.shape and same_strides(like.shape, layout.strides, like.strides)

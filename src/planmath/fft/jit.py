@@ -118,8 +118,8 @@ def check_user_info(dtype: Any) -> Any:
         return dtype
     what = "a record type, to which Numba has no pointers" if isinstance(dtype, types.Type) else repr(dtype)
     raise ValueError(
-        f"user_info_dtype is {what}; expected one of {', '.join(map(repr, DTYPES))}, or another type of numba.types, such "
-        "as numba.types.int32"
+        f"user_info_dtype is {what}; expected one of {', '.join(map(repr, DTYPES))}, or another type of numba.types, "
+        "such as numba.types.int32"
     )
 
 
@@ -168,7 +168,7 @@ def _compile_loops(described: Description) -> tuple[Loops, bytes | None]:
         callback = library.njit(described.signature, **options)(described.function)
         nest = library.njit(**options)(_nest(described, callback))
 
-        def rows(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):  # type: ignore[no-untyped-def]
+        def rows(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):
             try:
                 nest(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step)
             except Exception:
@@ -188,7 +188,7 @@ def _nest(described: Description, callback: Any) -> Callable[..., None]:
     pointer, types = _pointer(), numba().types
     element, info, uint64 = getattr(types, described.element), described.user_info, types.uint64
 
-    def load(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):  # type: ignore[no-untyped-def]
+    def load(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):
         source, target, user_info = pointer(array, element), pointer(tile, element), pointer(data, info)
         for outer in range(n_outer):
             here, there = offset + outer * step_outer, outer * tile_outer
@@ -199,7 +199,7 @@ def _nest(described: Description, callback: Any) -> Callable[..., None]:
                 for inner in range(n):
                     target[there + inner * tile_step] = callback(source, uint64(here + inner * step), user_info, source)
 
-    def store(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):  # type: ignore[no-untyped-def]
+    def store(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):
         target, source, user_info = pointer(array, element), pointer(tile, element), pointer(data, info)
         for outer in range(n_outer):
             here, there = offset + outer * step_outer, outer * tile_outer
@@ -221,10 +221,10 @@ def _pointer() -> Any:
     types, extending = numba().types, load_module("numba.extending")
 
     @extending.intrinsic
-    def pointer(context, address, element):  # type: ignore[no-untyped-def]
+    def pointer(context, address, element):
         made = types.CPointer(element.instance_type)
 
-        def generate(target, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(target, builder, signature, arguments):
             return builder.inttoptr(arguments[0], target.get_value_type(made))
 
         return made(types.intp, element), generate
@@ -268,7 +268,9 @@ def _target_machine() -> Any:
     binding.initialize_native_asmprinter()
     _, cpu, features = _processor()
     target = binding.Target.from_default_triple()
-    return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True)
+    return target.create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
+    )
 
 
 # Code for devices.
@@ -284,13 +286,14 @@ def cuda_compiler() -> Any:
         If it, or NVVM, is not installed.
     """
     if not hasattr(np, "row_stack"):
-        np.row_stack = np.vstack  # type: ignore[attr-defined]  # numba-cuda 0.30 reads it, and NumPy 2.5 has it no more
+        np.row_stack = np.vstack  # numba-cuda 0.30 reads it, and NumPy 2.5 has it no more
     try:
         load_module("numba_cuda")
         return load_module("numba.cuda")
     except ImportError as error:
         raise RuntimeError(
-            f"callbacks for CUDA devices need numba-cuda and NVVM ({error}): pip install planmath[cu13] or planmath[cu12]"
+            f"callbacks for CUDA devices need numba-cuda and NVVM ({error}): pip install planmath[cu13] or "
+            "planmath[cu12]"
         ) from error
 
 

@@ -26,7 +26,7 @@ from planmath.core.options import as_given, as_options
 from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning.limits import Work
-from planmath.fft.callbacks import said, with_callbacks
+from planmath.fft.callbacks import borrowed, said, with_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify, unsupported_dtype
 from planmath.fft.providers import PLAIN, PROVIDERS, Estimating
@@ -573,8 +573,7 @@ def _single(
             transform.plan(direction=direction, stream=stream)
         else:  # the plan may be left to the next call, and must not hold what is the user's
             problem = with_callbacks(transform._problem, prolog, epilog)
-            borrowed = {each.phase: each.borrowed() for each in problem.callbacks}
-            transform._plan_for(problem._replace(**borrowed), stream, direction)
+            transform._plan_for(borrowed(problem), stream, direction)
 
     return remembered.run_once(
         key,

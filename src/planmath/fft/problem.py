@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from planmath.core.arrays import COMPLEX_OF, ITEMSIZE, REAL_OF, WIDER, Layout, contiguous_strides, overlaps_itself
 from planmath.core.execution import Execution, ExecutionCPU
-from planmath.fft.callbacks import Callback
 from planmath.fft.options import FFTDirection, FFTOptions
 
 #: The directions that each kind of transform can have, the default first.
@@ -37,8 +36,9 @@ class FFTProblem(NamedTuple):
     directions: tuple[int, ...]
     aligned: bool = True
     """Whether an operand on a device is at a multiple of the size of complex elements, as CUDA's libraries need it."""
-    prolog: Callback | None = None
-    epilog: Callback | None = None
+    prolog: Any = None
+    epilog: Any = None
+    """A `planmath.fft.callbacks.Callback` each, if there is one."""
 
     def __repr__(self) -> str:
         """All fields but callbacks that are not there."""
@@ -46,7 +46,7 @@ class FFTProblem(NamedTuple):
         return f"FFTProblem({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     @property
-    def callbacks(self) -> tuple[Callback, ...]:
+    def callbacks(self) -> tuple[Any, ...]:
         return tuple(callback for callback in (self.prolog, self.epilog) if callback is not None)
 
     @property

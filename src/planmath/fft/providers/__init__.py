@@ -30,6 +30,6 @@ PLAIN: Sequence[Provider] = (
 
 #: For all transforms. pocketfft makes vectors of several transforms, so it has at least so many in a tile.
 PROVIDERS: Sequence[Provider] = (
-    *(HostCallbacks(provider, 16 if provider.name == "pocketfft" else 1) for provider in PLAIN if provider.name != "cufft"),
+    *(HostCallbacks(provider, 16 if provider.name == "pocketfft" else 1) for provider in PLAIN[:-1]),
     CuFFTProvider(),
 )

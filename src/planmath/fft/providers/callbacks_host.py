@@ -33,8 +33,8 @@ from planmath.fft.providers.tiles import Cut, Dimension, Tile, cut, rounded, til
 from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads
 
-#: Bytes of a tile: about a second-level cache. From 64 KiB down calls cost more than caches save.
-TILE = 1 << 20
+#: Bytes of a tile: it should stay in the second-level cache. From 64 KiB down calls cost more than caches save.
+TILE = 1 << 19
 #: The largest transforms that are worth a tile of their own.
 LARGEST = 4 << 20
 #: Passes give threads pieces of at least so many bytes, and so many pieces each.

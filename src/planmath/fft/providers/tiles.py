@@ -1,7 +1,7 @@
 """How a transform with callbacks is divided: tiles that stay in a cache, and what is loaded and stored of each.
 
-A tile is some transforms of the batch. The prolog loads it into memory of its own, a library transforms it there, and the
-epilog stores it. What has no callback the library reads or writes where it is.
+A tile is some transforms of the batch. The prolog loads it into memory of its own, a library transforms it there, and
+the epilog stores it. What has no callback the library reads or writes where it is.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
     """
     axes = problem.axes
     outer = [n for n, _, _ in batch]
-    read = tuple([*outer, *(problem.shape[axis] for axis in axes)])
-    written = tuple([*outer, *(problem.result_shape[axis] for axis in axes)])
-    read_steps = tuple([*(s for _, s, _ in batch), *(problem.strides[axis] for axis in axes)])
-    written_steps = tuple([*(r for _, _, r in batch), *(problem.result_strides[axis] for axis in axes)])
+    read = (*outer, *(problem.shape[axis] for axis in axes))
+    written = (*outer, *(problem.result_shape[axis] for axis in axes))
+    read_steps = (*(s for _, s, _ in batch), *(problem.strides[axis] for axis in axes))
+    written_steps = (*(r for _, _, r in batch), *(problem.result_strides[axis] for axis in axes))
     order = tuple(sorted(range(len(read)), key=lambda axis: (-abs(read_steps[axis]), axis)))
 
     def dense(shape: tuple[int, ...], real: bool) -> tuple[int, ...]:

@@ -127,7 +127,7 @@ REJECTED: dict[str, tuple[type[Exception], Callable[..., object]]] = {
         lambda t, make: t.reset_operand_unchecked(make(np.ones(7, complex))),
     ),
     "plan for a wrong direction": (ValueError, lambda t, make: t.plan(direction="sideways")),
-    "plan with a callback": (NotImplementedError, lambda t, make: t.plan(prolog=object())),
+    "plan with what is no callback": (TypeError, lambda t, make: t.plan(prolog=object())),
     "autotune without repetitions": (ValueError, lambda t, make: t.autotune(iterations=0)),
     "autotune that keeps nothing": (ValueError, lambda t, make: t.autotune(prune=0)),
     "execute in a wrong direction": (ValueError, lambda t, make: t.execute(direction="sideways")),

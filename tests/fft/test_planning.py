@@ -8,7 +8,7 @@ import pytest
 from planmath.bindings.fftw3 import FFTW, MKL
 from planmath.core.tuning import budget, record
 from planmath.fft import FFT
-from planmath.fft.providers import PROVIDERS, fftw3_interface
+from planmath.fft.providers import PLAIN, fftw3_interface
 
 NEEDS_FFTW = pytest.mark.skipif(FFTW.missing() is not None, reason=str(FFTW.missing()))
 NEEDS_MKL = pytest.mark.skipif(MKL.missing() is not None, reason=str(MKL.missing()))
@@ -28,7 +28,7 @@ def measured(monkeypatch):
         return plan(interface, *arguments, limit=limit, **keywords)
 
     monkeypatch.setattr(type(FFTW), "plan", watched)
-    (provider,) = (p for p in PROVIDERS if p.name == "fftw")
+    (provider,) = (p for p in PLAIN if p.name == "fftw")
     monkeypatch.setattr(provider, "_gave_up", {})
     return limits
 

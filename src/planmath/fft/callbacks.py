@@ -267,6 +267,13 @@ class Callback:
         return f"{self.phase} {self.identity}"
 
     @property
+    def name(self) -> str:
+        """The function's, where it is known."""
+        if isinstance(self.code, CallbackCode):
+            return self.code.description.name
+        return f"{self.phase} of LTO-IR {self.identity[:8]}"
+
+    @property
     def loops(self) -> jit.Loops:
         """The loops for the CPU."""
         return jit.host_loops(self.code.description)

@@ -33,8 +33,10 @@ SYMBOLS = {
     ("epilog", "complex64"): "_Z28cufftJITCallbackStoreComplexPvy6float2S_S_",
     ("epilog", "complex128"): "_Z34cufftJITCallbackStoreDoubleComplexPvy7double2S_S_",
 }
+#: What the loops for the CPU return where a callback raised an exception.
+FAILED = {"prolog": 1, "epilog": 2}
 #: Changes with the code that is made here.
-GENERATION = 1
+GENERATION = 2
 #: Loops that stay loaded where nothing uses them any more.
 MOST_KEPT = 256
 
@@ -168,11 +170,13 @@ def _compile_loops(described: Description) -> tuple[Loops, bytes | None]:
         callback = library.njit(described.signature, **options)(described.function)
         nest = library.njit(**options)(_nest(described, callback))
 
+        failed = FAILED[described.phase]
+
         def rows(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step):
             try:
                 nest(array, tile, data, offset, n_outer, step_outer, tile_outer, n, step, tile_step)
             except Exception:
-                return 1
+                return failed
             return 0
 
         word = library.types.int64

@@ -332,6 +332,21 @@ class FFT(Operation):
         """Shape, and strides in elements, of the result."""
         return self._problem.result_shape, self._problem.result_strides
 
+    def report(self) -> str:
+        text = super().report()
+        assert self._plan_made is not None
+        problem = self._plan_made.problem
+        sides = {
+            "prolog": ("operand", problem.shape, problem.strides),
+            "epilog": ("result", problem.result_shape, problem.result_strides),
+        }
+        for callback in problem.callbacks:
+            side, shape, strides = sides[callback.phase]
+            text += f"\n{callback.name}: offsets in the {side} of shape {shape} by the strides {strides}"
+        return text
+
+    report.__doc__ = Operation.report.__doc__
+
     def _providers(self) -> Sequence[Any]:
         return PROVIDERS
 

@@ -28,6 +28,7 @@ from planmath.core.tiles import (
     Walk,
 )
 from planmath.fft.callbacks import Callback
+from planmath.fft.jit import FAILED
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers.tiles import Cut, Dimension, Tile, cut, rounded, tile_of
 from planmath.native.call import Call, Slot
@@ -211,7 +212,8 @@ def _walking(
 
 
 def _failure(status: int, function: str) -> Exception:
-    return RuntimeError(f"the {function} callback raised an exception; the result is not complete")
+    phase = next((phase for phase, failed in FAILED.items() if failed == status), function)
+    return RuntimeError(f"the {phase} callback raised an exception; the result is not complete")
 
 
 def _by_tiles(
@@ -232,7 +234,7 @@ def _by_tiles(
     sizes = ITEMSIZE[problem.dtype], ITEMSIZE[problem.result_dtype]
     tiles = Tiles(divided.loops, sizes, *groups)
     result = 0 if problem.inplace else 1
-    return tiles.call(Slot(0), Slot(result), Slot(result + 1), name="a callback", error=_failure)
+    return tiles.call(Slot(0), Slot(result), Slot(result + 1), name="callbacks", error=_failure)
 
 
 def _by_passes(problem: FFTProblem, of: _Steps, direction: int, threads: int) -> list[Call]:
@@ -258,7 +260,7 @@ def _pass(
     members = max(1, min(threads, divided.tiles, MOST_THREADS))
     parts = [divided.full] if divided.rest is None else [divided.full, divided.rest]
     groups = [[[walking(part, FIRST, FIRST_OFFSET, SECOND_AT)]] * members for part in parts]
-    return Tiles(divided.loops, (size, size), *groups).call(array, tile, 0, name="a callback", error=_failure)
+    return Tiles(divided.loops, (size, size), *groups).call(array, tile, 0, name="callbacks", error=_failure)
 
 
 class _InPython:
@@ -276,15 +278,19 @@ class _InPython:
         self._memory = [self._room() for _ in range(self._threads)]
 
     def _calls(self, of: _Steps, by_tiles: bool, threads: int) -> tuple[Call | None, Call | None]:
-        if by_tiles:
-            load = of.tile.loads and of.load(of.tile.loads, FIRST, FIRST_OFFSET, WORKSPACE)
-            stored = Slot(WORKSPACE.operand, of.stored_at)
-            store = of.tile.stores and of.store(of.tile.stores, SECOND, SECOND_OFFSET, stored)
-        else:
-            stored = Slot(WORKSPACE.operand, of.stored_at)
-            load = of.tile.loads and _pass(of.load, of.tile.loads, self._sizes[0], FIRST, WORKSPACE, threads)
-            store = of.tile.stores and _pass(of.store, of.tile.stores, self._sizes[1], SECOND, stored, threads)
-        return load or None, store or None
+        load = store = None
+        stored = Slot(WORKSPACE.operand, of.stored_at)
+        if (loads := of.tile.loads) is not None:
+            load = (
+                of.load(loads, FIRST, FIRST_OFFSET, WORKSPACE) if by_tiles
+                else _pass(of.load, loads, self._sizes[0], FIRST, WORKSPACE, threads)
+            )  # fmt: skip
+        if (stores := of.tile.stores) is not None:
+            store = (
+                of.store(stores, SECOND, SECOND_OFFSET, stored) if by_tiles
+                else _pass(of.store, stores, self._sizes[1], SECOND, stored, threads)
+            )  # fmt: skip
+        return load, store
 
     def _room(self) -> tuple[np.ndarray, int]:
         memory = np.empty(max(of.size for of in self._steps) + 64, np.uint8)

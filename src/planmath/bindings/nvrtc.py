@@ -28,11 +28,18 @@ def compile_to_cubin(source: str, options: Sequence[str]) -> bytes:
 
 
 def compile_to_ltoir(source: str, options: Sequence[str]) -> bytes:
-    """LTO-IR of a source, which nvJitLink links, for the options ``-dlto`` and a virtual architecture."""
+    """The same as LTO-IR, which nvJitLink makes machine code of; the options have ``-dlto``."""
     return _compiled(source, options, "LTOIR")
 
 
-def _compiled(source: str, options: Sequence[str], kind: str) -> bytes:
+def version() -> str:
+    """The library's version."""
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _call("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
+    return f"{major.value}.{minor.value}"
+
+
+def _compiled(source: str, options: Sequence[str], what: str) -> bytes:
     program = ctypes.c_void_p()
     _call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), None, 0, None, None)
     try:
@@ -40,7 +47,7 @@ def _compiled(source: str, options: Sequence[str], kind: str) -> bytes:
         status = _function("nvrtcCompileProgram")(program, len(encoded), (ctypes.c_char_p * len(encoded))(*encoded))
         if status:
             raise NVRTCError(f"nvrtcCompileProgram failed: {_error(status)}\n{_text('ProgramLog', program).decode()}")
-        return _text(kind, program)
+        return _text(what, program)
     finally:
         _call("nvrtcDestroyProgram", ctypes.byref(program))
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.tuning import record
+from planmath.core.cache_folder import cache_folder
 
 #: Bytes of all files, at most.
 CAPACITY = 256 << 20
@@ -33,7 +33,7 @@ STEADY = ("math", "cmath", "operator", "builtins", "numpy", "numba")
 
 def folder() -> Path:
     """Where the files are."""
-    return record.path().parent / "code"
+    return cache_folder() / "code"
 
 
 def digest(*parts: object) -> str:

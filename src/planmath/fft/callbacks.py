@@ -236,13 +236,9 @@ def _compiled(
 def _capability(given: Any) -> tuple[int, int] | None:
     """The compute capability to compile for; None where none was given, and there is no device or no compiler."""
     if given is None:
-        try:
-            if devices.missing() is not None:
-                return None
-            jit.cuda_compiler()
-        except RuntimeError:
-            return None
-        return devices.current().compute_capability
+        if devices.missing() is None and jit.has_cuda_compiler():
+            return devices.current().compute_capability
+        return None
     if not (isinstance(given, str) and re.fullmatch(r"\d{2,3}", given)):
         raise ValueError(f"compute_capability is {given!r}; expected a string such as '90' for compute capability 9.0")
     return int(given[:-1]), int(given[-1])

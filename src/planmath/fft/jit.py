@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable
 from functools import cache
+from importlib import metadata
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -281,6 +282,25 @@ def _target_machine() -> Any:
 
 
 @cache
+def _cuda_version() -> str:
+    """The version of Numba's compiler for CUDA, which takes long to import."""
+    try:
+        return metadata.version("numba-cuda")
+    except metadata.PackageNotFoundError:
+        raise RuntimeError(
+            "callbacks for CUDA devices need numba-cuda and NVVM: pip install planmath[cu13] or planmath[cu12]"
+        ) from None
+
+
+def has_cuda_compiler() -> bool:
+    """Whether Numba's compiler for CUDA is installed."""
+    try:
+        return bool(_cuda_version())
+    except RuntimeError:
+        return False
+
+
+@cache
 def cuda_compiler() -> Any:
     """Numba's compiler for CUDA devices.
 
@@ -291,13 +311,12 @@ def cuda_compiler() -> Any:
     """
     if not hasattr(np, "row_stack"):
         np.row_stack = np.vstack  # numba-cuda 0.30 reads it, and NumPy 2.5 has it no more
+    _cuda_version()
     try:
-        load_module("numba_cuda")
         return load_module("numba.cuda")
     except ImportError as error:
         raise RuntimeError(
-            f"callbacks for CUDA devices need numba-cuda and NVVM ({error}): pip install planmath[cu13] or "
-            "planmath[cu12]"
+            f"Numba's compiler for CUDA cannot be used ({error}): pip install planmath[cu13] or planmath[cu12]"
         ) from error
 
 
@@ -311,15 +330,56 @@ def device_code(described: Description, capability: tuple[int, int], symbol: str
     RuntimeError
         If its compiler for CUDA is not there.
     """
-    compiler = cuda_compiler()
-    name = described.digest(capability, symbol, representation, load_module("numba_cuda").__version__)
+    return _for_device(
+        described, lambda compiler: (described.function, described.signature), capability, symbol, representation
+    )
+
+
+#: The symbol of a callback that gets an element by its address.
+BY_ADDRESS = "planmath_call_back"
+
+
+def code_by_address(described: Description, capability: tuple[int, int]) -> bytes:
+    """A callback for kernels of planmath's own, as a function of array, offset, address of the element, and data.
+
+    Complex numbers by value are not the same types to Numba and to NVRTC, and a function with such is not compiled into
+    the kernel that calls it.
+    """
+    types = numba().types
+    element = types.CPointer(getattr(types, described.element))
+    signature = types.void(element, types.uint64, element, types.CPointer(described.user_info))
+
+    def adapted(compiler: Any) -> tuple[Callable[..., None], Any]:
+        callback = compiler.jit(device=True, inline="always")(described.function)
+
+        def load(array, offset, element, user_info):
+            element[0] = callback(array, offset, user_info, array)
+
+        def store(array, offset, element, user_info):
+            callback(array, offset, element[0], user_info, array)
+
+        return load if described.phase == "prolog" else store, signature
+
+    return _for_device(described, adapted, capability, BY_ADDRESS, "ltoir")
+
+
+def _for_device(
+    described: Description, made_for: Callable[[Any], tuple[Callable[..., Any], Any]], capability: tuple[int, int],
+    symbol: str, representation: str,
+) -> bytes:  # fmt: skip
+    name = described.digest(capability, symbol, representation, _cuda_version())
     if name is not None and (kept := code_cache.load(name)) is not None:
         return kept
-    with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
-        code, _ = compiler.compile(
-            described.function, described.signature, device=True, abi="c", abi_info={"abi_name": symbol},
-            output=representation, cc=capability,
-        )  # fmt: skip
+    compiler = cuda_compiler()
+    try:
+        with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
+            function, signature = made_for(compiler)
+            code, _ = compiler.compile(
+                function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
+                cc=capability,
+            )  # fmt: skip
+    except (ImportError, OSError) as error:
+        raise RuntimeError(f"the {described.name} cannot be compiled for CUDA devices: {error}") from error
     made = code.encode() if isinstance(code, str) else bytes(code)
     if name is not None:
         code_cache.store(name, made)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from hashlib import sha256
 from struct import Struct
 from typing import Any
 
 import numpy as np
 
-from planmath.bindings import nvrtc, runtime
+from planmath.bindings import nvjitlink, nvrtc, runtime
+from planmath.core import code_cache
 from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.native.call import STORE, Call, Slot
@@ -41,17 +43,54 @@ def kernel(source: str, name: str, device_id: int, definitions: tuple[str, ...] 
     UnavailableError
         If NVRTC, or a runtime of CUDA 12.9 or newer, is missing.
     """
+    return _ready(source, name, device_id, definitions, ())
+
+
+@cache
+def linked_kernel(
+    source: str, name: str, device_id: int, definitions: tuple[str, ...], pieces: tuple[bytes, ...]
+) -> int:  # fmt: skip
+    """A kernel that calls functions of the user's.
+
+    Parameters are those of `kernel`, and `pieces` of LTO-IR that have these functions. What was linked is kept on disk.
+    """
+    return _ready(source, name, device_id, definitions, pieces)
+
+
+def _ready(source: str, name: str, device_id: int, definitions: tuple[str, ...], pieces: tuple[bytes, ...]) -> int:
     try:
         capability = devices.device(device_id).compute_capability
-        return runtime.library_get_kernel(_load(source, capability, definitions), name)
-    except (MissingLibraryError, nvrtc.NVRTCError, runtime.CUDARuntimeError) as error:
+        return runtime.library_get_kernel(_load(source, capability, definitions, pieces), name)
+    except (MissingLibraryError, nvrtc.NVRTCError, nvjitlink.NvJitLinkError, runtime.CUDARuntimeError) as error:
         raise UnavailableError(f"planmath's own kernels cannot be used on CUDA device {device_id}: {error}") from error
 
 
 @cache
-def _load(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> int:
-    code = machine_code(_PRELUDE + source, capability, definitions)
+def _load(
+    source: str, capability: tuple[int, int], definitions: tuple[str, ...], pieces: tuple[bytes, ...]
+) -> int:  # fmt: skip
+    if pieces:
+        code = linked_code(_PRELUDE + source, capability, definitions, pieces)
+    else:
+        code = machine_code(_PRELUDE + source, capability, definitions)
     return runtime.library_load_data(np.frombuffer(code, np.uint8).ctypes.data, 0, 0, 0, 0, 0, 0)
+
+
+def linked_code(
+    source: str, capability: tuple[int, int], definitions: tuple[str, ...], pieces: tuple[bytes, ...]
+) -> bytes:  # fmt: skip
+    """Machine code of a source and pieces of LTO-IR: from disk, or linked now."""
+    versions = nvrtc.version(), nvjitlink.version()
+    name = code_cache.digest(source, capability, definitions, [sha256(piece).hexdigest() for piece in pieces], versions)
+    kept = code_cache.load(name)
+    if kept is not None:
+        return kept
+    architecture = f"sm_{capability[0]}{capability[1]}"
+    options = [f"--gpu-architecture={architecture}", "-dlto", *(f"-D{each}" for each in definitions)]
+    own = nvrtc.compile_to_ltoir(source, options)
+    made = nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
+    code_cache.store(name, made)
+    return made
 
 
 def machine_code(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> bytes:
@@ -61,8 +100,9 @@ def machine_code(source: str, capability: tuple[int, int], definitions: tuple[st
 
 
 def launch(
-    kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot, **options: Any
-) -> Call:
+    kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot, keep: object = None,
+    **options: Any,
+) -> Call:  # fmt: skip
     """The launch of a kernel.
 
     Parameters
@@ -75,6 +115,8 @@ def launch(
     parameters : numpy.ndarray
         One record: the kernel's only parameter, which is read anew at each launch.
     stream : Slot
+    keep : object
+        Owns what else the kernel reads.
     **options
         Of the `Call`.
     """
@@ -83,7 +125,7 @@ def launch(
         # a dim3 by value takes two words: x and y, and z
         runtime.LIBRARY.address("cudaLaunchKernel"),
         [kernel, blocks[0] | blocks[1] << 32, 1, threads | 1 << 32, 1, pointers.ctypes.data, 0, stream],
-        name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers),
+        name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers, keep),
         **options,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from planmath.core import remembered
+from planmath.core.cache_folder import cache_folder
 from planmath.core.cuda import devices
 from planmath.core.errors import warn
 from planmath.core.execution import available_cpus
@@ -71,10 +72,7 @@ class TuningRecordWarning(UserWarning):
 
 def path() -> Path:
     """The file that holds the record."""
-    if directory := os.environ.get("PLANMATH_CACHE_DIR"):
-        return Path(directory) / "tuning.json"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "planmath" / "tuning.json"
+    return cache_folder() / "tuning.json"
 
 
 def wisdom_path() -> Path:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from planmath.bindings import fftw3, mkl
 from planmath.core.provider import Provider
 from planmath.fft.problem import FFTProblem
+from planmath.fft.providers.callbacks_device import DeviceCallbacks
 from planmath.fft.providers.callbacks_host import HostCallbacks
 from planmath.fft.providers.cufft import CuFFTProvider
 from planmath.fft.providers.fftw3_interface import FFTW3Provider
@@ -31,5 +32,5 @@ PLAIN: Sequence[Provider] = (
 #: For all transforms. pocketfft makes vectors of several transforms, so it has at least so many in a tile.
 PROVIDERS: Sequence[Provider] = (
     *(HostCallbacks(provider, 16 if provider.name == "pocketfft" else 1) for provider in PLAIN[:-1]),
-    CuFFTProvider(),
+    DeviceCallbacks(CuFFTProvider()),
 )

@@ -30,7 +30,7 @@ from planmath.core.tiles import (
 from planmath.fft.callbacks import Callback
 from planmath.fft.jit import FAILED
 from planmath.fft.problem import FFTProblem
-from planmath.fft.providers.tiles import Cut, Dimension, Tile, cut, rounded, tile_of
+from planmath.fft.providers.tiles import Cut, Dimension, Tile, cut, rounded, slowest_first, tile_of
 from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads
 
@@ -109,7 +109,7 @@ class HostCallbacks(Provider):
         by_tiles = knobs.pop("callbacks") == TILES
         if by_tiles:
             knobs["threads"] = 1
-        divided = self._cut(problem, threads) if by_tiles else Cut((), tuple(_sorted(problem.batch())), None)
+        divided = self._cut(problem, threads) if by_tiles else Cut((), tuple(slowest_first(problem.batch())), None)
         inner = Algorithm(self.name, tuple(knobs.items()))
         parts = [divided.full] if divided.rest is None else [divided.full, divided.rest]
         tiles = [tile_of(problem, part) for part in parts]
@@ -142,7 +142,7 @@ class HostCallbacks(Provider):
         if threads > 1:
             total = math.prod(n for n, _, _ in batch)
             rows = max(min(rows, -(-total // (threads * PIECES))), self._rows)
-        return cut(_sorted(batch), rows)
+        return cut(slowest_first(batch), rows)
 
     def _suits_tiles(self, problem: FFTProblem) -> bool:
         return _transform_bytes(problem) * self._rows <= LARGEST
@@ -150,11 +150,6 @@ class HostCallbacks(Provider):
     @staticmethod
     def _single(problem: FFTProblem) -> FFTProblem:
         return problem._replace(execution=("cpu", 1))
-
-
-def _sorted(batch: Sequence[Dimension]) -> list[Dimension]:
-    """From the slowest in the operand to the fastest."""
-    return sorted(batch, key=lambda axis: -abs(axis[1]))
 
 
 def _without_threads(algorithm: Algorithm) -> tuple[tuple[str, Any], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from planmath.bindings import cufft, runtime
@@ -85,7 +85,7 @@ class CuFFTProvider(Provider):
         ways = divisions(problem)
         stages = ways[algorithm.get("axes", next(iter(ways)))]
         plans = [None if stage.kind == "copy" else NativePlan(stage, problem) for stage in stages]
-        size, slots = self._places(problem, stages, [plan.work_size for plan in plans if plan])
+        size, slots = self.places(problem, stages, [plan.work_size for plan in plans if plan])
         prepare = [call for plan in plans if plan for call in plan.preparing(slots["workspace"], slots["stream"])]
         programs: dict[object, Program] = {}
         for direction in problem.directions:
@@ -115,10 +115,10 @@ class CuFFTProvider(Provider):
         stages = next(iter(divisions(problem).values()))
         with devices.on(problem.execution[1]):
             sizes = [_estimate(stage, problem, technique, handle) for stage in stages if stage.kind != "copy"]
-        return self._places(problem, stages, sizes)[0]
+        return self.places(problem, stages, sizes)[0]
 
     @staticmethod
-    def _places(problem: FFTProblem, stages: Sequence[Stage], work_sizes: Sequence[int]) -> tuple[int, dict[str, Slot]]:
+    def places(problem: FFTProblem, stages: Sequence[Stage], work_sizes: Sequence[int]) -> tuple[int, dict[str, Slot]]:
         """The size of the workspace, which starts with the work area of all plans, and where everything is."""
         result = 0 if problem.inplace else 1
         slots = {OPERAND: Slot(0), RESULT: Slot(result), "workspace": Slot(result + 1), "stream": Slot(result + 2)}
@@ -133,15 +133,18 @@ class CuFFTProvider(Provider):
 class NativePlan:
     """A cuFFT plan for a stage, destroyed when nothing refers to it any more.
 
-    It is made on the current device, without a work area of its own.
+    It is made on the current device, without a work area of its own. `adjust` is given its handle before that.
     """
 
-    def __init__(self, stage: Stage, problem: FFTProblem):
+    def __init__(self, stage: Stage, problem: FFTProblem, adjust: Callable[[int], None] | None = None):
+        self.keep: object = None
         self.device_id, self.library, self.process = problem.execution[1], cufft, 0
         self.handle = cufft.create()
         self.process = os.getpid()
         try:
             cufft.set_auto_allocation(self.handle, 0)
+            if adjust is not None:
+                adjust(self.handle)
             self.work_size = cufft.xt_make_plan_many(self.handle, *_arguments(stage, problem))
         except cufft.cuFFTError as error:
             if error.status == cufft.Result.ALLOC_FAILED:

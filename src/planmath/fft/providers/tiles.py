@@ -130,6 +130,11 @@ def _walked(shape: Sequence[int], steps: Sequence[int], tile: Sequence[int]) -> 
     return fuse((n, s, t) for n, s, t in zip(shape, steps, tile, strict=True) if n > 1)
 
 
+def slowest_first(batch: Sequence[Dimension]) -> list[Dimension]:
+    """The axes of a batch, from the slowest in the operand to the fastest."""
+    return sorted(batch, key=lambda axis: -abs(axis[1]))
+
+
 def rounded(size: int) -> int:
     """Bytes of a region of the workspace, so that the next one is aligned."""
     return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,141 @@
+"""Callbacks for CUDA devices as far as they go without one: LTO-IR, its names, and kernels with it linked in."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from planmath.bindings import nvjitlink, nvrtc
+from planmath.core import code_cache
+from planmath.core.cuda import device_code
+from planmath.fft import DeviceCallable, compile_prolog, fft, jit
+from planmath.fft.callbacks import Callback, CallbackCode
+from planmath.fft.providers import callback_kernels
+
+pytest.importorskip("numba")
+if not jit.has_cuda_compiler():
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+for library in (nvrtc.LIBRARY, nvjitlink.LIBRARY):
+    if library.missing:
+        pytest.skip(str(library.missing), allow_module_level=True)
+
+from tests.fft.callbacks import doubling, epilog_of, filtering, prolog_of, scaling  # noqa: E402
+
+#: As cuFFT declares them ("LTO callback routines" in its documentation).
+DECLARED = {
+    ("prolog", "float32"): "float cufftJITCallbackLoadReal(void *, unsigned long long, void *, void *)",
+    ("prolog", "float64"): "double cufftJITCallbackLoadDoubleReal(void *, unsigned long long, void *, void *)",
+    ("prolog", "complex64"): "float2 cufftJITCallbackLoadComplex(void *, unsigned long long, void *, void *)",
+    ("prolog", "complex128"): "double2 cufftJITCallbackLoadDoubleComplex(void *, unsigned long long, void *, void *)",
+    ("epilog", "float32"): "void cufftJITCallbackStoreReal(void *, unsigned long long, float, void *, void *)",
+    ("epilog", "float64"): "void cufftJITCallbackStoreDoubleReal(void *, unsigned long long, double, void *, void *)",
+    ("epilog", "complex64"): "void cufftJITCallbackStoreComplex(void *, unsigned long long, float2, void *, void *)",
+    ("epilog", "complex128"):
+        "void cufftJITCallbackStoreDoubleComplex(void *, unsigned long long, double2, void *, void *)",
+}  # fmt: skip
+kinds = pytest.mark.parametrize(("phase", "element"), DECLARED)
+
+
+def compiled(phase: str, element: str, **options: object) -> CallbackCode:
+    make, function = (prolog_of, filtering) if phase == "prolog" else (epilog_of, scaling)
+    return make(function, element, compute_capability="90", **options)
+
+
+@kinds
+def test_code_has_the_name_and_signature_that_cufft_declares(phase, element):
+    code = compiled(phase, element)
+    declaration = DECLARED[phase, element]
+    name = re.search(r"cufft\w+", declaration)[0]
+    value = callback_kernels.ELEMENTS[element]
+    call = f"*({value} *)p = {name}(p, 1, p, p)" if phase == "prolog" else f"{name}(p, 1, *({value} *)p, p, p)"
+    source = f"__device__ {declaration};\nextern \"C\" __global__ void probe(void *p) {{ {call}; }}"
+    own = nvrtc.compile_to_ltoir(source, ["--gpu-architecture=sm_90", "-dlto"])
+    assert len(nvjitlink.link([own, bytes(code)], ["-arch=sm_90", "-lto"])) > 1000
+    with pytest.raises(nvjitlink.NvJitLinkError, match=f"(?i)undefined|unresolved(.|\n)*{name}"):
+        nvjitlink.link([own], ["-arch=sm_90", "-lto"])
+
+
+@kinds
+def test_kernels_have_the_callback_inlined(phase, element):
+    callback = Callback(phase, "x", element, 0, compiled(phase, element))
+    code, by_address = callback_kernels.linkable(callback, (9, 0))
+    made = callback_kernels.definitions(callback, by_address)
+    source = device_code._PRELUDE + callback_kernels._SOURCE
+    options = ["--gpu-architecture=sm_90", "-dlto", *(f"-D{each}" for each in made)]
+    own = nvrtc.compile_to_ltoir(source, options)
+    text = nvjitlink.link([own, code], ["-arch=sm_90", "-lto", "-ptx"]).rstrip(b"\0").decode()
+    assert ".entry call_back" in text
+    assert jit.BY_ADDRESS not in text
+    assert not re.search(r"\bcall\b", text)
+
+
+@kinds
+def test_foreign_code_is_linked_as_well(phase, element):
+    callback = Callback(phase, "x", element, 0, bytes(compiled(phase, element)))
+    code, by_address = callback_kernels.linkable(callback, (9, 0))
+    assert not by_address
+    made = callback_kernels.definitions(callback, by_address)
+    assert len(device_code.linked_code(callback_kernels._SOURCE, (9, 0), made, (code,))) > 1000
+
+
+def test_branches_loops_and_early_returns():
+    def branching(data_in, offset, user_info, reserved):
+        if offset % 3 == 0:
+            return data_in[offset]
+        total = data_in[offset] * 0
+        for k in range(3):
+            if user_info[k] > 2:
+                return total
+            total += user_info[k]
+        return math.sqrt(total)
+
+    code = compile_prolog(branching, "float64", "float32", compute_capability="90")
+    callback = Callback("prolog", "x", "float64", 0, code)
+    piece, by_address = callback_kernels.linkable(callback, (9, 0))
+    made = callback_kernels.definitions(callback, by_address)
+    assert len(device_code.linked_code(callback_kernels._SOURCE, (9, 0), made, (piece,))) > 1000
+
+
+def test_linked_code_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    callback = Callback("epilog", "x", "complex64", 0, compiled("epilog", "complex64"))
+
+    def link() -> bytes:
+        code, by_address = callback_kernels.linkable(callback, (9, 0))
+        made = callback_kernels.definitions(callback, by_address)
+        return device_code.linked_code(callback_kernels._SOURCE, (9, 0), made, (code,))
+
+    first = link()
+    with monkeypatch.context() as patch:
+        patch.setattr(nvjitlink, "link", None)
+        patch.setattr(jit, "cuda_compiler", None)
+        assert link() == first
+    assert code_cache.stored()[0] == 2
+
+
+def test_bytes_serve_the_cpu_as_well():
+    code = compiled("prolog", "complex64")
+    assert len(code) > 1000
+    assert (code.capability, code.representation) == ((9, 0), "ltoir")
+    operand = np.ones((2, 4), np.complex64)
+    wanted = np.fft.fft2(2 * operand)
+    np.testing.assert_allclose(fft(operand, prolog=DeviceCallable(code, data=2 * operand)), wanted, atol=1e-5)
+
+
+def test_code_for_an_older_device_is_compiled_anew():
+    code = compiled("epilog", "float32")
+    assert code.for_device((10, 0)) == bytes(code), "newer devices run it"
+    older = code.for_device((8, 0))
+    assert older
+    assert older != bytes(code)
+
+
+def test_ptx():
+    code = epilog_of(doubling, "float64", representation="ptx", compute_capability="90")
+    text = code.decode()
+    assert jit.SYMBOLS["epilog", "float64"] in text
+    assert ".target sm_90" in text
+    assert code.for_device((9, 0))[:4] != code[:4]

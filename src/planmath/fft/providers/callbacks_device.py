@@ -71,7 +71,7 @@ class DeviceCallbacks(Provider):
         for size in _tile_sizes(problem):
             tile = _tile(problem, _cut(problem, size).full)
             for algorithm in self.inner.algorithms(tile.problem):
-                knobs = (("tiles", f"{size >> 20} MiB"),) if size else ()
+                knobs = (("tiles", f"{size >> 10} KiB"),) if size else ()
                 ways.append(Algorithm(self.name, (("callbacks", KERNELS), *knobs, *algorithm.knobs)))
         if _single_stage(problem) is not None:
             ways.append(Algorithm(self.name, (("callbacks", LIBRARY),)))
@@ -84,7 +84,7 @@ class DeviceCallbacks(Provider):
             return _linked_by_library(problem)
         knobs = dict(algorithm.knobs)
         del knobs["callbacks"]
-        size = int(knobs.pop("tiles", "0 MiB").split()[0]) << 20
+        size = int(knobs.pop("tiles", "0 KiB").split()[0]) << 10
         divided = _cut(problem, size)
         parts = [divided.full] if divided.rest is None else [divided.full, divided.rest]
         tiles = [_tile(problem, part) for part in parts]

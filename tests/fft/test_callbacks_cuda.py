@@ -1,0 +1,244 @@
+"""Callbacks of transforms on CUDA devices: what they see and what comes out, in each of the ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from planmath.bindings import nvrtc, runtime  # noqa: E402
+from planmath.core.arrays import COMPLEX_OF  # noqa: E402
+from planmath.core.cuda import devices  # noqa: E402
+from planmath.fft import FFT, DeviceCallable, fft, jit  # noqa: E402
+from planmath.fft.providers import callbacks_device  # noqa: E402
+from tests.arrays import DEVICE_PACKAGES, address_of, to_numpy, to_package  # noqa: E402
+from tests.fft.callbacks import (  # noqa: E402
+    ARRANGEMENTS,
+    counting,
+    doubling,
+    epilog_of,
+    filtering,
+    laid_out_like,
+    locating,
+    offsets,
+    operand_of,
+    prolog_of,
+    scaling,
+    skipping,
+)
+from tests.fft.operands import random_operand  # noqa: E402
+from tests.fft.reference import FORWARD, INVERSE, assert_accurate  # noqa: E402
+
+if reason := devices.missing():
+    pytest.skip(str(reason), allow_module_level=True)
+if not jit.has_cuda_compiler():
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+package_of_each = pytest.mark.parametrize("package", DEVICE_PACKAGES)
+WAYS = ("kernels", "tiles", "library")
+each_way = pytest.mark.parametrize("way", WAYS)
+COMPLEX = (np.arange(24).reshape(4, 6) + 1j).astype(np.complex64)
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(callbacks_device, "TILES", (1 << 10,))
+
+
+def planned(transform: FFT, way: str, prolog: Any, epilog: Any) -> FFT:
+    """The transform, planned to go this way; skips the test where it has no such."""
+    transform.plan(prolog=prolog, epilog=epilog)
+    plan = transform._plan_made
+    callbacks = callbacks_device.LIBRARY if way == "library" else callbacks_device.KERNELS
+    wanted = callbacks, way == "tiles"
+    chosen = [a for a in plan.algorithms if (a.get("callbacks"), a.get("tiles") is not None) == wanted]
+    if not chosen:
+        pytest.skip("there is no such way")
+    transform._make_plan(plan.problem, transform._slots, chosen[:1])
+    return transform
+
+
+def made(array: np.ndarray, package: str) -> Any:
+    return to_package(array, package)
+
+
+@pytest.mark.pairwise
+@package_of_each
+@each_way
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_offsets_of_an_epilog(package, way, name):
+    arranged = ARRANGEMENTS[name]
+    operand = operand_of(arranged, "float64")
+    dtype = "float64" if arranged.kind == "C2R" else "complex128"
+    with FFT(made(operand, package), axes=arranged.axes, options=arranged.options) as transform:
+        planned(transform, way, None, DeviceCallable(epilog_of(locating, dtype)))
+        result = to_numpy(transform.execute())
+        np.testing.assert_array_equal(result, offsets(*transform.get_output_layout()))
+
+
+@pytest.mark.pairwise
+@package_of_each
+@each_way
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_prolog_loads_every_element_once(package, way, name):
+    arranged = ARRANGEMENTS[name]
+    operand = operand_of(arranged, "float64")
+    prolog = prolog_of(counting, str(operand.dtype), numba.types.int32)
+    with FFT(made(operand, package), axes=arranged.axes, options=arranged.options) as transform:
+        places = offsets(*transform.get_input_layout())
+        counts = made(np.zeros(places.max() + 1, np.int32), package)
+        planned(transform, way, DeviceCallable(prolog, data=counts), None)
+        wanted = np.zeros(places.max() + 1, np.int32)
+        wanted[places] = 1
+        for times in (1, 2):
+            transform.execute()
+            np.testing.assert_array_equal(to_numpy(counts), times * wanted)
+
+
+@pytest.mark.pairwise
+@package_of_each
+@each_way
+@pytest.mark.parametrize("given", ["prolog", "epilog", "both"])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_filter_and_scale(package, way, given, precision, name):
+    arranged = ARRANGEMENTS[name]
+    operand = operand_of(arranged, precision)
+    result_dtype = precision if arranged.kind == "C2R" else COMPLEX_OF[precision]
+    response = laid_out_like(operand, np.random.default_rng(5).standard_normal(operand.shape).astype(precision))
+    filtered = DeviceCallable(prolog_of(filtering, str(operand.dtype), precision), data=made(response, package))
+    scale = made(np.array([0.25], precision), package)
+    scaled = DeviceCallable(epilog_of(scaling, result_dtype, precision), data=scale)
+    prolog, epilog = filtered if given != "epilog" else None, scaled if given != "prolog" else None
+    with FFT(made(operand, package), axes=arranged.axes, options=arranged.options) as transform:
+        result = to_numpy(planned(transform, way, prolog, epilog).execute())
+    loaded = operand * response if prolog else operand
+    direction = INVERSE if arranged.kind == "C2R" else FORWARD
+    parity = arranged.options.get("last_axis_parity", "even")
+    assert_accurate(result * 4 if epilog else result, arranged.kind, loaded, arranged.axes, direction, parity)
+
+
+@package_of_each
+@each_way
+def test_large_batch_with_a_smaller_last_tile(package, way, monkeypatch):
+    monkeypatch.setattr(callbacks_device, "TILES", (100 << 10,))
+    operand = random_operand("C2C", "float32", (333, 256), (1,))
+    prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=made(operand, package))
+    epilog = DeviceCallable(epilog_of(doubling, "complex64"))
+    for callbacks in ((prolog, None), (None, epilog), (prolog, epilog)):
+        with FFT(made(operand, package), axes=[1]) as transform:
+            planned(transform, way, *callbacks)
+            for direction in (FORWARD, INVERSE):
+                result = to_numpy(transform.execute(direction=direction))
+                loaded = operand * operand if callbacks[0] else operand
+                assert_accurate(result / (2 if callbacks[1] else 1), "C2C", loaded, (1,), direction)
+
+
+@package_of_each
+def test_what_is_not_stored_stays(package):
+    operand = np.arange(12.0).reshape(3, 4) + 0j
+    with FFT(made(operand, package), axes=[1]) as transform:
+        transform.plan(epilog=DeviceCallable(epilog_of(skipping, "complex128")))
+        out = made(np.full((3, 4), 7j), package)
+        result = to_numpy(transform.execute(out=out))
+    np.testing.assert_array_equal(result[:, 1::2], 7j)
+    np.testing.assert_allclose(result[:, ::2], np.fft.fft(operand)[:, ::2], atol=1e-12)
+
+
+@package_of_each
+def test_operands_of_the_host(package):
+    response = made(2 * COMPLEX, package)
+    prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=response)
+    result = fft(COMPLEX, prolog=prolog, execution="cuda")
+    np.testing.assert_allclose(result, np.fft.fft2(2 * COMPLEX.astype(complex) ** 2), rtol=1e-4, atol=1e-2)
+
+
+@package_of_each
+def test_operands_of_the_device_on_the_host(package):
+    prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=2 * COMPLEX)
+    result = fft(made(COMPLEX, package), prolog=prolog, execution="cpu")
+    np.testing.assert_allclose(to_numpy(result), np.fft.fft2(2 * COMPLEX.astype(complex) ** 2), rtol=1e-4, atol=1e-2)
+
+
+@package_of_each
+def test_data_elsewhere_is_refused(package):
+    code = prolog_of(filtering, "complex64")
+    for operand, data, execution in (
+        (made(COMPLEX, package), COMPLEX, None), (COMPLEX, made(COMPLEX, package), None), (COMPLEX, COMPLEX, "cuda"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"prolog's data is on .*, and the transform is computed on .*move it"):
+            fft(operand, prolog=DeviceCallable(code, data=data), execution=execution)
+
+
+@package_of_each
+def test_stateless_calls_and_addresses(package, nothing_remembered):
+    operand = made(COMPLEX, package)
+    plain = to_numpy(fft(operand))
+    code = epilog_of(scaling, "complex64", "float32")
+    for factor in (2.0, 3.0):
+        data = made(np.array([factor], np.float32), package)
+        for given in (data, address_of(data)):
+            result = to_numpy(fft(operand, epilog=DeviceCallable(code, data=given)))
+            np.testing.assert_allclose(result, factor * plain, rtol=1e-5)
+    np.testing.assert_array_equal(to_numpy(fft(operand)), plain)
+
+
+@package_of_each
+@each_way
+def test_code_from_elsewhere(package, way):
+    source = """
+__device__ float2 cufftJITCallbackLoadComplex(void *in, unsigned long long offset, void *info, void *shared) {
+    const float2 x = ((const float2 *)in)[offset];
+    const float by = ((const float *)info)[0];
+    return make_float2(by * x.x, by * x.y);
+}"""
+    major, minor = devices.current().compute_capability
+    code = nvrtc.compile_to_ltoir(source, [f"--gpu-architecture=sm_{major}{minor}", "-dlto", "-rdc=true"])
+    kept = np.frombuffer(code, np.uint8)
+    operand = random_operand("C2C", "float32", (9, 64), (1,))
+    data = made(np.array([3], np.float32), package)
+    for ltoir, size in ((code, None), (kept.ctypes.data, kept.size)):
+        with FFT(made(operand, package), axes=[1]) as transform:
+            planned(transform, way, DeviceCallable(ltoir, size, data), None)
+            assert_accurate(to_numpy(transform.execute()) / 3, "C2C", operand, (1,), FORWARD)
+
+
+@package_of_each
+def test_autotune_compares_the_ways(package, tuning_record):
+    operand = random_operand("C2C", "float32", (64, 256), (1,))
+    prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=made(operand, package))
+    with FFT(made(operand, package), axes=[1]) as transform:
+        transform.plan(prolog=prolog)
+        transform.autotune(iterations=3)
+        assert_accurate(to_numpy(transform.execute()), "C2C", operand * operand, (1,), FORWARD)
+        report = transform.report()
+    assert "callbacks=kernels" in report
+    assert f"callbacks={callbacks_device.LIBRARY}" in report
+    assert "filtering" in report
+
+
+@package_of_each
+def test_on_another_stream(package):
+    operand = random_operand("C2C", "float32", (128, 4096), (1,))
+    data = made(operand, package)
+    with FFT(made(operand, package), axes=[1]) as transform:
+        transform.plan(prolog=DeviceCallable(prolog_of(filtering, "complex64"), data=data))
+        runtime.device_synchronize()
+        stream = runtime.stream_create()
+        try:
+            result = transform.execute(stream=stream)
+            runtime.stream_synchronize(stream)
+            assert_accurate(to_numpy(result), "C2C", operand * operand, (1,), FORWARD)
+        finally:
+            transform.free()
+            runtime.stream_destroy(stream)
+
+
+@package_of_each
+def test_half_precision_is_refused(package):
+    operand = made(np.ones((4, 8), np.float16), package)
+    with FFT(operand, axes=[1]) as transform, pytest.raises(ValueError, match="half precision has no callbacks"):
+        transform.plan(epilog=DeviceCallable(epilog_of(doubling, "complex64")))

@@ -14,7 +14,7 @@ from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
-from planmath.fft.callbacks import CallbackCode
+from planmath.fft.jit import SYMBOLS
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers import callback_kernels
 from planmath.fft.providers.cufft import NAMES, CuFFTProvider, NativePlan
@@ -202,7 +202,8 @@ def _linked_by_library(problem: FFTProblem) -> Prepared:
     def set_callbacks(handle: int) -> None:
         for number, (callback, piece) in enumerate(zip(problem.callbacks, pieces, strict=True)):
             code = np.frombuffer(piece, np.uint8)
-            name = callback.symbol if isinstance(callback.code, CallbackCode) else 0
+            usual = callback.symbol == SYMBOLS[callback.phase, callback.element]
+            name = 0 if usual else callback.symbol  # 0: the names under which cuFFT looks for callbacks
             try:
                 cufft.xt_set_jit_callback(
                     handle, name, code.ctypes.data, code.size, TYPE[callback.phase, callback.element],

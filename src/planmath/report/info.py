@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from planmath.core import code_cache
 from planmath.core.cuda import devices
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
@@ -59,12 +60,17 @@ class Facts:
     record_entries: int
     record_date: str | None
     """When the newest entry was measured."""
+    code: str
+    """Where compiled code is kept."""
+    code_files: int
+    code_bytes: int
 
 
 def gather() -> Facts:
     """Look for everything. Loads every library that is there, and imports PyTorch if it is installed."""
     if find_spec("torch"):
         import_module("torch")  # its kernels are there for a program that has its tensors
+    code_files, code_bytes = code_cache.stored()
     measured = [entries for where in record.processors() for entries in record.entries(where).values()]
     return Facts(
         planmath=version("planmath"),
@@ -79,6 +85,9 @@ def gather() -> Facts:
         record=str(record.path()),
         record_entries=len(measured),
         record_date=max((entry.date for entries in measured for entry in entries), default=None),
+        code=str(code_cache.folder()),
+        code_files=code_files,
+        code_bytes=code_bytes,
     )
 
 
@@ -118,6 +127,8 @@ def render(facts: Facts) -> Report:
         "",
         f"tuning record {facts.record}",
         measured,
+        f"compiled code {facts.code}",
+        f"{facts.code_files} files, {devices.bytes_in_words(facts.code_bytes)}" if facts.code_files else "nothing kept",
     ])  # fmt: skip
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from planmath.bindings import nvjitlink, nvrtc
 from planmath.core import code_cache
+from planmath.core.arrays import COMPLEX_OF
 from planmath.core.cuda import device_code
-from planmath.fft import DeviceCallable, compile_prolog, fft, jit
+from planmath.fft import FFT, DeviceCallable, compile_prolog, fft, jit
 from planmath.fft.callbacks import Callback, CallbackCode
-from planmath.fft.providers import callback_kernels
+from planmath.fft.providers import callback_kernels, fused_transform
 
 pytest.importorskip("numba")
 if not jit.has_cuda_compiler():
@@ -61,24 +62,39 @@ def test_code_has_the_name_and_signature_that_cufft_declares(phase, element):
 @kinds
 def test_kernels_have_the_callback_inlined(phase, element):
     callback = Callback(phase, "x", element, 0, compiled(phase, element))
-    code, by_address = callback_kernels.linkable(callback, (9, 0))
-    made = callback_kernels.definitions(callback, by_address)
-    source = device_code._PRELUDE + callback_kernels._SOURCE
-    options = ["--gpu-architecture=sm_90", "-dlto", *(f"-D{each}" for each in made)]
-    own = nvrtc.compile_to_ltoir(source, options)
-    text = nvjitlink.link([own, code], ["-arch=sm_90", "-lto", "-ptx"]).rstrip(b"\0").decode()
+    text = linked_to_ptx(*callback_kernels.source(callback, (9, 0)), callback_kernels.definitions(callback))
     assert ".entry call_back" in text
-    assert jit.BY_ADDRESS not in text
+    assert jit.BY_ADDRESS[phase] not in text
     assert not re.search(r"\bcall\b", text)
+
+
+@pytest.mark.parametrize("length", [64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_kernel_that_transforms(precision, length):
+    element = COMPLEX_OF[precision]
+    callbacks = {phase: Callback(phase, "x", element, 0, compiled(phase, element)) for phase in ("prolog", "epilog")}
+    problem = FFT.create_key_from_metadata((9, length), element, "cpu", axes=[1])._replace(**callbacks)
+    assert fused_transform.suits(problem) == (length <= fused_transform.LONGEST[precision])
+    if not fused_transform.suits(problem):
+        return
+    text = linked_to_ptx(*fused_transform.source(problem, (9, 0)), fused_transform.definitions(problem, 1))
+    assert ".entry fused_transform" in text
+    assert not re.search(r"\bcall\b.*planmath", text)
+    assert "planmath_" not in text
+
+
+def linked_to_ptx(source: str, pieces: tuple[bytes, ...], made: tuple[str, ...]) -> str:
+    options = ["--gpu-architecture=sm_90", "-dlto", *(f"-D{each}" for each in made)]
+    own = nvrtc.compile_to_ltoir(device_code._PRELUDE + source, options)
+    return nvjitlink.link([own, *pieces], ["-arch=sm_90", "-lto", "-ptx"]).rstrip(b"\0").decode()
 
 
 @kinds
 def test_foreign_code_is_linked_as_well(phase, element):
     callback = Callback(phase, "x", element, 0, bytes(compiled(phase, element)))
-    code, by_address = callback_kernels.linkable(callback, (9, 0))
-    assert not by_address
-    made = callback_kernels.definitions(callback, by_address)
-    assert len(device_code.linked_code(callback_kernels._SOURCE, (9, 0), made, (code,))) > 1000
+    source, pieces = callback_kernels.source(callback, (9, 0))
+    assert pieces == (callback.code,)
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
 
 
 def test_branches_loops_and_early_returns():
@@ -94,9 +110,8 @@ def test_branches_loops_and_early_returns():
 
     code = compile_prolog(branching, "float64", "float32", compute_capability="90")
     callback = Callback("prolog", "x", "float64", 0, code)
-    piece, by_address = callback_kernels.linkable(callback, (9, 0))
-    made = callback_kernels.definitions(callback, by_address)
-    assert len(device_code.linked_code(callback_kernels._SOURCE, (9, 0), made, (piece,))) > 1000
+    source, pieces = callback_kernels.source(callback, (9, 0))
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
 
 
 def test_linked_code_is_kept(tmp_path, monkeypatch):
@@ -104,9 +119,8 @@ def test_linked_code_is_kept(tmp_path, monkeypatch):
     callback = Callback("epilog", "x", "complex64", 0, compiled("epilog", "complex64"))
 
     def link() -> bytes:
-        code, by_address = callback_kernels.linkable(callback, (9, 0))
-        made = callback_kernels.definitions(callback, by_address)
-        return device_code.linked_code(callback_kernels._SOURCE, (9, 0), made, (code,))
+        source, pieces = callback_kernels.source(callback, (9, 0))
+        return device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)
 
     first = link()
     with monkeypatch.context() as patch:

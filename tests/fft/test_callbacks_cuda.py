@@ -38,23 +38,16 @@ if not jit.has_cuda_compiler():
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 package_of_each = pytest.mark.parametrize("package", DEVICE_PACKAGES)
-WAYS = ("kernels", "tiles", "library")
+WAYS = {"fused": callbacks_device.FUSED, "kernels": callbacks_device.KERNELS, "library": callbacks_device.LIBRARY}
 each_way = pytest.mark.parametrize("way", WAYS)
 COMPLEX = (np.arange(24).reshape(4, 6) + 1j).astype(np.complex64)
-
-
-@pytest.fixture(autouse=True)
-def small_tiles(monkeypatch):
-    monkeypatch.setattr(callbacks_device, "TILES", (1 << 10,))
 
 
 def planned(transform: FFT, way: str, prolog: Any, epilog: Any) -> FFT:
     """The transform, planned to go this way; skips the test where it has no such."""
     transform.plan(prolog=prolog, epilog=epilog)
     plan = transform._plan_made
-    callbacks = callbacks_device.LIBRARY if way == "library" else callbacks_device.KERNELS
-    wanted = callbacks, way == "tiles"
-    chosen = [a for a in plan.algorithms if (a.get("callbacks"), a.get("tiles") is not None) == wanted]
+    chosen = [algorithm for algorithm in plan.algorithms if algorithm.get("callbacks") == WAYS[way]]
     if not chosen:
         pytest.skip("there is no such way")
     transform._make_plan(plan.problem, transform._slots, chosen[:1])
@@ -123,8 +116,7 @@ def test_filter_and_scale(package, way, given, precision, name):
 
 @package_of_each
 @each_way
-def test_large_batch_with_a_smaller_last_tile(package, way, monkeypatch):
-    monkeypatch.setattr(callbacks_device, "TILES", (100 << 10,))
+def test_both_directions(package, way):
     operand = random_operand("C2C", "float32", (333, 256), (1,))
     prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=made(operand, package))
     epilog = DeviceCallable(epilog_of(doubling, "complex64"))
@@ -135,6 +127,31 @@ def test_large_batch_with_a_smaller_last_tile(package, way, monkeypatch):
                 result = to_numpy(transform.execute(direction=direction))
                 loaded = operand * operand if callbacks[0] else operand
                 assert_accurate(result / (2 if callbacks[1] else 1), "C2C", loaded, (1,), direction)
+
+
+@pytest.mark.pairwise
+@package_of_each
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(3, 64), (2, 5, 128), (7, 256), (301, 512), (5, 1024), (3, 2048), (2, 2, 4096), (128,)]
+)
+@pytest.mark.parametrize("layout", ["dense", "rows with gaps", "in place"])
+def test_one_kernel(package, precision, shape, layout):
+    operand = random_operand("C2C", precision, shape, (len(shape) - 1,))
+    if layout == "rows with gaps":
+        operand = np.concatenate([operand, operand], axis=-1)[..., : shape[-1]]
+    complex_ = COMPLEX_OF[precision]
+    filtered = DeviceCallable(prolog_of(filtering, complex_), data=made(laid_out_like(operand, operand), package))
+    doubled = DeviceCallable(epilog_of(doubling, complex_))
+    for callbacks in ((filtered, doubled), (filtered, None), (None, doubled)):
+        with FFT(made(operand.copy() if layout == "in place" else operand, package), axes=[-1],
+                 options={"inplace": layout == "in place"}) as transform:  # fmt: skip
+            planned(transform, "fused", *callbacks)
+            loaded = operand
+            for direction in (FORWARD, INVERSE)[: 1 if layout == "in place" else 2]:
+                result = to_numpy(transform.execute(direction=direction)) / (2 if callbacks[1] else 1)
+                loaded = operand * operand if callbacks[0] else operand
+                assert_accurate(result, "C2C", loaded, (len(shape) - 1,), direction)
 
 
 @package_of_each
@@ -215,6 +232,7 @@ def test_autotune_compares_the_ways(package, tuning_record):
         transform.autotune(iterations=3)
         assert_accurate(to_numpy(transform.execute()), "C2C", operand * operand, (1,), FORWARD)
         report = transform.report()
+    assert "callbacks=fused" in report
     assert "callbacks=kernels" in report
     assert f"callbacks={callbacks_device.LIBRARY}" in report
     assert "filtering" in report

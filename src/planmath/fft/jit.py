@@ -37,7 +37,7 @@ SYMBOLS = {
 #: What the loops for the CPU return where a callback raised an exception.
 FAILED = {"prolog": 1, "epilog": 2}
 #: Changes with the code that is made here.
-GENERATION = 2
+GENERATION = 3
 #: Loops that stay loaded where nothing uses them any more.
 MOST_KEPT = 256
 
@@ -335,8 +335,8 @@ def device_code(described: Description, capability: tuple[int, int], symbol: str
     )
 
 
-#: The symbol of a callback that gets an element by its address.
-BY_ADDRESS = "planmath_call_back"
+#: The symbols of callbacks that get an element by its address.
+BY_ADDRESS = {"prolog": "planmath_load", "epilog": "planmath_store"}
 
 
 def code_by_address(described: Description, capability: tuple[int, int]) -> bytes:
@@ -360,7 +360,7 @@ def code_by_address(described: Description, capability: tuple[int, int]) -> byte
 
         return load if described.phase == "prolog" else store, signature
 
-    return _for_device(described, adapted, capability, BY_ADDRESS, "ltoir")
+    return _for_device(described, adapted, capability, BY_ADDRESS[described.phase], "ltoir")
 
 
 def _for_device(

@@ -25,9 +25,8 @@ ELEMENTS = {"float32": "float", "float64": "double", "complex64": "float2", "com
 #: What the kernel is given, as `_SOURCE` declares it. Axes are ordered from the innermost to the outermost.
 PARAMETERS = np.dtype(
     [
-        ("array", np.uintp), ("tile", np.uintp), ("data", np.uintp), ("offset", np.int64), ("count", np.int64),
-        ("axes", np.int64), ("extents", np.int64, MOST_AXES), ("steps", np.int64, MOST_AXES),
-        ("tile_steps", np.int64, MOST_AXES),
+        ("array", np.uintp), ("tile", np.uintp), ("data", np.uintp), ("count", np.int64), ("axes", np.int64),
+        ("extents", np.int64, MOST_AXES), ("steps", np.int64, MOST_AXES), ("tile_steps", np.int64, MOST_AXES),
     ]
 )  # fmt: skip
 _SOURCE = """
@@ -35,21 +34,13 @@ struct parameters {
     void *array;
     ELEMENT *tile;
     void *data;
-    long long offset, count, axes, extents[MOST_AXES], steps[MOST_AXES], tile_steps[MOST_AXES];
+    long long count, axes, extents[MOST_AXES], steps[MOST_AXES], tile_steps[MOST_AXES];
 };
-
-#if BY_ADDRESS
-extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT *, void *);
-#elif IS_PROLOG
-extern "C" __device__ ELEMENT SYMBOL(void *, unsigned long long, void *, void *);
-#else
-extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT, void *, void *);
-#endif
 
 extern "C" __global__ void call_back(const __grid_constant__ parameters p) {
     const INDEX step = (INDEX)gridDim.x * blockDim.x;
     for (INDEX i = (INDEX)blockIdx.x * blockDim.x + threadIdx.x; i < (INDEX)p.count; i += step) {
-        long long offset = p.offset, place = 0;
+        long long offset = 0, place = 0;
         INDEX rest = i;
         const int last = (int)p.axes - 1;
         for (int axis = 0; axis < last; axis++) {
@@ -61,41 +52,93 @@ extern "C" __global__ void call_back(const __grid_constant__ parameters p) {
         }
         offset += (long long)rest * p.steps[last];
         place += (long long)rest * p.tile_steps[last];
-#if BY_ADDRESS && IS_PROLOG
-        ELEMENT element;
-        SYMBOL(p.array, (unsigned long long)offset, &element, p.data);
-        p.tile[place] = element;
-#elif BY_ADDRESS
-        ELEMENT element = p.tile[place];
-        SYMBOL(p.array, (unsigned long long)offset, &element, p.data);
-#elif IS_PROLOG
-        p.tile[place] = SYMBOL(p.array, (unsigned long long)offset, p.data, nullptr);
-#else
-        SYMBOL(p.array, (unsigned long long)offset, p.tile[place], p.data, nullptr);
-#endif
+        CALL
     }
 }
 """
+#: What the kernel does with an element.
+_CALL = {
+    "prolog": "p.tile[place] = load(p.array, (unsigned long long)offset, p.data);",
+    "epilog": "store(p.array, (unsigned long long)offset, p.tile[place], p.data);",
+}
+
+#: How kernels load and store: through a callback that gets the element by its address, or by value, or without one.
+_BY_ADDRESS = {
+    "prolog": """
+extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT *, void *);
+static __device__ ELEMENT load(void *array, unsigned long long offset, void *data) {
+    ELEMENT element;
+    SYMBOL(array, offset, &element, data);
+    return element;
+}
+""",
+    "epilog": """
+extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT *, void *);
+static __device__ void store(void *array, unsigned long long offset, ELEMENT element, void *data) {
+    SYMBOL(array, offset, &element, data);
+}
+""",
+}
+_BY_VALUE = {
+    "prolog": """
+extern "C" __device__ ELEMENT SYMBOL(void *, unsigned long long, void *, void *);
+static __device__ ELEMENT load(void *array, unsigned long long offset, void *data) {
+    return SYMBOL(array, offset, data, nullptr);
+}
+""",
+    "epilog": """
+extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT, void *, void *);
+static __device__ void store(void *array, unsigned long long offset, ELEMENT element, void *data) {
+    SYMBOL(array, offset, element, data, nullptr);
+}
+""",
+}
+_WITHOUT = {
+    "prolog": """
+static __device__ ELEMENT load(const void *array, unsigned long long offset, void *) {
+    return ((const ELEMENT *)array)[offset];
+}
+""",
+    "epilog": """
+static __device__ void store(void *array, unsigned long long offset, ELEMENT element, void *) {
+    ((ELEMENT *)array)[offset] = element;
+}
+""",
+}
 
 
-def definitions(callback: Callback, by_address: bool, index: str = "unsigned int") -> tuple[str, ...]:
+def access(phase: str, callback: Callback | None, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
+    """How a kernel loads or stores an element, as source, and the LTO-IR that has to be linked to it.
+
+    Raises
+    ------
+    UnavailableError
+        If there is no compiler for it.
+    """
+    if callback is None:
+        return _WITHOUT[phase], ()
+    try:
+        if isinstance(callback.code, CallbackCode):
+            code = jit.code_by_address(callback.code.description, capability)
+            return _BY_ADDRESS[phase].replace("SYMBOL", jit.BY_ADDRESS[phase]), (code,)
+        return _BY_VALUE[phase].replace("SYMBOL", callback.symbol), (callback.for_device(capability),)
+    except RuntimeError as error:
+        raise UnavailableError(f"{callback.name} has no code for CUDA devices: {error}") from error
+
+
+def source(callback: Callback, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
+    """The kernel's source, and what has to be linked to it."""
+    text, pieces = access(callback.phase, callback, capability)
+    return text + _SOURCE.replace("CALL", _CALL[callback.phase]), pieces
+
+
+def definitions(callback: Callback, index: str = "unsigned int") -> tuple[str, ...]:
     """The macros that fit the kernel to a callback."""
-    return (
-        f"ELEMENT={ELEMENTS[callback.element]}", f"SYMBOL={jit.BY_ADDRESS if by_address else callback.symbol}",
-        f"BY_ADDRESS={int(by_address)}", f"IS_PROLOG={int(callback.phase == 'prolog')}", f"INDEX={index}",
-        f"MOST_AXES={MOST_AXES}",
-    )  # fmt: skip
-
-
-def linkable(callback: Callback, capability: tuple[int, int]) -> tuple[bytes, bool]:
-    """A callback's code to be linked into the kernel, and whether it gets elements by their addresses."""
-    if isinstance(callback.code, CallbackCode):
-        return jit.code_by_address(callback.code.description, capability), True
-    return callback.for_device(capability), False
+    return f"ELEMENT={ELEMENTS[callback.element]}", f"INDEX={index}", f"MOST_AXES={MOST_AXES}"
 
 
 def calls(
-    callback: Callback, axes: Sequence[Dimension], array: Slot, offset: int, tile: Slot, stream: Slot, device_id: int
+    callback: Callback, axes: Sequence[Dimension], array: Slot, tile: Slot, stream: Slot, device_id: int
 ) -> list[Call]:
     """What to call for all elements of some axes, given from the outermost to the innermost.
 
@@ -105,24 +148,17 @@ def calls(
     axes : sequence of Dimension
         With the strides in the user's array and in the tile.
     array, tile, stream : Slot
-    offset : int
-        Elements from the array's first one to the first of these.
     device_id : int
     """
     axes = list(axes) or [(1, 0, 0)]
     count = math.prod(n for n, _, _ in axes)
     parameters = np.zeros(1, PARAMETERS)
-    parameters["data"], parameters["offset"] = callback.address, offset
-    parameters["count"], parameters["axes"] = count, len(axes)
+    parameters["data"], parameters["count"], parameters["axes"] = callback.address, count, len(axes)
     for place, axis in enumerate(reversed(axes)):
         parameters["extents"][0, place], parameters["steps"][0, place], parameters["tile_steps"][0, place] = axis
     index = "unsigned int" if count < FEW else "unsigned long long"
-    try:
-        code, by_address = linkable(callback, devices.device(device_id).compute_capability)
-    except RuntimeError as error:
-        raise UnavailableError(f"{callback.name} has no code for CUDA device {device_id}: {error}") from error
-    made = definitions(callback, by_address, index)
-    kernel = device_code.linked_kernel(_SOURCE, "call_back", device_id, made, (code,))
+    text, pieces = source(callback, devices.device(device_id).compute_capability)
+    kernel = device_code.linked_kernel(text, "call_back", device_id, definitions(callback, index), pieces)
     blocks = min(-(-count // THREADS), MOST_BLOCKS)
     return [
         device_code.store(parameters, "array", array),

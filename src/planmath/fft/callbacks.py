@@ -170,7 +170,7 @@ def compile_prolog(
     ...     return data_in[offset] * user_info[offset]
     >>> prolog = DeviceCallable(compile_prolog(filtered, "complex128", "float64"), data=np.array([0.0, 1.0, 0.0, 0.0]))
     >>> planmath.fft.ifft(np.array([5, 1j, 7, 8]), prolog=prolog).round(3)
-    array([ 0.+1.j, -1.+0.j,  0.-1.j,  1.-0.j])
+    array([ 0.+1.j, -1.+0.j,  0.-1.j,  1.+0.j])
     """
     return _compiled(
         "prolog", function, element_dtype, user_info_dtype, name, phase, representation, compute_capability

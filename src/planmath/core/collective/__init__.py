@@ -1,0 +1,1 @@
+"""What operations across processes share: groups, agreement, index sets, exchanges."""

@@ -1,0 +1,189 @@
+"""Exchanges: every rank has a section of an array, and shall have another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from math import prod
+from typing import Any, NamedTuple, Protocol
+
+from planmath.core.arrays import contiguous_strides
+from planmath.core.collective.exchange_kernels import SectionCopy
+from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.sections import Run, Section, count, meet, shape_of
+
+
+class Moves(NamedTuple):
+    """Which sections every rank has before and after an exchange; equal on all ranks."""
+
+    sources: tuple[Section, ...]
+    """By rank. Where several ranks have an element, the receiver itself sends it if it has it, else the first of them,
+    as whole sections that are equal."""
+    targets: tuple[Section, ...]
+    itemsize: int
+    """Bytes of an element."""
+    order: tuple[int, ...]
+    """The axes from the slowest to the fastest in memory of results."""
+
+    def target_strides(self, rank: int) -> tuple[int, ...]:
+        """In elements, of the dense array that a rank receives."""
+        return contiguous_strides(shape_of(self.targets[rank]), self.order)
+
+
+class Message(NamedTuple):
+    """What one rank sends to another."""
+
+    source: int
+    target: int
+    axes: tuple[tuple[Run, ...], ...]
+    """For each axis, runs from the source's local indices to the target's."""
+
+    @property
+    def elements(self) -> int:
+        return count(self.axes)
+
+
+def message(moves: Moves, source: int, target: int) -> Message | None:
+    """What a rank sends to another, or to itself, if anything."""
+    section = moves.sources[source]
+    if source != target and (section == moves.sources[target] or section in moves.sources[:source]):
+        return None  # the receiver has it, or another one sends it
+    axes = meet(section, moves.targets[target])
+    return None if axes is None else Message(source, target, axes)
+
+
+def turns(rank: int, nranks: int) -> list[int]:
+    """The other ranks in an order in which no two ranks turn to the same one at a time."""
+    return [(rank + k) % nranks for k in range(1, nranks)]
+
+
+class Traffic:
+    """The messages that one rank sends and receives.
+
+    Parameters
+    ----------
+    moves : Moves
+    rank : int
+    strides : tuple of int
+        Of the array that it sends from, in elements.
+    result_strides : tuple of int, optional
+        Of the array that it receives in. Default: dense, in the order of the moves.
+    """
+
+    def __init__(self, moves: Moves, rank: int, strides: tuple[int, ...], result_strides: tuple[int, ...] | None = None):
+        self.moves, self.rank, self.strides = moves, rank, strides
+        self.dense = moves.target_strides(rank)
+        self.result_strides = self.dense if result_strides is None else result_strides
+        others = turns(rank, len(moves.sources))
+        self.own = message(moves, rank, rank)
+        self.sent = [m for other in others if (m := message(moves, rank, other))]
+        self.received = [m for other in reversed(others) if (m := message(moves, other, rank))]
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        return shape_of(self.moves.targets[self.rank])
+
+    @property
+    def size(self) -> int:
+        """Bytes of what it receives, its own part with them."""
+        return prod(self.shape) * self.moves.itemsize
+
+    @property
+    def bytes_sent(self) -> int:
+        return sum(m.elements for m in self.sent) * self.moves.itemsize
+
+    def keep_own(self, strides: tuple[int, ...]) -> SectionCopy | None:
+        """The copy of what stays, from the array that is sent from to one with these strides."""
+        return self.copy(self.own.axes, self.strides, strides) if self.own else None
+
+    def push(self, sent: Message) -> SectionCopy:
+        """The copy of a message from the sender's array straight into the receiver's dense one."""
+        return self.copy(sent.axes, self.strides, self.moves.target_strides(sent.target))
+
+    def pack(self, sent: Message) -> SectionCopy:
+        """The copy of a message into memory of its own."""
+        return self.copy(packed(sent.axes, 1), self.strides, self._message_strides(sent))
+
+    def unpack(self, received: Message, strides: tuple[int, ...]) -> SectionCopy:
+        """The copy of a message out of memory of its own into an array with these strides."""
+        return self.copy(packed(received.axes, 0), self._message_strides(received), strides)
+
+    def take(self, received: Message) -> SectionCopy:
+        """The copy of a message from the receiver's dense array to its result."""
+        axes = tuple([tuple([(target, target, n) for _, target, n in runs]) for runs in received.axes])
+        return self.copy(axes, self.dense, self.result_strides)
+
+    def copy(
+        self, axes: Sequence[Sequence[Run]], source_strides: Sequence[int], target_strides: Sequence[int]
+    ) -> SectionCopy:
+        return section_copy(axes, source_strides, target_strides, self.moves.itemsize)
+
+    def _message_strides(self, which: Message) -> tuple[int, ...]:
+        return contiguous_strides(tuple([sum(run[2] for run in runs) for runs in which.axes]), self.moves.order)
+
+
+def packed(axes: Sequence[Sequence[Run]], side: int) -> list[list[Run]]:
+    """The runs with the places of one side, 0 or 1, as they are in a message of nothing else."""
+    found = []
+    for runs in axes:
+        starts = [0, *accumulate(n for _, _, n in runs)]
+        found.append([
+            (source, at, n) if side else (at, target, n) for (source, target, n), at in zip(runs, starts, strict=False)
+        ])  # fmt: skip
+    return found
+
+
+def section_copy(
+    axes: Sequence[Sequence[Run]], source_strides: Sequence[int], target_strides: Sequence[int], itemsize: int
+) -> SectionCopy:
+    """A copy between two strided arrays, with as few and as long loops as possible.
+
+    The loops go through the target in the order of its memory, and axes that follow one another in both arrays are one.
+    Where the source's fastest axis is another than the target's, these two are the innermost, to be copied in tiles.
+    """
+    loops: list[tuple[list[Run], int, int]] = []
+    for k in sorted(range(len(axes)), key=lambda k: -abs(target_strides[k])):
+        runs, step, to = list(axes[k]), source_strides[k] * itemsize, target_strides[k] * itemsize
+        if runs == [(0, 0, 1)]:
+            continue
+        if loops and len(runs) == 1 and runs[0][:2] == (0, 0):
+            before, outer_step, outer_to = loops[-1]
+            n = runs[0][2]
+            if outer_step == n * step and outer_to == n * to:  # both arrays go on where this axis ends
+                loops[-1] = [(s * n, t * n, c * n) for s, t, c in before], step, to
+                continue
+        loops.append((runs, step, to))
+    if len(loops) > 2:
+        fastest = min(range(len(loops)), key=lambda k: abs(loops[k][1]))
+        if fastest < len(loops) - 2:
+            loops.insert(-1, loops.pop(fastest))
+    return SectionCopy(loops, itemsize)
+
+
+class Exchange(Protocol):
+    """A planned exchange, executed again and again by all ranks in the same order."""
+
+    buffer: int
+    """Address of the dense array that `run_into_buffer` receives in."""
+
+    def run(self, source: int, target: int) -> None:
+        """Send from the array at one address, and receive in the array at the other."""
+
+    def run_into_buffer(self, source: int) -> None:
+        """Send, and receive in the buffer, which `release` gives back to the other ranks."""
+
+    def release(self) -> None:
+        """Let the other ranks write into the buffer again."""
+
+
+class Transport(Protocol):
+    """A way in which messages get from rank to rank."""
+
+    name: str
+
+    def unavailable(self, group: ProcessGroup) -> str | None:
+        """Why this machine or this group cannot use it, in words, or None."""
+
+    def prepare(self, group: ProcessGroup, traffic: Traffic, buffered: bool) -> Any:
+        """A planned exchange. Collective; raises UnavailableError on the ranks on which it turns out not to work."""

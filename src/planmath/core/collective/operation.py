@@ -1,0 +1,167 @@
+"""The lifecycle of operations that several processes execute together."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from planmath.core.collective import deadline
+from planmath.core.collective.agreement import agreed
+from planmath.core.collective.provider import OnAllRanks
+from planmath.core.collective.process_group import ProcessGroup, ReductionOp
+from planmath.core.errors import UnavailableError
+from planmath.core.executor import Executor
+from planmath.core.operation import Operation, Plan
+from planmath.core.provider import Algorithm, Provider
+from planmath.core.slots import ArraySlot
+from planmath.core.tuning import record
+
+CHECK = "PLANMATH_DISTRIBUTED_CHECK"
+#: Seconds that measuring a candidate may take, and all of them where the user says nothing.
+EACH, ALL = 0.5, 8.0
+
+
+class CollectiveOperation(Operation):
+    """What all operations across ranks share: equal errors, equal plans, and who is waited for.
+
+    A subclass lists its `Provider` objects for the group in `_local_providers`.
+    """
+
+    def __init__(self, options: Any, group: ProcessGroup):
+        super().__init__(options)
+        self._group = group
+        self._executions = 0
+        self._checks = bool(getattr(options, "check", False)) or os.environ.get(CHECK, "") not in ("", "0")
+
+    def _local_providers(self) -> Sequence[Provider]:
+        """All providers of the operation, for the group, as they are on this rank."""
+        raise NotImplementedError
+
+    def _providers(self) -> Sequence[Provider]:
+        return [OnAllRanks(provider, self._group) for provider in self._local_providers()]
+
+    def _plan_together(self, make: Callable[[], Plan], **equal: Any) -> Plan:
+        """Make a plan on all ranks, or raise the same on all of them.
+
+        Parameters
+        ----------
+        make : callable
+            What makes it.
+        equal
+            What has to be equal on all ranks.
+        """
+        call = f"{self.noun}.plan()"
+        with deadline.within(call):
+            with agreed(self._group, call) as agreement:
+                self._require("plan")
+                agreement.equal = equal
+            with agreed(self._group, f"{call}, its end"):
+                return make()
+
+    def _rank(
+        self, problem: Any, providers: Mapping[str, Provider], given: Sequence[Algorithm]
+    ) -> tuple[list[Algorithm], str]:
+        """What all ranks can do, in the order of rank 0, which alone reads the tuning record."""
+        ranked, origin = super()._rank(problem, providers, given)
+        return self._group.allreduce_object(
+            (ranked, origin), op=lambda first, other: ([a for a in first[0] if a in other[0]], first[1])
+        )
+
+    def _execute_together(self, work: Callable[[], Any], call: str = "execute") -> Any:
+        """Do something that all ranks have to do, with messages that say what it is."""
+        self._executions += 1
+        self._check(call)
+        with deadline.within(f"{self.noun}.{call}()"):
+            return work()
+
+    def _check(self, call: str) -> None:
+        """In check mode: make sure that all ranks are in the same call of the same object, in a state that allows it."""
+        if self._checks:
+            with agreed(self._group, f"{self.noun}.{call}() number {self._executions}"):
+                self._require("execute" if call == "execute" else call)
+
+    def _resetting(self, call: str, work: Callable[[], None]) -> None:
+        """Reset operands, on this rank alone or, in check mode, on all ranks or on none."""
+        if not self._checks:
+            work()
+            return
+        with agreed(self._group, f"{self.noun}.{call}()"):
+            work()
+
+    # Measuring: what counts is the slowest rank's time, so that all ranks choose alike.
+
+    def _autotune(
+        self, iterations: int, prune: int | None, stream: Any = None, seconds: float | None = None
+    ) -> None:
+        call = f"{self.noun}.autotune()"
+        with deadline.within(call):
+            with agreed(self._group, call) as agreement:
+                self._require("autotune")
+                for name, value in (("iterations", iterations), ("prune", prune)):
+                    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                        raise ValueError(f"{name} is {value!r}; expected a positive integer")
+                if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+                    raise ValueError(f"seconds is {seconds!r}; expected a positive number")
+                agreement.equal = {"iterations": iterations, "prune": prune, "seconds": seconds}
+            assert self._plan_made is not None
+            self._measure(self._plan_made, iterations, prune, ALL if seconds is None else seconds)
+
+    def _measure(self, plan: Plan, iterations: int, prune: int | None, seconds: float) -> None:
+        providers = {provider.name: provider for provider in self._providers()}
+        measured, prepared, missed = [], {}, []
+        slots, out = self._scratch(plan)
+        began = time.perf_counter()
+        for algorithm in plan.algorithms:
+            if measured and self._slowest(time.perf_counter() - began) > seconds:
+                missed.append(algorithm)
+                continue
+            with suppress(UnavailableError):
+                provider = providers[algorithm.provider]
+                made = provider.prepare(self._problem_for(provider, plan.problem), algorithm)
+                prepared[algorithm] = made
+                executor = self._make_executor(plan.problem, made, slots)
+                times = self._times(executor, out, iterations)
+                measured.append(record.Measurement(algorithm, median(times[1:])))
+        measured.sort(key=lambda m: m.warm)
+        best = measured[0].algorithm
+        new = replace(
+            plan, algorithms=tuple(m.algorithm for m in measured)[:prune], prepared=prepared[best], origin="autotuning",
+            measurements=tuple(measured), missed=tuple(missed),
+        )  # fmt: skip
+        self._adopt(new, self._make_executor(new.problem, new.prepared, self._slots))
+        if self._options.tuning and self._group.rank == 0:
+            key = self._record_key(plan.problem, providers)
+            entry = record.Entry(key, new.measurements, self._versions(providers), record.today(), tuple(map(str, missed)))
+            record.store(entry, self._machine())
+
+    def _times(self, executor: Executor, out: Any, iterations: int) -> list[float]:
+        """How long executions take on the slowest rank: the first one, and others behind a barrier each."""
+        times: list[float] = []
+        while len(times) < 2 or (len(times) <= iterations and sum(times) < EACH):
+            self._slowest(0.0)
+            start = time.perf_counter()
+            executor.execute(None, out, True)
+            times.append(self._slowest(time.perf_counter() - start))
+        return times
+
+    def _slowest(self, seconds: float) -> float:
+        """The longest of the ranks' times."""
+        longest = np.array([seconds])
+        self._group.allreduce_buffer(longest, op=ReductionOp.MAX)
+        return float(longest[0])
+
+
+def check_on_host(name: str, slot: ArraySlot) -> None:
+    """Raise where an operand is on a device, which no transport reaches yet."""
+    if slot.device_id is not None:
+        raise UnavailableError(
+            f"{name} is on CUDA device {slot.device_id}, and the exchanges between ranks reach the host's memory only; "
+            f"copy it to the host"
+        )

@@ -1,0 +1,172 @@
+"""Messages that are packed into memory of their own and sent by a library."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from planmath.core.collective.exchange import Traffic
+from planmath.core.collective.mpi_group import MPIProcessGroup
+from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.torch_group import TorchProcessGroup
+
+
+class MPITransport:
+    name = "mpi"
+
+    def unavailable(self, group: ProcessGroup) -> str | None:
+        return None if isinstance(group, MPIProcessGroup) else f"the group is a {type(group).__name__}"
+
+    def prepare(self, group: MPIProcessGroup, traffic: Traffic, buffered: bool) -> MPIExchange:
+        return MPIExchange(group, traffic, buffered)
+
+
+class TorchTransport:
+    name = "torch"
+
+    def unavailable(self, group: ProcessGroup) -> str | None:
+        if not isinstance(group, TorchProcessGroup):
+            return f"the group is a {type(group).__name__}"
+        return None
+
+    def prepare(self, group: TorchProcessGroup, traffic: Traffic, buffered: bool) -> TorchExchange:
+        return TorchExchange(group, traffic, buffered)
+
+
+class BroadcastTransport:
+    """For groups of users' own, which have three collectives: each rank in turn tells all what it sends."""
+
+    name = "broadcast"
+
+    def unavailable(self, group: ProcessGroup) -> str | None:
+        return None
+
+    def prepare(self, group: ProcessGroup, traffic: Traffic, buffered: bool) -> BroadcastExchange:
+        return BroadcastExchange(group, traffic, buffered)
+
+
+class PackedExchange(ABC):
+    """An exchange that packs what it sends, and unpacks what it received; a subclass sends.
+
+    Attributes
+    ----------
+    outbox, inbox : numpy.ndarray
+        Bytes of all messages, in the order of ranks.
+    sends, receives : list of int
+        Bytes for and from each rank.
+    """
+
+    def __init__(self, group: Any, traffic: Traffic, buffered: bool):
+        self.group = group
+        size = traffic.moves.itemsize
+        self.sends, self.receives = [0] * group.nranks, [0] * group.nranks
+        for sent in traffic.sent:
+            self.sends[sent.target] = sent.elements * size
+        for received in traffic.received:
+            self.receives[received.source] = received.elements * size
+        self.outbox, self.inbox = np.empty(sum(self.sends), np.uint8), np.empty(sum(self.receives), np.uint8)
+        send_starts, receive_starts = starts(self.sends), starts(self.receives)
+        outbox, inbox = self.outbox.ctypes.data, self.inbox.ctypes.data
+        self._packs = [(traffic.pack(m), outbox + send_starts[m.target]) for m in traffic.sent]
+        #: for the result, and for the buffer: the copy of what stays, and those out of messages
+        self._ways = [
+            (
+                traffic.keep_own(strides),
+                [(traffic.unpack(m, strides), inbox + receive_starts[m.source]) for m in traffic.received],
+            )
+            for strides in (traffic.result_strides, traffic.dense)
+        ]
+        self._memory = np.empty(traffic.size if buffered else 0, np.uint8)
+        self.buffer = self._memory.ctypes.data
+
+    @abstractmethod
+    def send(self) -> None:
+        """Send the messages of the outbox, and receive those of the inbox."""
+
+    def run(self, source: int, target: int) -> None:
+        self._run(source, target, *self._ways[0])
+
+    def run_into_buffer(self, source: int) -> None:
+        self._run(source, self.buffer, *self._ways[1])
+
+    def release(self) -> None:
+        """Nobody else writes there."""
+
+    def _run(self, source: int, target: int, own: Any, unpacks: Sequence[Any]) -> None:
+        for copy, address in self._packs:
+            copy.run(source, address)
+        self.send()
+        if own is not None:
+            own.run(source, target)
+        for copy, address in unpacks:
+            copy.run(address, target)
+
+
+def starts(sizes: Sequence[int]) -> list[int]:
+    """Where messages of these sizes begin that follow one another."""
+    return [0, *accumulate(sizes)][:-1]
+
+
+class MPIExchange(PackedExchange):
+    """By one MPI_Ialltoallv, waiting for which has a deadline."""
+
+    def __init__(self, group: MPIProcessGroup, traffic: Traffic, buffered: bool):
+        super().__init__(group, traffic, buffered)
+        from mpi4py import MPI
+
+        self._communicator = group.private
+        self._out = [self.outbox, (self.sends, starts(self.sends)), MPI.BYTE]
+        self._in = [self.inbox, (self.receives, starts(self.receives)), MPI.BYTE]
+
+    def send(self) -> None:
+        self.group.wait(self._communicator.Ialltoallv(self._out, self._in))
+
+
+class TorchExchange(PackedExchange):
+    """By torch.distributed's all_to_all_single."""
+
+    def __init__(self, group: TorchProcessGroup, traffic: Traffic, buffered: bool):
+        super().__init__(group, traffic, buffered)
+        self._out, self._in = group.tensor_over(self.outbox), group.tensor_over(self.inbox)
+
+    def send(self) -> None:
+        group = self.group
+        out, into = self._out.to(group.device), self._in.to(group.device)
+        group.distributed.all_to_all_single(
+            into, out, self.receives, self.sends, group=group.torch_process_group
+        )
+        if into is not self._in:
+            self._in.copy_(into)
+
+
+class BroadcastExchange(PackedExchange):
+    """By one broadcast of each rank, of which every rank takes what is meant for it."""
+
+    def __init__(self, group: ProcessGroup, traffic: Traffic, buffered: bool):
+        super().__init__(group, traffic, buffered)
+        table = np.zeros((group.nranks, group.nranks), np.int64)
+        table[group.rank] = self.sends
+        for rank in range(group.nranks):
+            group.broadcast_buffer(table[rank], root=rank)
+        self._table = table
+        longest = table.sum(axis=1)
+        self._rounds = []
+        for rank in range(group.nranks):
+            begin = int(table[rank, : group.rank].sum())
+            self._rounds.append((int(longest[rank]), begin, begin + self.receives[rank], starts(self.receives)[rank]))
+        self._heard = np.empty(int(longest.max(initial=0)), np.uint8)
+
+    def send(self) -> None:
+        for rank, (size, begin, end, at) in enumerate(self._rounds):
+            if not size:
+                continue
+            if rank == self.group.rank:
+                self.group.broadcast_buffer(self.outbox, root=rank)
+            else:
+                heard = self._heard[:size]
+                self.group.broadcast_buffer(heard, root=rank)
+                self.inbox[at : at + end - begin] = heard[begin:end]

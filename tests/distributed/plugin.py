@@ -11,6 +11,7 @@ LIMIT = 60
 WORLD = MPI.COMM_WORLD
 
 
+@pytest.hookimpl(trylast=True)  # when the reporter is there
 def pytest_configure(config):
     import planmath.distributed as distributed
 

@@ -2,6 +2,8 @@
 
 import faulthandler
 import os
+import sys
+import traceback
 
 import pytest
 from mpi4py import MPI
@@ -39,6 +41,8 @@ def pytest_runtest_call(item):
         if isinstance(error, pytest.skip.Exception | KeyboardInterrupt):
             raise
         failure, mine = error, f"{type(error).__name__}: {error}"
+        if WORLD.rank:  # seen even if rank 0 never gets here
+            print(f"rank {WORLD.rank}, {item.nodeid}:", *traceback.format_exception(error)[-3:], file=sys.stderr)
     finally:
         faulthandler.cancel_dump_traceback_later()
     everybody = WORLD.allgather(mine)

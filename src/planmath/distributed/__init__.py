@@ -3,7 +3,7 @@
 The same program runs in one process, under ``mpiexec -n 4 python -m mpi4py program.py``, and under ``torchrun``.
 """
 
-from planmath.distributed import distribution, fft
+from planmath.distributed import distribution, fft, linalg
 from planmath.distributed.process_group import MPIProcessGroup, ProcessGroup, SingleProcessGroup, TorchProcessGroup
 from planmath.distributed.runtime import DistributedContext, finalize, get_context, initialize
 from planmath.distributed.symmetric_memory import allocate_symmetric_memory, free_symmetric_memory
@@ -21,4 +21,5 @@ __all__ = [
     "free_symmetric_memory",
     "get_context",
     "initialize",
+    "linalg",
 ]

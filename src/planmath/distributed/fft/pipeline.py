@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, contiguous_strides
+from planmath.core.arrays import ITEMSIZE, contiguous_strides, package_named
 from planmath.core.collective import sections
 from planmath.core.collective.exchange import Exchange, Moves, Traffic, section_copy
+from planmath.core.collective.memory import array_over
 from planmath.distributed.fft.problem import FFTProblem
 from planmath.distributed.fft.route import Placed, Route, Stage
 from planmath.fft.operation import FFT
 
+NUMPY = package_named("numpy")
 #: Makes a planned exchange; the flag says whether it receives in a buffer of its own.
 MakeExchange = Callable[[Traffic, bool], Exchange]
 
@@ -184,21 +186,10 @@ class Pipeline:
         self._leave(here)
         if into_result:
             return Place(None, problem.result_strides)
-        return Place(_array_at(exchange, traffic.size).view(self._dtype).reshape(traffic.shape), traffic.dense, exchange)
+        array = array_over(NUMPY, exchange, exchange.buffer, traffic.shape, traffic.dense, self._dtype)
+        return Place(array, traffic.dense, exchange)
 
     def _leave(self, here: Place) -> None:
         """What is at a place is not needed any more."""
         if here.buffer_of is not None:
             self.steps.append(Release(here.buffer_of))
-
-
-class _Memory:
-    """Memory of an exchange as an array."""
-
-    def __init__(self, exchange: Exchange, size: int):
-        self.exchange = exchange
-        self.__array_interface__ = {"version": 3, "typestr": "|u1", "data": (exchange.buffer, False), "shape": (size,)}
-
-
-def _array_at(exchange: Exchange, size: int) -> np.ndarray:
-    return np.asarray(_Memory(exchange, size)) if size else np.empty(0, np.uint8)

@@ -68,14 +68,14 @@ class Window:
     def __init__(self, group: ProcessGroup, size: int):
         self.group = group
         self.head = LINE * (1 + group.nranks)
-        name = np.frombuffer(os.urandom(8), np.int64).copy()
-        group.broadcast_buffer(name)
-        paths = [FOLDER / f"planmath-{name[0] & (1 << 63) - 1:x}-{rank}" for rank in range(group.nranks)]
+        with agreed(group, f"{deadline.current()}, a name") as agreement:
+            agreement.local = [int.from_bytes(os.urandom(7), "little")]
+        ((name,), *_) = agreement.everybody
+        paths = [FOLDER / f"planmath-{name:x}-{rank}" for rank in range(group.nranks)]
         made = False
         try:
-            with agreed(group, f"{deadline.current()}, memory") as agreement:
+            with agreed(group, f"{deadline.current()}, memory"):
                 made = _make(paths[group.rank], self.head + size)
-                agreement.local = [size]
             self.maps: list[mmap.mmap] = []
             with agreed(group, f"{deadline.current()}, mapping"):
                 self.maps = [_map(path) for path in paths]

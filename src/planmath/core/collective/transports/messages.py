@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from planmath.core.collective import deadline
+from planmath.core.collective.agreement import agreed
 from planmath.core.collective.exchange import Traffic
 from planmath.core.collective.mpi_group import MPIProcessGroup
 from planmath.core.collective.process_group import ProcessGroup
@@ -148,11 +150,9 @@ class BroadcastExchange(PackedExchange):
 
     def __init__(self, group: ProcessGroup, traffic: Traffic, buffered: bool):
         super().__init__(group, traffic, buffered)
-        table = np.zeros((group.nranks, group.nranks), np.int64)
-        table[group.rank] = self.sends
-        for rank in range(group.nranks):
-            group.broadcast_buffer(table[rank], root=rank)
-        self._table = table
+        with agreed(group, f"{deadline.current()}, sizes") as agreement:
+            agreement.local = self.sends
+        table = np.array(agreement.everybody, np.int64)
         longest = table.sum(axis=1)
         self._rounds = []
         for rank in range(group.nranks):

@@ -1,0 +1,73 @@
+"""What computes distributed products: planmath's own local ones, between exchanges by any transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from planmath.core.arrays import Package
+from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.provider import TransportProvider
+from planmath.core.collective.transports import TRANSPORTS
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.distributed.linalg.advanced.enums import MatmulEpilog
+from planmath.distributed.linalg.advanced.problem import MatmulProblem
+from planmath.distributed.linalg.advanced.stages import WAYS, Stages
+
+#: From a way, the problem and a function that makes exchanges to planned stages, with the operands that there are now.
+Build = Callable[[type[Stages], MatmulProblem, Callable[..., Any]], Stages]
+
+
+class Run:
+    """Planned stages, as what a program runs."""
+
+    def __init__(self, stages: Stages):
+        self.stages = stages
+
+    def __call__(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        stages, problem = self.stages, self.stages.problem
+        names = list(stages.layouts)
+        if problem.inplace:
+            d, auxiliary = operands[2], dict(zip(names, results, strict=True))
+        else:
+            d, auxiliary = results[0], dict(zip(names, results[1:], strict=True))
+            if problem.has_c:
+                d[...] = operands[2]
+        stages.run(operands[0], operands[1], d, auxiliary)
+
+
+class DistributedMatmulProvider(TransportProvider):
+    """One transport, with each way as an algorithm."""
+
+    package: Package
+    build: Build
+
+    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+        narrow = "float8" in problem.a.dtype or "float8" in problem.b.dtype
+        ways = ["gather"]
+        if problem.epilog is MatmulEpilog.ALLREDUCE:
+            ways = ["reduce"]
+        elif problem.sums_partial and not narrow and len(problem.a.placed) > 1:
+            ways = ["reduce", "gather"]
+        return [Algorithm(self.name, (("way", way),)) for way in ways]
+
+    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+        group, transport = self.group, self.transport
+        assert group is not None
+        stages = self.build(
+            WAYS[algorithm.get("way")], problem, lambda traffic, buffered: transport.prepare(group, traffic, buffered)
+        )
+        return Prepared({None: Program(function=Run(stages))})
+
+
+def providers_for(group: ProcessGroup, package: Package, build: Build) -> list[DistributedMatmulProvider]:
+    """The providers for arrays of a package on the ranks of a group."""
+    found = [DistributedMatmulProvider(transport, group) for transport in TRANSPORTS]
+    for provider in found:
+        provider.package, provider.build = package, build  # type: ignore[method-assign]
+    return found
+
+
+#: As `planmath info` lists them.
+PROVIDERS = [DistributedMatmulProvider(transport) for transport in TRANSPORTS]

@@ -1,0 +1,413 @@
+"""Products as planned local products between planned exchanges.
+
+``gather``: each rank gets the rows of a and the columns of b that its part of the result needs, where it does not have
+them (AllGather and product; of two-dimensional grids a SUMMA of one panel), and multiplies, epilog included.
+
+``reduce``: where k is cut, each rank multiplies what it has; the products of all ranks are exchanged and summed up
+(product and ReduceScatter, or AllReduce), and the epilog follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core.arrays import ITEMSIZE, Layout, Package, as_numpy, contiguous_strides, package_named
+from planmath.core.collective import sections
+from planmath.core.collective.exchange import Exchange, Moves, Traffic
+from planmath.core.collective.memory import array_over
+from planmath.core.datatypes import DTYPE_OF
+from planmath.distributed.linalg.advanced.enums import LocalEpilog, MatmulEpilog
+from planmath.distributed.linalg.advanced.problem import MatmulProblem, Placed, Side
+from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
+from planmath.linalg.advanced.operation import Matmul
+from planmath.linalg.advanced.options import matrix_qualifiers_dtype
+
+MakeExchange = Callable[[Traffic, bool], Exchange]
+
+#: The dtype in which the products of several ranks are added.
+WIDE = {"float16": "float32", "bfloat16": "float32"}
+#: Epilogs whose sums are those of a factor, not of the result.
+OF_FACTORS = (MatmulEpilog.BGRADA, MatmulEpilog.BGRADB)
+
+
+class Factor:
+    """A factor of the local product: the user's array, or what is gathered from all ranks."""
+
+    def __init__(self, side: Side, needed: Placed, rank: int, package: Package, make_exchange: MakeExchange):
+        self._package, self._transposed = package, side.transposed
+        self.exchange: Exchange | None = None
+        self.traffic: Traffic | None = None
+        self.array: Any = None
+        if side.placed == needed:
+            return
+        moves = Moves(side.placed, needed, ITEMSIZE[side.dtype], side.order)
+        self.traffic = Traffic(moves, rank, side.strides)
+        self.exchange = make_exchange(self.traffic, True)
+        layout = self.traffic.shape, self.traffic.dense
+        self.array = array_over(package, self.exchange, self.exchange.buffer, *layout, side.dtype)
+
+    def sample(self, user: Any) -> Any:
+        """The factor's memory, for planning."""
+        if self.exchange is None:
+            return user.T if self._transposed else user
+        return self.array
+
+    def fetch(self, user: Any) -> Any:
+        """The factor as it is now."""
+        if self.exchange is None:
+            return user.T if self._transposed else user
+        self.exchange.run_into_buffer(self._package.address(user))
+        return self.array
+
+    def release(self) -> None:
+        if self.exchange is not None:
+            self.exchange.release()
+
+
+class Total:
+    """Sums over ranks of arrays of which each rank has a section, as planned exchanges.
+
+    Parameters
+    ----------
+    parts : tuple of Section
+        What each rank has a summand for.
+    wanted : tuple of Section
+        Of what each rank gets the sum.
+    """
+
+    def __init__(
+        self, parts: Placed, wanted: Placed, rank: int, dtype: str, strides: tuple[int, ...], make_exchange: MakeExchange
+    ):
+        nranks = len(parts)
+        sources = tuple([(sections.interval(k, k + 1), *part) for k, part in enumerate(parts)])
+        targets = tuple([(sections.interval(0, nranks), *part) for part in wanted])
+        order = (0, *reversed(range(1, len(parts[0]) + 1)))
+        self.traffic = Traffic(Moves(sources, targets, ITEMSIZE[dtype], order), rank, (0, *strides))
+        self.exchange = make_exchange(self.traffic, True)
+        numpy = package_named("numpy")
+        self._received = array_over(
+            numpy, self.exchange, self.exchange.buffer, self.traffic.shape, self.traffic.dense, dtype
+        )
+        if self._received.size:
+            self._received[...] = 0  # where a rank has no summand
+        self._sum = np.empty(self.traffic.shape[1:], dtype, order="F")
+        #: What a rank adds that has nothing to add.
+        self.zeros = np.zeros(sections.shape_of(parts[rank]), dtype, order="F")
+
+    def of(self, part: np.ndarray) -> np.ndarray:
+        """The sum, in memory that the next one takes."""
+        self.exchange.run_into_buffer(part.ctypes.data)
+        if self._sum.size:
+            np.add.reduce(self._received, axis=0, out=self._sum)
+        self.exchange.release()
+        return self._sum
+
+
+class Spread:
+    """A vector of which each rank has a section, whole on every rank."""
+
+    def __init__(self, parts: Placed, extent: int, rank: int, dtype: str, make_exchange: MakeExchange):
+        targets = tuple([(sections.interval(0, extent),) for _ in parts])
+        self.traffic = Traffic(Moves(parts, targets, ITEMSIZE[dtype], (0,)), rank, (1,))
+        self.exchange = make_exchange(self.traffic, False)
+
+    def run(self, package: Package, part: Any, result: Any) -> None:
+        self.exchange.run(package.address(part), package.address(result))
+
+
+class Product:
+    """A planned local product whose operands are bound at each execution."""
+
+    def __init__(self, a: Any, b: Any, c: Any, scalars: dict[str, Any], plan: dict[str, Any], **arguments: Any):
+        self.matmul = Matmul(a, b, c, **scalars, **arguments)
+        self.inputs = dict(plan.get("epilog_inputs") or {})
+        self._has_let_go = False
+        self.matmul.plan(**plan)
+
+    def __call__(self, a: Any, b: Any, c: Any, out: Any = None) -> Any:
+        given = {"a": a, "b": b} if c is None else {"a": a, "b": b, "c": c}
+        if self._has_let_go:
+            given["epilog_inputs"] = self.inputs
+            self._has_let_go = False
+        self.matmul.reset_operands(**given)
+        return self.matmul.execute(out=out)
+
+    def reset(self, inputs: dict[str, Any], **others: Any) -> None:
+        """Take other inputs of the epilog, scale factors and scales."""
+        if inputs and not self._has_let_go:
+            others["epilog_inputs"] = inputs
+        if any(value is not None for value in others.values()):
+            self.matmul.reset_operands(**others)
+        self.inputs |= inputs
+
+    def let_go(self) -> None:
+        """Drop the references to the user's arrays."""
+        self.matmul.release_operands()
+        self.inputs, self._has_let_go = {}, True
+
+    def __del__(self) -> None:
+        if hasattr(self, "matmul"):
+            self.matmul.free()
+
+
+class Stages:
+    """A planned product across ranks; subclasses are the ways to compute it.
+
+    Parameters
+    ----------
+    problem : MatmulProblem
+    package : Package
+    operands : sequence of array
+        The present ones: a and b.
+    scalars : dict
+        alpha and beta.
+    scales : object
+        Quantization scales, if there are some.
+    preferences : object
+        Of the epilog.
+    inputs : dict
+        The epilog's.
+    make_exchange : callable
+        Collective.
+    """
+
+    def __init__(
+        self, problem: MatmulProblem, package: Package, operands: Sequence[Any], scalars: dict[str, Any], scales: Any,
+        preferences: Any, inputs: dict[str, Any], make_exchange: MakeExchange,
+    ):  # fmt: skip
+        self.problem, self.package, self.scalars = problem, package, dict(scalars)
+        self.scales, self.preferences, self.inputs = scales, preferences, inputs
+        self.make_exchange = make_exchange
+        self.traffics: list[Traffic] = []
+        #: The layouts of auxiliary results, by name.
+        self.layouts: dict[str, Layout] = {}
+        self._totals: dict[str, Total | Spread] = {}
+        self._own: dict[str, Any] = {}
+        self.products: list[Product] = []
+        self._plan(*operands)
+
+    def _plan(self, a: Any, b: Any) -> None:
+        raise NotImplementedError
+
+    def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
+        """Compute into d, which has c's values where there is a c."""
+        raise NotImplementedError
+
+    def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
+        """Take other scale factors, inputs of the epilog and scales. Raises where they do not fit."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Drop the references to the user's arrays."""
+        for product in self.products:
+            product.let_go()
+
+    # What the ways have in common.
+
+    @property
+    def _beta(self) -> Any:
+        return self.scalars["beta"] if self.problem.has_c else 0
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether this rank has nothing of the result."""
+        return 0 in self.problem.local_shape
+
+    def _product(self, a: Any, b: Any, c: Any, alpha: Any, beta: Any, epilog: Any, **options: Any) -> Product:
+        p = self.problem
+        qualifiers = None
+        if alpha != 0 and (p.a.conjugate or p.b.conjugate):
+            qualifiers = np.zeros(3, matrix_qualifiers_dtype)
+            qualifiers["is_conjugate"] = p.a.conjugate, p.b.conjugate, 0
+        chosen = {"compute_type": p.compute, "scale_type": p.scale, "tuning": False, **options}
+        local = LocalEpilog.DEFAULT if epilog is None else epilog.local
+        inputs = self.inputs if EPILOGS[local].inputs else {}
+        scalars = {"alpha": alpha, "beta": beta} if c is not None else {"alpha": alpha}
+        preferences = None if self.preferences is None else {"epilog": self.preferences}
+        plan = {"epilog": local, "epilog_inputs": inputs, "preferences": preferences}
+        product = Product(
+            a, b, c, scalars, plan, qualifiers=qualifiers, quantization_scales=self.scales, options=chosen
+        )  # fmt: skip
+        self.products.append(product)
+        return product
+
+    def _empty_result(self) -> Any:
+        shape, of = self.problem.local_shape, self.package
+        return of.empty(shape, contiguous_strides(shape, (1, 0)), of.dtype(self.problem.d.dtype), None)
+
+    def _plan_auxiliary(self, product: Product | None, epilog: MatmulEpilog | None) -> None:
+        """The auxiliary results, and which of them the ranks have to add up or to spread."""
+        p = self.problem
+        local = LocalEpilog.DEFAULT if epilog is None else epilog.local
+        m, n = p.local_shape
+        made = product.matmul.empty_result()[1] if product is not None and EPILOGS[local].auxiliary else {}
+        rows, columns = (tuple([(of[k],) for of in p.d.placed]) for k in (0, 1))
+        for name in EPILOGS[local].auxiliary:
+            layout = self.package.layout(made[name], name) if name in made else None
+            dtype = layout.dtype if layout else ("uint8" if name == "relu_aux" else p.d.dtype)
+            if layout is None:
+                shape = EXTENTS[name](m, n)
+                layout = Layout(shape[:1] if is_vector(name) else shape, (1, *shape[:1])[: 1 if is_vector(name) else 2], dtype, "cpu", None)
+            wide = WIDE.get(dtype, dtype)
+            if name.endswith("_bgrad"):
+                if sum(sections.extent_of(of[0]) for of in rows) != p.d.shape[0]:
+                    self._totals[name] = Total(rows, rows, p.rank, wide, (1,), self.make_exchange)
+            elif name in ("bgrada", "bgradb"):
+                self._plan_factor_sums(name, dtype, rows, columns)
+                extent = m if name == "bgrada" else p.d.shape[1]
+                layout = Layout((extent,), (1,), dtype, "cpu", None)
+            self.layouts[name] = layout
+            if name in self._totals:
+                self._own[name] = made.get(name)
+                self.traffics.append(self._totals[name].traffic)
+
+    def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
+        raise NotImplementedError
+
+    def _out(self, auxiliary: dict[str, Any]) -> dict[str, Any]:
+        """Where the local product puts its auxiliary results."""
+        return {name: self._own.get(name, array) if name in self._own else array for name, array in auxiliary.items()}
+
+    def _finish(self, auxiliary: dict[str, Any]) -> None:
+        """Add up, or spread, what the local product left."""
+        for name, total in self._totals.items():
+            own, result = self._own[name], auxiliary[name]
+            if isinstance(total, Spread):
+                total.run(self.package, result if own is None else own, result)
+                continue
+            part = total.zeros if own is None else as_wide(own).reshape(-1)
+            found = total.of(part)
+            result[...] = found if self.package.name == "numpy" else as_tensor(found)
+
+
+class Gather(Stages):
+    """Whole rows and columns come to the product."""
+
+    def _plan(self, a: Any, b: Any) -> None:
+        p = self.problem
+        self._a = Factor(p.a, p.rows, p.rank, self.package, self.make_exchange)
+        self._b = Factor(p.b, p.columns, p.rank, self.package, self.make_exchange)
+        self.traffics += [factor.traffic for factor in (self._a, self._b) if factor.traffic]
+        self._product_made: Product | None = None
+        self._narrow = ITEMSIZE[p.a.dtype] == 1 and "float" in p.a.dtype
+        if not self._is_empty:
+            c = None if self._narrow and not p.has_c else self._empty_result()
+            options = {"result_type": datatype_of(p.d.dtype)} if c is None else {"inplace": True}
+            self._product_made = self._product(
+                self._a.sample(a), self._b.sample(b), c, self.scalars["alpha"], self._beta, p.epilog, **options
+            )
+        self._plan_auxiliary(self._product_made, p.epilog)
+
+    def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
+        if name == "bgradb":
+            self._totals[name] = Spread(columns, self.problem.d.shape[1], self.problem.rank, dtype, self.make_exchange)
+
+    def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
+        a, b = self._a.fetch(a), self._b.fetch(b)
+        if self._product_made is not None:
+            out = self._out(auxiliary)
+            if self._narrow and not self.problem.has_c:
+                result = self._product_made(a, b, None)
+                d[...] = result[0] if out else result
+                for name, array in out.items():
+                    array[...] = result[1][name]
+            else:
+                self._product_made(a, b, d, (None, out) if out else None)
+        self._a.release()
+        self._b.release()
+        self._finish(auxiliary)
+
+    def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
+        if self._product_made is not None:
+            others = {name: value for name, value in scalars.items() if name == "alpha" or self.problem.has_c}
+            self._product_made.reset(inputs, quantization_scales=scales, **others)
+        self.scalars |= scalars
+
+
+class Reduce(Stages):
+    """Products of parts of k, which are added up."""
+
+    def _plan(self, a: Any, b: Any) -> None:
+        p = self.problem
+        m, n = p.d.shape
+        self._of_factors = p.epilog if p.epilog in OF_FACTORS else None
+        self._dtype = WIDE.get(p.d.dtype, p.d.dtype)
+        self._part_made: Product | None = None
+        part = np.zeros((m, n), self._dtype, order="F")
+        if sections.extent_of(p.a.placed[p.rank][1]):
+            a, b = (x.T if side.transposed else x for x, side in ((a, p.a), (b, p.b)))
+            self._part_made = self._product(
+                a, b, self._in_package(part), self.scalars["alpha"], 0, self._of_factors, inplace=True
+            )
+        self._part = part
+        whole = tuple([sections.whole((m, n)) for _ in p.d.placed])
+        strides = tuple([step // part.itemsize for step in part.strides])
+        self._total = Total(whole, p.d.placed, p.rank, self._dtype, strides, self.make_exchange)
+        self.traffics.append(self._total.traffic)
+        self._last: Product | None = None
+        ends = None if self._of_factors or p.epilog is MatmulEpilog.ALLREDUCE else p.epilog
+        if ends is not None and not self._is_empty:
+            rows, columns = p.local_shape
+            of, dtype = self.package, self.package.dtype(p.d.dtype)
+            self._ones = [of.empty(shape, contiguous_strides(shape, (1, 0)), dtype, None) for shape in ((rows, 1), (1, columns))]
+            for array in self._ones:
+                array[...] = 0
+            self._last = self._product(*self._ones, self._empty_result(), 0, 1, ends, inplace=True)
+        self._plan_auxiliary(self._part_made if self._of_factors else self._last, p.epilog)
+
+    def _in_package(self, array: np.ndarray) -> Any:
+        return array if self.package.name == "numpy" else as_tensor(array)
+
+    def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
+        p = self.problem
+        m, n = p.d.shape
+        part = ((sections.interval(0, m if name == "bgrada" else n),),) * len(rows)
+        wanted = rows if name == "bgrada" else part
+        self._totals[name] = Total(part, wanted, p.rank, WIDE.get(dtype, dtype), (1,), self.make_exchange)
+
+    def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
+        p = self.problem
+        out = self._out(auxiliary)
+        if self._part_made is not None:
+            a, b = (x.T if side.transposed else x for x, side in ((a, p.a), (b, p.b)))
+            self._part_made(a, b, self._in_package(self._part), (None, out) if self._of_factors else None)
+        total = self._total.of(self._part)
+        if not self._is_empty:
+            if p.has_c and self._beta != 0:
+                total += np.asarray(self._beta, total.dtype) * as_wide(d)
+            d[...] = total if self.package.name == "numpy" else as_tensor(total)
+            if self._last is not None:
+                self._last(*self._ones, d, (None, out) if out else None)
+        self._finish(auxiliary)
+
+    def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
+        if self._last is not None:
+            self._last.reset(inputs)
+        if self._part_made is not None:
+            self._part_made.reset({}, alpha=scalars.get("alpha"))
+        self.scalars |= scalars
+
+
+#: The ways to compute a product, by the name that algorithms have.
+WAYS: dict[str, type[Stages]] = {"gather": Gather, "reduce": Reduce}
+
+
+def datatype_of(dtype: str) -> int:
+    """The number of a dtype among cuBLAS's."""
+    return int(next(number for number, name in DTYPE_OF.items() if name == dtype))
+
+
+def as_tensor(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def as_wide(array: Any) -> np.ndarray:
+    """An array's values in a dtype that NumPy can add: of 16 bits as float32."""
+    if isinstance(array, np.ndarray):
+        return array.astype("float32") if array.dtype == np.float16 else array
+    return array.detach().float().numpy() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else as_numpy(array)

@@ -3,7 +3,7 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it, for the CPU and CUDA devices.
 """
 
-from planmath import bindings, fft, linalg, memory, sparse, tensor, tuning
+from planmath import bindings, distributed, fft, linalg, memory, sparse, tensor, tuning
 from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
 from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
 from planmath.core.errors import AutogradWarning
@@ -22,6 +22,7 @@ __all__ = [
     "MemoryPointer",
     "bindings",
     "device",
+    "distributed",
     "fft",
     "install_as_nvmath",
     "linalg",

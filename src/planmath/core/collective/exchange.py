@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from planmath.core.arrays import contiguous_strides
 from planmath.core.collective.exchange_kernels import SectionCopy
@@ -185,5 +185,17 @@ class Transport(Protocol):
     def unavailable(self, group: ProcessGroup) -> str | None:
         """Why this machine or this group cannot use it, in words, or None."""
 
-    def prepare(self, group: ProcessGroup, traffic: Traffic, buffered: bool) -> Any:
-        """A planned exchange. Collective; raises UnavailableError on the ranks on which it turns out not to work."""
+    def session(self, group: ProcessGroup, room: int) -> Session:
+        """A place for exchanges. Collective; raises UnavailableError on all ranks where one of them has not the room."""
+
+
+class Session(Protocol):
+    """Exchanges that share memory, of which one is executed at a time, by all ranks in the same order."""
+
+    def exchange(self, traffic: Traffic, buffered: bool) -> Exchange:
+        """A planned exchange, into the receive buffer where `buffered`. All ranks make the same ones in the same order."""
+
+
+def planned_exchange(transport: Transport, group: ProcessGroup, traffic: Traffic, buffered: bool) -> Exchange:
+    """An exchange with memory of its own. Collective."""
+    return transport.session(group, traffic.size).exchange(traffic, buffered)

@@ -18,6 +18,7 @@ from planmath.core.collective.provider import OnAllRanks
 from planmath.core.collective.process_group import ProcessGroup, ReductionOp
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Executor
+from planmath.core.execution import available_cpus
 from planmath.core.operation import Operation, Plan
 from planmath.core.provider import Algorithm, Provider
 from planmath.core.slots import ArraySlot
@@ -156,6 +157,11 @@ class CollectiveOperation(Operation):
         longest = np.array([seconds])
         self._group.allreduce_buffer(longest, op=ReductionOp.MAX)
         return float(longest[0])
+
+
+def local_threads(group: ProcessGroup) -> int:
+    """How many threads a rank may have: its share of the CPUs, as if all ranks were on this host."""
+    return max(1, available_cpus() // group.nranks)
 
 
 def check_on_host(name: str, slot: ArraySlot) -> None:

@@ -10,7 +10,7 @@ from planmath.core.arrays import COMPLEX_OF, REAL_OF, package_of
 from planmath.core.collective import sections
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.costs import exchange_report
-from planmath.core.collective.operation import CollectiveOperation, check_on_host
+from planmath.core.collective.operation import CollectiveOperation, check_on_host, local_threads
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import ExecutionCPU
 from planmath.core.log import format_seconds
@@ -130,9 +130,9 @@ class FFT(CollectiveOperation):
             agreement.local = (
                 *layout.shape, *layout.strides, *self._given.corners(ndim), memory.available(package, operand)
             )  # fmt: skip
-        self._execution = ExecutionCPU(num_threads=1)
+        self._execution = ExecutionCPU(num_threads=local_threads(group))
         problems = specify(
-            kind, layout.dtype, self._axes, self._given, o, ndim, agreement.everybody, (self._execution.space, 1)
+            kind, layout.dtype, self._axes, self._given, o, ndim, agreement.everybody, (self._execution.space, self._execution.threads)
         )
         for problem, words in zip(problems, agreement.everybody, strict=True):
             if words[-1] < problem.capacity:

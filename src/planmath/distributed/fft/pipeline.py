@@ -33,9 +33,11 @@ class Place(NamedTuple):
 class Local:
     """A transform of what this rank has."""
 
-    def __init__(self, source: Place, sample: np.ndarray, axes: tuple[int, ...], out: Any, options: dict[str, Any]):
+    def __init__(
+        self, source: Place, sample: np.ndarray, axes: tuple[int, ...], out: Any, options: dict[str, Any], threads: int
+    ):
         self.source, self.out = source.array, out
-        self.transform = FFT(sample, axes=axes, options=options)
+        self.transform = FFT(sample, axes=axes, options=options, execution={"name": "cpu", "num_threads": threads})
         self.transform.plan()
         if self.source is None:
             self.transform.release_operand()
@@ -158,14 +160,14 @@ class Pipeline:
         if real and problem.kind == "C2R":
             options["last_axis_parity"] = "odd" if shape[axes[-1]] % 2 else "even"
         if ends and here.array is not None and problem.result_strides == dense:
-            self.steps.append(Local(here, sample, axes, RESULT, options))
+            self.steps.append(Local(here, sample, axes, RESULT, options, problem.execution[1]))
             self._leave(here)
             return Place(None, dense)
         if not real:
-            self.steps.append(Local(here, sample, axes, None, {**options, "inplace": True}))
+            self.steps.append(Local(here, sample, axes, None, {**options, "inplace": True}, problem.execution[1]))
             return here
         out = np.empty(shape, self._dtype)
-        self.steps.append(Local(here, sample, axes, out, options))
+        self.steps.append(Local(here, sample, axes, out, options, problem.execution[1]))
         self._leave(here)
         return Place(out, dense)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from planmath.core.arrays import ITEMSIZE, Package, as_numpy
 from planmath.core.collective.costs import network
+from planmath.core.collective.exchange import planned_exchange
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
@@ -42,7 +43,7 @@ class DistributedFFTProvider(TransportProvider):
         (route,) = [route for route in self._routes(problem) if route.name == algorithm.get("route")]
         pipeline = Pipeline(
             problem, route, as_numpy(self.operand()),
-            lambda traffic, buffered: transport.prepare(group, traffic, buffered),
+            lambda traffic, buffered: planned_exchange(transport, group, traffic, buffered),
             {"tuning": False},
         )  # fmt: skip
         directions = [int(direction) for direction in DIRECTIONS_OF[problem.kind]]

@@ -40,9 +40,8 @@ class MappedTransport:
             return f"{FOLDER} cannot be written to on a rank"
         return None if found[0] == -found[1] else "the ranks are on several hosts"
 
-    def prepare(self, group: ProcessGroup, traffic: Traffic, buffered: bool) -> MappedExchange:
-        window = Window(group, traffic.size)
-        return MappedExchange(group, traffic, window)
+    def session(self, group: ProcessGroup, room: int) -> MappedSession:
+        return MappedSession(group, room)
 
 
 def _host() -> int:
@@ -125,12 +124,45 @@ def _map(path: Path) -> mmap.mmap:
         os.close(descriptor)
 
 
+class MappedSession:
+    """Exchanges by copies into the buffers of a window.
+
+    Attributes
+    ----------
+    number : int
+        Of the exchange that is going on, or was the last one, from 1.
+    broken : bool
+        Whether one ended early.
+    """
+
+    def __init__(self, group: ProcessGroup, room: int):
+        self.group, self.window = group, Window(group, room)
+        self.number, self.broken = 0, False
+        self.ready = self.window.ready(group.rank)
+        self.ready.raise_to(1)
+
+    def exchange(self, traffic: Traffic, buffered: bool) -> MappedExchange:
+        return MappedExchange(self, traffic)
+
+    def begin(self) -> int:
+        """The number of the exchange that begins."""
+        if self.broken:
+            raise RuntimeError(
+                f"an earlier execution of this object ended early on rank {self.group.rank}, so that the ranks are not at "
+                "the same call any more; free it on all ranks and create a new one"
+            )
+        self.broken = True  # until all waits are over
+        self.number += 1
+        return self.number
+
+
 class MappedExchange:
     """An exchange by copies into the buffers of a window."""
 
-    def __init__(self, group: ProcessGroup, traffic: Traffic, window: Window):
+    def __init__(self, session: MappedSession, traffic: Traffic):
+        group, window = session.group, session.window
         rank = group.rank
-        self._rank, self._nranks, self._window = rank, group.nranks, window
+        self._session, self._rank, self._nranks = session, rank, group.nranks
         self.buffer = window.buffer(rank)
         self._own = traffic.keep_own(traffic.result_strides)
         self._own_into_buffer = traffic.keep_own(traffic.dense)
@@ -139,49 +171,38 @@ class MappedExchange:
             for m in traffic.sent
         ]
         self._takes = [(m.source, window.arrived(m.source, rank), traffic.take(m)) for m in traffic.received]
-        self._ready = window.ready(rank)
         self._spins = SPINS if group.nranks <= available_cpus() else 0
-        self._number = 0
-        self._broken = False
-        self._ready.raise_to(1)
 
     def run(self, source: int, target: int) -> None:
-        self._push(source)
+        number = self._push(source)
         if self._own is not None:
             self._own.run(source, target)
         for peer, counter, take in self._takes:
-            self._await(counter, peer, "its message has not come")
+            self._await(number, counter, peer, "its message has not come")
             take.run(self.buffer, target)
-        self._broken = False
-        self._ready.raise_to(self._number + 1)
+        self._session.broken = False
+        self.release()
 
     def run_into_buffer(self, source: int) -> None:
         if self._own_into_buffer is not None:
             self._own_into_buffer.run(source, self.buffer)
-        self._push(source)
+        number = self._push(source)
         for peer, counter, _ in self._takes:
-            self._await(counter, peer, "its message has not come")
-        self._broken = False
+            self._await(number, counter, peer, "its message has not come")
+        self._session.broken = False
 
     def release(self) -> None:
-        self._ready.raise_to(self._number + 1)
+        self._session.ready.raise_to(self._session.number + 1)
 
-    def _push(self, source: int) -> None:
-        if self._broken:
-            raise RuntimeError(
-                f"an earlier execution of this object ended early on rank {self._rank}, so that the ranks are not at the "
-                "same call any more; free it on all ranks and create a new one"
-            )
-        self._broken = True  # until all waits are over
-        self._number += 1
+    def _push(self, source: int) -> int:
+        number = self._session.begin()
         for peer, ready, copy, buffer, arrived in self._pushes:
-            self._await(ready, peer, "its buffer is not free")
+            self._await(number, ready, peer, "its buffer is not free")
             copy.run(source, buffer)
-            arrived.raise_to(self._number)
+            arrived.raise_to(number)
+        return number
 
-    def _await(self, counter: Counter, peer: int, otherwise: str) -> None:
-        if not counter.wait(self._number, self._spins):
-            missing = sorted({peer, *(p for p, other, _ in self._takes if not other.has_reached(self._number))})
-            raise deadline.expired(
-                self._rank, self._nranks, self._number, f"{ranks_named(missing)} did not come ({otherwise})"
-            )
+    def _await(self, number: int, counter: Counter, peer: int, otherwise: str) -> None:
+        if not counter.wait(number, self._spins):
+            missing = sorted({peer, *(p for p, other, _ in self._takes if not other.has_reached(number))})
+            raise deadline.expired(self._rank, self._nranks, number, f"{ranks_named(missing)} did not come ({otherwise})")

@@ -23,8 +23,8 @@ class MPITransport:
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None if isinstance(group, MPIProcessGroup) else f"the group is a {type(group).__name__}"
 
-    def prepare(self, group: MPIProcessGroup, traffic: Traffic, buffered: bool) -> MPIExchange:
-        return MPIExchange(group, traffic, buffered)
+    def session(self, group: ProcessGroup, room: int) -> Session:
+        return Session(MPIExchange, group)
 
 
 class TorchTransport:
@@ -35,8 +35,8 @@ class TorchTransport:
             return f"the group is a {type(group).__name__}"
         return None
 
-    def prepare(self, group: TorchProcessGroup, traffic: Traffic, buffered: bool) -> TorchExchange:
-        return TorchExchange(group, traffic, buffered)
+    def session(self, group: ProcessGroup, room: int) -> Session:
+        return Session(TorchExchange, group)
 
 
 class BroadcastTransport:
@@ -47,8 +47,18 @@ class BroadcastTransport:
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None
 
-    def prepare(self, group: ProcessGroup, traffic: Traffic, buffered: bool) -> BroadcastExchange:
-        return BroadcastExchange(group, traffic, buffered)
+    def session(self, group: ProcessGroup, room: int) -> Session:
+        return Session(BroadcastExchange, group)
+
+
+class Session:
+    """Exchanges that have memory of their own."""
+
+    def __init__(self, kind: type[PackedExchange], group: ProcessGroup):
+        self._kind, self._group = kind, group
+
+    def exchange(self, traffic: Traffic, buffered: bool) -> PackedExchange:
+        return self._kind(self._group, traffic, buffered)
 
 
 class PackedExchange(ABC):

@@ -14,7 +14,12 @@ class SingleTransport:
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None if group.nranks == 1 else f"the group has {group.nranks} ranks"
 
-    def prepare(self, group: ProcessGroup, traffic: Traffic, buffered: bool) -> SingleExchange:
+    def session(self, group: ProcessGroup, room: int) -> SingleSession:
+        return SingleSession()
+
+
+class SingleSession:
+    def exchange(self, traffic: Traffic, buffered: bool) -> SingleExchange:
         return SingleExchange(traffic, buffered)
 
 

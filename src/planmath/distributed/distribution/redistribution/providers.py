@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from planmath.core.arrays import Package
+from planmath.core.collective.exchange import planned_exchange
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
@@ -19,7 +20,7 @@ class RedistributeProvider(TransportProvider):
 
     def prepare(self, problem: RedistributeProblem, algorithm: Algorithm) -> Prepared:
         assert self.group is not None
-        exchange = self.transport.prepare(self.group, problem.traffic, False)
+        exchange = planned_exchange(self.transport, self.group, problem.traffic, False)
         address = self.package.address
 
         def run(operands: Sequence[Any], results: Sequence[Any]) -> None:

@@ -11,7 +11,7 @@ from planmath.core.arrays import Layout, package_of
 from planmath.core.collective import sections
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.costs import exchange_report
-from planmath.core.collective.operation import CollectiveOperation, check_on_host
+from planmath.core.collective.operation import CollectiveOperation, check_on_host, local_threads
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import ExecutionCPU
 from planmath.core.operation import make_slot
@@ -147,7 +147,7 @@ class Matmul(CollectiveOperation):
                 *(n for of in self._distributions for n in placement.corners(of, 2)),
             ]  # fmt: skip
         self._everybody, self._dtypes, self._has_c, self._inplace = agreement.everybody, dtypes, c is not None, inplace
-        self._execution = ExecutionCPU(num_threads=1)
+        self._execution = ExecutionCPU(num_threads=local_threads(group))
         self._inputs: dict[str, Any] = {}
         self._preferences: Any = None
         self._is_summed_c = False
@@ -168,7 +168,7 @@ class Matmul(CollectiveOperation):
         o = self._options
         return MatmulProblem(
             a, b, d, self._group.rank, self._has_c, self._inplace, o.compute_type, o.scale_type, epilog,
-            (self._execution.space, 1),
+            (self._execution.space, self._execution.threads),
         )  # fmt: skip
 
     def _check_scalars(self, scalars: dict[str, Any], dtype: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from planmath.core.arrays import Package
+from planmath.core.collective.exchange import planned_exchange
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
@@ -56,7 +57,7 @@ class DistributedMatmulProvider(TransportProvider):
         group, transport = self.group, self.transport
         assert group is not None
         stages = self.build(
-            WAYS[algorithm.get("way")], problem, lambda traffic, buffered: transport.prepare(group, traffic, buffered)
+            WAYS[algorithm.get("way")], problem, lambda traffic, buffered: planned_exchange(transport, group, traffic, buffered)
         )
         return Prepared({None: Program(function=Run(stages))})
 

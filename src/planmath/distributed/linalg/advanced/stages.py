@@ -229,7 +229,8 @@ class Stages:
         preferences = None if self.preferences is None else {"epilog": self.preferences}
         plan = {"epilog": local, "epilog_inputs": inputs, "preferences": preferences}
         product = Product(
-            a, b, c, scalars, plan, qualifiers=qualifiers, quantization_scales=self.scales, options=chosen
+            a, b, c, scalars, plan, qualifiers=qualifiers, quantization_scales=self.scales, options=chosen,
+            execution={"name": "cpu", "num_threads": p.execution[1]},
         )  # fmt: skip
         self.products.append(product)
         return product

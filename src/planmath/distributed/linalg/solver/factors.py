@@ -1,0 +1,222 @@
+"""Factors of a matrix in blocks on a grid of processes.
+
+Each panel, the rows below and in a diagonal block, goes to every rank, which factorizes it: so all know the pivots, and a
+pivot that is zero, without a word more. Then rows that change places go to where they shall be, and those of the block
+row to all ranks that need them, in one exchange; what is left is local: a triangular solution and a product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from planmath.core import factorization
+from planmath.core.arrays import package_named
+from planmath.core.collective import sections
+from planmath.core.collective.exchange import Exchange, Moves, Session, Traffic
+from planmath.core.collective.memory import array_over
+from planmath.core.collective.sections import IndexSet
+from planmath.distributed.linalg.solver.problem import Blocks
+from planmath.distributed.linalg.solver.providers.routines import Routines
+
+NUMPY = package_named("numpy")
+
+
+class SingularMatrixError(factorization.SingularMatrixError, RuntimeError):
+    """A matrix across processes has no inverse, or is not positive definite although the options say so."""
+
+
+def as_indices(index_set: IndexSet) -> np.ndarray:
+    """An index set as an array."""
+    return np.concatenate([np.arange(0), *[np.arange(start, stop) for start, stop in index_set]])
+
+
+def as_set(indices: np.ndarray) -> IndexSet:
+    """Sorted indices as an index set.
+
+    Examples
+    --------
+    >>> as_set(np.array([1, 2, 5]))
+    ((1, 3), (5, 6))
+    """
+    if not indices.size:
+        return ()
+    ends = np.flatnonzero(np.diff(indices) != 1)
+    starts = [int(indices[0]), *indices[ends + 1].tolist()]
+    stops = [*(indices[ends] + 1).tolist(), int(indices[-1]) + 1]
+    return tuple(zip(starts, stops, strict=True))
+
+
+def without(index_set: IndexSet, start: int, stop: int) -> IndexSet:
+    """The indices that are not in an interval."""
+    parts = [of for a, b in index_set for of in ((a, min(b, start)), (max(a, stop), b)) if of[0] < of[1]]
+    return tuple(parts)
+
+
+class Factors:
+    """A factorization of matrices with one layout; subclasses are LU with pivots, and Cholesky.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    rank : int
+    dtype : str
+    leading_dimension : int
+        Of this rank's part, which is column-major, in elements.
+    session : Session
+        With room for a panel, and for twice the block size of rows.
+    routines : Routines
+    """
+
+    def __init__(
+        self, blocks: Blocks, rank: int, dtype: str, leading_dimension: int, session: Session, routines: Routines
+    ):
+        self.blocks, self.rank, self.dtype, self.session, self.routines = blocks, rank, dtype, session, routines
+        self.itemsize = np.dtype(dtype).itemsize
+        self.placed = blocks.placed
+        self.strides = (1, leading_dimension)
+        self.row_set, self.column_set = self.placed[rank]
+        self.rows, self.columns = as_indices(self.row_set), as_indices(self.column_set)
+        self.place = blocks.places[rank]
+        self.bounds = blocks.bounds()
+        #: The diagonal blocks of the factors, which every rank has.
+        self.diagonal: list[np.ndarray] = []
+        #: Which row of the matrix each row of the factors is.
+        self.permutation = np.arange(blocks.n)
+        self._panels = [self._panel_exchange(*of) for of in self.bounds]
+
+    def _panel_exchange(self, start: int, stop: int) -> tuple[Traffic, Exchange]:
+        everywhere = (sections.interval(start, self.blocks.n), sections.interval(start, stop))
+        moves = Moves(self.placed, (everywhere,) * len(self.placed), self.itemsize, (1, 0))
+        traffic = Traffic(moves, self.rank, self.strides)
+        return traffic, self.session.exchange(traffic, True)
+
+    def traffics(self) -> list[Traffic]:
+        """Of the exchanges that are planned."""
+        return [traffic for traffic, _ in self._panels]
+
+    def _fetched(self, traffic: Traffic, exchange: Exchange, a: np.ndarray) -> np.ndarray:
+        """What an exchange brings, in memory of its own."""
+        exchange.run_into_buffer(a.ctypes.data)
+        received = array_over(NUMPY, exchange, exchange.buffer, traffic.shape, traffic.dense, self.dtype)
+        copy = received.copy(order="F")
+        exchange.release()
+        return copy
+
+    def factorize(self, a: np.ndarray) -> None:
+        """Replace this rank's part of a matrix by that of its factors.
+
+        Raises
+        ------
+        SingularMatrixError
+            On all ranks, with the order of the minor that is singular, or not positive definite.
+        """
+        self.diagonal, self.permutation = [], np.arange(self.blocks.n)
+        for number, (start, stop) in enumerate(self.bounds):
+            panel = self._fetched(*self._panels[number], a)
+            self._eliminate(a, number, start, stop, panel)
+
+    def _eliminate(self, a: np.ndarray, number: int, start: int, stop: int, panel: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _local(self, start: int, stop: int) -> tuple[int, int, int, int]:
+        """Where this rank's rows from two indices on begin, and its columns."""
+        return (*np.searchsorted(self.rows, [start, stop]).tolist(), *np.searchsorted(self.columns, [start, stop]).tolist())
+
+    def _keep_panel(self, a: np.ndarray, number: int, start: int, panel: np.ndarray, place: Sequence[int]) -> None:
+        """Put the rows of a panel that this rank has to where they are."""
+        r0, _, c0, c1 = place
+        if self.place[1] == self.blocks.owner(number)[1]:
+            a[r0:, c0:c1] = panel[self.rows[r0:] - start]
+
+
+class LU(Factors):
+    """L and U, with partial pivoting."""
+
+    def _eliminate(self, a: np.ndarray, number: int, start: int, stop: int, panel: np.ndarray) -> None:
+        width = stop - start
+        panel, pivots, zero = self.routines.getrf(panel)
+        if zero:
+            raise SingularMatrixError(
+                f"the matrix is singular: its leading minor of order {start + zero} is 0 in the order of the pivots",
+                start + zero - 1,
+            )
+        order = np.arange(self.blocks.n - start)
+        for k, pivot in enumerate(pivots):
+            if pivot != k:
+                order[k], order[pivot] = order[pivot], order[k]
+        self.permutation[start:] = self.permutation[start:][order]
+        self.diagonal.append(panel[:width].copy(order="F"))
+        r0, r1, c0, c1 = place = self._local(start, stop)
+        top = self._exchange_rows(a, start, stop, order, place)
+        self._keep_panel(a, number, start, panel, place)
+        if not top.size:
+            return
+        top = self.routines.trsm(self.diagonal[-1], top, lower=True, unit=True)
+        if self.place[0] == self.blocks.owner(number)[0]:
+            a[r0:r1, c1:] = top
+        below = np.asfortranarray(panel[self.rows[r1:] - start])
+        self.routines.subtract_product(a[r1:, c1:], below, top)
+
+    def _exchange_rows(
+        self, a: np.ndarray, start: int, stop: int, order: np.ndarray, place: Sequence[int]
+    ) -> np.ndarray:
+        """Give rows their places outside the panel; returns this rank's columns, behind it, of the block row."""
+        r0, _, c0, c1 = place
+        width = stop - start
+        moved = np.flatnonzero(order != np.arange(order.size))
+        needs: dict[int, np.ndarray] = {}  # by row of the grid: which rows its ranks get
+        for p in range(self.blocks.grid[0]):
+            rows = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == p]
+            needs[p] = np.unique(np.concatenate([order[rows], order[:width]])) + start
+        sets = {p: as_set(rows) for p, rows in needs.items()}
+        targets = tuple([
+            (sets[p], without(section[1], start, stop)) for (p, _), section in zip(self.blocks.places, self.placed, strict=True)
+        ])  # fmt: skip
+        traffic = Traffic(Moves(self.placed, targets, self.itemsize, (1, 0)), self.rank, self.strides)
+        received = self._fetched(traffic, self.session.exchange(traffic, True), a)
+        have = needs[self.place[0]]
+        mine = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == self.place[0]]
+        to = np.searchsorted(self.rows, mine + start)
+        from_ = np.searchsorted(have, order[mine] + start)
+        a[to, :c0] = received[from_, :c0]
+        a[to, c1:] = received[from_, c0:]
+        return np.asfortranarray(received[np.searchsorted(have, order[:width] + start), c0:])
+
+
+class Cholesky(Factors):
+    """The lower factor of a symmetric or Hermitian matrix."""
+
+    def _eliminate(self, a: np.ndarray, number: int, start: int, stop: int, panel: np.ndarray) -> None:
+        width = stop - start
+        block, zero = self.routines.potrf(np.asfortranarray(panel[:width]))
+        if zero:
+            raise SingularMatrixError(
+                f"the matrix is not positive definite: its leading minor of order {start + zero} is not positive",
+                start + zero - 1,
+            )
+        self.diagonal.append(block)
+        panel[:width] = block
+        panel[width:] = self.routines.trsm_right(block, np.asfortranarray(panel[width:]))
+        _, r1, _, c1 = place = self._local(start, stop)
+        self._keep_panel(a, number, start, panel, place)
+        across = panel[self.columns[c1:] - start]
+        below = np.asfortranarray(panel[self.rows[r1:] - start])
+        # of each block of columns what is on the diagonal and below it
+        edges = [*range(0, across.shape[0], self.blocks.size), across.shape[0]]
+        for first, end in zip(edges, edges[1:], strict=False):
+            row = int(np.searchsorted(self.rows[r1:], self.columns[c1 + first]))
+            factor = np.asfortranarray(across[first:end].conj().T)
+            self.routines.subtract_product(a[r1 + row :, c1 + first : c1 + end], below[row:], factor)
+
+    def _keep_panel(self, a: np.ndarray, number: int, start: int, panel: np.ndarray, place: Sequence[int]) -> None:
+        """As for every panel, but what is above the diagonal stays as the user has it."""
+        r0, r1, c0, c1 = place
+        if self.place[1] != self.blocks.owner(number)[1]:
+            return
+        mine = panel[self.rows[r0:] - start]
+        if r1 > r0:
+            above = np.triu(np.ones((r1 - r0, c1 - c0), bool), 1)
+            mine[: r1 - r0][above] = a[r0:r1, c0:c1][above]
+        a[r0:, c0:c1] = mine

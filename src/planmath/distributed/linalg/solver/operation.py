@@ -1,0 +1,363 @@
+"""The stateful distributed solver, and the function for single use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core.arrays import Layout, as_numpy, package_of
+from planmath.core.collective import sections
+from planmath.core.collective.agreement import agreed
+from planmath.core.collective.costs import exchange_report
+from planmath.core.collective.operation import CollectiveOperation, check_on_host, local_threads
+from planmath.core.collective.transports import TRANSPORTS
+from planmath.core.errors import InvalidStateError
+from planmath.core.execution import ExecutionCPU
+from planmath.core.log import phase
+from planmath.core.operation import State, make_slot
+from planmath.core.options import as_options
+from planmath.core.slots import ArraySlot
+from planmath.core.tuning import record
+from planmath.distributed.distribution import placement
+from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
+from planmath.distributed.distribution.placement import Placement
+from planmath.distributed.linalg.solver.options import DirectSolverOptions
+from planmath.distributed.linalg.solver.problem import Blocks, SolverProblem
+from planmath.distributed.linalg.solver.providers import BlockPhases, BlockProvider, dense_strides
+from planmath.distributed.runtime import required_context
+
+DTYPES = ("float32", "float64", "complex64", "complex128")
+#: Rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
+BLOCK, SUITABLE = 64, range(8, 257)
+
+
+class InvalidDirectSolverState(InvalidStateError):
+    """A method of `DirectSolver` was called out of order."""
+
+
+class DirectSolver(CollectiveOperation):
+    """Dense linear systems ``a @ x = b`` whose matrices lie across processes: planned, factorized, solved.
+
+    Constructor, `plan`, `factorize` and `solve` are collective.
+
+    Parameters
+    ----------
+    a : numpy.ndarray or torch.Tensor
+        This rank's part of a square matrix of float32, float64, complex64 or complex128: column-major, where columns
+        may have gaps between them.
+    b : array
+        This rank's part of the right-hand sides, (n,) or (n, nrhs), of the same package and dtype.
+    distributions : sequence of two distributions
+        Of a and b: any two. A matrix in square blocks, in turn on a grid (`BlockCyclic`), is factorized where it is; any
+        other is brought into such blocks first.
+    options : DirectSolverOptions or dict, optional
+    stream : object, optional
+        CUDA stream; without effect on the CPU.
+
+    Raises
+    ------
+    RuntimeError
+        Before `planmath.distributed.initialize`.
+    TypeError, ValueError, BindDistributionError
+        If the arguments do not describe systems, on any rank: the same on all of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import planmath.distributed as distributed
+    >>> from planmath.distributed.distribution import Slab
+    >>> from planmath.distributed.linalg import DirectSolver
+    >>> distributed.initialize(0, distributed.SingleProcessGroup(), ["nccl"])
+    >>> a, b = np.asfortranarray([[2.0, 0], [1, 4]]), np.array([2.0, 9])
+    >>> with DirectSolver(a, b, distributions=[Slab.X, Slab.X]) as solver:
+    ...     solver.plan()
+    ...     solver.factorize()
+    ...     solver.solve()
+    array([1., 2.])
+    >>> distributed.finalize()
+    """
+
+    noun = "DirectSolver"
+    inplace_by = "options.inplace_b"
+    invalid_state = InvalidDirectSolverState
+
+    def __init__(
+        self,
+        a: Any,
+        b: Any,
+        /,
+        *,
+        distributions: Sequence[Distribution],
+        options: DirectSolverOptions | dict[str, Any] | None = None,
+        stream: Any = None,
+    ):
+        group = required_context().process_group
+        self._factorized = False
+        with agreed(group, "DirectSolver()") as agreement:
+            super().__init__(as_options(DirectSolverOptions, options), group)
+            o = self._options
+            a_layout = package_of(a, "a").layout(a, "a")
+            b_layout = package_of(b, "b").layout(b, "b")
+            _check_layouts(a_layout, b_layout)
+            self._add_operand("a", a, writeable=o.inplace_a)
+            self._add_operand("b", b, writeable=o.inplace_b)
+            for name, slot in self._slots.items():
+                check_on_host(name, slot)
+            if not isinstance(distributions, Sequence) or len(distributions) != 2:
+                raise ValueError("distributions is not a sequence of two; expected those of a and b")
+            ndim = len(b_layout.shape)
+            ours = [
+                placement.checked(f"distributions[{k}]", of, axes)
+                for k, (of, axes) in enumerate(zip(distributions, (2, ndim), strict=True))
+            ]
+            agreement.equal = {
+                "the package of a": self._package.name, "the dtype of a": a_layout.dtype,
+                "the number of axes of b": ndim, "distributions": [placement.described(of) for of in ours],
+                "options.inplace_a": o.inplace_a, "options.inplace_b": o.inplace_b, "options.structure": o.structure,
+                "whether there is a handle": o.handle is not None, "options.provider": o.provider,
+                "options.check": self._checks,
+            }  # fmt: skip
+            agreement.local = [
+                *a_layout.shape, *b_layout.shape, *placement.corners(ours[0], 2), *placement.corners(ours[1], ndim)
+            ]  # fmt: skip
+        everybody = agreement.everybody
+        at = 2 + ndim
+        a_placed = placement.place(
+            "a", ours[0], [words[:2] for words in everybody], [words[at : at + 4] for words in everybody]
+        )
+        b_placed = placement.place(
+            "b", ours[1], [words[2:at] for words in everybody], [words[at + 4 :] for words in everybody]
+        )
+        _check_shapes(a_placed, b_placed)
+        self._execution = ExecutionCPU(num_threads=local_threads(group))
+        self._b_shape = b_layout.shape
+        b_strides, x_strides = b_layout.strides, dense_strides(b_layout.shape)
+        nrhs = b_placed.global_shape[1] if ndim == 2 else 1
+        columns = (sections.interval(0, 1),) if ndim == 1 else ()
+        b_sections = tuple([(*of, *columns) for of in b_placed.sections])
+        if ndim == 1:
+            b_strides, x_strides = (*b_strides, max(b_layout.shape[0], 1)), (*x_strides, max(b_layout.shape[0], 1))
+        self._problem = SolverProblem(
+            _blocks(ours[0], a_placed, group.nranks), a_placed.sections, b_sections, nrhs, group.rank, a_layout.dtype,
+            a_layout.strides[1] if a_layout.shape[1] > 1 else max(a_layout.shape[0], 1), b_strides,
+            b_strides if o.inplace_b else x_strides, o.inplace_a, o.structure, ("cpu", self._execution.threads),
+        )  # fmt: skip
+        self._log_specification()
+
+    def plan(self, *, stream: Any = None) -> None:
+        """Prepare the exchanges and what is between them. Collective. A second plan does nothing.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            After `release_operands` or `free`, on any rank.
+        UnavailableError
+            If the way that the options name is not open on all ranks.
+        """
+        if self._plan_made is not None and not self._checks:
+            self._require("plan")
+            return
+        # all ranks factorize each panel, and shall come to the same numbers
+        alike = {"the processor": record.machine(), "NumPy's version": np.__version__}
+        self._plan_together(lambda: self._plan_made or self._make_plan(self._problem, self._slots), **alike)
+
+    def factorize(self, *, stream: Any = None) -> None:
+        """Factorize the matrix with its present values. Collective; returns when it is done.
+
+        Raises
+        ------
+        SingularMatrixError
+            On all ranks, with the order of the leading minor that is singular, or not positive definite. It is a
+            `numpy.linalg.LinAlgError`, and a RuntimeError.
+        InvalidDirectSolverState
+            Before `plan`, after `release_operands` or `free`, on any rank.
+        TimeoutError
+            If other ranks do not come.
+        """
+        self._execute_together(self._factorize, "factorize")
+
+    def _factorize(self) -> None:
+        with agreed(self._group, "DirectSolver.factorize()"):
+            self._require("factorize")
+            self._follow_operands()
+        self._factorized = False
+        with phase(self._logger, self.noun, "FACTORIZATION"):
+            self._phases.factorize(as_numpy(self._slots["a"].array))
+        self._factorized = True
+
+    def solve(self, *, stream: Any = None) -> Any:
+        """Solve for the present right-hand sides. Collective; returns when it is done.
+
+        Returns
+        -------
+        array
+            This rank's part of the solution: b itself where it is replaced, else a new column-major array.
+
+        Raises
+        ------
+        InvalidDirectSolverState
+            Before `factorize`, after the matrix was reset, on any rank.
+        TimeoutError
+            If other ranks do not come.
+        """
+        return self._execute_together(self._solve, "solve")
+
+    def _solve(self) -> Any:
+        with agreed(self._group, "DirectSolver.solve()"):
+            self._require("solve")
+            self._follow_operands()
+        b = self._slots["b"].array
+        x = b if self._options.inplace_b else self._x_slot().empty()
+        address = self._package.address
+        with phase(self._logger, self.noun, "SOLUTION"):
+            self._phases.solve(as_numpy(self._slots["a"].array), address(b), address(x))
+        return x
+
+    @property
+    def _phases(self) -> BlockPhases:
+        assert self._plan_made is not None
+        phases: BlockPhases = self._plan_made.prepared.programs[None].function
+        return phases
+
+    def reset_operands(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
+        """Replace operands by ones with the same package, dtype, shape and strides. Another a forgets the factors.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one does not fit, or none is given, or after `release_operands` not both are; both stay then.
+        InvalidDirectSolverState
+            After `free`.
+        """
+        self._resetting("reset_operands", lambda: self._take("reset_operands", a, b))
+
+    def reset_operands_unchecked(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
+        """`reset_operands` for callers that know that the operands fit."""
+        self._take("reset_operands_unchecked", a, b)
+
+    def _take(self, call: str, a: Any, b: Any) -> None:
+        given = {name: array for name, array in (("a", a), ("b", b)) if array is not None}
+        self._reset(given, call, *([] if a is None else [(self, {"_factorized": False})]))
+
+    def release_operands(self) -> None:
+        """Drop the references to the operands; the plan stays, and `reset_operands` brings new ones."""
+        self._release()
+        self._factorized = False
+
+    @property
+    def state(self) -> State:
+        """Where the object stands in its life."""
+        state = super().state
+        return State.FACTORIZED if state is State.PLANNED and self._factorized else state
+
+    def report(self) -> str:
+        """What was chosen, and what this rank sends and receives, with the time expected, as text."""
+        lines = [super().report()]
+        phases = self._phases
+        for title, traffics in (
+            ("panels of the factorization", phases.factors.traffics()), ("solution", phases.substitution.traffics())
+        ):  # fmt: skip
+            messages, size = sum(len(t.sent) for t in traffics), sum(t.bytes_sent for t in traffics)
+            lines.append(f"{title}: {len(traffics)} exchanges, in which rank {self._problem.rank} sends {messages} "
+                         f"messages, {size} bytes")
+            lines += exchange_report(traffics[0], "  the first")
+        blocks = self._problem.blocks
+        lines.append(f"blocks of {blocks.size} on a grid of {blocks.grid[0]}x{blocks.grid[1]}")
+        return "\n".join(lines)
+
+    def _x_slot(self) -> ArraySlot:
+        layout = Layout(self._b_shape, dense_strides(self._b_shape), self._problem.dtype, "cpu", None)
+        return make_slot(self._package, layout, writeable=True)
+
+    def _local_providers(self) -> Sequence[Any]:
+        return [BlockProvider(transport, self._group) for transport in TRANSPORTS]
+
+    def _result_slots(self, problem: SolverProblem) -> dict[str, ArraySlot]:
+        return {} if self._options.inplace_b else {"x": self._x_slot()}
+
+    def _inplace_operand(self) -> str | None:
+        return "b" if self._options.inplace_b else None
+
+    def _tuning_key(self, problem: SolverProblem) -> str:
+        alike = problem._replace(rank=0, leading_dimension=0, b_strides=(0, 0), x_strides=(0, 0))
+        return super()._tuning_key(alike)
+
+    def _describe(self) -> str:
+        p = self._problem
+        kind = "Cholesky" if p.structure else "LU"
+        return f"{kind} {p.dtype} {p.blocks.n}x{p.blocks.n}, {p.nrhs} right-hand sides, on {self._group.nranks} ranks"
+
+
+def _check_layouts(a: Layout, b: Layout) -> None:
+    """Raise where an operand has not the dtype or the layout that systems have."""
+    if a.dtype not in DTYPES:
+        raise ValueError(f"a has the dtype {a.dtype}; expected one of {', '.join(DTYPES)}")
+    if b.dtype != a.dtype:
+        raise TypeError(f"b has the dtype {b.dtype} and a {a.dtype}; expected the same")
+    if len(a.shape) != 2 or len(b.shape) not in (1, 2):
+        raise ValueError(f"a has the shape {a.shape} and b {b.shape}; expected a matrix, and a vector or a matrix")
+    for name, layout in (("a", a), ("b", b)):
+        rows = layout.shape[0]
+        ok = rows <= 1 or layout.strides[0] == 1
+        if len(layout.shape) == 2 and layout.shape[1] > 1:
+            ok &= layout.strides[1] >= max(rows, 1)
+        if not ok and 0 not in layout.shape:
+            raise ValueError(
+                f"{name} has the strides {layout.strides} (in elements); expected a column-major array: for example "
+                f"numpy.asfortranarray({name})"
+            )
+
+
+def _check_shapes(a: Placement, b: Placement) -> None:
+    rows, columns = a.global_shape
+    if rows != columns or rows == 0:
+        raise ValueError(f"a is a matrix of {a.global_shape}; expected a square one of at least one row")
+    if b.global_shape[0] != rows or 0 in b.global_shape:
+        raise ValueError(f"a is a matrix of {a.global_shape} and b of {b.global_shape}; expected as many rows of b")
+
+
+def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Blocks:
+    """The blocks in which a matrix is factorized: its own, where those suit."""
+    n = placed.global_shape[0]
+    if isinstance(distribution, BlockCyclic) and not isinstance(distribution, BlockNonCyclic):
+        sizes = distribution.block_sizes
+        assert sizes is not None
+        grid = distribution.process_grid
+        if sizes[0] == sizes[1] and not any(distribution.first_process) and (sizes[0] in SUITABLE or n < SUITABLE[0] * 8):
+            places = tuple([grid.coordinates(rank) for rank in range(nranks)])
+            return Blocks(n, sizes[0], grid.shape, places)  # type: ignore[arg-type]
+    rows = next(k for k in range(int(nranks**0.5), 0, -1) if nranks % k == 0)
+    shape = rows, nranks // rows
+    return Blocks(n, min(BLOCK, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
+
+
+def direct_solver(
+    a: Any,
+    b: Any,
+    /,
+    *,
+    distributions: Sequence[Distribution],
+    options: DirectSolverOptions | dict[str, Any] | None = None,
+    stream: Any = None,
+) -> Any:
+    """Solve linear systems whose matrices lie across processes once. Collective.
+
+    Parameters and result are those of `DirectSolver` and `DirectSolver.solve`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import planmath.distributed as distributed
+    >>> from planmath.distributed.distribution import Slab
+    >>> from planmath.distributed.linalg import direct_solver
+    >>> distributed.initialize(0, distributed.SingleProcessGroup(), ["nccl"])
+    >>> direct_solver(np.diag([2.0, 4.0]), np.array([2.0, 2.0]), distributions=[Slab.X, Slab.X])
+    array([1. , 0.5])
+    >>> distributed.finalize()
+    """
+    with DirectSolver(a, b, distributions=distributions, options=options, stream=stream) as solver:
+        solver.plan(stream=stream)
+        solver.factorize(stream=stream)
+        return solver.solve(stream=stream)

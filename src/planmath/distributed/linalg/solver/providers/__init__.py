@@ -1,0 +1,113 @@
+"""What solves distributed systems: planmath's own factorization in blocks, with exchanges by any transport."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core.arrays import contiguous_strides
+from planmath.core.collective import sections
+from planmath.core.collective.exchange import Moves, Traffic
+from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.provider import TransportProvider
+from planmath.core.collective.transports import TRANSPORTS
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared
+from planmath.distributed.linalg.solver.factors import LU, Cholesky
+from planmath.distributed.linalg.solver.problem import SolverProblem
+from planmath.distributed.linalg.solver.providers.routines import Routines
+from planmath.distributed.linalg.solver.substitution import Substitution
+
+
+class BlockProvider(TransportProvider):
+    """One transport, for blocks of the size that the problem has."""
+
+    def algorithms(self, problem: SolverProblem) -> Sequence[Algorithm]:
+        return [Algorithm(self.name, (("block", problem.blocks.size),))]
+
+    def prepare(self, problem: SolverProblem, algorithm: Algorithm) -> Prepared:
+        assert self.group is not None
+        phases = BlockPhases(problem, self.transport, self.group)
+        return Prepared({None: Program(function=phases)})
+
+
+class BlockPhases:
+    """Planned factorizations and solutions.
+
+    Called as a program is, with a, b and x, it does both.
+    """
+
+    def __init__(self, problem: SolverProblem, transport: Any, group: ProcessGroup):
+        self.problem = problem
+        blocks, rank = problem.blocks, problem.rank
+        placed = blocks.placed
+        shape = sections.shape_of(placed[rank])
+        size, itemsize = blocks.size, np.dtype(problem.dtype).itemsize
+        mine = sections.size_of(problem.b[rank])
+        room = max(
+            blocks.n * min(size, blocks.n) * itemsize, 3 * size * shape[1] * itemsize, mine * itemsize,
+            Substitution.room(blocks.n, size, blocks.grid, problem.nrhs, shape[0], itemsize),
+            max(sections.size_of(problem.a[rank]), shape[0] * shape[1]) * itemsize * (not problem.is_native),
+        )  # fmt: skip
+        session = transport.session(group, room)
+        kind = Cholesky if problem.structure else LU
+        ld = problem.leading_dimension if problem.is_native else max(shape[0], 1)
+        self.routines = Routines(problem.dtype, problem.execution[1])
+        self.factors = kind(blocks, rank, problem.dtype, ld, session, self.routines)
+        self.substitution = Substitution(
+            self.factors, problem.b, problem.nrhs, problem.b_strides, problem.x_strides
+        )
+        self._strides = 1, ld
+        self._work: np.ndarray | None = None
+        self._into = self._back = None
+        if not problem.is_native:
+            self._work = np.empty(shape, problem.dtype, order="F")
+            given = 1, problem.leading_dimension
+            there = Traffic(Moves(problem.a, placed, itemsize, (1, 0)), rank, given)
+            self._into = session.exchange(there, False)
+            if problem.inplace_a:
+                moves = Moves(placed, problem.a, itemsize, (1, 0))
+                self._back = session.exchange(Traffic(moves, rank, (1, ld), given), False)
+        self._shape = shape
+
+    def _matrix(self, a: np.ndarray) -> np.ndarray:
+        """What is factorized."""
+        if self._work is not None:
+            return self._work
+        return np.lib.stride_tricks.as_strided(a, self._shape, tuple(step * a.itemsize for step in self._strides))
+
+    def factorize(self, a: np.ndarray) -> None:
+        """Factorize the matrix of which this rank has a."""
+        if self._into is not None:
+            assert self._work is not None
+            self._into.run(a.ctypes.data, self._work.ctypes.data)
+        matrix = self._matrix(a)
+        self.routines.limit(True)
+        try:
+            self.factors.factorize(matrix)
+        finally:
+            self.routines.limit(False)
+        if self._back is not None:
+            self._back.run(matrix.ctypes.data, a.ctypes.data)
+
+    def solve(self, a: np.ndarray, b: int, x: int) -> None:
+        """Solve for right-hand sides at an address, into solutions at another one."""
+        self.routines.limit(True)
+        try:
+            self.substitution.solve(self._matrix(a), b, x)
+        finally:
+            self.routines.limit(False)
+
+    def __call__(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        raise NotImplementedError("phases are executed one by one")
+
+
+def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a column-major array."""
+    return contiguous_strides(shape, tuple(reversed(range(len(shape)))))
+
+
+#: As `planmath info` lists them.
+PROVIDERS = [BlockProvider(transport) for transport in TRANSPORTS]

@@ -1,4 +1,7 @@
-"""One pytest session on all ranks of MPI: a test that fails on any rank fails on all, and rank 0 reports."""
+"""One pytest session on all ranks: a test that fails on any rank fails on all, and rank 0 reports.
+
+The ranks are MPI's, or, if PLANMATH_TEST_RANKS is ``torch``, those of torch.distributed with gloo.
+"""
 
 import faulthandler
 import os
@@ -6,53 +9,67 @@ import sys
 import traceback
 
 import pytest
-from mpi4py import MPI
 
-#: Seconds that one test may take before all is ended.
+import planmath.distributed as distributed
+
+#: Seconds that one test may take before what it does is printed.
 LIMIT = 60
-WORLD = MPI.COMM_WORLD
+
+
+def world():
+    """All ranks that the launcher started."""
+    if os.environ.get("PLANMATH_TEST_RANKS") == "torch":
+        import torch.distributed
+
+        torch.distributed.init_process_group("gloo")
+        return distributed.TorchProcessGroup(device_id="cpu")
+    from mpi4py import MPI
+
+    return distributed.MPIProcessGroup(MPI.COMM_WORLD)
 
 
 @pytest.hookimpl(trylast=True)  # when the reporter is there
 def pytest_configure(config):
-    import planmath.distributed as distributed
-
-    distributed.initialize(0, WORLD, ["nvshmem", "nccl"])
+    group = config.ranks = world()
+    distributed.initialize(0, group, ["nvshmem", "nccl"])
     config.addinivalue_line("markers", "ranks(n): needs at least so many ranks")
-    if WORLD.rank:
+    config.addinivalue_line("markers", "mpi: needs ranks of MPI")
+    if group.rank:
         config.pluginmanager.unregister(name="terminalreporter")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_unconfigure(config):
+    if hasattr(config.ranks, "distributed"):
+        config.ranks.distributed.destroy_process_group()
+
+
+def pytest_collection_modifyitems(config, items):
     for item in items:
         marker = item.get_closest_marker("ranks")
-        if marker is not None and marker.args[0] > WORLD.size:
+        if marker is not None and marker.args[0] > config.ranks.nranks:
             item.add_marker(pytest.mark.skip(reason=f"needs {marker.args[0]} ranks"))
+        if item.get_closest_marker("mpi") and not isinstance(config.ranks, distributed.MPIProcessGroup):
+            item.add_marker(pytest.mark.skip(reason="needs MPI"))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Share the outcome of a test's body among all ranks."""
+    group = item.config.ranks
     faulthandler.dump_traceback_later(LIMIT, exit=False)
     mine, failure = None, None
     try:
         return_value = yield
-    except BaseException as error:
-        if isinstance(error, pytest.skip.Exception | KeyboardInterrupt):
-            raise
+    except Exception as error:
         failure, mine = error, f"{type(error).__name__}: {error}"
-        if WORLD.rank:  # seen even if rank 0 never gets here
-            print(f"rank {WORLD.rank}, {item.nodeid}:", *traceback.format_exception(error)[-3:], file=sys.stderr)
+        if group.rank:  # seen even if rank 0 never gets here
+            print(f"rank {group.rank}, {item.nodeid}:", *traceback.format_exception(error)[-3:], file=sys.stderr)
     finally:
         faulthandler.cancel_dump_traceback_later()
-    everybody = WORLD.allgather(mine)
+    everybody = group.allreduce_object([mine], op=lambda a, b: a + b)
     if failure is not None:
         raise failure
     others = [f"rank {rank}: {text}" for rank, text in enumerate(everybody) if text]
     if others:
         pytest.fail("\n".join(others), pytrace=False)
     return return_value
-
-
-def pytest_sessionfinish(session, exitstatus):
-    os.environ["PLANMATH_TEST_STATUS"] = str(int(exitstatus))

@@ -100,8 +100,8 @@ def test_exchange_by_the_collectives_of_any_group():
     def work(group):
         n = group.nranks
         moves = Moves(
-            tuple((part(5, n, r), *whole((7,))) for r in range(n)), tuple((*whole((5,)), part(7, n, r)) for r in range(n)),
-            8, (0, 1),
+            tuple((part(5, n, r), *whole((7,))) for r in range(n)),
+            tuple((*whole((5,)), part(7, n, r)) for r in range(n)), 8, (0, 1),
         )  # fmt: skip
         ((a, b),) = moves.sources[group.rank][0] or ((0, 0),)
         mine = full[a:b].copy()

@@ -115,15 +115,19 @@ def free_symmetric_memory(*tensors: Any) -> None:
     for tensor in tensors:
         module = type(tensor).__module__.partition(".")[0]
         if module not in DEFAULT_DTYPES or module not in sys.modules:
-            raise TypeError(f"free_symmetric_memory() got a {type(tensor).__name__}; expected an array of cupy or torch")
+            raise TypeError(
+                f"free_symmetric_memory() got a {type(tensor).__name__}; expected an array of cupy or torch"
+            )
         address = package_named(module).address(tensor)
         made = _allocated.get(address)
         if made is None or address in addresses:
             raise RuntimeError(
-                f"the array at {address:#x} was not made by allocate_symmetric_memory(), was freed already, or is a view"
+                f"the array at {address:#x} was not made by allocate_symmetric_memory(), was freed, or is a view"
             )
         if made[0] is not tensor:
-            raise RuntimeError(f"the array at {address:#x} is a view of one that allocate_symmetric_memory() made; pass that")
+            raise RuntimeError(
+                f"the array at {address:#x} is a view of one that allocate_symmetric_memory() made; pass that"
+            )
         addresses.append(address)
     for address in addresses:
         del _allocated[address]

@@ -16,6 +16,7 @@ from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
 from planmath.core.tuning import record
 from planmath.native.threads import Threads
+from planmath.report import ranks
 from planmath.report.pages import Report, Table, page
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
@@ -55,6 +56,8 @@ class Facts:
     no_device: str | None
     """Why there is none that can be used."""
     packages: dict[str, str | None]
+    ranks: tuple[str, ...]
+    """What there is for programs of several processes, each in a line."""
     libraries: tuple[LibraryFacts, ...]
     record: str
     record_entries: int
@@ -81,6 +84,7 @@ def gather() -> Facts:
         devices=tuple(str(devices.device(number)) for number in range(devices.count())),
         no_device=devices.missing(),
         packages={name: _version_of(*distributions) for name, distributions in PACKAGES.items()},
+        ranks=tuple(ranks.lines()),
         libraries=tuple(libraries()),
         record=str(record.path()),
         record_entries=len(measured),
@@ -122,6 +126,7 @@ def render(facts: Facts) -> Report:
         facts.machine,
         *(facts.devices or [f"no CUDA: {facts.no_device}"]),
         packages,
+        *facts.ranks,
         "",
         Table(["operation", "provider", "version", "threads", "library, or why it is missing"], rows),
         "",

@@ -6,11 +6,17 @@ import numpy as np
 
 import planmath.distributed as distributed
 from planmath.core.collective.sections import shape_of
+from planmath.distributed import MPIProcessGroup
 from planmath.distributed.distribution import BlockCyclic, BlockNonCyclic, Box, ProcessGrid, Slab
 
 
 def group():
     return distributed.get_context().process_group
+
+
+def messages():
+    """The transport by messages that the group has."""
+    return "mpi" if isinstance(group(), MPIProcessGroup) else "torch"
 
 
 def whole(shape, dtype="float64", seed=0):

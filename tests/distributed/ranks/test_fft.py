@@ -6,14 +6,14 @@ import torch
 
 from planmath.distributed.distribution import BlockCyclic, BlockNonCyclic, Box, ProcessGrid, Slab
 from planmath.distributed.fft import FFT, allocate_operand, fft, ifft, irfft, rfft
-from tests.distributed.ranks.arrays import grids, group, local, part, slab_box, whole
+from tests.distributed.ranks.arrays import grids, group, local, messages, part, slab_box, whole
 
 TOLERANCE = {"float32": 3e-5, "complex64": 3e-5, "float64": 1e-12, "complex128": 1e-12}
 SHAPES = [(8, 6), (7, 5), (6, 4, 8), (5, 7, 9), (3, 2, 4, 5), (2, 3)]
 
 
 def providers():
-    return [None, "mpi"] if group().nranks > 1 else [None]
+    return [None, messages()] if group().nranks > 1 else [None]
 
 
 def filled(full, distribution, dtype, kind):
@@ -68,13 +68,15 @@ def test_slabs(shape, kind, redistribute):
 def test_any_distribution_and_axes():
     shape = (6, 4, 8)
     full = whole(shape, "complex128")
-    for axes in [(0,), (1,), (2, 0), (0, 1), (1, 2)]:
-        for grid in grids(3, group().nranks):
-            for distribution in (BlockNonCyclic(grid), BlockCyclic(grid, (2, 1, 3)), Slab.Z):
-                operand = filled(full, distribution, "complex128", "C2C")
-                with FFT(operand, distribution=distribution, axes=axes) as transform:
-                    transform.plan()
-                    close(transform.execute(), local(np.fft.fftn(full, axes=axes), distribution), "complex128")
+    found = [Slab.Z]
+    for grid in grids(3, group().nranks):
+        found += [BlockNonCyclic(grid), BlockCyclic(grid, (2, 1, 3))]
+    for number, distribution in enumerate(found):
+        axes = [(0,), (1,), (2, 0), (0, 1), (1, 2)][number % 5]
+        operand = filled(full, distribution, "complex128", "C2C")
+        with FFT(operand, distribution=distribution, axes=axes) as transform:
+            transform.plan()
+            close(transform.execute(), local(np.fft.fftn(full, axes=axes), distribution), "complex128")
     real = whole(shape, "float64")
     for axes in [(0,), (2, 1), (1, 2, 0)]:
         expected = np.fft.rfftn(real, axes=axes)
@@ -90,7 +92,11 @@ def test_any_distribution_and_axes():
 
 def test_one_axis():
     full = whole((13,), "complex128")
-    close(fft(filled(full, Slab.X, "complex128", "C2C"), distribution=Slab.X), local(np.fft.fft(full), Slab.X), "complex128")
+    close(
+        fft(filled(full, Slab.X, "complex128", "C2C"), distribution=Slab.X),
+        local(np.fft.fft(full), Slab.X),
+        "complex128",
+    )
     real = whole((13,), "float64")
     mine = local(real, Slab.X)
     operand = np.zeros(64)[: mine.size]
@@ -147,7 +153,7 @@ def test_there_and_back_in_one_plan():
             close(back, full.size * local(full, Slab.X), "complex128")
             back /= full.size
             transform.reset_operand(back, distribution=Slab.X)
-        assert "exchange 1 of 1" in transform.report()
+        assert "exchange 1 of 1" in transform.report() or group().nranks == 1
         with pytest.raises(ValueError, match="as planned"):
             transform.reset_operand(back, distribution=Slab.Z)
         transform.release_operand()

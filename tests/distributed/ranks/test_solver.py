@@ -91,7 +91,14 @@ def test_factors_in_place():
             order = solver._phases.factors.permutation
         rows, columns = distribution.section(group().rank, (n, n))
         full = np.zeros((n, n))
-        full[np.ix_(*[np.concatenate([np.arange(0), *[np.arange(*of) for of in axis]]).astype(int) for axis in (rows, columns)])] = mine
+        full[
+            np.ix_(
+                *[
+                    np.concatenate([np.arange(0), *[np.arange(*of) for of in axis]]).astype(int)
+                    for axis in (rows, columns)
+                ]
+            )
+        ] = mine
         group().allreduce_buffer(full, op=0)
         assert np.allclose((np.tril(full, -1) + np.eye(n)) @ np.triu(full), a[order])
 

@@ -53,7 +53,7 @@ def network() -> Network:
             raise ValueError
     except ValueError:
         raise ValueError(
-            f"PLANMATH_DISTRIBUTED_NETWORK is {text!r}; expected seconds a message and bytes a second, as in '2e-6,25e9'"
+            f"PLANMATH_DISTRIBUTED_NETWORK is {text!r}; expected seconds a message, bytes a second, as in '2e-6,25e9'"
         ) from None
     return Network(latency, bandwidth)
 

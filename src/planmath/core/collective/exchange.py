@@ -71,7 +71,9 @@ class Traffic:
         Of the array that it receives in. Default: dense, in the order of the moves.
     """
 
-    def __init__(self, moves: Moves, rank: int, strides: tuple[int, ...], result_strides: tuple[int, ...] | None = None):
+    def __init__(
+        self, moves: Moves, rank: int, strides: tuple[int, ...], result_strides: tuple[int, ...] | None = None
+    ):
         self.moves, self.rank, self.strides = moves, rank, strides
         self.dense = moves.target_strides(rank)
         self.result_strides = self.dense if result_strides is None else result_strides
@@ -186,14 +188,14 @@ class Transport(Protocol):
         """Why this machine or this group cannot use it, in words, or None."""
 
     def session(self, group: ProcessGroup, room: int) -> Session:
-        """A place for exchanges. Collective; raises UnavailableError on all ranks where one of them has not the room."""
+        """A place for exchanges. Collective; raises UnavailableError on all ranks where one has not the room."""
 
 
 class Session(Protocol):
     """Exchanges that share memory, of which one is executed at a time, by all ranks in the same order."""
 
     def exchange(self, traffic: Traffic, buffered: bool) -> Exchange:
-        """A planned exchange, into the receive buffer where `buffered`. All ranks make the same ones in the same order."""
+        """A planned exchange, into the receive buffer where `buffered`. All ranks make them in the same order."""
 
 
 def planned_exchange(transport: Transport, group: ProcessGroup, traffic: Traffic, buffered: bool) -> Exchange:

@@ -48,7 +48,7 @@ def settled_order(name: str, everybody: Sequence[Sequence[int]]) -> tuple[int, .
     for rank, words in enumerate(everybody):
         if not (words[0] and words[1]) and tuple(words[2:]) != first:
             raise ValueError(
-                f"the axes of {name} are in the order {tuple(words[2:])} in memory on rank {rank}, from the slowest on, "
+                f"the axes of {name} are in the order {tuple(words[2:])} in memory on rank {rank}, the slowest first, "
                 f"and {first} on others; expected the same order on all ranks"
             )
     return first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class MPIProcessGroup(ProcessGroup):
         everything = np.empty(sizes.sum(), np.uint8)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         self.wait(self.private.Iallgatherv(mine, [everything, (sizes, starts[:-1]), MPI.BYTE]))
-        parts = [everything[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        parts = [everything[a:b] for a, b in pairwise(starts)]
         return reduce(op, [pickle.loads(part.tobytes()) for part in parts])
 
     @property
@@ -93,12 +94,12 @@ class MPIProcessGroup(ProcessGroup):
 def _checked(communicator: Any) -> Any:
     from mpi4py import MPI
 
+    if isinstance(communicator, MPI.Comm) and communicator == MPI.COMM_NULL:
+        raise ValueError("mpi_comm is the null communicator: this process does not belong to it, or it was freed")
     if not isinstance(communicator, MPI.Intracomm):
         raise TypeError(
             f"mpi_comm is a {type(communicator).__name__}; expected an mpi4py communicator, such as MPI.COMM_WORLD"
         )
-    if communicator == MPI.COMM_NULL:
-        raise ValueError("mpi_comm is the null communicator: this process does not belong to it, or it was freed")
     return communicator
 
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from planmath.core.collective import deadline
 from planmath.core.collective.agreement import agreed
-from planmath.core.collective.provider import OnAllRanks
 from planmath.core.collective.process_group import ProcessGroup, ReductionOp
+from planmath.core.collective.provider import OnAllRanks
 from planmath.core.errors import UnavailableError
-from planmath.core.executor import Executor
 from planmath.core.execution import available_cpus
+from planmath.core.executor import Executor
 from planmath.core.operation import Operation, Plan
-from planmath.core.provider import Algorithm, Provider
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning import record
 
@@ -83,7 +83,7 @@ class CollectiveOperation(Operation):
             return work()
 
     def _check(self, call: str) -> None:
-        """In check mode: make sure that all ranks are in the same call of the same object, in a state that allows it."""
+        """In check mode: make sure that all ranks are in the same call, in a state that allows it."""
         if self._checks:
             with agreed(self._group, f"{self.noun}.{call}() number {self._executions}"):
                 self._require("execute" if call == "execute" else call)
@@ -98,9 +98,7 @@ class CollectiveOperation(Operation):
 
     # Measuring: what counts is the slowest rank's time, so that all ranks choose alike.
 
-    def _autotune(
-        self, iterations: int, prune: int | None, stream: Any = None, seconds: float | None = None
-    ) -> None:
+    def _autotune(self, iterations: int, prune: int | None, stream: Any = None, seconds: float | None = None) -> None:
         call = f"{self.noun}.autotune()"
         with deadline.within(call):
             with agreed(self._group, call) as agreement:
@@ -116,7 +114,9 @@ class CollectiveOperation(Operation):
 
     def _measure(self, plan: Plan, iterations: int, prune: int | None, seconds: float) -> None:
         providers = {provider.name: provider for provider in self._providers()}
-        measured, prepared, missed = [], {}, []
+        measured: list[record.Measurement] = []
+        prepared: dict[Algorithm, Prepared] = {}
+        missed: list[Algorithm] = []
         slots, out = self._scratch(plan)
         began = time.perf_counter()
         for algorithm in plan.algorithms:
@@ -139,7 +139,9 @@ class CollectiveOperation(Operation):
         self._adopt(new, self._make_executor(new.problem, new.prepared, self._slots))
         if self._options.tuning and self._group.rank == 0:
             key = self._record_key(plan.problem, providers)
-            entry = record.Entry(key, new.measurements, self._versions(providers), record.today(), tuple(map(str, missed)))
+            entry = record.Entry(
+                key, new.measurements, self._versions(providers), record.today(), tuple(map(str, missed))
+            )
             record.store(entry, self._machine())
 
     def _times(self, executor: Executor, out: Any, iterations: int) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,10 +51,14 @@ class TorchProcessGroup(ProcessGroup):
         if device_id != "cpu" and (not isinstance(device_id, int) or isinstance(device_id, bool) or device_id < 0):
             raise ValueError(f"device_id is {device_id!r}; expected the number of a CUDA device, or 'cpu'")
         if not torch_distributed.is_available() or not torch_distributed.is_initialized():
-            raise RuntimeError("torch.distributed is not initialized; call torch.distributed.init_process_group() first")
+            raise RuntimeError(
+                "torch.distributed is not initialized; call torch.distributed.init_process_group() first"
+            )
         backend = torch_distributed.get_backend(torch_process_group)
         if device_id == "cpu" and backend in DEVICES_ALONE:
-            raise ValueError(f"device_id is 'cpu', but a {backend} group has data on devices alone; pass the device's number")
+            raise ValueError(
+                f"device_id is 'cpu', but a {backend} group has data on devices alone; pass the device's number"
+            )
         self._logger = logger or LOGGER
         if backend == "mpi":
             self._logger.warning("The group's backend is mpi; MPIProcessGroup takes mpi4py's communicators directly.")
@@ -62,7 +67,9 @@ class TorchProcessGroup(ProcessGroup):
         self._rank = torch_distributed.get_rank(torch_process_group)
         self._nranks = torch_distributed.get_world_size(torch_process_group)
         if self._rank < 0:
-            raise ValueError("torch_process_group does not have this process; pass a group that this process belongs to")
+            raise ValueError(
+                "torch_process_group does not have this process; pass a group that this process belongs to"
+            )
         self._allreduce_obj_buffer_size = FIRST
 
     @property
@@ -87,7 +94,7 @@ class TorchProcessGroup(ProcessGroup):
     def broadcast_buffer(self, array: np.ndarray, *, root: int = 0) -> None:
         check_root(root, self._nranks)
         data = check_buffer(array).reshape(-1).view(np.uint8)
-        self._through(data, lambda tensor: self._broadcast(tensor, root))
+        self._through(data, partial(self._broadcast, root))
 
     def allreduce_buffer(self, array: np.ndarray, *, op: ReductionOp) -> None:
         function = getattr(self.distributed.ReduceOp, ReductionOp(op).name)
@@ -107,7 +114,7 @@ class TorchProcessGroup(ProcessGroup):
                 return result
             self._allreduce_obj_buffer_size = int(longest[0] * GROWTH)
         raise RuntimeError(
-            f"allreduce_object: what is reduced grew {ATTEMPTS} times beyond the buffer, to {longest[0]} bytes at last; "
+            f"allreduce_object: what is reduced grew {ATTEMPTS} times beyond the buffer, to {longest[0]} bytes; "
             f"set allreduce_obj_buffer_size, now {self._allreduce_obj_buffer_size}, to more on all ranks"
         )
 
@@ -132,10 +139,10 @@ class TorchProcessGroup(ProcessGroup):
         while step < self._nranks:
             if self._rank % (2 * step):
                 pack(obj)
-                self._through(buffer, lambda tensor, to=self._rank - step: self._send(tensor, to))
+                self._through(buffer, partial(self._send, self._rank - step))
                 break
             if self._rank + step < self._nranks:
-                self._through(buffer, lambda tensor, source=self._rank + step: self._receive(tensor, source))
+                self._through(buffer, partial(self._receive, self._rank + step))
                 other = unpack()
                 obj = _TOO_LONG if _TOO_LONG is obj or _TOO_LONG is other else op(obj, other)
             step *= 2
@@ -154,13 +161,13 @@ class TorchProcessGroup(ProcessGroup):
         group = self.torch_process_group
         return rank if group is None else self.distributed.get_global_rank(group, rank)
 
-    def _broadcast(self, tensor: Any, root: int) -> None:
+    def _broadcast(self, root: int, tensor: Any) -> None:
         self.distributed.broadcast(tensor, self._global(root), group=self.torch_process_group)
 
-    def _send(self, tensor: Any, to: int) -> None:
+    def _send(self, to: int, tensor: Any) -> None:
         self.distributed.send(tensor, self._global(to), group=self.torch_process_group)
 
-    def _receive(self, tensor: Any, source: int) -> None:
+    def _receive(self, source: int, tensor: Any) -> None:
         self.distributed.recv(tensor, self._global(source), group=self.torch_process_group)
 
     def _through(self, array: np.ndarray, work: Callable[[Any], None]) -> None:

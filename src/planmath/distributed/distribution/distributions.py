@@ -190,7 +190,9 @@ class Slab(Distribution):
     def _check_ndim(self, global_shape: tuple[int, ...]) -> None:
         super()._check_ndim(global_shape)
         if len(global_shape) <= self.partition_dim:
-            raise ValueError(f"global_shape is {global_shape}; expected more than {self.partition_dim} axes for {self!r}")
+            raise ValueError(
+                f"global_shape is {global_shape}; expected more than {self.partition_dim} axes for {self!r}"
+            )
 
     def _extended(self, ndim: int) -> Slab:
         extended = Slab(self.partition_dim, ndim)
@@ -209,8 +211,8 @@ class Slab(Distribution):
         nranks = _nranks()
         if self._bound is not None and self._bound[self.partition_dim] % nranks:
             raise NotImplementedError(
-                f"{self!r} of an array of shape {self._bound} has parts of different extents over {nranks} ranks, which "
-                f"no {cls.__name__} has"
+                f"{self!r} of an array of shape {self._bound} has parts of different extents on {nranks} ranks, "
+                f"which no {cls.__name__} has"
             )
         shape = tuple([nranks if axis == self.partition_dim else 1 for axis in range(ndim)])
         return _bound_like(BlockNonCyclic(ProcessGrid(shape=shape)), self)
@@ -254,9 +256,13 @@ class Box(Distribution):
                 raise ValueError(f"{name} is {corner!r}; expected a sequence of Python integers")
         self.lower, self.upper = tuple(lower), tuple(upper)
         if len(self.lower) != len(self.upper) or not self.lower:
-            raise ValueError(f"lower is {self.lower} and upper {self.upper}; expected as many indices, at least one each")
-        if any(u <= l for l, u in zip(self.lower, self.upper, strict=True)):
-            raise ValueError(f"lower is {self.lower} and upper {self.upper}; expected upper to be above lower on each axis")
+            raise ValueError(
+                f"lower is {self.lower} and upper {self.upper}; expected as many indices, at least one each"
+            )
+        if any(high <= low for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(
+                f"lower is {self.lower} and upper {self.upper}; expected upper to be above lower on each axis"
+            )
 
     @property
     def ndim(self) -> int:
@@ -264,7 +270,9 @@ class Box(Distribution):
 
     def section(self, rank: int, global_shape: tuple[int, ...]) -> Section:
         if rank != required_context().process_group.rank:
-            raise RuntimeError(f"{self!r} is the box of rank {required_context().process_group.rank}; ask rank {rank} for its own")
+            raise RuntimeError(
+                f"{self!r} is the box of rank {required_context().process_group.rank}; ask rank {rank} for its own"
+            )
         return box_section(self.lower, self.upper)
 
     def _extended(self, ndim: int) -> Box:
@@ -328,7 +336,9 @@ class BlockCyclic(Distribution):
         self._set_grid(process_grid, first_process)
         sizes = tuple(block_sizes)
         if len(sizes) != process_grid.ndim or not all(type(n) is int and n > 0 for n in sizes):
-            raise ValueError(f"block_sizes is {sizes}; expected a positive integer for each of the {process_grid.ndim} axes")
+            raise ValueError(
+                f"block_sizes is {sizes}; expected a positive integer for each of the {process_grid.ndim} axes"
+            )
         self._block_sizes: tuple[int, ...] | None = sizes
 
     def _set_grid(self, process_grid: ProcessGrid, first_process: Sequence[int] | None) -> None:
@@ -383,7 +393,10 @@ class BlockCyclic(Distribution):
         axis = self.process_grid.single_axis
         if axis is None:
             raise ConvertDistributionError(f"{self!r} cuts several axes, and a {target} one")
-        if any(self.process_grid.coordinates(r)[axis] != (self.first_process[axis] + r) % _nranks() for r in range(_nranks())):
+        if any(
+            self.process_grid.coordinates(r)[axis] != (self.first_process[axis] + r) % _nranks()
+            for r in range(_nranks())
+        ):
             raise ConvertDistributionError(f"{self!r} does not have the ranks in their order")
         if self.first_process[axis]:
             raise ConvertDistributionError(f"{self!r} does not begin with rank 0")
@@ -440,7 +453,7 @@ class BlockNonCyclic(BlockCyclic):
 
     @property
     def is_even(self) -> bool:
-        """Whether it is a `BlockCyclic` of its block sizes, as it belongs to an array whose extents the grid divides."""
+        """Whether it belongs to an array whose extents the grid divides, and so is a `BlockCyclic`."""
         return self._bound is not None and not any(
             n % parts for n, parts in zip(self._bound, self.process_grid.shape, strict=True)
         )
@@ -495,4 +508,4 @@ def _box_of(distribution: Distribution, global_shape: tuple[int, ...]) -> Box:
 
 
 def box_section(lower: Sequence[int], upper: Sequence[int]) -> Section:
-    return tuple([sections.interval(l, u) for l, u in zip(lower, upper, strict=True)])
+    return tuple([sections.interval(low, high) for low, high in zip(lower, upper, strict=True)])

@@ -38,7 +38,9 @@ def corners(distribution: Distribution, ndim: int) -> tuple[int, ...]:
 def checked(name: str, distribution: Any, ndim: int) -> Distribution:
     """A copy of a user's distribution that belongs to no array yet. Raises where it is none for so many axes."""
     if not isinstance(distribution, Distribution):
-        raise TypeError(f"{name} is a {type(distribution).__name__}; expected a Slab, Box, BlockCyclic or BlockNonCyclic")
+        raise TypeError(
+            f"{name} is a {type(distribution).__name__}; expected a Slab, Box, BlockCyclic or BlockNonCyclic"
+        )
     if distribution.ndim is not None and distribution.ndim != ndim:
         raise ValueError(f"{name} is {distribution!r} of {distribution.ndim} axes, but the array has {ndim}")
     if isinstance(distribution, Slab) and distribution.partition_dim >= ndim:
@@ -85,8 +87,8 @@ def place(
     for rank, (shape, section) in enumerate(zip(shapes, placement.sections, strict=True)):
         if shape != sections.shape_of(section):
             raise BindDistributionError(
-                f"the local array {name} of rank {rank} has the shape {shape}; expected {sections.shape_of(section)} for "
-                f"{distribution!r}, as all local arrays together have the global shape {global_shape}"
+                f"the local array {name} of rank {rank} has the shape {shape}; expected {sections.shape_of(section)} "
+                f"for {distribution!r}, as all local arrays together have the global shape {global_shape}"
             )
     return placement
 
@@ -112,8 +114,8 @@ def _placed_boxes(name: str, shapes: Sequence[tuple[int, ...]], boxes: Sequence[
         if shape != sections.shape_of(section):
             low, high = boxes[rank][:ndim], boxes[rank][ndim:]
             raise BindDistributionError(
-                f"the local array {name} of rank {rank} has the shape {shape}; expected {sections.shape_of(section)} for "
-                f"its box from {low} to {high}"
+                f"the local array {name} of rank {rank} has the shape {shape}; expected {sections.shape_of(section)} "
+                f"for its box from {low} to {high}"
             )
     volume = sum(prod(shape) for shape in shapes)
     if volume != prod(placement.global_shape):

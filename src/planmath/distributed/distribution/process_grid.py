@@ -13,8 +13,8 @@ import numpy as np
 from planmath.distributed.runtime import required_context
 
 
-class Layout(enum.IntEnum):
-    """The order in which the ranks are put into a grid."""
+class _Layout(enum.IntEnum):
+    """`ProcessGrid.Layout`: the order in which the ranks are put into a grid."""
 
     COL_MAJOR = 0
     ROW_MAJOR = 1
@@ -50,11 +50,9 @@ class ProcessGrid:
     >>> distributed.finalize()
     """
 
-    Layout = Layout
+    Layout = _Layout
 
-    def __init__(
-        self, *, shape: Sequence[int] | None = None, layout: Layout | None = None, process_array: Any = None
-    ):
+    def __init__(self, *, shape: Sequence[int] | None = None, layout: _Layout | None = None, process_array: Any = None):
         self._nranks = nranks = required_context().process_group.nranks
         if shape is None and process_array is None:
             raise ValueError("ProcessGrid got neither a shape nor a process_array; pass one of them")
@@ -74,7 +72,7 @@ class ProcessGrid:
             raise ValueError(
                 f"shape is {self.shape}; expected extents from 1 on whose product is the number of processes, {nranks}"
             )
-        self.layout: Layout | None = None
+        self.layout: _Layout | None = None
         if self._places is None:
             if layout is None:
                 if max(self.shape) != nranks:
@@ -82,8 +80,8 @@ class ProcessGrid:
                         f"layout was not given, and several axes of the shape {self.shape} have more than one process; "
                         "pass ProcessGrid.Layout.ROW_MAJOR or COL_MAJOR"
                     )
-                layout = Layout.ROW_MAJOR
-            if not isinstance(layout, Layout):
+                layout = _Layout.ROW_MAJOR
+            if not isinstance(layout, _Layout):
                 raise TypeError(f"layout is a {type(layout).__name__}; expected a ProcessGrid.Layout")
             self.layout = layout
 
@@ -92,7 +90,7 @@ class ProcessGrid:
         """The ranks in their places."""
         if self._places is not None:
             return self._places
-        return np.arange(self._nranks).reshape(self.shape, order="C" if self.layout == Layout.ROW_MAJOR else "F")
+        return np.arange(self._nranks).reshape(self.shape, order="C" if self.layout == _Layout.ROW_MAJOR else "F")
 
     @cached_property
     def _coordinates(self) -> dict[int, tuple[int, ...]]:

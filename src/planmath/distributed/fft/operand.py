@@ -104,7 +104,8 @@ def allocate_operand(
             continue  # of distributions that have no other slab, and boxes of the other parity
         size = max(size, problems[group.rank].capacity)
     if not size:  # nothing fits: say why
-        specify(kind, dtype, axes, given, FFTOptions(fft_type=kind), len(extents), agreement.everybody, ("cpu", 1))
+        one = FFTOptions(fft_type=kind)  # type: ignore[arg-type]
+        specify(kind, dtype, axes, given, one, len(extents), agreement.everybody, ("cpu", 1))
     of = package_named(name)
     buffer = of.empty((-(-size // 16) * 16 // ITEMSIZE[dtype],), (1,), of.dtype(dtype), None)
     (logger or LOGGER).info("allocate_operand(): %s bytes for %s %s.", size, dtype, extents)

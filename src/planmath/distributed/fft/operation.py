@@ -132,13 +132,20 @@ class FFT(CollectiveOperation):
             )  # fmt: skip
         self._execution = ExecutionCPU(num_threads=local_threads(group))
         problems = specify(
-            kind, layout.dtype, self._axes, self._given, o, ndim, agreement.everybody, (self._execution.space, self._execution.threads)
+            kind,
+            layout.dtype,
+            self._axes,
+            self._given,
+            o,
+            ndim,
+            agreement.everybody,
+            (self._execution.space, self._execution.threads),
         )
         for problem, words in zip(problems, agreement.everybody, strict=True):
             if words[-1] < problem.capacity:
                 raise RuntimeError(
-                    f"the buffer of rank {problem.rank} has {words[-1]} bytes from the operand on, and the operand or the "
-                    f"result needs {problem.capacity}; allocate_operand() makes one that is large enough"
+                    f"the buffer of rank {problem.rank} has {words[-1]} bytes from the operand on, and the operand or "
+                    f"the result needs {problem.capacity}; allocate_operand() makes one that is large enough"
                 )
         self._problem = problems[group.rank]
         self._log_specification()
@@ -175,7 +182,7 @@ class FFT(CollectiveOperation):
         shape = problem.local_shapes[1]
         operand = memory.view(self._package, scratch, shape, problem.result_strides, problem.dtypes[1])
         back = given.mirrored
-        distribution = (back.operand, back.result) if back.result is not None else back.operand
+        distribution: Any = (back.operand, back.result) if back.result is not None else back.operand
         mirror = FFT(operand, distribution=distribution, axes=self._axes, options=replace(self._options, check=False))
         mirror._checks = False
         mirror._plan_together(mirror._made_plan)
@@ -234,11 +241,11 @@ class FFT(CollectiveOperation):
     def _run(self, direction: Any) -> Any:
         key = None
         if direction is not None:
-            key = as_direction(direction)
+            chosen = as_direction(direction)
             possible = DIRECTIONS_OF[self._problem.kind]
-            if key not in possible:
-                raise ValueError(f"direction is {key.name}; {self._problem.kind} transforms are {possible[0].name}")
-            key = int(key)
+            if chosen not in possible:
+                raise ValueError(f"direction is {chosen.name}; {self._problem.kind} transforms are {possible[0].name}")
+            key = int(chosen)
         operand = self._executor.run(key, None)
         if operand is None:
             operand = self._execute(key, None)
@@ -248,9 +255,7 @@ class FFT(CollectiveOperation):
             return operand
         return memory.view(self._package, operand, shape, strides, dtype)
 
-    def reset_operand(
-        self, operand: Any, *, distribution: Distribution | Sequence[Box], stream: Any = None
-    ) -> None:
+    def reset_operand(self, operand: Any, *, distribution: Distribution | Sequence[Box], stream: Any = None) -> None:
         """Replace the operand by one with the same package, dtype and layout.
 
         Parameters
@@ -363,8 +368,8 @@ class FFT(CollectiveOperation):
     def _describe(self) -> str:
         p = self._problem
         return (
-            f"{p.kind} {p.dtypes[0]} {p.shapes[0]} axes={p.axes} on {self._group.nranks} ranks, here {p.local_shapes[0]} "
-            f"to {sections.shape_of(p.target[p.rank])}"
+            f"{p.kind} {p.dtypes[0]} {p.shapes[0]} axes={p.axes} on {self._group.nranks} ranks, here "
+            f"{p.local_shapes[0]} to {sections.shape_of(p.target[p.rank])}"
         )
 
 

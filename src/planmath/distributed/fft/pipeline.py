@@ -111,7 +111,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, problem: FFTProblem, route: Route, operand: np.ndarray, make_exchange: MakeExchange, options: dict[str, Any]
+        self,
+        problem: FFTProblem,
+        route: Route,
+        operand: np.ndarray,
+        make_exchange: MakeExchange,
+        options: dict[str, Any],
     ):
         self.problem, self.route = problem, route
         self.steps: list[Callable[[np.ndarray, np.ndarray, Any], None]] = []

@@ -47,7 +47,9 @@ class DistributedFFTProvider(TransportProvider):
             {"tuning": False},
         )  # fmt: skip
         directions = [int(direction) for direction in DIRECTIONS_OF[problem.kind]]
-        programs = {direction: Program(function=Run(pipeline, package, direction)) for direction in directions}
+        programs: dict[Any, Program] = {
+            direction: Program(function=Run(pipeline, package, direction)) for direction in directions
+        }
         return Prepared({None: programs[directions[0]], **programs})
 
     def _routes(self, problem: FFTProblem) -> list[Route]:
@@ -67,9 +69,7 @@ class Run:
         self.pipeline(as_numpy(user), numpy_view(self._package, user, *self._result), self._direction)
 
 
-def providers_for(
-    group: ProcessGroup, package: Package, operand: Callable[[], Any]
-) -> list[DistributedFFTProvider]:
+def providers_for(group: ProcessGroup, package: Package, operand: Callable[[], Any]) -> list[DistributedFFTProvider]:
     """The providers for arrays of a package on the ranks of a group."""
     found = [DistributedFFTProvider(transport, group) for transport in TRANSPORTS]
     for provider in found:

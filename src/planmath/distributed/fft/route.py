@@ -10,7 +10,6 @@ from planmath.core.collective import sections
 from planmath.core.collective.costs import Network
 from planmath.core.collective.sections import Section
 
-
 Placed = tuple[Section, ...]
 """What every rank has."""
 

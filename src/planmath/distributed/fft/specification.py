@@ -62,8 +62,8 @@ def as_given(distribution: Any, ndim: int) -> Given:
 
 
 def kind_of(dtype: str, options: FFTOptions) -> str:
-    """The kind of transform. Raises where the dtype is not one of operands, or not one of the kind that is asked for."""
-    if dtype not in REAL_OF and dtype not in COMPLEX_OF or dtype in ("float16", "complex32"):
+    """The kind of transform. Raises where the dtype is none of operands, or none of the kind that is asked for."""
+    if (dtype not in REAL_OF and dtype not in COMPLEX_OF) or dtype in ("float16", "complex32"):
         raise TypeError(f"operand has the dtype {dtype}; expected float32, float64, complex64 or complex128")
     real = dtype in COMPLEX_OF
     kind = options.fft_type or ("R2C" if real else "C2C")
@@ -96,7 +96,7 @@ def other_extent(kind: str, extent: int, parity: str) -> int:
 
 
 def padded_strides(shape: Sequence[int], axis: int) -> tuple[int, ...]:
-    """Strides of real elements whose last axis is padded, so that complex elements have their places in the same memory."""
+    """Strides of real elements whose last axis is padded, so that complex ones have their places in the same memory."""
     padded = list(shape)
     if axis == len(shape) - 1:
         padded[axis] = 2 * (shape[axis] // 2 + 1)
@@ -123,7 +123,7 @@ def specify(
         If the local arrays make no array of that distribution.
     """
     shapes = [tuple(words[:ndim]) for words in everybody]
-    corners = [words[2 * ndim : 4 * ndim] for words in everybody], [words[4 * ndim : 6 * ndim] for words in everybody]
+    corners = [[tuple(words[k * ndim : (k + 2) * ndim]) for words in everybody] for k in (2, 4)]
     source = placement.place("operand", given.operand, shapes, corners[0])
     if 0 in source.global_shape:
         raise ValueError(f"operand has the global shape {source.global_shape}; a transform needs at least one element")
@@ -132,7 +132,9 @@ def specify(
     if kind != "C2C":
         shape[real] = other_extent(kind, shape[real], options.last_axis_parity)
         if shape[real] < 1:
-            raise ValueError(f"the result would have {shape[real]} elements along axis {real}; choose last_axis_parity='odd'")
+            raise ValueError(
+                f"the result would have {shape[real]} elements along axis {real}; choose last_axis_parity='odd'"
+            )
     target = _target(given, options, tuple(shape), corners[1])
     pads = kind == "C2R" and given.result is None and is_whole(target.sections, shape, real)
     problems = []
@@ -149,9 +151,7 @@ def specify(
     return problems
 
 
-def _target(
-    given: Given, options: FFTOptions, shape: tuple[int, ...], corners: Sequence[tuple[int, ...]]
-) -> Placement:
+def _target(given: Given, options: FFTOptions, shape: tuple[int, ...], corners: Sequence[tuple[int, ...]]) -> Placement:
     """Where the result is."""
     if given.result is not None:
         return placement.target("distribution[1]", given.result, shape, corners)

@@ -117,7 +117,9 @@ def _map(path: Path) -> mmap.mmap:
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError as error:
-        raise UnavailableError(f"{path} of another rank cannot be opened ({error.strerror}); do the ranks share {FOLDER}?") from None
+        raise UnavailableError(
+            f"{path} of another rank cannot be opened ({error.strerror}); do the ranks share {FOLDER}?"
+        ) from None
     try:
         return mmap.mmap(descriptor, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
@@ -148,8 +150,8 @@ class MappedSession:
         """The number of the exchange that begins."""
         if self.broken:
             raise RuntimeError(
-                f"an earlier execution of this object ended early on rank {self.group.rank}, so that the ranks are not at "
-                "the same call any more; free it on all ranks and create a new one"
+                f"an earlier execution of this object ended early on rank {self.group.rank}, so that the ranks are not "
+                "at the same call any more; free it on all ranks and create a new one"
             )
         self.broken = True  # until all waits are over
         self.number += 1
@@ -205,4 +207,6 @@ class MappedExchange:
     def _await(self, number: int, counter: Counter, peer: int, otherwise: str) -> None:
         if not counter.wait(number, self._spins):
             missing = sorted({peer, *(p for p, other, _ in self._takes if not other.has_reached(number))})
-            raise deadline.expired(self._rank, self._nranks, number, f"{ranks_named(missing)} did not come ({otherwise})")
+            raise deadline.expired(
+                self._rank, self._nranks, number, f"{ranks_named(missing)} did not come ({otherwise})"
+            )

@@ -105,8 +105,8 @@ class PackedExchange(ABC):
     def run_into_buffer(self, source: int) -> None:
         self._run(source, self.buffer, *self._ways[1])
 
-    def release(self) -> None:
-        """Nobody else writes there."""
+    def release(self) -> None:  # noqa: B027  nobody else writes there
+        """Nothing to do."""
 
     def _run(self, source: int, target: int, own: Any, unpacks: Sequence[Any]) -> None:
         for copy, address in self._packs:
@@ -148,9 +148,7 @@ class TorchExchange(PackedExchange):
     def send(self) -> None:
         group = self.group
         out, into = self._out.to(group.device), self._in.to(group.device)
-        group.distributed.all_to_all_single(
-            into, out, self.receives, self.sends, group=group.torch_process_group
-        )
+        group.distributed.all_to_all_single(into, out, self.receives, self.sends, group=group.torch_process_group)
         if into is not self._in:
             self._in.copy_(into)
 

@@ -153,7 +153,12 @@ class Redistribute(CollectiveOperation):
         self._autotune(iterations, prune, None, seconds)
 
     def execute(
-        self, stream: Any = None, release_workspace: bool = False, sync_symmetric_memory: bool = True, *, out: Any = None
+        self,
+        stream: Any = None,
+        release_workspace: bool = False,
+        sync_symmetric_memory: bool = True,
+        *,
+        out: Any = None,
     ) -> Any:
         """Redistribute the operand. Collective.
 
@@ -255,7 +260,8 @@ def redistribute(
            [2, 3]])
     >>> distributed.finalize()
     """
-    with Redistribute(operand, input_distribution, output_distribution, options=options, stream=stream) as redistribution:
+    with Redistribute(
+        operand, input_distribution, output_distribution, options=options, stream=stream
+    ) as redistribution:
         redistribution.plan(stream)
         return redistribution.execute(stream, sync_symmetric_memory=sync_symmetric_memory)
-

@@ -147,7 +147,8 @@ class Matmul(CollectiveOperation):
                 *(n for of in self._distributions for n in placement.corners(of, 2)),
             ]  # fmt: skip
         self._everybody, self._dtypes, self._has_c, self._inplace = agreement.everybody, dtypes, c is not None, inplace
-        self._execution = ExecutionCPU(num_threads=local_threads(group))
+        self._threads = local_threads(group)
+        self._execution = ExecutionCPU(num_threads=self._threads)
         self._inputs: dict[str, Any] = {}
         self._preferences: Any = None
         self._is_summed_c = False
@@ -168,7 +169,7 @@ class Matmul(CollectiveOperation):
         o = self._options
         return MatmulProblem(
             a, b, d, self._group.rank, self._has_c, self._inplace, o.compute_type, o.scale_type, epilog,
-            (self._execution.space, self._execution.threads),
+            ("cpu", self._threads),
         )  # fmt: skip
 
     def _check_scalars(self, scalars: dict[str, Any], dtype: str) -> None:
@@ -305,9 +306,7 @@ class Matmul(CollectiveOperation):
         """`reset_operands` for callers that know that the operands fit."""
         self._take("reset_operands_unchecked", a, b, c, alpha, beta, quantization_scales, epilog_inputs)
 
-    def _take(
-        self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, epilog_inputs: Any
-    ) -> None:
+    def _take(self, call: str, a: Any, b: Any, c: Any, alpha: Any, beta: Any, scales: Any, epilog_inputs: Any) -> None:
         arrays = {name: array for name, array in (("a", a), ("b", b), ("c", c)) if array is not None}
         scalars = {name: number for name, number in (("alpha", alpha), ("beta", beta)) if number is not None}
         inputs = as_epilog_inputs(epilog_inputs)
@@ -321,7 +320,9 @@ class Matmul(CollectiveOperation):
             epilog = self._problem.epilog or MatmulEpilog.ALLREDUCE
             check_epilog_input(name, epilog.local, tuple(planned))
         if self.state.name == "RELEASED" and (missing := [name for name in planned if name not in inputs]):
-            raise ValueError(f"{call}() got no {missing[0]}; after release_operands() it needs the epilog's inputs as well")
+            raise ValueError(
+                f"{call}() got no {missing[0]}; after release_operands() it needs the epilog's inputs as well"
+            )
         if stages is not None and (scalars or inputs or scales is not None):
             stages.reset(scalars, inputs, scales)
         self._scalars |= scalars
@@ -357,7 +358,14 @@ class Matmul(CollectiveOperation):
     def _build(self, way: type[Stages], problem: MatmulProblem, make_exchange: Any) -> Stages:
         operands = [self._slots[name].array for name in "ab"]
         stages = way(
-            problem, self._package, operands, self._scalars, self._scales, self._preferences, self._inputs, make_exchange
+            problem,
+            self._package,
+            operands,
+            self._scalars,
+            self._scales,
+            self._preferences,
+            self._inputs,
+            make_exchange,
         )
         self._auxiliary = stages.layouts
         return stages

@@ -59,10 +59,13 @@ class MatmulProblem(NamedTuple):
     def sums_partial(self) -> bool:
         """Whether each rank has all rows of a and columns of b for the same part of k, and no other rank has that."""
         m, n = self.d.shape
-        return all(
-            a[0] == sections.interval(0, m) and b[1] == sections.interval(0, n) and a[1] == b[0]
-            for a, b in zip(self.a.placed, self.b.placed, strict=True)
-        ) and sum(sections.extent_of(a[1]) for a in self.a.placed) == self.a.shape[1]
+        return (
+            all(
+                a[0] == sections.interval(0, m) and b[1] == sections.interval(0, n) and a[1] == b[0]
+                for a, b in zip(self.a.placed, self.b.placed, strict=True)
+            )
+            and sum(sections.extent_of(a[1]) for a in self.a.placed) == self.a.shape[1]
+        )
 
     @property
     def local_shape(self) -> tuple[int, ...]:

@@ -57,7 +57,9 @@ class DistributedMatmulProvider(TransportProvider):
         group, transport = self.group, self.transport
         assert group is not None
         stages = self.build(
-            WAYS[algorithm.get("way")], problem, lambda traffic, buffered: planned_exchange(transport, group, traffic, buffered)
+            WAYS[algorithm.get("way")],
+            problem,
+            lambda traffic, buffered: planned_exchange(transport, group, traffic, buffered),
         )
         return Prepared({None: Program(function=Run(stages))})
 
@@ -66,7 +68,7 @@ def providers_for(group: ProcessGroup, package: Package, build: Build) -> list[D
     """The providers for arrays of a package on the ranks of a group."""
     found = [DistributedMatmulProvider(transport, group) for transport in TRANSPORTS]
     for provider in found:
-        provider.package, provider.build = package, build  # type: ignore[method-assign]
+        provider.package, provider.build = package, build
     return found
 
 

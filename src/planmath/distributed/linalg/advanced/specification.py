@@ -26,7 +26,11 @@ def as_qualifiers(qualifiers: Any, layouts: Mapping[str, Layout]) -> tuple[Quali
     if qualifiers is None:
         found = [Qualifier(), Qualifier(), Qualifier()]
     else:
-        if not isinstance(qualifiers, np.ndarray) or qualifiers.dtype != matrix_qualifiers_dtype or qualifiers.size != 3:
+        if (
+            not isinstance(qualifiers, np.ndarray)
+            or qualifiers.dtype != matrix_qualifiers_dtype
+            or qualifiers.size != 3
+        ):
             raise ValueError(
                 "qualifiers are no array of three elements of matrix_qualifiers_dtype: "
                 "numpy.zeros(3, dtype=matrix_qualifiers_dtype)"
@@ -130,8 +134,8 @@ def sides(
     for number, (shape, section) in enumerate(zip(shapes, placed_d, strict=True)):
         if has_c and shape != sections.shape_of(section):
             raise ValueError(
-                f"c of rank {number} has the shape {shape}; expected {sections.shape_of(section)}, its part of a result "
-                f"of {(m, n)}"
+                f"c of rank {number} has the shape {shape}; expected {sections.shape_of(section)}, its part of a "
+                f"result of {(m, n)}"
             )
-    mine = sections.shape_of(placed_d[rank])
-    return a, b, Side((m, n), placed_d, contiguous_strides(mine, (1, 0)), dtypes[2])  # type: ignore[arg-type]
+    here = sections.shape_of(placed_d[rank])
+    return a, b, Side((m, n), placed_d, contiguous_strides(here, (1, 0)), dtypes[2])  # type: ignore[arg-type]

@@ -79,7 +79,13 @@ class Total:
     """
 
     def __init__(
-        self, parts: Placed, wanted: Placed, rank: int, dtype: str, strides: tuple[int, ...], make_exchange: MakeExchange
+        self,
+        parts: Placed,
+        wanted: Placed,
+        rank: int,
+        dtype: str,
+        strides: tuple[int, ...],
+        make_exchange: MakeExchange,
     ):
         nranks = len(parts)
         sources = tuple([(sections.interval(k, k + 1), *part) for k, part in enumerate(parts)])
@@ -251,7 +257,13 @@ class Stages:
             dtype = layout.dtype if layout else ("uint8" if name == "relu_aux" else p.d.dtype)
             if layout is None:
                 shape = EXTENTS[name](m, n)
-                layout = Layout(shape[:1] if is_vector(name) else shape, (1, *shape[:1])[: 1 if is_vector(name) else 2], dtype, "cpu", None)
+                layout = Layout(
+                    shape[:1] if is_vector(name) else shape,
+                    (1, *shape[:1])[: 1 if is_vector(name) else 2],
+                    dtype,
+                    "cpu",
+                    None,
+                )
             wide = WIDE.get(dtype, dtype)
             if name.endswith("_bgrad"):
                 if sum(sections.extent_of(of[0]) for of in rows) != p.d.shape[0]:
@@ -353,10 +365,13 @@ class Reduce(Stages):
         if ends is not None and not self._is_empty:
             rows, columns = p.local_shape
             of, dtype = self.package, self.package.dtype(p.d.dtype)
-            self._ones = [of.empty(shape, contiguous_strides(shape, (1, 0)), dtype, None) for shape in ((rows, 1), (1, columns))]
+            self._ones = [
+                of.empty(shape, contiguous_strides(shape, (1, 0)), dtype, None) for shape in ((rows, 1), (1, columns))
+            ]
             for array in self._ones:
                 array[...] = 0
-            self._last = self._product(*self._ones, self._empty_result(), 0, 1, ends, inplace=True)
+            rows_of_ones, row_of_ones = self._ones
+            self._last = self._product(rows_of_ones, row_of_ones, self._empty_result(), 0, 1, ends, inplace=True)
         self._plan_auxiliary(self._part_made if self._of_factors else self._last, p.epilog)
 
     def _in_package(self, array: np.ndarray) -> Any:
@@ -381,7 +396,7 @@ class Reduce(Stages):
                 total += np.asarray(self._beta, total.dtype) * as_wide(d)
             d[...] = total if self.package.name == "numpy" else as_tensor(total)
             if self._last is not None:
-                self._last(*self._ones, d, (None, out) if out else None)
+                self._last(self._ones[0], self._ones[1], d, (None, out) if out else None)
         self._finish(auxiliary)
 
     def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
@@ -411,4 +426,6 @@ def as_wide(array: Any) -> np.ndarray:
     """An array's values in a dtype that NumPy can add: of 16 bits as float32."""
     if isinstance(array, np.ndarray):
         return array.astype("float32") if array.dtype == np.float16 else array
-    return array.detach().float().numpy() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else as_numpy(array)
+    return (
+        array.detach().float().numpy() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else as_numpy(array)
+    )

@@ -50,8 +50,8 @@ class DirectSolver(CollectiveOperation):
     b : array
         This rank's part of the right-hand sides, (n,) or (n, nrhs), of the same package and dtype.
     distributions : sequence of two distributions
-        Of a and b: any two. A matrix in square blocks, in turn on a grid (`BlockCyclic`), is factorized where it is; any
-        other is brought into such blocks first.
+        Of a and b: any two. A matrix in square blocks, in turn on a grid (`BlockCyclic`), is factorized where it is;
+        any other is brought into such blocks first.
     options : DirectSolverOptions or dict, optional
     stream : object, optional
         CUDA stream; without effect on the CPU.
@@ -133,16 +133,16 @@ class DirectSolver(CollectiveOperation):
         _check_shapes(a_placed, b_placed)
         self._execution = ExecutionCPU(num_threads=local_threads(group))
         self._b_shape = b_layout.shape
-        b_strides, x_strides = b_layout.strides, dense_strides(b_layout.shape)
+        strides: list[Any] = [b_layout.strides, dense_strides(b_layout.shape)]
         nrhs = b_placed.global_shape[1] if ndim == 2 else 1
         columns = (sections.interval(0, 1),) if ndim == 1 else ()
         b_sections = tuple([(*of, *columns) for of in b_placed.sections])
         if ndim == 1:
-            b_strides, x_strides = (*b_strides, max(b_layout.shape[0], 1)), (*x_strides, max(b_layout.shape[0], 1))
+            strides = [(*of, max(b_layout.shape[0], 1)) for of in strides]
         self._problem = SolverProblem(
             _blocks(ours[0], a_placed, group.nranks), a_placed.sections, b_sections, nrhs, group.rank, a_layout.dtype,
-            a_layout.strides[1] if a_layout.shape[1] > 1 else max(a_layout.shape[0], 1), b_strides,
-            b_strides if o.inplace_b else x_strides, o.inplace_a, o.structure, ("cpu", self._execution.threads),
+            a_layout.strides[1] if a_layout.shape[1] > 1 else max(a_layout.shape[0], 1), strides[0],
+            strides[0] if o.inplace_b else strides[1], o.inplace_a, o.structure, ("cpu", self._execution.threads),
         )  # fmt: skip
         self._log_specification()
 
@@ -260,8 +260,10 @@ class DirectSolver(CollectiveOperation):
             ("panels of the factorization", phases.factors.traffics()), ("solution", phases.substitution.traffics())
         ):  # fmt: skip
             messages, size = sum(len(t.sent) for t in traffics), sum(t.bytes_sent for t in traffics)
-            lines.append(f"{title}: {len(traffics)} exchanges, in which rank {self._problem.rank} sends {messages} "
-                         f"messages, {size} bytes")
+            lines.append(
+                f"{title}: {len(traffics)} exchanges, in which rank {self._problem.rank} sends {messages} "
+                f"messages, {size} bytes"
+            )
             lines += exchange_report(traffics[0], "  the first")
         blocks = self._problem.blocks
         lines.append(f"blocks of {blocks.size} on a grid of {blocks.grid[0]}x{blocks.grid[1]}")
@@ -325,7 +327,11 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Block
         sizes = distribution.block_sizes
         assert sizes is not None
         grid = distribution.process_grid
-        if sizes[0] == sizes[1] and not any(distribution.first_process) and (sizes[0] in SUITABLE or n < SUITABLE[0] * 8):
+        if (
+            sizes[0] == sizes[1]
+            and not any(distribution.first_process)
+            and (sizes[0] in SUITABLE or n < SUITABLE[0] * 8)
+        ):
             places = tuple([grid.coordinates(rank) for rank in range(nranks)])
             return Blocks(n, sizes[0], grid.shape, places)  # type: ignore[arg-type]
     rows = next(k for k in range(int(nranks**0.5), 0, -1) if nranks % k == 0)

@@ -20,7 +20,8 @@ class DirectSolverOptions:
     blocking : {'auto', True}
         When calls on a device return. On the CPU they return when they are done.
     inplace_a : bool
-        Whether the factors replace the matrix: L below the diagonal, U on it and above, rows in the order of the pivots.
+        Whether the factors replace the matrix: L below the diagonal, U on it and above, the rows in
+        the order of the pivots.
     inplace_b : bool
         Whether the solution replaces the right-hand sides, and is returned in their place.
     handle : int, optional

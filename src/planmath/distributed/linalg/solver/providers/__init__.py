@@ -15,10 +15,10 @@ from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
-from planmath.distributed.linalg.solver.factors import LU, Cholesky
 from planmath.distributed.linalg.solver.problem import SolverProblem
+from planmath.distributed.linalg.solver.providers.factors import LU, Cholesky
 from planmath.distributed.linalg.solver.providers.routines import Routines
-from planmath.distributed.linalg.solver.substitution import Substitution
+from planmath.distributed.linalg.solver.providers.substitution import Substitution
 
 
 class BlockProvider(TransportProvider):
@@ -56,9 +56,7 @@ class BlockPhases:
         ld = problem.leading_dimension if problem.is_native else max(shape[0], 1)
         self.routines = Routines(problem.dtype, problem.execution[1])
         self.factors = kind(blocks, rank, problem.dtype, ld, session, self.routines)
-        self.substitution = Substitution(
-            self.factors, problem.b, problem.nrhs, problem.b_strides, problem.x_strides
-        )
+        self.substitution = Substitution(self.factors, problem.b, problem.nrhs, problem.b_strides, problem.x_strides)
         self._strides = 1, ld
         self._work: np.ndarray | None = None
         self._into = self._back = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from planmath.bindings import blas
 from planmath.native.call import invoke
@@ -20,6 +19,8 @@ class Routines:
     """
 
     def __init__(self, dtype: str, threads: int):
+        from scipy.linalg import get_blas_funcs, get_lapack_funcs
+
         example = (np.empty((1, 1), dtype),)
         self._getrf, self._potrf = get_lapack_funcs(("getrf", "potrf"), example)
         self._trsm = get_blas_funcs("trsm", example)
@@ -50,7 +51,9 @@ class Routines:
         factor, info = self._potrf(a, lower=True, clean=True, overwrite_a=True)
         return factor, max(info, 0)
 
-    def trsm(self, triangle: np.ndarray, b: np.ndarray, *, lower: bool, unit: bool = False, adjoint: bool = False) -> np.ndarray:
+    def trsm(
+        self, triangle: np.ndarray, b: np.ndarray, *, lower: bool, unit: bool = False, adjoint: bool = False
+    ) -> np.ndarray:
         """What b is with the inverse of a triangle, or of its conjugate transpose, to the left of it."""
         return self._trsm(1, triangle, b, lower=lower, diag=unit, trans_a=2 if adjoint else 0, overwrite_b=True)
 

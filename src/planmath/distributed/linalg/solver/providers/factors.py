@@ -1,13 +1,14 @@
 """Factors of a matrix in blocks on a grid of processes.
 
-Each panel, the rows below and in a diagonal block, goes to every rank, which factorizes it: so all know the pivots, and a
-pivot that is zero, without a word more. Then rows that change places go to where they shall be, and those of the block
-row to all ranks that need them, in one exchange; what is left is local: a triangular solution and a product.
+Each panel, the rows in a diagonal block and below, goes to every rank, which factorizes it: so all know the pivots, and
+a pivot that is zero, without a word more. Then rows that change places go to where they shall be, and those of the
+block row to all ranks that need them, in one exchange; what is left is local: a triangular solution and a product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -122,7 +123,10 @@ class Factors:
 
     def _local(self, start: int, stop: int) -> tuple[int, int, int, int]:
         """Where this rank's rows from two indices on begin, and its columns."""
-        return (*np.searchsorted(self.rows, [start, stop]).tolist(), *np.searchsorted(self.columns, [start, stop]).tolist())
+        return (
+            *np.searchsorted(self.rows, [start, stop]).tolist(),
+            *np.searchsorted(self.columns, [start, stop]).tolist(),
+        )
 
     def _keep_panel(self, a: np.ndarray, number: int, start: int, panel: np.ndarray, place: Sequence[int]) -> None:
         """Put the rows of a panel that this rank has to where they are."""
@@ -148,7 +152,7 @@ class LU(Factors):
                 order[k], order[pivot] = order[pivot], order[k]
         self.permutation[start:] = self.permutation[start:][order]
         self.diagonal.append(panel[:width].copy(order="F"))
-        r0, r1, c0, c1 = place = self._local(start, stop)
+        r0, r1, _, c1 = place = self._local(start, stop)
         top = self._exchange_rows(a, start, stop, order, place)
         self._keep_panel(a, number, start, panel, place)
         if not top.size:
@@ -163,7 +167,7 @@ class LU(Factors):
         self, a: np.ndarray, start: int, stop: int, order: np.ndarray, place: Sequence[int]
     ) -> np.ndarray:
         """Give rows their places outside the panel; returns this rank's columns, behind it, of the block row."""
-        r0, _, c0, c1 = place
+        _, _, c0, c1 = place
         width = stop - start
         moved = np.flatnonzero(order != np.arange(order.size))
         needs: dict[int, np.ndarray] = {}  # by row of the grid: which rows its ranks get
@@ -172,7 +176,8 @@ class LU(Factors):
             needs[p] = np.unique(np.concatenate([order[rows], order[:width]])) + start
         sets = {p: as_set(rows) for p, rows in needs.items()}
         targets = tuple([
-            (sets[p], without(section[1], start, stop)) for (p, _), section in zip(self.blocks.places, self.placed, strict=True)
+            (sets[p], without(section[1], start, stop))
+            for (p, _), section in zip(self.blocks.places, self.placed, strict=True)
         ])  # fmt: skip
         traffic = Traffic(Moves(self.placed, targets, self.itemsize, (1, 0)), self.rank, self.strides)
         received = self._fetched(traffic, self.session.exchange(traffic, True), a)
@@ -205,7 +210,7 @@ class Cholesky(Factors):
         below = np.asfortranarray(panel[self.rows[r1:] - start])
         # of each block of columns what is on the diagonal and below it
         edges = [*range(0, across.shape[0], self.blocks.size), across.shape[0]]
-        for first, end in zip(edges, edges[1:], strict=False):
+        for first, end in pairwise(edges):
             row = int(np.searchsorted(self.rows[r1:], self.columns[c1 + first]))
             factor = np.asfortranarray(across[first:end].conj().T)
             self.routines.subtract_product(a[r1 + row :, c1 + first : c1 + end], below[row:], factor)

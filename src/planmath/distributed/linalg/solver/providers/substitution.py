@@ -7,11 +7,11 @@ from math import prod
 import numpy as np
 
 from planmath.core.collective import sections
-from planmath.core.collective.exchange import Exchange, Moves, Session, Traffic
+from planmath.core.collective.exchange import Exchange, Moves, Traffic
 from planmath.core.collective.memory import array_over
 from planmath.core.collective.sections import IndexSet
-from planmath.distributed.linalg.solver.factors import NUMPY, Cholesky, Factors, as_indices, as_set
 from planmath.distributed.linalg.solver.problem import Placed
+from planmath.distributed.linalg.solver.providers.factors import NUMPY, Cholesky, Factors, as_indices, as_set
 
 
 class Substitution:
@@ -31,15 +31,15 @@ class Substitution:
         Of this rank's right-hand sides and solutions, in elements.
     """
 
-    def __init__(
-        self, factors: Factors, b: Placed, nrhs: int, b_strides: tuple[int, int], x_strides: tuple[int, int]
-    ):
+    def __init__(self, factors: Factors, b: Placed, nrhs: int, b_strides: tuple[int, int], x_strides: tuple[int, int]):
         self.factors, self.b, self.nrhs, self.b_strides = factors, b, nrhs, b_strides
         blocks, rank = factors.blocks, factors.rank
         self._all = sections.interval(0, nrhs)
         self._by_rows = [self._sum_over(0, number) for number in range(len(factors.bounds))]
         self._by_columns = (
-            [self._sum_over(1, number) for number in range(len(factors.bounds))] if isinstance(factors, Cholesky) else []
+            [self._sum_over(1, number) for number in range(len(factors.bounds))]
+            if isinstance(factors, Cholesky)
+            else []
         )
         diagonal = []
         for place in blocks.places:
@@ -47,7 +47,9 @@ class Substitution:
             diagonal.append((tuple([factors.bounds[k] for k in numbers]), self._all))
         merged = tuple([(as_set(as_indices(rows)), columns) for rows, columns in diagonal])
         self._solved = np.empty((sections.extent_of(merged[rank][0]), nrhs), factors.dtype, order="F")
-        self._traffic = Traffic(Moves(merged, b, factors.itemsize, (1, 0)), rank, (1, max(len(self._solved), 1)), x_strides)
+        self._traffic = Traffic(
+            Moves(merged, b, factors.itemsize, (1, 0)), rank, (1, max(len(self._solved), 1)), x_strides
+        )
         self._result = factors.session.exchange(self._traffic, False)
 
     @staticmethod
@@ -141,4 +143,3 @@ class Substitution:
 
     def traffics(self) -> list[Traffic]:
         return [*(traffic for traffic, _ in (*self._by_rows, *self._by_columns)), self._traffic]
-

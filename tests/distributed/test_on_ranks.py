@@ -39,7 +39,8 @@ def check_session(done, least):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("nranks", "chosen", "least"), [(1, "", 140), (2, "", 160), (3, "pairs or slabs or grids or epilogs", 40), (4, "", 160)]
+    ("nranks", "chosen", "least"),
+    [(1, "", 140), (2, "", 160), (3, "pairs or slabs or grids or epilogs", 40), (4, "", 160)],
 )
 def test_mpi(nranks, chosen, least, tmp_path):
     more = {"PLANMATH_TEST_RANKS": "mpi", "PLANMATH_CACHE_DIR": str(tmp_path)}

@@ -23,6 +23,7 @@ from planmath.core.operation import Operation, Plan
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning import record
+from planmath.native.threads import openmp_threads
 
 CHECK = "PLANMATH_DISTRIBUTED_CHECK"
 #: Seconds that measuring a candidate may take, and all of them where the user says nothing.
@@ -162,8 +163,15 @@ class CollectiveOperation(Operation):
 
 
 def local_threads(group: ProcessGroup) -> int:
-    """How many threads a rank may have: its share of the CPUs, as if all ranks were on this host."""
-    return max(1, available_cpus() // group.nranks)
+    """How many threads a rank may have.
+
+    Its share of the CPUs, as if all ranks were on this host, unless the launcher gave it CPUs of its own; and no more
+    than OpenMP's runtime says.
+    """
+    cpus = available_cpus()
+    if cpus == os.cpu_count():
+        cpus //= group.nranks
+    return max(1, min(cpus, openmp_threads().number))
 
 
 def check_on_host(name: str, slot: ArraySlot) -> None:

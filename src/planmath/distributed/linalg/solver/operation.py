@@ -359,7 +359,8 @@ def direct_solver(
     >>> from planmath.distributed.distribution import Slab
     >>> from planmath.distributed.linalg import direct_solver
     >>> distributed.initialize(0, distributed.SingleProcessGroup(), ["nccl"])
-    >>> direct_solver(np.diag([2.0, 4.0]), np.array([2.0, 2.0]), distributions=[Slab.X, Slab.X])
+    >>> a = np.asfortranarray([[2.0, 0], [0, 4]])
+    >>> direct_solver(a, np.array([2.0, 2.0]), distributions=[Slab.X, Slab.X])
     array([1. , 0.5])
     >>> distributed.finalize()
     """

@@ -30,6 +30,7 @@ MODULES = {
     "planmath.core.executor": ["src/planmath/core/executor.pyx"],
     "planmath.core.tiles": ["src/planmath/core/tiles.pyx"],
     "planmath.core.collective.exchange_kernels": ["src/planmath/core/collective/exchange_kernels.pyx"],
+    "planmath.fft.kernels": ["src/planmath/fft/kernels.pyx"],
     "planmath.linalg.product.kernels": ["src/planmath/linalg/product/kernels.pyx"],
     "planmath.linalg.product.structure_kernels": ["src/planmath/linalg/product/structure_kernels.pyx"],
     "planmath.linalg.product.small_kernels": ["src/planmath/linalg/product/small_kernels.pyx"],

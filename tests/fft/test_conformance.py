@@ -17,6 +17,7 @@ from planmath.fft.providers import PROVIDERS, fftw3_interface
 from tests.arrays import (
     DEVICE,
     DEVICE_PACKAGES,
+    HOST_PACKAGES,
     PACKAGES,
     address_of,
     package_of,
@@ -170,6 +171,8 @@ def test_half_spectra_without_symmetry(package, provider, precision, parity, sha
         ("rotated", "optimized", (1, 0), (4, 1, 12)),
         ("sliced", "natural", (0,), (20, 5, 1)),
         ("sliced", "optimized", (0,), (1, 15, 3)),
+        ("fortran", "C", (1,), (20, 5, 1)),
+        ("backwards", "C", (0, 2), (20, 5, 1)),
         ("backwards", "natural", (0,), (20, 5, 1)),
         ("backwards", "optimized", (0, 1), (4, 1, 12)),
     ],
@@ -182,6 +185,34 @@ def test_order_of_the_results_axes(package, layout, result_layout, axes, strides
     operand = to_package(LAYOUTS[layout](np.ones((3, 4, 5), complex)), package)
     with planned(operand, axes, result_layout=result_layout) as transform:
         assert strides_of(transform.execute()) == strides
+
+
+@pytest.mark.pairwise
+@REAL_AND_COMPLEX
+@PRECISIONS
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("layout", ["dense", "fortran", "sliced", "backwards"])
+@pytest.mark.parametrize("package", HOST_PACKAGES)
+def test_scaled(package, provider, kind, parity, directions, precision, norm, inplace, layout):
+    if (package, layout) in INEXPRESSIBLE or (inplace and (kind != "C2C" or layout == "backwards")):
+        pytest.skip("there are no such arrays, or no such transforms")
+    axes = (0, 2)
+    values = random_operand(kind, precision, (3, 4, 6), axes, parity)
+    for direction in directions:
+        operand = to_package(LAYOUTS[layout](values), package)
+        made = []
+        for options in ({}, {"norm": norm}):
+            with planned(
+                operand if not inplace else to_package(LAYOUTS[layout](values), package), axes, provider=provider,
+                inplace=inplace, fft_type=kind, last_axis_parity=parity, **options,
+            ) as transform:  # fmt: skip
+                made.append(np.array(to_numpy(transform.execute(direction))))
+                problem = transform.get_key()
+        n = problem.real_shape[0] * problem.real_shape[2]
+        factor = {"backward": 1 / n if direction == INVERSE else 1, "ortho": n**-0.5,
+                  "forward": 1 / n if direction == FORWARD else 1}[norm]  # fmt: skip
+        np.testing.assert_allclose(made[1], made[0] * factor, rtol=1e-5 if precision == "float32" else 1e-13, atol=1e-7)
 
 
 @pytest.mark.pairwise(times=2)

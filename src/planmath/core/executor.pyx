@@ -536,6 +536,26 @@ cdef class Executor:
         slot.bound = slot.bind_at(array, address)
         return True
 
+    def once(self, key, array, out=None):
+        """Run a program on the only operand, which is bound for this call alone; None where something is not ordinary.
+
+        Then nothing was done, and no operand is bound.
+        """
+        cdef ArraySlot slot
+        cdef word address
+        if self.n_operands != 1 or self.log_levels.get(INFO) is not False:
+            return None
+        slot = <ArraySlot>self.slots[0]
+        address = slot.address_of(array)
+        if address == 0:
+            return None
+        slot.bound = slot.bind_at(array, address)
+        try:
+            return self.run_heard(key, out)
+        finally:
+            slot.bound = None
+            self.release_results()
+
     def bind_many(self, tuple arrays):
         """Replace the operands that are not None, all of them or, with False, none."""
         cdef PyObject *few[FEW]

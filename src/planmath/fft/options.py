@@ -50,9 +50,12 @@ class FFTOptions:
     last_axis_parity : {'even', 'odd'}
         For C2R, whether the result's last transformed axis has ``2 * (m - 1)`` or ``2 * (m - 1) + 1`` elements, with
         ``m`` those of the operand.
-    result_layout : {'optimized', 'natural'}
+    result_layout : {'optimized', 'natural', 'C'}
         Memory order of the result's axes: the operand's for 'natural'; for 'optimized' the transformed axes vary
-        fastest. Ignored for `inplace`.
+        fastest; for 'C' the last axis does, whatever the operand's order. Ignored for `inplace`.
+    norm : {'backward', 'ortho', 'forward'}, optional
+        Which transforms are scaled by 1/n, n being the number of elements transformed: the inverse ones, none of them
+        but both by its square root, or the forward ones, as in `numpy.fft`. Default: none. On the CPU only.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     blocking : {'auto', True}
@@ -69,7 +72,8 @@ class FFTOptions:
     fft_type: Literal["C2C", "C2R", "R2C"] | None = None
     inplace: bool = False
     last_axis_parity: Literal["even", "odd"] = "even"
-    result_layout: Literal["natural", "optimized"] = "optimized"
+    result_layout: Literal["natural", "optimized", "C"] = "optimized"
+    norm: Literal["backward", "ortho", "forward"] | None = None
     logger: logging.Logger | None = None
     blocking: Literal["auto", True] = "auto"
     allocator: Any = None
@@ -81,7 +85,8 @@ class FFTOptions:
             ("fft_type", (None, "C2C", "R2C", "C2R")),
             ("inplace", (False, True)),
             ("last_axis_parity", ("even", "odd")),
-            ("result_layout", ("optimized", "natural")),
+            ("result_layout", ("optimized", "natural", "C")),
+            ("norm", (None, "backward", "ortho", "forward")),
         ):
             check_choice("FFTOptions", name, getattr(self, name), choices)
         check_common(self)

@@ -39,6 +39,8 @@ class FFTProblem(NamedTuple):
     prolog: Any = None
     epilog: Any = None
     """A `planmath.fft.callbacks.Callback` each, if there is one."""
+    norm: str | None = None
+    """Which of the directions are scaled: see `factor`."""
 
     def __repr__(self) -> str:
         """All fields but callbacks that are not there."""
@@ -76,6 +78,14 @@ class FFTProblem(NamedTuple):
         """Elements times the logarithm of the transform's length: floating-point operations are about 5 times this."""
         length = math.prod(self.real_shape[axis] for axis in self.axes)
         return math.prod(self.real_shape) * math.log2(max(length, 2))
+
+    def factor(self, direction: int) -> float:
+        """What the results in a direction are multiplied by."""
+        unscaled = {None: (-1, 1), "backward": (-1,), "forward": (1,), "ortho": ()}[self.norm]
+        if direction in unscaled:
+            return 1.0
+        length = math.prod(self.real_shape[axis] for axis in self.axes)
+        return 1 / math.sqrt(length) if self.norm == "ortho" else 1 / length
 
     def transformed(self) -> list[tuple[int, int, int]]:
         """Extent, operand stride and result stride of the transformed axes, in their order."""
@@ -130,7 +140,9 @@ def specify(
         result_shape, result_strides = shape, strides
     else:
         result_shape = _result_shape(shape, kind, chosen[-1], options.last_axis_parity)
-        order = sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis))
+        order = list(range(len(shape)))
+        if options.result_layout != "C":
+            order.sort(key=lambda axis: (-abs(strides[axis]), axis))
         if options.result_layout == "optimized":
             order.sort(key=lambda axis: axis in chosen)  # stable: each group keeps its order
         result_strides = contiguous_strides(result_shape, tuple(order))
@@ -140,6 +152,7 @@ def specify(
         kind, precision, shape, strides, result_shape, result_strides, chosen, options.inplace,
         (execution.space, limit), tuple(int(d) for d in DIRECTIONS_OF[kind]),
         not stays or address % ITEMSIZE[COMPLEX_OF[precision]] == 0,
+        options.norm,
     )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ class CuFFTProvider(Provider):
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
+        if problem.norm is not None:
+            return "it does not scale; leave options.norm away, and multiply the result"
         if problem.precision == "float16":
             lengths = {axis: problem.real_shape[axis] for axis in problem.axes}
             if odd := {axis: n for axis, n in lengths.items() if n & (n - 1)}:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import planmath.fft.kernels as kernels
 from planmath.bindings import fftw3, mkl
 from planmath.bindings.fftw3 import ALIGNMENT, DESTROY_INPUT, ESTIMATE, MEASURE, PRESERVE_INPUT, UNALIGNED
 from planmath.core.arrays import ITEMSIZE
@@ -115,6 +116,7 @@ class FFTW3Provider(Provider):
                     self._gave_up.clear()
                 self._gave_up[problem, algorithm] = budget.for_planner()
                 raise
+            calls += scaling(problem, direction, Slot(0 if problem.inplace else 1))
             program = Program(calls, release_gil=problem.work > SMALL_WORK)
             programs[direction] = programs[fftw3_name(direction)] = program
         programs[None] = programs[problem.directions[0]]
@@ -206,6 +208,28 @@ class FFTW3Provider(Provider):
             made = call(MEASURE, **alternative)
         wisdom.learned(title, lesson.lines, refused=lesson.refused)
         return made
+
+
+def scaling(problem: FFTProblem, direction: int, result: Slot) -> list[Call]:
+    """What multiplies the result of a direction by its factor, as these libraries do not."""
+    factor = problem.factor(direction)
+    if factor == 1:
+        return []
+    numbers = 1 if problem.kind == "C2R" else 2
+    size = ITEMSIZE[problem.precision]
+    elements = fuse((n, r, r) for n, r in zip(problem.result_shape, problem.result_strides, strict=True) if n > 1)
+    row = 1
+    if elements and elements[-1][2] == 1:
+        row, *_ = elements.pop()
+    if len(elements) > MAX_LOOPS:
+        raise UnavailableError(f"scaling the result would need {len(elements)} loops; {MAX_LOOPS} can nest")
+    held = np.array(factor)
+    return [
+        Call(
+            kernels.SCALE[problem.precision], [row * numbers, held.ctypes.data, result], name="scaling",
+            loops=[(n, (step * numbers * size,)) for n, _, step in elements], keep=held,
+        )
+    ]  # fmt: skip
 
 
 def has_gaps(transformed: Dimensions) -> bool:

@@ -14,8 +14,8 @@ from planmath.fft.providers.fftw3_interface import fftw3_name, thread_counts
 from planmath.native.forks import load_module
 from planmath.native.threads import Threads, openmp_threads
 
-#: pocketfft's number for "do not scale".
-UNSCALED = 0
+#: pocketfft's number for what is scaled: nothing, by the square root, by the number of elements.
+UNSCALED, BY_ROOT, BY_LENGTH = 0, 1, 2
 
 
 class PocketFFTProvider(Provider):
@@ -67,15 +67,18 @@ def _transform(problem: FFTProblem, direction: int, threads: int) -> Callable[[t
     kernels, axes, forward = _kernels(), list(problem.axes), direction < 0
     c2c, r2c, c2r = kernels.c2c, kernels.r2c, kernels.c2r
     extent = problem.real_shape[problem.axes[-1]]
+    scale = UNSCALED
+    if problem.factor(direction) != 1:
+        scale = BY_ROOT if problem.norm == "ortho" else BY_LENGTH
 
     def run(operands: tuple[Any], results: tuple[Any, ...]) -> None:
         operand = as_numpy(operands[0])
         result = as_numpy(results[0]) if results else operand
         if problem.kind == "C2C":
-            c2c(operand, axes, forward, UNSCALED, result, threads)
+            c2c(operand, axes, forward, scale, result, threads)
         elif problem.kind == "R2C":
-            r2c(operand, axes, True, UNSCALED, result, threads)
+            r2c(operand, axes, True, scale, result, threads)
         else:
-            c2r(operand, axes, extent, False, UNSCALED, result, threads)
+            c2r(operand, axes, extent, False, scale, result, threads)
 
     return run

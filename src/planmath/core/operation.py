@@ -481,8 +481,9 @@ class Operation(Telling):
         if names:
             given = f"{', '.join(names)} require{'s' if len(names) == 1 else ''} grad"
             warn(
-                f"{given}, and the result of {self.noun} does not: gradients are not computed. Where none are wanted, "
-                f"pass {names[0]}.detach(), or call this under torch.no_grad()",
+                f"{given}, and the result of {self.noun} does not: gradients are not computed. The functions of "
+                f"planmath.interfaces.torch compute them; where none are wanted, pass {names[0]}.detach(), or call "
+                "this under torch.no_grad()",
                 AutogradWarning,
             )
 

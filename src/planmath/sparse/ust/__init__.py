@@ -4,6 +4,7 @@ from planmath.sparse.ust.expressions import Dimension, LevelExpr
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.levels import LevelFormat, LevelProperty, is_ordered, is_unique
 from planmath.sparse.ust.named import NamedFormats
+from planmath.sparse.ust.tensor import Tensor
 
 __all__ = [
     "Dimension",
@@ -11,6 +12,7 @@ __all__ = [
     "LevelFormat",
     "LevelProperty",
     "NamedFormats",
+    "Tensor",
     "TensorFormat",
     "is_ordered",
     "is_unique",

@@ -132,6 +132,13 @@ class TensorFormat:
         """The structure without what is promised of coordinates: which arrays there are, and what they hold."""
         return self._key[0], tuple((expression, level.format, level.number) for expression, level in self._key[1:])
 
+    def is_loose_of(self, other: TensorFormat) -> bool:
+        """Whether it is another format with no more promised of its coordinates."""
+        return self.storage == other.storage and all(
+            mine.unique <= its.unique and mine.ordered <= its.ordered
+            for mine, its in zip(self._stored, other._stored, strict=True)
+        )
+
     @property
     def is_identity(self) -> bool:
         """Whether level number l is dimension number l, for all of them."""

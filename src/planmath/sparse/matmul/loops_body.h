@@ -1,0 +1,146 @@
+/* The kernels, for one instruction set: included by loops.h once for each, with PM_ISA naming it. */
+#define PM_JOIN_(a, b) a##_##b
+#define PM_JOIN(a, b) PM_JOIN_(a, b)
+#define K(name) PM_JOIN(name, PM_ISA)
+
+#include "half.h"
+
+/* Strided conversions: rows and columns, the steps in the source, and a dense destination by rows. Back: the reverse. */
+#define PM_CONVERT(name, S, D, change)                                                                                 \
+    static void K(name)(i64 rows, i64 columns, i64 row, i64 column, i64 to_row, i64 to_column, const S *s, D *d) {     \
+        for (i64 i = 0; i < rows; i++)                                                                                 \
+            for (i64 j = 0; j < columns; j++) d[i * to_row + j * to_column] = K(change)(s[i * row + j * column]);      \
+    }
+PM_CONVERT(pm_f16_f32, uint16_t, float, pm_from_f16)
+PM_CONVERT(pm_bf16_f32, uint16_t, float, pm_from_bf16)
+PM_CONVERT(pm_f32_f16, float, uint16_t, pm_to_f16)
+PM_CONVERT(pm_f32_bf16, float, uint16_t, pm_to_bf16)
+
+#define PM_ADD(x, y) ((x) + (y))
+#define PM_TIMES(x, y) ((x) * (y))
+#define PM_LESS(x, y) ((x) < (y) ? (x) : (y))
+#define PM_MORE(x, y) ((x) > (y) ? (x) : (y))
+#define PM_LEFT(x, y) ((void)(y), (x))
+#define PM_RIGHT(x, y) ((void)(x), (y))
+
+#define PM_SCALED 1
+#define ADD PM_ADD
+#define MUL PM_TIMES
+#define ZERO 0
+#define T float
+#define P(name) PM_JOIN(pm_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#define T c64
+#define P(name) PM_JOIN(pm_c64_##name, PM_ISA)
+#include "loops_typed.h"
+#define T c128
+#define P(name) PM_JOIN(pm_c128_##name, PM_ISA)
+#include "loops_typed.h"
+#undef PM_SCALED
+#undef ADD
+#undef MUL
+#undef ZERO
+
+#define PM_SCALED 0
+#define ADD PM_LESS
+#define MUL PM_ADD
+#define ZERO __builtin_inf()
+#define T float
+#define P(name) PM_JOIN(pm_min_plus_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_min_plus_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#define MUL PM_TIMES
+#define T float
+#define P(name) PM_JOIN(pm_min_times_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_min_times_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#define MUL PM_MORE
+#define T float
+#define P(name) PM_JOIN(pm_min_max_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_min_max_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#undef ADD
+#undef ZERO
+#define ADD PM_MORE
+#define ZERO (-__builtin_inf())
+#define MUL PM_ADD
+#define T float
+#define P(name) PM_JOIN(pm_max_plus_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_max_plus_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#define MUL PM_TIMES
+#define T float
+#define P(name) PM_JOIN(pm_max_times_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_max_times_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#define MUL PM_LESS
+#define T float
+#define P(name) PM_JOIN(pm_max_min_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_max_min_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#undef ADD
+#undef ZERO
+#define ADD PM_ADD
+#define ZERO 0
+#define MUL PM_LEFT
+#define T float
+#define P(name) PM_JOIN(pm_plus_first_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_plus_first_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#define MUL PM_RIGHT
+#define T float
+#define P(name) PM_JOIN(pm_plus_second_f32_##name, PM_ISA)
+#include "loops_typed.h"
+#define T double
+#define P(name) PM_JOIN(pm_plus_second_f64_##name, PM_ISA)
+#include "loops_typed.h"
+#undef MUL
+#undef ADD
+#undef ZERO
+#undef PM_SCALED
+
+/* In the order of the PM_* numbers of loops.h. */
+#define PM_OF(name) (void *)PM_JOIN(pm_##name##_product, PM_ISA)
+static void *const K(pm_kernels)[] = {
+    PM_OF(f32), PM_OF(f64), PM_OF(c64), PM_OF(c128),
+    PM_OF(min_plus_f32), PM_OF(min_plus_f64), PM_OF(max_plus_f32), PM_OF(max_plus_f64), PM_OF(max_times_f32),
+    PM_OF(max_times_f64), PM_OF(min_times_f32), PM_OF(min_times_f64), PM_OF(max_min_f32), PM_OF(max_min_f64),
+    PM_OF(min_max_f32), PM_OF(min_max_f64), PM_OF(plus_first_f32), PM_OF(plus_first_f64), PM_OF(plus_second_f32),
+    PM_OF(plus_second_f64),
+    (void *)K(pm_f16_f32), (void *)K(pm_bf16_f32), (void *)K(pm_f32_f16), (void *)K(pm_f32_bf16),
+};
+#undef PM_OF
+#undef PM_ADD
+#undef PM_TIMES
+#undef PM_LESS
+#undef PM_MORE
+#undef PM_LEFT
+#undef PM_RIGHT
+#undef PM_CONVERT
+#undef PM_JOIN
+#undef PM_JOIN_
+#undef K

@@ -1,0 +1,125 @@
+"""Whether the index arrays of a tensor are what its format promises, and where an element is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.sparse.ust import kernels
+from planmath.sparse.ust.conversion import Arrays, batches_of, bounds_of, finished, joined
+from planmath.sparse.ust.format import TensorFormat
+from planmath.sparse.ust.levels import LevelFormat as F
+from planmath.sparse.ust.levels import LevelProperty
+from planmath.sparse.ust.packages import to_host
+
+
+def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> TensorFormat:
+    """The format with what is true of the order of coordinates; itself where they are as it promises.
+
+    Raises
+    ------
+    ValueError
+        If an index is out of range, or an array has a length that the others contradict.
+    """
+    bounds = bounds_of(form, extents)
+    batches = batches_of(form, bounds)
+    loose: dict[int, tuple[bool, bool]] = {}
+    count = 1
+    for number, (level, (low, size)) in enumerate(zip(form.stored, bounds, strict=True)):
+        crd = None if arrays.crd[number] is None else np.ascontiguousarray(to_host(arrays.crd[number])).reshape(-1)
+        fault = ""
+        if level.format.has_positions:
+            assert crd is not None
+            pos = to_host(arrays.pos[number])
+            if math.prod(batches) > 0 and pos.shape != (*batches, count // max(math.prod(batches), 1) + 1):
+                fault = f"pos has the shape {pos.shape}"
+            else:
+                if batches:
+                    pos = joined(pos, math.prod(batches)).astype(crd.dtype)
+                fault, ordered, unique = kernels.check(
+                    np.ascontiguousarray(pos), crd, low, size, level.format is F.DELTA
+                )
+                if level.unique and not unique or level.ordered and not ordered:
+                    loose[number] = (unique, ordered)
+            count = len(crd)
+        elif crd is not None:
+            count *= level.number if level.format is F.STRUCTURED else 1  # type: ignore[operator]
+            if len(crd) != count:
+                fault = f"crd has {len(crd)} elements; expected {count}"
+            else:
+                fault = kernels.check_range(crd, low, size)
+                if not fault and level.format is F.SINGLETON and number and not form.stored[number - 1].unique:
+                    before = np.ascontiguousarray(to_host(arrays.crd[number - 1])).reshape(-1)
+                    ordered, unique = kernels.check_list(before, crd)
+                    last = number + 1 == form.num_levels or form.stored[number + 1].format is not F.SINGLETON
+                    if not ordered and last or not unique and last:
+                        loose[number] = (unique and ordered, ordered)
+        else:
+            count *= size
+        if fault:
+            raise ValueError(f"level {number} of the tensor, {form.expressions[number]} of {form.name}: {fault}")
+    if math.prod(arrays.val.shape) != count:
+        raise ValueError(f"the tensor has {math.prod(arrays.val.shape)} values; expected {count}, as its indices say")
+    return loosened(form, loose) if loose else form
+
+
+def loosened(form: TensorFormat, loose: dict[int, tuple[bool, bool]]) -> TensorFormat:
+    """The format with less promised of some levels: whether each is unique and ordered."""
+    levels: dict[Any, Any] = {}
+    for number, (expression, level) in enumerate(zip(form.expressions, form.stored, strict=True)):
+        unique, ordered = loose.get(number, (level.unique, level.ordered))
+        properties = [
+            *([] if unique else [LevelProperty.NONUNIQUE]),
+            *([] if ordered else [LevelProperty.UNORDERED]),
+        ]
+        levels[expression] = form.levels[expression] if number not in loose else (level.format, properties)
+    return TensorFormat(form.dimensions, levels, name=f"{form.name}-loose")
+
+
+def cast(form: TensorFormat, extents: Sequence[int], arrays: Arrays, index_type: str) -> Arrays:
+    """Copies of the arrays with another index type."""
+    batches = math.prod(batches_of(form, bounds_of(form, extents)))
+    pos = [None if x is None else joined(x, batches) for x in arrays.pos]
+    crd = [None if x is None else x.reshape(-1) for x in arrays.crd]
+    return finished(form, bounds_of(form, extents), pos, crd, arrays.val.copy(), index_type)
+
+
+def places_of(form: TensorFormat, extents: Sequence[int], arrays: Arrays, indices: Sequence[int]) -> np.ndarray:
+    """Where the values of an element are: mostly at most one place."""
+    bounds = bounds_of(form, extents)
+    batches = batches_of(form, bounds)
+    places = np.zeros(1, np.int64)
+    for number, (level, (low, size), index) in enumerate(
+        zip(form.stored, bounds, form.dim2lvl(list(indices)), strict=True)
+    ):
+        if level.format in (F.DENSE, F.BATCH, F.RANGE):
+            places = places * size + (index - low)
+            continue
+        crd = arrays.crd[number].reshape(-1)
+        if level.format is F.SINGLETON:
+            places = places[[int(crd[int(p)]) == index for p in places]]
+            continue
+        if level.format is F.STRUCTURED:
+            segments = [(int(p) * level.number, (int(p) + 1) * level.number) for p in places]  # type: ignore[operator]
+        else:
+            segments = [_segment(arrays.pos[number], batches, len(crd), int(p)) for p in places]
+        found = []
+        for begin, end in segments:
+            part = to_host(crd[begin:end]).astype(np.int64)
+            part = np.cumsum(part + 1) - 1 if level.format is F.DELTA else part
+            found.append(begin + np.nonzero(part == index)[0])
+        places = np.concatenate(found) if found else places[:0]
+    return places
+
+
+def _segment(pos: Any, batches: tuple[int, ...], entries: int, place: int) -> tuple[int, int]:
+    if not batches:
+        return int(pos[place]), int(pos[place + 1])
+    rows = pos.shape[-1] - 1
+    batch, row = divmod(place, rows)
+    first = batch * (entries // math.prod(batches))
+    flat = pos.reshape(-1, rows + 1)[batch]
+    return first + int(flat[row]), first + int(flat[row + 1])

@@ -290,6 +290,11 @@ def with_callbacks(problem: FFTProblem, prolog: Any, epilog: Any) -> FFTProblem:
     TypeError, ValueError
         If they are none, or not for this problem.
     """
+    if problem.norm is not None and (prolog is not None or epilog is not None):
+        raise ValueError(
+            f"options.norm is {problem.norm!r}, and there is a callback; which of the two comes first would not be "
+            "clear: leave norm out, and let the callback multiply"
+        )
     return problem._replace(
         prolog=_callback("prolog", prolog, problem, problem.dtype, problem.shape, problem.strides),
         epilog=_callback("epilog", epilog, problem, problem.result_dtype, problem.result_shape, problem.result_strides),

@@ -36,11 +36,11 @@ class FFTProblem(NamedTuple):
     directions: tuple[int, ...]
     aligned: bool = True
     """Whether an operand on a device is at a multiple of the size of complex elements, as CUDA's libraries need it."""
+    norm: str | None = None
+    """Which of the directions are scaled: see `factor`."""
     prolog: Any = None
     epilog: Any = None
     """A `planmath.fft.callbacks.Callback` each, if there is one."""
-    norm: str | None = None
-    """Which of the directions are scaled: see `factor`."""
 
     def __repr__(self) -> str:
         """All fields but callbacks that are not there."""

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -24,9 +21,9 @@ CAPACITY = 64
 #: Plans for a device may need addresses at multiples of up to this many bytes.
 ALIGNMENT = 16
 
-_idle: OrderedDict[Hashable, Any] = OrderedDict()
-#: Looking up a key runs Python for some, in which another thread may take its turn: an OrderedDict does not stand that.
-_lock = threading.Lock()
+#: The least recently used first. Threads share it without a lock, which would take as long as all else: each step is one
+#: call of a dictionary's, which stands that looking up a key runs Python, in which another thread takes its turn.
+_idle: dict[Hashable, Any] = {}
 
 
 #: Options whose values are the user's own resources, which no idle operation may hold or use.
@@ -139,38 +136,31 @@ def run_once(
 
 def take(key: Hashable) -> Any | None:
     """The idle operation of this specification, now the caller's alone, or None."""
-    with _lock:
-        return _idle.pop(key, None)
+    return _idle.pop(key, None)
 
 
 def put(key: Hashable, operation: Any) -> None:
     """Leave an operation, its operands released, to the next call."""
-    surplus = None
-    with _lock:
-        if _idle.setdefault(key, operation) is not operation:  # another thread was faster
-            surplus = operation
-        elif len(_idle) > CAPACITY:
-            _, surplus = _idle.popitem(last=False)
-    if surplus is not None:
-        surplus.free()
+    if _idle.setdefault(key, operation) is not operation:  # another thread was faster
+        operation.free()
+    elif len(_idle) > CAPACITY:
+        _free_oldest()
+
+
+def _free_oldest() -> None:
+    """Free the operation that was used before all others, unless another thread does that just now."""
+    try:
+        oldest = _idle.pop(next(iter(_idle)), None)
+    except (StopIteration, RuntimeError):  # of a dictionary that changed meanwhile
+        return
+    if oldest is not None:
+        oldest.free()
 
 
 def clear() -> None:
     """Free every idle operation."""
-    while True:
-        with _lock:
-            if not _idle:
-                return
-            _, operation = _idle.popitem()
-        operation.free()
+    while _idle:
+        _free_oldest()
 
 
-def _unlock() -> None:
-    """In a forked child: another thread may have held the lock, and is not there to release it."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)
 atexit.register(clear)

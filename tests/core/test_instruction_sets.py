@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUILT = ["baseline", "avx2", "avx512"]
 #: Tests of kernels by their addresses; all kernels of a module are in the same table.
-OF_KERNELS = ["tests/linalg/test_narrow_kernels.py"]
+OF_KERNELS = ["tests/linalg/test_narrow_kernels.py", "tests/generic/test_small.py"]
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

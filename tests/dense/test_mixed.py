@@ -210,3 +210,25 @@ def test_other_refusals():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         direct_solver(np.eye(2), np.ones(2), options=MIXED)
+
+
+def test_devices_refuse_and_say_how_to_mend_it():
+    (provider,) = (provider for provider in PROVIDERS if provider.name == "cusolver")
+    for arguments, options, told in (
+        ({}, MIXED, "leave options.precision away, or pass execution='cpu'"),
+        ({"structure": "least squares"}, {}, "it does not solve rank-deficient systems: pass execution='cpu'"),
+    ):
+        with DirectSolver(np.eye(2), np.ones(2), options, **arguments) as solver:
+            problem = solver._problem._replace(execution=("cuda", 0))
+        assert told in str(provider.unsupported(problem))
+
+
+def test_tensors():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(6)
+    a, b = conditioned(rng, 30, 100, "complex128"), numbers(rng, (30, 2), "complex128")
+    with DirectSolver(torch.from_numpy(a).mT.contiguous().mT, torch.from_numpy(b), MIXED) as solver:
+        solver.plan()
+        solver.factorize()
+        assert_solves(a, solver.solve().numpy(), b, "complex128")
+        assert solver.factorization_info.dtype == "complex64"

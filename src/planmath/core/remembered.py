@@ -21,8 +21,8 @@ CAPACITY = 64
 #: Plans for a device may need addresses at multiples of up to this many bytes.
 ALIGNMENT = 16
 
-#: The least recently used first. Threads share it without a lock, which would take as long as all else: each step is one
-#: call of a dictionary's, which stands that looking up a key runs Python, in which another thread takes its turn.
+#: The least recently used first. Threads share it without a lock, which would take as long as all else: each step is
+#: one call of a dictionary's, which stands that looking up a key runs Python, in which another thread takes its turn.
 _idle: dict[Hashable, Any] = {}
 
 

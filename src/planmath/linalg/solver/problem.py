@@ -17,7 +17,7 @@ from planmath.linalg.product.matrix import Matrix
 KINDS = {
     "ge": "general", "po": "positive definite", "sy": "symmetric", "he": "Hermitian", "tr": "triangular",
     "dg": "diagonal", "gb": "banded", "gt": "tridiagonal", "pb": "positive definite banded", "ls": "rectangular",
-    "rr": "rank-deficient",
+    "rr": "possibly rank-deficient",
 }  # fmt: skip
 #: Those that may have factors in single precision, because these are what takes the time.
 MIXED = ("ge", "po", "sy", "he")

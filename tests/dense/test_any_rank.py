@@ -111,8 +111,8 @@ def test_refusals():
     for arguments, told in (
         ({"options": {"rank_tolerance": -1}}, "rank_tolerance is -1"),
         ({"options": {"rank_tolerance": 1e-3}}, "structure is not 'least squares'"),
-        ({"structure": "least squares", "options": {"inplace_b": True}}, "a is possibly rank-deficient, and inplace_a or"),
-        ({"structure": "least squares", "options": {"precision": "mixed"}}, "a is possibly rank-deficient; expected one of"),
+        ({"structure": "least squares", "options": {"inplace_b": True}}, "a is possibly rank-deficient, and inpl"),
+        ({"structure": "least squares", "options": {"precision": "mixed"}}, "a is possibly rank-deficient; expec"),
         ({"structure": "least squares", "qualifiers": SymmetricMatrixQualifier.create()}, "said to be symmetric"),
         ({"structure": "most squares"}, "'least squares'"),
     ):

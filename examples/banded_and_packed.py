@@ -32,3 +32,4 @@ covariance = matmul(rows.T, rows)
 packed = covariance.T[np.tril_indices(30)]
 qualifiers = np.array([SymmetricPackedMatrixQualifier.create(uplo=FillMode.UPPER), general], matrix_qualifiers_dtype)
 assert np.allclose(matmul(packed, x[:30], qualifiers=qualifiers), covariance @ x[:30])
+print(f"{packed.nbytes} bytes in place of {covariance.nbytes}, and {differences.nbytes} in place of {8 * n * n}")

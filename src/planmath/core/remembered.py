@@ -57,8 +57,8 @@ def key_of(name: str, arrays: Iterable[Any], execution: Any, options: Any, *rest
             execution = said(execution)
         if type(options) is dict:
             options = said(options)
+        hash((execution, options, rest))  # layouts are what can be a key in any case
         key = (name, layouts, execution, options, stamp(), *rest)
-        hash(key)
     except (AttributeError, TypeError, RuntimeError, NotImplementedError):  # the last two of tensors without memory
         return None
     return key

@@ -167,13 +167,14 @@ def test_numbers_that_are_not_finite_are_named_and_change_nothing():
 def test_autotuning_chooses_it_only_where_the_user_allows_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
     rng = np.random.default_rng(4)
-    a, b = rng.standard_normal((300, 300)) + 20 * np.eye(300), rng.standard_normal(300)
+    a, b = rng.standard_normal((90, 90)) + 20 * np.eye(90), rng.standard_normal(90)
 
     def candidates(precision: str) -> set[bool]:
-        with DirectSolver(a, b, {"precision": precision, "provider": "lapack"}) as solver:
+        alone = {"name": "cpu", "num_threads": 1}
+        with DirectSolver(a, b, {"precision": precision, "provider": "lapack"}, alone) as solver:
             solver.plan()
             assert ("precision" in dict(solver._plan_made.chosen.knobs)) == (precision == "mixed")
-            solver.autotune(seconds=1)
+            solver.autotune(iterations=1, seconds=0.2)
             solver.factorize()
             assert_solves(a, solver.solve(), b, "float64")
             return {"precision" in dict(algorithm.knobs) for algorithm in solver._plan_made.algorithms}

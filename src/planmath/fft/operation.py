@@ -578,20 +578,36 @@ def _single(
     epilog: Any, stream: Any,
 ) -> Any:  # fmt: skip
     """The transform of a stateless call."""
+    if prolog is not None or epilog is not None:
+        given = prolog, epilog
+        return _single_with_callbacks(name, domain, operand, axes, direction, options, execution, given, stream)
     options = as_given(FFTOptions, options)
     chosen = None if axes is None else tuple(axes) if hasattr(axes, "__iter__") else axes
-    callbacks = None if prolog is None and epilog is None else (said("prolog", prolog), said("epilog", epilog))
-    key = remembered.key_of(name, (operand,), execution, options, direction, domain, chosen, callbacks)
-
-    def plan(transform: FFT) -> None:
-        if callbacks is None:
-            transform.plan(direction=direction, stream=stream)
-        else:  # the plan may be left to the next call, and must not hold what is the user's
-            problem = with_callbacks(transform._problem, prolog, epilog)
-            transform._plan_for(borrowed(problem), stream, direction)
-
+    key = remembered.key_of(name, (operand,), execution, options, direction, domain, chosen)
     return remembered.run_once(
         key,
+        lambda: _specified(name, domain, operand, axes, options, execution),
+        lambda transform: transform.plan(direction=direction, stream=stream),
+        lambda transform: transform.reset_operand(operand),
+        None if stream is None else lambda transform: transform.execute(stream=stream),
+    )
+
+
+def _single_with_callbacks(
+    name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any,
+    given: tuple[Any, Any], stream: Any,
+) -> Any:  # fmt: skip
+    """The same with callbacks. The plan may be left to the next call, and must not hold what is the user's."""
+    options = as_given(FFTOptions, options)
+    callbacks = said("prolog", given[0]), said("epilog", given[1])
+    chosen = tuple(axes) if hasattr(axes, "__iter__") else axes
+
+    def plan(transform: FFT) -> None:
+        problem = with_callbacks(transform._problem, *given)
+        transform._plan_for(borrowed(problem), stream, direction)
+
+    return remembered.run_once(
+        remembered.key_of(name, (operand,), execution, options, direction, domain, chosen, callbacks),
         lambda: _specified(name, domain, operand, axes, options, execution),
         plan,
         lambda transform: transform.reset_operand(operand),

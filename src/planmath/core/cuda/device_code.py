@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from struct import Struct
@@ -43,7 +44,7 @@ def kernel(source: str, name: str, device_id: int, definitions: tuple[str, ...] 
     UnavailableError
         If NVRTC, or a runtime of CUDA 12.9 or newer, is missing.
     """
-    return _ready(source, name, device_id, definitions, ())
+    return _ready(name, device_id, lambda capability: _load(source, capability, definitions))
 
 
 @cache
@@ -54,25 +55,29 @@ def linked_kernel(
 
     Parameters are those of `kernel`, and `pieces` of LTO-IR that have these functions. What was linked is kept on disk.
     """
-    return _ready(source, name, device_id, definitions, pieces)
+    return _ready(name, device_id, lambda capability: _load_linked(source, capability, definitions, pieces))
 
 
-def _ready(source: str, name: str, device_id: int, definitions: tuple[str, ...], pieces: tuple[bytes, ...]) -> int:
+def _ready(name: str, device_id: int, load: Callable[[tuple[int, int]], int]) -> int:
     try:
-        capability = devices.device(device_id).compute_capability
-        return runtime.library_get_kernel(_load(source, capability, definitions, pieces), name)
+        return runtime.library_get_kernel(load(devices.device(device_id).compute_capability), name)
     except (MissingLibraryError, nvrtc.NVRTCError, nvjitlink.NvJitLinkError, runtime.CUDARuntimeError) as error:
         raise UnavailableError(f"planmath's own kernels cannot be used on CUDA device {device_id}: {error}") from error
 
 
 @cache
-def _load(
+def _load(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> int:
+    return _loaded(machine_code(_PRELUDE + source, capability, definitions))
+
+
+@cache
+def _load_linked(
     source: str, capability: tuple[int, int], definitions: tuple[str, ...], pieces: tuple[bytes, ...]
 ) -> int:  # fmt: skip
-    if pieces:
-        code = linked_code(_PRELUDE + source, capability, definitions, pieces)
-    else:
-        code = machine_code(_PRELUDE + source, capability, definitions)
+    return _loaded(linked_code(_PRELUDE + source, capability, definitions, pieces))
+
+
+def _loaded(code: bytes) -> int:
     return runtime.library_load_data(np.frombuffer(code, np.uint8).ctypes.data, 0, 0, 0, 0, 0, 0)
 
 

@@ -6,7 +6,8 @@ The transforms of any number of axes of arrays with any strides; inverse transfo
 from planmath.core.errors import UnsupportedLayoutError
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.fft.callbacks import DeviceCallable, compile_epilog, compile_prolog
-from planmath.fft.operation import FFT, InvalidFFTState, estimate_workspace_size, fft, ifft, irfft, rfft
+from planmath.fft.functions import fft, ifft, irfft, rfft
+from planmath.fft.operation import FFT, InvalidFFTState, estimate_workspace_size
 from planmath.fft.options import FFTDirection, FFTOptions
 
 __all__ = [

@@ -350,6 +350,40 @@ def test_closures_and_other_functions_are_compiled_in():
         np.testing.assert_allclose(fft(np.ones(4, complex), prolog=make(by)), wanted, atol=1e-12)
 
 
+def test_function_that_changes_after_it_was_compiled(nothing_remembered):
+    def make() -> Any:
+        def multiplied(data_out, offset, data, user_info, reserved):
+            data_out[offset] = by * data
+
+        return compile_epilog(multiplied, "complex128", "complex128")
+
+    ones, by = np.ones(4, complex), 2
+    first = make()
+    assert fft(ones, epilog=DeviceCallable(first))[0] == 8
+    by = 3
+    second = make()
+    assert first.identity != second.identity
+    for code, wanted in ((first, 8), (second, 12), (first, 8)):
+        assert fft(ones, epilog=DeviceCallable(code))[0] == wanted
+    del second._loops
+    by = 4
+    with pytest.raises(ValueError, match=r"epilog .*multiplied computes with was changed .* compile it again"):
+        _ = second.loops
+
+
+def test_function_without_fingerprint_is_compiled_once(monkeypatch):
+    compiled = []
+    compile_loops = jit._compile_loops
+    monkeypatch.setattr(jit, "_compile_loops", lambda described: (compiled.append(1), compile_loops(described))[1])
+    monkeypatch.setattr(code_cache, "fingerprint", lambda function: None)
+    operand = random_operand("C2C", "float32", (700, 1000), (1,))
+    codes = [compile_epilog(doubling, "complex64", "float32") for _ in range(2)]
+    assert codes[0].identity != codes[1].identity
+    for code in codes:
+        assert_accurate(fft(operand, axes=[1], epilog=DeviceCallable(code)) / 2, "C2C", operand, (1,), FORWARD)
+    assert len(compiled) == 2
+
+
 def test_code_is_kept_on_disk(tmp_path, monkeypatch):
     program = """
 import numpy as np, sys

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from planmath.core.arrays import Layout, dtype_name, package_of, same_strides, spanned
@@ -84,12 +85,27 @@ class CallbackCode(bytes):
         The compute capability that the bytes are for.
     symbol : str
     representation : {'ltoir', 'ptx'}
+    identity : str
+        The same for all code that was made from the same, in all processes where that can be said.
     """
 
     description: jit.Description
+    identity: str
     capability: tuple[int, int] | None
     symbol: str
     representation: str
+    _loops: jit.Loops | None = None
+
+    @property
+    def loops(self) -> jit.Loops:
+        """The loops for the CPU."""
+        if self._loops is None:
+            self._loops = jit.host_loops(self._unchanged())
+        return self._loops
+
+    def by_address(self, capability: tuple[int, int]) -> bytes:
+        """LTO-IR of the function for kernels of planmath's own: see `jit.code_by_address`."""
+        return jit.code_by_address(self._unchanged(), capability)
 
     def for_device(self, capability: tuple[int, int]) -> bytes:
         """LTO-IR that runs on a device: these bytes if they do, else from the function.
@@ -101,7 +117,15 @@ class CallbackCode(bytes):
         """
         if self and self.representation == "ltoir" and self.capability is not None and self.capability <= capability:
             return bytes(self)
-        return jit.device_code(self.description, capability, self.symbol, "ltoir")
+        return jit.device_code(self._unchanged(), capability, self.symbol, "ltoir")
+
+    def _unchanged(self) -> jit.Description:
+        """The description, from which more code is to be made. Raises where that would be other code."""
+        if self.description.digest() not in (None, self.identity):
+            raise ValueError(
+                f"what the {self.description.name} computes with was changed after it was compiled; compile it again"
+            )
+        return self.description
 
     @property
     def reads_user_info(self) -> bool:
@@ -223,14 +247,17 @@ def _compiled(
         raise ValueError(f"name is {name!r}; expected a symbol in C")
     symbol = name or jit.SYMBOLS[phase, element_dtype]
     capability = _capability(compute_capability)
-    content = b""
-    if capability is not None:
-        content = jit.device_code(described, capability, symbol, representation)
-    else:
-        jit.host_loops(described)  # what is wrong with the function is told now
+    content = b"" if capability is None else jit.device_code(described, capability, symbol, representation)
     code = CallbackCode(content)
     code.description, code.capability, code.symbol, code.representation = described, capability, symbol, representation
+    code.identity = described.digest() or f"{described.name}, number {next(_numbers)} of this process"
+    if capability is None:
+        _ = code.loops  # what is wrong with the function is told now
     return code
+
+
+#: For code that nothing else identifies.
+_numbers = count(1)
 
 
 def _capability(given: Any) -> tuple[int, int] | None:
@@ -268,11 +295,6 @@ class Callback:
         if isinstance(self.code, CallbackCode):
             return self.code.description.name
         return f"{self.phase} of LTO-IR {self.identity[:8]}"
-
-    @property
-    def loops(self) -> jit.Loops:
-        """The loops for the CPU."""
-        return jit.host_loops(self.code.description)
 
     @property
     def symbol(self) -> str:
@@ -334,8 +356,7 @@ def _as_callable(name: str, given: Any) -> DeviceCallable | None:
 def _identity(callable_: DeviceCallable) -> str:
     code = callable_.ltoir
     if isinstance(code, CallbackCode):
-        described = code.description
-        return described.digest() or f"{described.name} at {id(described.function):#x} {described.element}"
+        return code.identity
     return hashlib.sha256(_content(callable_)).hexdigest()[:40]
 
 

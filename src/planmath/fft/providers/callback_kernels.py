@@ -119,7 +119,7 @@ def access(phase: str, callback: Callback | None, capability: tuple[int, int]) -
         return _WITHOUT[phase], ()
     try:
         if isinstance(callback.code, CallbackCode):
-            code = jit.code_by_address(callback.code.description, capability)
+            code = callback.code.by_address(capability)
             return _BY_ADDRESS[phase].replace("SYMBOL", jit.BY_ADDRESS[phase]), (code,)
         return _BY_VALUE[phase].replace("SYMBOL", callback.symbol), (callback.for_device(capability),)
     except RuntimeError as error:

@@ -201,7 +201,7 @@ def _walking(
     assert callback is not None
     if len(axes) > MOST_LOOPS:
         raise UnavailableError(f"callbacks would need {len(axes)} loops; {MOST_LOOPS} can nest")
-    loops = callback.loops
+    loops = callback.code.loops
     walk = Walk(loops.address, callback.address, axes, ITEMSIZE[callback.element], (loops, callback.owner))
     return walk.call(array, offset, tile, name=callback.phase, error=_failure)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import weakref
 from typing import Any
 
@@ -384,6 +386,13 @@ def test_function_without_fingerprint_is_compiled_once(monkeypatch):
     assert len(compiled) == 2
 
 
+def test_copies_of_code():
+    code = epilog_of(doubling, "complex64")
+    for copied in (pickle.loads(pickle.dumps(code)), copy.deepcopy(code)):
+        assert copied.identity == code.identity
+        np.testing.assert_allclose(fft(COMPLEX, epilog=DeviceCallable(copied)), 2 * fft(COMPLEX), rtol=1e-6)
+
+
 def test_code_is_kept_on_disk(tmp_path, monkeypatch):
     program = """
 import numpy as np, sys
@@ -506,6 +515,9 @@ REFUSED = [
     Misuse("data with gaps",
            lambda: plan(prolog={"ltoir": prolog_of(filtering, "complex64"), "data": COMPLEX[::2]}),
            ValueError, ("prolog's data", "strides", "copy it")),
+    Misuse("data without elements",
+           lambda: plan(prolog={"ltoir": prolog_of(filtering, "complex64"), "data": COMPLEX[:0]}), ValueError,
+           (r"prolog's data has the shape \(0, 6\)", "no elements")),
     Misuse("code for devices", lambda: plan(prolog=DeviceCallable(b"LTO")), ValueError,
            ("prolog is LTO-IR", "the CPU", "compile_prolog")),
     Misuse("code at an address", lambda: plan(prolog=DeviceCallable(np.ones(9).ctypes.data, 72)), ValueError,

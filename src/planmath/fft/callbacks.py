@@ -119,6 +119,10 @@ class CallbackCode(bytes):
             return bytes(self)
         return jit.device_code(self._unchanged(), capability, self.symbol, "ltoir")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has as well: loops are made anew."""
+        return {name: value for name, value in vars(self).items() if name != "_loops"}
+
     def _unchanged(self) -> jit.Description:
         """The description, from which more code is to be made. Raises where that would be other code."""
         if self.description.digest() not in (None, self.identity):
@@ -423,7 +427,9 @@ def _address(name: str, callable_: DeviceCallable, problem: FFTProblem, like: La
                 f"{name}'s data has the dtype {layout.dtype}, and it was compiled for user_info of {wanted}: convert "
                 "it, or compile for that"
             )
-    dense = spanned(layout.shape, layout.strides)[1] == max(1, math.prod(layout.shape))
+    if 0 in layout.shape:
+        raise ValueError(f"{name}'s data has the shape {layout.shape}, and so no elements")
+    dense = spanned(layout.shape, layout.strides)[1] == math.prod(layout.shape)
     alike = layout.shape == like.shape and same_strides(like.shape, layout.strides, like.strides)
     if not (dense and min(layout.strides, default=0) >= 0) and not alike:
         raise ValueError(

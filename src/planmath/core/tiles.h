@@ -81,6 +81,24 @@ static int pm_run_tiles(const pm_tiles *tiles, word first, word second, word wor
 typedef int (*pm_rows)(word array, word tile, word data, word offset, word n_outer, word step_outer, word tile_outer,
                        word n_inner, word step_inner, word tile_inner);
 
+/* Copies them, for arrays that nobody's function loads. */
+#define PM_COPY_ROWS(name, type) \
+    static int name(word array, word tile, word data, word offset, word n_outer, word step_outer, word tile_outer, \
+                    word n, word step, word tile_step) { \
+        (void)data; \
+        for (word o = 0; o < n_outer; o++) { \
+            const type *from = (const type *)array + offset + o * step_outer; \
+            type *to = (type *)tile + o * tile_outer; \
+            if (step == 1 && tile_step == 1) memcpy(to, from, (size_t)n * sizeof(type)); \
+            else for (word i = 0; i < n; i++) to[i * tile_step] = from[i * step]; \
+        } \
+        return 0; \
+    }
+typedef struct { float real, imaginary; } pm_complex64;
+typedef struct { double real, imaginary; } pm_complex128;
+PM_COPY_ROWS(pm_copy_complex64, pm_complex64)
+PM_COPY_ROWS(pm_copy_complex128, pm_complex128)
+
 /* Which elements: loops around those two, outermost first. */
 typedef struct {
     pm_rows rows;

@@ -26,6 +26,8 @@ cdef extern from "../core/tiles.h":
         word count[PM_LOOPS]
         word step[PM_LOOPS]
         word tile_step[PM_LOOPS]
+    int pm_copy_complex64(word, word, word, word, word, word, word, word, word, word)
+    int pm_copy_complex128(word, word, word, word, word, word, word, word, word, word)
     int pm_run_tiles(const pm_tiles *tiles, word first, word second, word workspace)
     int pm_run_walk(const pm_walk *walk, word array, word offset, word tile)
 
@@ -33,6 +35,8 @@ cdef extern from "../core/tiles.h":
 #: What the calls of a tile refer to: both arrays and the workspace; how many elements into the arrays the tile starts; and
 #: where that is.
 FIRST, SECOND, WORKSPACE, FIRST_OFFSET, SECOND_OFFSET, FIRST_AT, SECOND_AT = [Slot(number) for number in range(7)]
+#: Functions for a `Walk` that copy an array into a tile, by dtype.
+COPY_ROWS = {"complex64": <word>&pm_copy_complex64, "complex128": <word>&pm_copy_complex128}
 #: The most threads, and the most nested loops.
 MOST_THREADS, MOST_LOOPS = PM_TILE_THREADS, PM_LOOPS
 

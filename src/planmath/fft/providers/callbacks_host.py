@@ -15,6 +15,7 @@ from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.tiles import (
+    COPY_ROWS,
     FIRST,
     FIRST_AT,
     FIRST_OFFSET,
@@ -38,6 +39,8 @@ from planmath.native.threads import Threads
 TILE = 1 << 19
 #: The largest transforms that are worth a tile of their own.
 LARGEST = 4 << 20
+#: From so many bytes on transforms are copied into their tile where no prolog loads them.
+LONG = 2 << 10
 #: Passes give threads pieces of at least so many bytes, and so many pieces each.
 PIECE, PIECES = 1 << 17, 4
 #: Below this much work the Python lock is kept, and threads do not pay.
@@ -87,7 +90,8 @@ class HostCallbacks(Provider):
             several = problem.threads > 1 and problem.work >= THREADED_WORK and divided.tiles > 1
             inner = self._single(tile_of(problem, divided.full).problem)
             ways += [
-                Algorithm(self.name, (("callbacks", TILES), ("threads", n), *_without_threads(algorithm)))
+                Algorithm(self.name, (("callbacks", TILES), *load, ("threads", n), *_without_threads(algorithm)))
+                for load in _loads(problem)
                 for algorithm in self.inner.algorithms(inner)
                 for n in ([min(problem.threads, MOST_THREADS), 1] if several else [1])
             ]
@@ -106,13 +110,13 @@ class HostCallbacks(Provider):
             return self.inner.prepare(problem, algorithm)
         threads = algorithm.get("threads")
         knobs = dict(algorithm.knobs)
-        by_tiles = knobs.pop("callbacks") == TILES
+        by_tiles, copied = knobs.pop("callbacks") == TILES, knobs.pop("load", None) is not None
         if by_tiles:
             knobs["threads"] = 1
         divided = self._cut(problem, threads) if by_tiles else Cut((), tuple(slowest_first(problem.batch())), None)
         inner = Algorithm(self.name, tuple(knobs.items()))
         parts = [divided.full] if divided.rest is None else [divided.full, divided.rest]
-        tiles = [tile_of(problem, part) for part in parts]
+        tiles = [tile_of(problem, part, copied=copied) for part in parts]
         made = [
             self.inner.prepare(self._single(tile.problem) if by_tiles else tile.problem, inner) for tile in tiles
         ]
@@ -152,6 +156,18 @@ class HostCallbacks(Provider):
         return problem._replace(execution=("cpu", 1))
 
 
+def _loads(problem: FFTProblem) -> list[tuple[tuple[str, str], ...]]:
+    """The ways to load a tile where no prolog does, the one to expect most of first.
+
+    A library transforms in place in the cache faster than from elsewhere, but for short transforms that it reads at the
+    speed of the memory.
+    """
+    copied, direct = (("load", "copied"),), ()
+    if problem.prolog is not None or problem.kind != "C2C":
+        return [direct]
+    return [copied, direct] if _transform_bytes(problem) >= LONG else [direct, copied]
+
+
 def _without_threads(algorithm: Algorithm) -> tuple[tuple[str, Any], ...]:
     return tuple(knob for knob in algorithm.knobs if knob[0] != "threads")
 
@@ -175,6 +191,10 @@ class _Steps:
         return self.prepared.programs[direction].function is not None
 
     def load(self, axes: Sequence[Dimension], array: Slot, offset: Slot | int, tile: Slot) -> Call:
+        if self.problem.prolog is None:
+            dtype = self.problem.dtype
+            walk = Walk(COPY_ROWS[dtype], 0, axes, ITEMSIZE[dtype], None)
+            return walk.call(array, offset, tile, name="copy", error=_failure)
         return _walking(self.problem.prolog, axes, array, offset, tile)
 
     def store(self, axes: Sequence[Dimension], array: Slot, offset: Slot | int, tile: Slot) -> Call:
@@ -196,9 +216,8 @@ class _Steps:
 
 
 def _walking(
-    callback: Callback | None, axes: Sequence[Dimension], array: Slot, offset: Slot | int, tile: Slot
+    callback: Callback, axes: Sequence[Dimension], array: Slot, offset: Slot | int, tile: Slot
 ) -> Call:  # fmt: skip
-    assert callback is not None
     if len(axes) > MOST_LOOPS:
         raise UnavailableError(f"callbacks would need {len(axes)} loops; {MOST_LOOPS} can nest")
     loops = callback.code.loops

@@ -69,16 +69,16 @@ class Tile(NamedTuple):
     problem: FFTProblem
     """Without callbacks, and with the layouts of a tile where there are callbacks."""
     loads: list[Dimension] | None
-    """The axes that the prolog loads, with their strides in the operand and in the tile."""
+    """The axes that are loaded, with their strides in the operand and in the tile."""
     stores: list[Dimension] | None
     """The axes that the epilog stores, with their strides in the result and in the tile."""
     loaded: int
-    """Bytes of what the prolog loads."""
+    """Bytes of what is loaded."""
     stored: int
     """Bytes of what the epilog stores, where it is not in the same place."""
 
 
-def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = False) -> Tile:
+def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = False, copied: bool = False) -> Tile:
     """Transforms of a problem with callbacks that a part of its batch has, in tiles without gaps.
 
     Parameters
@@ -87,6 +87,8 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
     batch : sequence of Dimension
     even : bool
         Whether rows of real elements begin at even ones, as devices need it.
+    copied : bool
+        Whether a tile is loaded also where there is no prolog, so that a complex transform is in place.
     """
     axes = problem.axes
     outer = [n for n, _, _ in batch]
@@ -103,14 +105,15 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
         padded = tuple(n + n % 2 if axis == fastest else n for axis, n in enumerate(shape))
         return contiguous_strides(padded, order)
 
-    source = dense(read, problem.kind == "R2C") if problem.prolog else read_steps
-    inplace = problem.kind == "C2C" and problem.prolog is not None and problem.epilog is not None
+    loaded = problem.prolog is not None or copied
+    source = dense(read, problem.kind == "R2C") if loaded else read_steps
+    inplace = problem.kind == "C2C" and loaded and problem.epilog is not None
     target = written_steps
     if problem.epilog:
         target = source if inplace else dense(written, problem.kind == "C2R")
     inner = problem.plain._replace(
         shape=read, strides=source, result_shape=written, result_strides=target, inplace=inplace,
-        axes=tuple(range(len(outer), len(read))), aligned=problem.aligned or problem.prolog is not None,
+        axes=tuple(range(len(outer), len(read))), aligned=problem.aligned or loaded,
     )  # fmt: skip
     sizes = [
         spanned(shape, steps)[1] * ITEMSIZE[dtype]
@@ -118,9 +121,9 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
     ]
     return Tile(
         inner,
-        _walked(read, read_steps, source) if problem.prolog else None,
+        _walked(read, read_steps, source) if loaded else None,
         _walked(written, written_steps, target) if problem.epilog else None,
-        sizes[0] if problem.prolog else 0,
+        sizes[0] if loaded else 0,
         sizes[1] if problem.epilog and not inplace else 0,
     )
 

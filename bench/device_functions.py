@@ -36,8 +36,9 @@ def best(run: Callable[[], Any], repeat: int = 10) -> float:
 
 
 def convolution(n: int, ffts: Any, elements: Any) -> tuple[Any, Any]:
-    import planmath.device as pmd
     from tests.device import kernels
+
+    import planmath.device as pmd
 
     make = partial(pmd.FFT, n, np.float32, "c2c", "Block", ffts_per_block=ffts, elements_per_thread=elements)
     forward = make(direction="forward")
@@ -47,6 +48,7 @@ def convolution(n: int, ffts: Any, elements: Any) -> tuple[Any, Any]:
 def first(n: int) -> None:
     """The first result of a fused kernel in this process, after imports."""
     import cupy
+
     import planmath.device.kernels.hooks  # noqa: F401
     from planmath.device import launch
 
@@ -60,6 +62,7 @@ def first(n: int) -> None:
 
 def convolutions() -> None:
     import cupy
+
     from planmath.device import autotune, launch
 
     print("fused FFT -> multiply -> inverse FFT, complex64, 256 MiB: n, suggested, tuned, (knobs), CuPy, first, again")
@@ -83,9 +86,10 @@ def convolutions() -> None:
 
 def products() -> None:
     import cupy
+    from tests.device import kernels
+
     import planmath.device as pmd
     from planmath.device import launch
-    from tests.device import kernels
 
     print("batched products float32: n, batch, kernel, CuPy (cuBLAS batched)")
     for n, batch in ((16, 100_000), (32, 50_000)):
@@ -100,9 +104,10 @@ def products() -> None:
 
 def choleskys() -> None:
     import cupy
+    from tests.device import kernels
+
     import planmath.device as pmd
     from planmath.device import launch
-    from tests.device import kernels
 
     print("batched Cholesky and solution float32, batch 100,000: n, kernel, CuPy cholesky alone")
     for n in (16, 32):
@@ -119,9 +124,10 @@ def choleskys() -> None:
 
 def uniforms() -> None:
     import cupy
-    import planmath.device as pmd
     from cupy_backends.cuda.libs import curand
     from numba import cuda
+
+    import planmath.device as pmd
     from planmath.device import launch
 
     print("uniform float32, 2^28 numbers: generator, kernel, curandGenerateUniform")

@@ -1,3 +1,240 @@
-"""The checks of kernels, in the simulator: run by `test_simulator.py` in a process of their own."""
+"""The checks of kernels in the simulator, and of what it finds: run by `test_simulator.py` in a process of its own."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import cuda
+
+import planmath.device as pmd
+from planmath.device.simulator import SimulationError, scheduler
 from tests.device.checks import *  # noqa: F403
+from tests.device.kernels import random_array, run
+
+FFT8 = pmd.FFT(8, np.float32, "c2c", "Block", sm=90, direction="forward", elements_per_thread=4)
+MM = pmd.Matmul((4, 4, 4), np.float32, "real", sm=90, arrangement=("row_major",) * 3, block_size=32)
+
+
+def transform(load: Any, execute: Any) -> Any:
+    @cuda.jit
+    def kernel(x):
+        registers = cuda.local.array(FFT8.storage_size, dtype=FFT8.value_type)
+        shared = cuda.shared.array(0, dtype=FFT8.value_type)
+        for i in range(FFT8.elements_per_thread):
+            if load(i):
+                registers[i] = x[cuda.threadIdx.x + i * FFT8.stride]
+        if execute(cuda.threadIdx.x):
+            FFT8.execute(registers, shared)
+        for i in range(FFT8.elements_per_thread):
+            x[cuda.threadIdx.x + i * FFT8.stride] = registers[i]
+
+    return kernel
+
+
+X = random_array(8, np.complex64)
+
+
+def test_registers_that_were_never_written() -> None:
+    with pytest.raises(SimulationError, match=r"FFT.execute reads registers that was never written: "):
+        run(transform(lambda i: i != 1, lambda t: True), FFT8, 1, X)
+    x = X.copy()
+    x[0] = np.nan  # which the user wrote
+    (found,) = run(transform(lambda i: True, lambda t: True), FFT8, 1, x)
+    assert np.isnan(found).all()
+
+
+def test_a_call_that_some_threads_do_not_make() -> None:
+    with pytest.raises(SimulationError, match=r"has finished, and thread .* calls FFT.execute"):
+        run(transform(lambda i: True, lambda t: t == 0), FFT8, 1, X)
+
+
+def test_a_barrier_that_some_threads_pass_by_a_call() -> None:
+    @cuda.jit
+    def kernel(x):
+        shared = cuda.shared.array(16, dtype=FFT8.value_type)
+        if cuda.threadIdx.x == 0:
+            cuda.syncthreads()
+        else:
+            FFT8.execute(shared)
+
+    with pytest.raises(SimulationError, match=r"waits at cuda.syncthreads, thread .* at FFT.execute: .* for ever"):
+        run(kernel, FFT8, 1, X)
+
+
+def test_too_little_shared_memory_and_another_block() -> None:
+    kernel = transform(lambda i: True, lambda t: True)
+    with pytest.raises(SimulationError, match=r"needs \d+ bytes of shared memory \(shared_memory_size\), and has 8"):
+        run(kernel, FFT8, 1, X, shared=8)
+    with pytest.raises(SimulationError, match=r"for a block of \(2, 1, 1\) \(block_dim\), not of \(4, 1, 1\)"):
+        run(kernel, FFT8, 1, random_array(16, np.complex64), block=4)
+
+
+def test_another_type_of_elements() -> None:
+    @cuda.jit
+    def kernel(x):
+        FFT8.execute(cuda.local.array(4, dtype=np.complex128), cuda.shared.array(0, dtype=FFT8.value_type))
+
+    with pytest.raises(SimulationError, match="takes an array of complex64, not of complex128"):
+        run(kernel, FFT8, 1, X)
+
+
+def test_shared_memory_that_was_never_written() -> None:
+    @cuda.jit
+    def kernel(c):
+        a, b = cuda.shared.array(16, dtype=np.float32), cuda.shared.array(16, dtype=np.float32)
+        s = cuda.shared.array(16, dtype=np.float32)
+        if cuda.threadIdx.x < 16:
+            a[cuda.threadIdx.x] = 1
+            if cuda.threadIdx.x != 5:
+                b[cuda.threadIdx.x] = 1
+        cuda.syncthreads()
+        MM.execute(1, a, b, 0, s)
+        cuda.syncthreads()
+        c[cuda.threadIdx.x % 16] = s[cuda.threadIdx.x % 16]
+
+    with pytest.raises(SimulationError, match=r"Matmul.execute reads b that was never written: 5"):
+        run(kernel, MM, 1, np.zeros(16, np.float32))
+
+
+def test_arguments_of_products() -> None:
+    @cuda.jit
+    def kernel(leading, count):
+        a = cuda.shared.array(count, dtype=np.float32)
+        a[:] = 1
+        MM.execute(1, a, leading, a, leading, 0, a, leading)
+
+    with pytest.raises(SimulationError, match="the leading dimension of a is 4 at least, not 3"):
+        run(kernel, MM, 1, 3, 64)
+    with pytest.raises(SimulationError, match=r"a has 16 elements .* the array has 15"):
+        run(kernel, MM, 1, 4, 15)
+
+
+def test_random_states_that_were_not_started() -> None:
+    @cuda.jit
+    def kernel(states):
+        pmd.random.uniform(states[0])
+
+    with pytest.raises(SimulationError, match=r"thread \(0, 0, 0\) .* a state that init has not started"):
+        pmd.launch(kernel, 1, None, pmd.random.StatesXORWOW(1), block=1)
+
+    @cuda.jit
+    def beyond(states):
+        pmd.random.init(1, 0, 0, states[1])
+
+    with pytest.raises(IndexError, match=r"reads states\[1\] of 1"):
+        pmd.launch(beyond, 1, None, pmd.random.StatesXORWOW(1), block=1)
+
+    @cuda.jit
+    def unfit(states):
+        pmd.random.init(1, 0, 0, states[0])
+        pmd.random.uniform4(states[0])
+
+    with pytest.raises(TypeError, match="uniform4 is for Philox4_32_10, not for XORWOW"):
+        pmd.launch(unfit, 1, None, pmd.random.StatesXORWOW(1), block=1)
+
+
+def test_copies_of_states() -> None:
+    @cuda.jit
+    def kernel(states, out):
+        random = pmd.random
+        random.init(7, 0, 0, states[0])
+        copy = random.load(states[0])
+        out[0] = random.uniform(copy)
+        out[1] = random.uniform(states[0])
+        random.uniform(copy)
+        random.store(copy, states[0])
+        out[2], out[3] = random.uniform(copy), random.uniform(states[0])
+
+    (out,) = run(kernel, None, 1, pmd.random.StatesXORWOW(1), np.zeros(4, np.float32), block=1)
+    assert out[0] == out[1]
+    assert out[2] == out[3]
+
+
+def test_pipelines() -> None:
+    mm = pmd.Matmul((4, 4, 4), np.float32, "real", sm=90, arrangement=("row_major",) * 3, block_size=32, with_pipeline=True)
+    a, b = random_array((8, 12), np.float32), random_array((12, 8), np.float32, 1)
+    pipeline = mm.suggest_device_pipeline(2, a, b)
+
+    @cuda.jit(extensions=pmd.cublasdx_numba.pipeline_extensions)
+    def kernel(pipeline, c):
+        smem = cuda.shared.array(0, dtype=np.uint8)
+        tile = pipeline.get_tile(smem, cuda.blockIdx.x, cuda.blockIdx.y)
+        accumulator = mm.suggest_accumulator()
+        tile.execute(accumulator)
+        tensor = pmd.make_tensor(c[4 * cuda.blockIdx.x :, 4 * cuda.blockIdx.y :], mm.get_layout_gmem_c(c.shape[1]))
+        accumulator.partition_and_store(tensor)
+        tile._del()
+
+    c = run(kernel, mm, (2, 2), pipeline, np.zeros((8, 8), np.float32), shared=pipeline.buffer_size)[0]
+    np.testing.assert_allclose(c, a @ b, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"a is a matrix of multiples of \(4, 4\), not of shape \(7, 12\)"):
+        mm.suggest_device_pipeline(2, a[:7], b)
+
+
+def test_votes_and_device_functions() -> None:
+    @cuda.jit(device=True, inline=True)
+    def index():
+        return cuda.threadIdx.x
+
+    @cuda.jit
+    def kernel(out):
+        i = index()
+        out[i] = cuda.syncthreads_count(i < 3) + 10 * cuda.syncthreads_and(i < 9) + 100 * cuda.syncthreads_or(i == 1)
+
+    (out,) = run(kernel, None, 1, np.zeros(4, np.int64), block=4)
+    assert out.tolist() == [113] * 4
+
+
+def test_errors_name_the_thread_and_leave_nothing_behind() -> None:
+    @cuda.jit
+    def kernel(x):
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 2:
+            x[99] = 1
+        cuda.syncthreads()
+
+    with pytest.raises(IndexError, match=r"thread \(2, 0, 0\) of block \(0, 0, 0\): index 99"):
+        run(kernel, None, 1, np.zeros(4), block=4)
+    assert scheduler.running is None
+    with pytest.raises(RuntimeError, match="in a kernel only"):
+        FFT8.execute(None, None)
+
+
+def test_threads_of_the_system_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_Runner", scheduler._ThreadRunner)
+    (found,) = run(transform(lambda i: True, lambda t: True), FFT8, 1, X)
+    np.testing.assert_allclose(found, np.fft.fft(X), rtol=1e-5)
+    with pytest.raises(SimulationError, match="has finished"):
+        run(transform(lambda i: True, lambda t: t == 0), FFT8, 1, X)
+
+
+def test_autotune_ranks_what_can_be_launched() -> None:
+    def prepared(ffts: int, elements: int) -> Any:
+        if elements == 4:
+            raise ValueError("not this one")
+        fft = pmd.FFT(16, np.float32, "c2c", "Block", sm=90, direction="forward", ffts_per_block=ffts, elements_per_thread=elements)
+        from tests.device import kernels
+
+        x = random_array((4, 16), np.complex64)
+        kernel = kernels.transform(fft, fft.elements_per_thread, fft.elements_per_thread)
+        return lambda: pmd.launch(kernel, -(-4 // ffts), fft, x, x.copy())
+
+    tuned = pmd.autotune(prepared, [(2, 8), (1, 4), (2, 8), (1, 2)], repeat=2)
+    assert tuned.best in {(2, 8), (1, 2)}
+    assert list(tuned.seconds.values()) == sorted(tuned.seconds.values())
+    assert tuned.failed == {(1, 4): "not this one"}
+    with pytest.raises(RuntimeError, match="none of the candidates can be launched"):
+        pmd.autotune(prepared, [(1, 4)])
+
+
+def test_vectors() -> None:
+    @cuda.jit
+    def kernel(out):
+        v = pmd.float32x2(1, 2)
+        w = pmd.float32x4(v, 3, 4)
+        out[0], out[1] = v.x + w.z, v.y + w.w
+
+    (out,) = run(kernel, None, 1, np.zeros(2, np.float32), block=1)
+    assert out.tolist() == [4, 6]

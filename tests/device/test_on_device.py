@@ -8,4 +8,4 @@ pytest.importorskip("numba_cuda")
 if devices.missing():
     pytest.skip("there is no CUDA device", allow_module_level=True)
 
-from tests.device.checks import *  # noqa: E402, F403
+from tests.device.checks import *  # noqa: F403

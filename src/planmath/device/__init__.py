@@ -32,7 +32,7 @@ _NAMES = {name: module for module, names in _MODULES.items() for name in names}
 _SUBMODULES = ("cublasdx_backend", "cublasdx_numba", "random", "random_helpers")
 _TYPES = tuple(f"{name}_type" for name in _MODULES["vector_values"])
 
-__all__ = [*_NAMES, *_SUBMODULES, *_TYPES]  # noqa: PLE0604
+__all__ = [*_NAMES, *_SUBMODULES, *_TYPES]
 
 
 def __getattr__(name: str) -> Any:
@@ -53,6 +53,7 @@ def __dir__() -> list[str]:
 
 def _set_up() -> None:
     import numpy
+
     from planmath.device import inside
 
     if not hasattr(numpy, "row_stack"):  # which numba-cuda 0.30 reads, and NumPy 2.5 no longer has

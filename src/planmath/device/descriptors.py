@@ -166,6 +166,11 @@ def library_version() -> str:
     return ".".join(map(str, mathdx.get_version_ex()))
 
 
+def path() -> str | None:
+    """The file of libmathdx."""
+    return mathdx.LIBRARY.path
+
+
 def missing() -> str | None:
     """Why libmathdx cannot be used, in words, or None."""
     return mathdx.LIBRARY.missing

@@ -30,8 +30,9 @@ def compile_kernel(function: Callable[..., Any], signature: Any, sm: Any = None)
     """
     if inside.simulating():
         raise RuntimeError("in the simulator nothing is compiled")
-    import planmath.device.kernels.hooks  # noqa: F401
     from numba import cuda
+
+    import planmath.device.kernels.hooks  # noqa: F401
 
     cc = target(sm)
     with _device_of(cc):

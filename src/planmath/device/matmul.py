@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from planmath.device import descriptors, inside
 from planmath.device.descriptors import Description
 from planmath.device.function import Choice, DeviceFunction, choose, positives
 from planmath.device.layouts import Layout, SharedStorageCalc
-from planmath.device.targets import SPECIFIC, Code, CodeType, ComputeCapability, Dim3, check_block, check_code_type, target
+from planmath.device.targets import (
+    SPECIFIC,
+    Code,
+    CodeType,
+    ComputeCapability,
+    Dim3,
+    check_block,
+    check_code_type,
+    target,
+)
 from planmath.device.value_types import INT_NP_TYPES, PRECISION, REAL_NP_TYPES, Complex, host_dtype, precision
 
 #: Bytes to which operands may be said to be aligned.
@@ -477,11 +484,7 @@ def _simulated_traits(mm: Matmul) -> dict[str, Any]:
 
 def _precisions(given: Any) -> Precision:
     allowed = REAL_NP_TYPES + INT_NP_TYPES
-    try:
-        np.dtype(given)
-        given = (given,) * 3
-    except TypeError:
-        given = tuple(given)
+    given = tuple(given) if isinstance(given, (tuple, list)) else (given,) * 3
     if len(given) != 3:
         raise ValueError(f"precision is a dtype or three of them, for A, B and C, not {given!r}")
     return Precision(*(precision("precision", each, allowed) for each in given))

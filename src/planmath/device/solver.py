@@ -68,6 +68,8 @@ FUNCTIONS = {
     "heev": Function(19, "a lambda workspace info", ("fill_mode", "job"), since="0.3.2"),
     "gtsv_no_pivot": Function(17, "dl d du b info", since="0.3.2"),
 }
+#: Those that are for square matrices.
+SQUARE = tuple(name for name in FUNCTIONS if name.startswith(("po", "getrs", "gesv", "htev", "heev", "gtsv")))
 JOBS = {"htev": ("no_vectors", "all_vectors", "multiply_vectors"), "heev": ("no_vectors", "overwrite_vectors")}
 _WORDS = {
     "transpose_mode": Choice.TRANSPOSE, "side": Choice.SIDE, "diag": Choice.DIAG, "fill_mode": Choice.FILL,
@@ -137,6 +139,8 @@ class Solver(DeviceFunction):
         self.function = choose("function", function, tuple(FUNCTIONS))
         found = positives("size", size, (1, 2, 3))
         self.size = (found[0], found[0], 1) if len(found) == 1 else (*found, 1)[:3]
+        if self.function in SQUARE and self.size[0] != self.size[1]:
+            raise ValueError(f"{function} is for square matrices, not for {self.size[0]} x {self.size[1]}")
         self.precision = _precision(precision)
         self.execution = choose("execution", execution, ("Block",))
         self.sm = target(sm)

@@ -237,8 +237,6 @@ class CholeskySolver(_HasB, _HasInfo):
         self._make(size=size, precision=precision, execution=execution, fill_mode=fill_mode, sm=sm,
                    arrangement=arrangement, batches_per_block=batches_per_block, data_type=data_type,
                    leading_dimensions=leading_dimensions, block_dim=block_dim)  # fmt: skip
-        if self.m != self.n:
-            raise ValueError(f"Cholesky's factorization is for square matrices, not for {self.m} x {self.n}")
 
     def factorize(self, a: Any, info: Any, lda: Any = None) -> None:
         """A ← its factor, in the triangle of `fill_mode`; info is 0, or the order of the first minor not positive."""

@@ -20,7 +20,7 @@ from numba.cuda.core.imputils import lower_builtin
 from numba.cuda.cudadecl import registry as declarations
 from numba.cuda.typing.templates import AttributeTemplate, CallableTemplate
 
-from planmath.device.kernels import objects
+from planmath.device.kernels import objects, vectors
 from planmath.device.targets import Code
 
 BYTES = ir.PointerType(ir.IntType(8))
@@ -103,7 +103,7 @@ def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) ->
 
             def typer(*given: Any, **named: Any) -> Any:
                 if any(each.kind is each.VAR_POSITIONAL for each in own.parameters.values()):
-                    typer.pysig = _positional(len(given))  # type: ignore[attr-defined]
+                    typer.pysig = vectors.positional(len(given))  # type: ignore[attr-defined]
                 bound = own.bind(*given, **named)
                 return planner(*([] if self.recvr is None else [self.recvr]), *bound.args, *bound.kwargs.values()).result
 
@@ -119,12 +119,6 @@ def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) ->
         return context.get_dummy_value() if result is None else result
 
     return Template
-
-
-def _positional(count: int) -> inspect.Signature:
-    """The signature of so many arguments."""
-    names = (f"argument{n}" for n in range(count))
-    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
 
 def method(kind: type, name: str) -> Callable[..., Any]:
@@ -201,9 +195,7 @@ def check_array(function: str, name: str, kind: Any, dtype: Any) -> None:
 
 def check_number(function: str, name: str, kind: Any) -> None:
     """Raise unless an argument is a number."""
-    from planmath.device.kernels.vectors import VectorType
-
-    if not isinstance(kind, (types.Number, VectorType)):
+    if not isinstance(kind, (types.Number, vectors.VectorType)):
         raise TypingError(f"{function} takes a number for {name}, not {kind}")
 
 

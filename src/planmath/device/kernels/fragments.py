@@ -18,7 +18,7 @@ from numba.cuda.typing.templates import AbstractTemplate, AttributeTemplate, sig
 
 from planmath.device import tensor_code, tensors
 from planmath.device.kernels import objects, vectors
-from planmath.device.kernels.calls import BYTES, Emitter, Plan, function, given, linked, method
+from planmath.device.kernels.calls import Emitter, Plan, function, given, linked, method
 from planmath.device.layouts import KINDS, Layout
 from planmath.device.matmul import Matmul
 from planmath.device.targets import CodeType

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-
-
 from functools import cache
 from typing import Any
-
-
 
 from numba.cuda import types
 from numba.cuda.cudadecl import registry as declarations

@@ -6,17 +6,18 @@ Two components convert from and to Numba's complex numbers, which gives them ari
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from llvmlite import ir
 from numba.cuda import types
 from numba.cuda.core.imputils import lower_builtin, lower_cast
-from numba.cuda.typeconv import Conversion
 from numba.cuda.cudadecl import registry as declarations
 from numba.cuda.cudaimpl import registry as implementations
 from numba.cuda.datamodel import models
 from numba.cuda.extending import register_model
 from numba.cuda.np import arrayobj, numpy_support
+from numba.cuda.typeconv import Conversion
 from numba.cuda.typing.templates import AttributeTemplate, CallableTemplate
 
 from planmath.device import value_types
@@ -188,6 +189,12 @@ def _parts_of(given: Any) -> int:
     return given.size if isinstance(given, VectorType) else 2 if isinstance(given, types.Complex) else 1
 
 
+def positional(count: int) -> inspect.Signature:
+    """The signature of so many arguments, which Numba wants in place of that of ``*args``."""
+    names = (f"argument{n}" for n in range(count))
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
+
+
 def _constructor(function: Any, vector: VectorType) -> None:
     class Template(CallableTemplate):
         key = function
@@ -198,6 +205,7 @@ def _constructor(function: Any, vector: VectorType) -> None:
                     return None
                 if sum(map(_parts_of, given)) != vector.size:
                     return None
+                typer.pysig = positional(len(given))  # type: ignore[attr-defined]
                 return vector
 
             return typer

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from typing import Any, ClassVar
 
 from planmath.device import inside
@@ -108,13 +110,14 @@ class Compile:
         if cc is not None and not isinstance(cc, ComputeCapability):
             raise ValueError(f"cc is a ComputeCapability, not {cc!r}")
         self.extension = Extension()
-        self._folder = tempfile.TemporaryDirectory(prefix="planmath-")
         self.files: list[str] = []
         found = target(cc)
         if not inside.simulating():
             from planmath.device.random import device_code
 
-            path = os.path.join(self._folder.name, "random.ltoir")
-            with open(path, "wb") as stream:
-                stream.write(device_code.compile(found))
-            self.files.append(path)
+            code = device_code.compile(found)
+            folder = tempfile.mkdtemp(prefix="planmath-")
+            weakref.finalize(self, shutil.rmtree, folder, True)
+            self.files.append(os.path.join(folder, "random.ltoir"))
+            with open(self.files[0], "wb") as stream:
+                stream.write(code)

@@ -1,0 +1,138 @@
+"""Kernels to machine code without a device: one of each kind; and what the compiler refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda")
+nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink")
+
+import planmath.device as pmd  # noqa: I001
+from numba import cuda
+from numba.cuda import types
+from numba.cuda.core.errors import TypingError
+from planmath.device import descriptors, store
+from planmath.device.kernels import states_type
+from planmath.device.random import device_code
+from planmath.device.solver import FUNCTIONS
+from planmath.native.library import MissingLibraryError
+from tests.device import kernels
+
+pytestmark = pytest.mark.skipif(bool(descriptors.missing()), reason="libmathdx is not there")
+ROWS = ("row_major",) * 3
+C, F, I32 = types.complex64, types.float32, types.int32
+
+
+def check(cubin: bytes) -> None:
+    """An ELF file for sm_90 with a kernel."""
+    assert cubin[:4] == b"\x7fELF"
+    assert int.from_bytes(cubin[18:20], "little") == 190  # EM_CUDA
+    assert b".text." in cubin
+
+
+def test_a_transform() -> None:
+    fft = pmd.FFT(16, np.float32, "c2c", "Block", sm=90, direction="forward")
+    kernel = kernels.transform(fft, fft.elements_per_thread, fft.elements_per_thread)
+    check(pmd.compile_kernel(kernel, types.void(C[:, ::1], C[:, ::1]), 90))
+
+
+def test_a_product() -> None:
+    mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64)
+    a = F[:, ::1]
+    check(pmd.compile_kernel(kernels.product(mm), types.void(F, a, a, F, a), 90))
+
+
+def test_a_solver() -> None:
+    solver = pmd.Solver("potrf", 16, np.float32, "Block", sm=90, fill_mode="lower")
+    kernel = kernels.solver_kernel(solver, {"a": 256, "info": 1}, {"a": np.float32, "info": np.int32})
+    check(pmd.compile_kernel(kernel, types.void(F[::1], I32[::1], F[::1], F[::1], F[::1]), 90))
+
+
+def test_random_numbers() -> None:
+    try:
+        device_code._folders()
+    except MissingLibraryError as error:
+        pytest.skip(str(error))
+    kernel = kernels.drawing("normal4", (), 4)
+    check(pmd.compile_kernel(kernel, types.void(states_type("Philox4_32_10"), F[:, ::1]), 90))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("suggested", [False, True])
+def test_tensors(suggested: bool) -> None:
+    mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64)
+    a = F[:, ::1]
+    check(pmd.compile_kernel(kernels.tiled(mm, suggested), types.void(a, a, a), 90))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("execution", ["Block", "Thread"])
+@pytest.mark.parametrize("fft_type", ["c2c", "r2c", "c2r"])
+@pytest.mark.parametrize("precision", [np.float16, np.float32, np.float64])
+def test_every_kind_of_transform(precision: Any, fft_type: str, execution: str) -> None:
+    direction = "forward" if fft_type == "c2c" else None
+    fft = pmd.FFT(32, precision, fft_type, execution, sm=90, direction=direction)
+    for api in ("register_memory", "shared_memory") if execution == "Block" else ("register_memory",):
+        code, symbol = pmd.compile_fft_execute(fft, pmd.CodeType("lto", fft.sm), api)
+        assert len(code.data) > 1000
+        assert symbol.startswith("planmath_fft_")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_every_solver(name: str) -> None:
+    words = {"fill_mode": "lower", "side": "left", "diag": "unit", "job": "no_vectors"}
+    needs = FUNCTIONS[name].needs
+    solver = pmd.Solver(name, (8, 8, 4), np.float64, "Block", sm=90, **{each: words[each] for each in needs})
+    code, _ = pmd.compile_solver_execute(solver, pmd.CodeType("lto", solver.sm), "compiled_leading_dim")
+    assert len(code.data) > 1000
+
+
+def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(store, "_memory", {})
+    fft = pmd.FFT(8, np.float32, "c2c", "Thread", sm=90, direction="forward")
+    code_type = pmd.CodeType("lto", fft.sm)
+    first, symbol = pmd.compile_fft_execute(fft, code_type)
+    store._memory.clear()
+    monkeypatch.setattr(descriptors, "packed", lambda *_: pytest.fail("compiled again"))
+    assert pmd.compile_fft_execute(fft, code_type) == (first, symbol)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f, m, s: lambda x: f.execute(x), "FFT.execute takes an array of float32x2 for its values, not of float32"),
+        (lambda f, m, s: lambda x: m.execute(x, x), "Matmul.execute takes .*, not 2 arguments"),
+        (lambda f, m, s: lambda x: m.execute(x, x, x, 1, x), "Matmul.execute takes a number for alpha"),
+        (lambda f, m, s: lambda x: s.factorize(x, x), "takes an array of int32 for info"),
+        (lambda f, m, s: lambda x: s.solve(x, x, lda=8), "takes the leading dimensions of a and b, or none of them"),
+    ],
+)
+def test_what_the_compiler_refuses(call: Any, message: str) -> None:
+    fft = pmd.FFT(8, np.float32, "c2c", "Block", sm=90, direction="forward")
+    mm = pmd.Matmul((4, 4, 4), np.float32, "real", sm=90, arrangement=ROWS, block_size=32)
+    solver = pmd.CholeskySolver((4, 4), np.float32, "Block", "lower", sm=90)
+    with pytest.raises(TypingError, match=message):
+        pmd.compile_kernel(call(fft, mm, solver), types.void(F[::1]), 90)
+
+
+def test_identity_of_kernels() -> None:
+    from planmath.device.kernels import identity
+
+    def make(n: int, fft: Any = None) -> Any:
+        def kernel(x):
+            for i in range(n):
+                x[i] = fft.size if fft else 0
+
+        return kernel
+
+    small, large = (pmd.FFT(n, np.float32, "c2c", "Thread", sm=90, direction="forward") for n in (8, 16))
+    assert identity.of_function(make(1, small)) == identity.of_function(make(1, small))
+    assert identity.of_function(make(1)) != identity.of_function(make(2))
+    assert identity.of_function(make(1, small)) != identity.of_function(make(1, large))
+    assert identity.of_function(make(1, object())) is None
+    assert identity.of_function(cuda.jit(make(1)).py_func) == identity.of_function(make(1))

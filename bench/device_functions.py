@@ -75,8 +75,12 @@ def convolutions() -> None:
             return partial(launch, kernel, -(-len(x) // fft.ffts_per_block), fft, x, factors)
 
         _, fft = convolution(n, "suggested", "suggested")
-        cold = subprocess.run([sys.executable, "-m", "bench.device_functions", "first", str(n)], capture_output=True, text=True)
-        warm = subprocess.run([sys.executable, "-m", "bench.device_functions", "first", str(n)], capture_output=True, text=True)
+        cold = subprocess.run(
+            [sys.executable, "-m", "bench.device_functions", "first", str(n)], capture_output=True, text=True
+        )
+        warm = subprocess.run(
+            [sys.executable, "-m", "bench.device_functions", "first", str(n)], capture_output=True, text=True
+        )
         suggested = best(prepared("suggested", "suggested"))
         tuned = autotune(prepared, fft.valid("ffts_per_block", "elements_per_thread"), limit=3)
         separate = best(lambda x=x, f=factors: cupy.fft.ifft(cupy.fft.fft(x) * f), 4)

@@ -35,7 +35,9 @@ def close(found: Any, expected: Any, precision: Any, factor: float = 200) -> Non
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
-@pytest.mark.parametrize(("size", "knobs"), [(40, {}), (27, {"ffts_per_block": 3}), (256, {"ffts_per_block": "suggested"})])
+@pytest.mark.parametrize(
+    ("size", "knobs"), [(40, {}), (27, {"ffts_per_block": 3}), (256, {"ffts_per_block": "suggested"})]
+)
 def test_complex_transforms(size: int, knobs: dict[str, Any], direction: str, precision: Any) -> None:
     fft = pmd.FFT(size, precision, "c2c", "Block", sm=SM, direction=direction, **knobs)
     x = random_array((7, size), COMPLEX[precision])
@@ -239,7 +241,12 @@ def test_lu() -> None:
     )
     close(solved["b"], np.linalg.solve(a.T, b), np.float64, 1e4)
     easy = a + 10 * np.eye(6)
-    close(_call("gesv_no_pivot", (6, 6, 3), {"a": easy, "b": b, "info": INFO})["b"], np.linalg.solve(easy, b), np.float64, 1e4)
+    close(
+        _call("gesv_no_pivot", (6, 6, 3), {"a": easy, "b": b, "info": INFO})["b"],
+        np.linalg.solve(easy, b),
+        np.float64,
+        1e4,
+    )
 
 
 @pytest.mark.parametrize("shape", [(8, 5), (5, 5)])
@@ -251,7 +258,9 @@ def test_qr(shape: tuple[int, int]) -> None:
     q = _call("ungqr", (m, n, n), {"a": found["a"], "tau": found["tau"]})["a"]
     close(q @ r, a, np.float64)
     c = random_array((m, 3), np.float64, 1)
-    product = _call("unmqr", (m, 3, n), {"a": found["a"], "tau": found["tau"], "c": c}, side="left", transpose_mode="transposed")
+    product = _call(
+        "unmqr", (m, 3, n), {"a": found["a"], "tau": found["tau"], "c": c}, side="left", transpose_mode="transposed"
+    )
     close(product["c"][:n], q.T @ c, np.float64)
 
 
@@ -261,7 +270,9 @@ def test_lq() -> None:
     q = _call("unglq", (4, 7, 4), {"a": found["a"], "tau": found["tau"]})["a"]
     close(np.tril(found["a"])[:, :4] @ q, a, np.float64)
     c = random_array((3, 7), np.float64, 1)
-    product = _call("unmlq", (3, 7, 4), {"a": found["a"], "tau": found["tau"], "c": c}, side="right", transpose_mode="transposed")
+    product = _call(
+        "unmlq", (3, 7, 4), {"a": found["a"], "tau": found["tau"], "c": c}, side="right", transpose_mode="transposed"
+    )
     close(product["c"][:, :4], c @ q.T, np.float64)
 
 

@@ -17,7 +17,9 @@ def to_device(array: np.ndarray) -> Any:
     return cuda.to_device(array)
 
 
-def run(kernel: Any, traits: Any, grid: Any, *arrays: np.ndarray, shared: int | None = None, block: Any = None) -> list[np.ndarray]:
+def run(
+    kernel: Any, traits: Any, grid: Any, *arrays: np.ndarray, shared: int | None = None, block: Any = None
+) -> list[np.ndarray]:
     """Launch with copies of arrays, and return what they hold then."""
     there = [to_device(array) if isinstance(array, np.ndarray) else array for array in arrays]
     pmd.launch(kernel, grid, traits, *there, shared=shared, block=block)

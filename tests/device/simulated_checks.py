@@ -153,7 +153,9 @@ def test_copies_of_states() -> None:
 
 
 def test_pipelines() -> None:
-    mm = pmd.Matmul((4, 4, 4), np.float32, "real", sm=90, arrangement=("row_major",) * 3, block_size=32, with_pipeline=True)
+    mm = pmd.Matmul(
+        (4, 4, 4), np.float32, "real", sm=90, arrangement=("row_major",) * 3, block_size=32, with_pipeline=True
+    )
     a, b = random_array((8, 12), np.float32), random_array((12, 8), np.float32, 1)
     pipeline = mm.suggest_device_pipeline(2, a, b)
 
@@ -214,7 +216,16 @@ def test_autotune_ranks_what_can_be_launched() -> None:
     def prepared(ffts: int, elements: int) -> Any:
         if elements == 4:
             raise ValueError("not this one")
-        fft = pmd.FFT(16, np.float32, "c2c", "Block", sm=90, direction="forward", ffts_per_block=ffts, elements_per_thread=elements)
+        fft = pmd.FFT(
+            16,
+            np.float32,
+            "c2c",
+            "Block",
+            sm=90,
+            direction="forward",
+            ffts_per_block=ffts,
+            elements_per_thread=elements,
+        )
         from tests.device import kernels
 
         x = random_array((4, 16), np.complex64)

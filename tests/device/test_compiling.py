@@ -105,7 +105,10 @@ def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f, m, s: lambda x: f.execute(x), "FFT.execute takes an array of float32x2 for its values, not of float32"),
+        (
+            lambda f, m, s: lambda x: f.execute(x),
+            "FFT.execute takes an array of float32x2 for its values, not of float32",
+        ),
         (lambda f, m, s: lambda x: m.execute(x, x), "Matmul.execute takes .*, not 2 arguments"),
         (lambda f, m, s: lambda x: m.execute(x, x, x, 1, x), "Matmul.execute takes a number for alpha"),
         (lambda f, m, s: lambda x: s.factorize(x, x), "takes an array of int32 for info"),

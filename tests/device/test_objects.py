@@ -99,7 +99,9 @@ def test_shapes_of_products() -> None:
     assert mm.get_layout_gmem_a(20).cosize == 2 * 20 + 7
     assert mm.block_size == mm.max_threads_per_block == 64
     with pytest.warns(DeprecationWarning, match="transpose_mode is deprecated"):
-        turned = pmd.Matmul((3, 5, 7), np.float32, "real", sm=90, block_size=64, transpose_mode=("transposed", "non_transposed"))
+        turned = pmd.Matmul(
+            (3, 5, 7), np.float32, "real", sm=90, block_size=64, transpose_mode=("transposed", "non_transposed")
+        )
     assert (turned.a_dim, turned.b_dim) == ((7, 3), (7, 5))
     with pytest.raises(RuntimeError, match="made by Matmul"):
         pmd.Layout()
@@ -108,7 +110,9 @@ def test_shapes_of_products() -> None:
             made()
     with pytest.raises(ValueError, match="execute_api is"):
         pmd.compile_blas_execute(mm, pmd.CodeType("lto", mm.sm))
-    assert pmd.Matmul((4, 4, 4), np.float32, "real", sm=pmd.ComputeCapability(8, 0, "a"), arrangement=ROWS).sm.arch == ""
+    assert (
+        pmd.Matmul((4, 4, 4), np.float32, "real", sm=pmd.ComputeCapability(8, 0, "a"), arrangement=ROWS).sm.arch == ""
+    )
 
 
 def test_every_solver_has_traits() -> None:

@@ -17,11 +17,15 @@ def simulated(*arguments: str, **environment: str) -> subprocess.CompletedProces
     """Run Python under the simulator, on one thread."""
     surroundings = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=surroundings | environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, cwd=ROOT, env=surroundings | environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_all_checks() -> None:
-    done = simulated("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/device/simulated_checks.py")
+    done = simulated(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/device/simulated_checks.py"
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 

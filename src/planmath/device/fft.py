@@ -108,7 +108,9 @@ class FFT(DeviceFunction):
         if ffts_per_block is not None and self.execution == "Thread":
             raise ValueError("ffts_per_block is for execution='Block': a thread executes one transform")
         if isinstance(ffts_per_block, int) and self.precision is np.float16 and ffts_per_block % 2:
-            raise ValueError(f"ffts_per_block is even in half precision, where a register holds two, not {ffts_per_block}")
+            raise ValueError(
+                f"ffts_per_block is even in half precision, where a register holds two, not {ffts_per_block}"
+            )
         self._asked = {"ffts_per_block": ffts_per_block, "elements_per_thread": elements_per_thread}
         self._resolve()
 
@@ -208,7 +210,9 @@ class FFT(DeviceFunction):
             if self.execution == "Thread":
                 return f"{said}: leave it out"
             there = self._valid(tuple(chosen), {})
-            nearest = sorted(there, key=lambda each: sum(abs(a - b) for a, b in zip(each, chosen.values(), strict=True)))
+            nearest = sorted(
+                there, key=lambda each: sum(abs(a - b) for a, b in zip(each, chosen.values(), strict=True))
+            )
             return f"{said}: the nearest {tuple(chosen)} are {', '.join(map(str, nearest[:4]))}"
         near: list[int] = []
         candidates = {*range(max(2, self.size - 64), self.size + 65), *_smooth(1 << 17)}

@@ -113,7 +113,9 @@ def _name(kernel: Any, kinds: tuple[Any, ...]) -> str | None:
         return None
     options = sorted((name, repr(value)) for name, value in kernel.targetoptions.items() if name not in _IGNORED)
     capability = tuple(cuda.get_current_device().compute_capability)
-    return store.key("kernel", numba_cuda.__version__, descriptors.versions(), capability, parts, options, list(map(str, kinds)))
+    return store.key(
+        "kernel", numba_cuda.__version__, descriptors.versions(), capability, parts, options, list(map(str, kinds))
+    )
 
 
 #: Options of a kernel that are objects, or do not change its code.

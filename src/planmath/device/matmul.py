@@ -107,7 +107,9 @@ class Matmul(DeviceFunction):
     ``cuda.syncthreads()`` before and after is the caller's.
     """
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"arrangement", "transpose_mode", "precision", "data_type", "function"})
+    hidden: ClassVar[frozenset[str]] = frozenset(
+        {"arrangement", "transpose_mode", "precision", "data_type", "function"}
+    )
 
     def __init__(
         self,
@@ -137,7 +139,9 @@ class Matmul(DeviceFunction):
         self.sm = found if found.arch != "a" or found[:2] in SPECIFIC else ComputeCapability(*found[:2])
         if (arrangement is None) == (transpose_mode is None):
             raise ValueError("exactly one of arrangement and transpose_mode is given")
-        self.arrangement = None if arrangement is None else Arrangement(*_words("arrangement", arrangement, 3, Choice.ARRANGEMENT))
+        self.arrangement = (
+            None if arrangement is None else Arrangement(*_words("arrangement", arrangement, 3, Choice.ARRANGEMENT))
+        )
         self.transpose_mode = None
         if transpose_mode is not None:
             warnings.warn("transpose_mode is deprecated: say arrangement", DeprecationWarning, stacklevel=2)
@@ -320,7 +324,13 @@ class Matmul(DeviceFunction):
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
-        return ("Matmul", self._description(resolved=False), tuple(self.leading_dimension), self._asked_block, str(self.sm))
+        return (
+            "Matmul",
+            self._description(resolved=False),
+            tuple(self.leading_dimension),
+            self._asked_block,
+            str(self.sm),
+        )
 
     # Memory.
 

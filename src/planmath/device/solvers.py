@@ -36,7 +36,9 @@ class _Solvers(DeviceFunction):
         for method, function in self.functions.items():
             if self._solvers:
                 parameters |= {"block_dim": self.block_dim, "batches_per_block": self.batches_per_block}
-            own = {name: value for name, value in parameters.items() if name != "transpose_mode" or method != "factorize"}
+            own = {
+                name: value for name, value in parameters.items() if name != "transpose_mode" or method != "factorize"
+            }
             if self._fitting(method, function):
                 self._solvers[method] = Solver(function, size, precision, execution, **own)
 

@@ -150,7 +150,9 @@ def compile_shims(described: Description, code_type: CodeType, functions: Sequen
             taken.append(f"void *p{n}" + (f", long long l{n}" if letter == "g" else ""))
             passed.append({"p": f"p{n}", "t": f"t{{p{n}}}", "g": f"g{{p{n}, l{n}}}"}[letter])
         lines.append(f'extern "C" __device__ void {symbol}({", ".join(declared)});')
-        lines.append(f'extern "C" __device__ void {symbol}_call({", ".join(taken)}) {{ {symbol}({", ".join(passed)}); }}')
+        lines.append(
+            f'extern "C" __device__ void {symbol}_call({", ".join(taken)}) {{ {symbol}({", ".join(passed)}); }}'
+        )
     source = "\n".join(lines)
 
     def make() -> bytes:
@@ -171,4 +173,3 @@ def compile_tensors(mm: Matmul, code_type: CodeType, name: str, kinds: tuple[str
     function = Function(name, operands)
     described = description(mm)
     return compile_functions(described, code_type, [function]), function.symbol(described, code_type)
-

@@ -105,7 +105,9 @@ def _template(planner: Callable[..., Plan], identity: str, bound: Any = None) ->
                 if any(each.kind is each.VAR_POSITIONAL for each in own.parameters.values()):
                     typer.pysig = vectors.positional(len(given))  # type: ignore[attr-defined]
                 bound = own.bind(*given, **named)
-                return planner(*([] if self.recvr is None else [self.recvr]), *bound.args, *bound.kwargs.values()).result
+                return planner(
+                    *([] if self.recvr is None else [self.recvr]), *bound.args, *bound.kwargs.values()
+                ).result
 
             typer.__signature__ = typer.pysig = own  # type: ignore[attr-defined]
             return typer

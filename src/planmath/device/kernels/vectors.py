@@ -234,4 +234,6 @@ for _name, _function in CONSTRUCTORS.items():
 @lower_builtin("array.view", types.Array, types.TypeRef)
 def _view(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """``array.view(float32x4_type)``, as of other dtypes."""
-    return arrayobj.array_view(context, builder, sig.replace(args=(sig.args[0], types.DType(sig.args[1].instance_type))), args)
+    return arrayobj.array_view(
+        context, builder, sig.replace(args=(sig.args[0], types.DType(sig.args[1].instance_type))), args
+    )

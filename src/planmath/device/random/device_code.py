@@ -87,7 +87,10 @@ def _folders() -> tuple[str, ...]:
     """Where cuRAND's headers are, and those that they include."""
     import os
 
-    roots = [*in_package("nvidia", "nvidia/cu13/include", "nvidia/*/include"), *in_package("nvidia", "nvidia/*/include/cccl")]
+    roots = [
+        *in_package("nvidia", "nvidia/cu13/include", "nvidia/*/include"),
+        *in_package("nvidia", "nvidia/*/include/cccl"),
+    ]
     for root in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"):
         if root:
             roots += [os.path.join(root, "include"), os.path.join(root, "include", "cccl")]

@@ -147,7 +147,9 @@ def log_normal(state: State, mean: Any, stddev: Any) -> Any:
     if state.quasi:
         return _exp(_inverse(state, False), mean, stddev)
     return _in_turn(
-        state, "single log-normal", lambda: tuple(_exp(each, mean, stddev) for each in _pair(state))  # type: ignore[arg-type,return-value]
+        state,
+        "single log-normal",
+        lambda: tuple(_exp(each, mean, stddev) for each in _pair(state)),  # type: ignore[arg-type,return-value]
     )
 
 

@@ -57,7 +57,9 @@ class Thread:
 class Block:
     """A block, and its run."""
 
-    def __init__(self, function: Callable[..., None], index: Any, extents: tuple[int, int, int], dim3: Any, module: Any):
+    def __init__(
+        self, function: Callable[..., None], index: Any, extents: tuple[int, int, int], dim3: Any, module: Any
+    ):
         self.module = module
         self.function, self.index, self.extents = function, index, extents
         x, y, z = extents

@@ -36,7 +36,9 @@ def call(thread: Any, solver: Solver, args: tuple[Any, ...], leading: dict[str, 
     own = {f"ld{each}": leading.get(f"ld{each}") for each in parameters if each in MATRICES}
     if len({each is None for each in own.values()}) > 1:
         raise SimulationError(f"{name} takes the leading dimensions {' and '.join(own)}, or none of them")
-    views = {each: _view(solver, each, array, own.get(f"ld{each}")) for each, array in zip(parameters, args, strict=True)}
+    views = {
+        each: _view(solver, each, array, own.get(f"ld{each}")) for each, array in zip(parameters, args, strict=True)
+    }
     places = tuple(view.__array_interface__["data"][0] for view in views.values())
     thread.together(name, (solver.key, places), None, lambda _: _work(solver, views))
 

@@ -36,7 +36,9 @@ def execute(thread: Any, fft: FFT, first: Any, second: Any = None) -> None:
         place = first.__array_interface__["data"][0]
         thread.together(name, (fft.key, place), None, lambda _: _transform_shared(fft, first))
     else:
-        thread.together(name, (fft.key, "registers"), first, lambda all_: _transform_registers(fft, all_, fft.block_dim.y))
+        thread.together(
+            name, (fft.key, "registers"), first, lambda all_: _transform_registers(fft, all_, fft.block_dim.y)
+        )
 
 
 def check_array(name: str, array: Any, dtype: np.dtype, told: Any) -> None:

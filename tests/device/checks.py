@@ -131,8 +131,8 @@ def _matrix(flat: np.ndarray, dim: tuple[int, int], row_major: bool) -> np.ndarr
 @pytest.mark.parametrize("arrangement", [ROWS, ("col_major", "row_major", "col_major")], ids=["rows", "mixed"])
 @pytest.mark.parametrize(
     ("precision", "data_type"),
-    [(np.float32, "real"), (np.float64, "complex"), (np.float32, "complex"), ((np.float16, np.float16, np.float32), "real"),
-     ((np.int8, np.int8, np.int32), "real")],
+    [(np.float32, "real"), (np.float64, "complex"), (np.float32, "complex"),
+     ((np.float16, np.float16, np.float32), "real"), ((np.int8, np.int8, np.int32), "real")],
     ids=["float32", "complex128", "complex64", "half", "int8"],
 )  # fmt: skip
 def test_products(precision: Any, data_type: str, arrangement: Any, dynamic: bool) -> None:
@@ -347,7 +347,7 @@ def test_passing_over_numbers(generator: str) -> None:
     @cuda.jit(extensions=[pmdr.states.Extension()])
     def kernel(states, out):
         pmdr.init(99, 3, 0, states[0])
-        for i in range(5):
+        for _ in range(5):
             pmdr.rand(states[0])
         pmdr.init(99, 3, 5, states[1])
         pmdr.init(99, 3, 0, states[2])

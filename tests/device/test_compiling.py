@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda")
-nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink")
+pytest.importorskip("cuda.bindings.nvjitlink")
 
 import planmath.device as pmd  # noqa: I001
 from numba import cuda

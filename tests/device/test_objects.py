@@ -30,7 +30,7 @@ BLOCK = {"precision": np.float32, "fft_type": "c2c", "execution": "Block", "sm":
         ({"execution": "Warp"}, "execution is 'Block' or 'Thread'"),
         ({"direction": None}, "a complex transform has a direction"),
         ({"fft_type": "r2c", "direction": "inverse"}, "the direction of a r2c transform is 'forward'"),
-        ({"sm": 900}, "for 9.0 write 90"),
+        ({"sm": 900}, r"for 9\.0 write 90"),
         ({"sm": 60}, "7.0 to 12.1, not 6.0"),
         ({"size": 100_000}, "has no forward c2c transform of 100000 float32 for 9.0: the nearest sizes are"),
         ({"elements_per_thread": 3}, r"elements_per_thread=3: the nearest .* are \(\d+,\)"),
@@ -39,7 +39,7 @@ BLOCK = {"precision": np.float32, "fft_type": "c2c", "execution": "Block", "sm":
         ({"execution": "Thread", "size": 4096}, "the nearest sizes are"),
         ({"precision": np.float16, "ffts_per_block": 3}, "is even in half precision"),
         ({"real_fft_options": {"complex_layout": "natural"}}, "are for real transforms"),
-        ({"fft_type": "r2c", "real_fft_options": {"complex_layout": "natural"}}, "has both complex_layout and real_mode"),
+        ({"fft_type": "r2c", "real_fft_options": {"complex_layout": "natural"}}, "has both complex_layout and"),
         ({"fft_type": "r2c", "size": 9, "real_fft_options": {"complex_layout": "packed", "real_mode": "normal"}},
          "for even sizes, not 9"),
     ],
@@ -62,7 +62,7 @@ def test_traits_of_transforms() -> None:
         fft.valid("threads")
     real = pmd.FFT(256, np.float16, "r2c", "Block", sm=90)
     assert (real.input_type, real.value_type, real.implicit_type_batching) == (pmd.half2, pmd.half4, 2)
-    with pytest.raises(RuntimeError, match="in a kernel of numba.cuda only"):
+    with pytest.raises(RuntimeError, match=r"in a kernel of numba\.cuda only"):
         fft.execute(None)
 
 
@@ -129,7 +129,7 @@ def test_every_solver_has_traits() -> None:
         pmd.Solver("getrf_no_pivot", 8, np.float32, "Block", sm=90, transpose_mode="transposed")
     with pytest.raises(ValueError, match="precision is one of float32, float64"):
         pmd.Solver("geqrf", 8, np.float16, "Block", sm=90)
-    with pytest.raises(RuntimeError, match="compiled wrongly for 12.0"):
+    with pytest.raises(RuntimeError, match=r"compiled wrongly for 12\.0"):
         pmd.Solver("gesv_no_pivot", 8, np.float32, "Block", sm=120)
 
 

@@ -150,7 +150,8 @@ class Interface:
             value = ctypes.c_int()
             self.library.function(self.version_function, ctypes.c_int, [ctypes.c_void_p])(ctypes.addressof(value))
             major, rest = divmod(value.value, 1000)
-            return f"{major}.{rest // 10}" if "Runtime" in self.version_function else f"{major}.{rest // 100}.{rest % 100}"
+            runtime = self.version_function == "cudaRuntimeGetVersion"
+            return f"{major}.{rest // 10}" if runtime else f"{major}.{rest // 100}.{rest % 100}"
         number = int(self.library.function(self.version_function, ctypes.c_size_t, [])())
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 

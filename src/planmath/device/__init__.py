@@ -22,8 +22,8 @@ _MODULES = {
                 "QRFactorize", "QRMultiply", "TriangularSolver"),
     "targets": ("Code", "CodeType", "ComputeCapability", "Dim3", "ISAVersion", "MAX_SUPPORTED_CC",
                 "current_device_lto", "current_device_sm"),
-    "value_types": ("Complex", "INT_NP_TYPES", "REAL_NP_TYPES", "Vector", "complex128", "complex32", "complex64", "half2",
-                    "half4", "np_float16x2", "np_float16x4"),
+    "value_types": ("Complex", "INT_NP_TYPES", "REAL_NP_TYPES", "Vector", "complex128", "complex32", "complex64",
+                    "half2", "half4", "np_float16x2", "np_float16x4"),
     "vector_values": ("float16x2", "float16x4", "float32x2", "float32x4", "float64x2", "float64x4", "uint32x4"),
     "linking": ("compile_kernel",),
     "launching": ("autotune", "launch"),
@@ -57,7 +57,7 @@ def _set_up() -> None:
     from planmath.device import inside
 
     if not hasattr(numpy, "row_stack"):  # which numba-cuda 0.30 reads, and NumPy 2.5 no longer has
-        numpy.row_stack = numpy.vstack  # type: ignore[attr-defined]
+        numpy.row_stack = numpy.vstack
     if inside.simulating():
         from planmath.device import simulator
 

@@ -126,7 +126,7 @@ class FFT(DeviceFunction):
             suggested = dict(zip(KNOBS, first, strict=True))
             elements = suggested["elements_per_thread"] if elements == "suggested" else elements
             ffts = suggested["ffts_per_block"] if ffts == "suggested" else ffts
-        self._chosen = {
+        self._chosen: dict[str, Any] = {
             name: value for name, value in (("elements_per_thread", elements), ("ffts_per_block", ffts)) if value
         }
         traits = self._traits(self._chosen)
@@ -217,8 +217,8 @@ class FFT(DeviceFunction):
         near: list[int] = []
         candidates = {*range(max(2, self.size - 64), self.size + 65), *_smooth(1 << 17)}
         for larger in (False, True):
-            there = (n for n in sorted(candidates, key=lambda n: abs(n - self.size)) if (n > self.size) is larger)
-            near += [found] if (found := next((n for n in there if self._is_there({}, n)), 0)) else []
+            sizes = (n for n in sorted(candidates, key=lambda n: abs(n - self.size)) if (n > self.size) is larger)
+            near += [found] if (found := next((n for n in sizes if self._is_there({}, n)), 0)) else []
         return said + (f": the nearest sizes are {' and '.join(map(str, sorted(near)))}" if near else "")
 
     def _is_there(self, chosen: Mapping[str, int], size: int | None = None) -> bool:
@@ -280,7 +280,7 @@ def _smooth(limit: int) -> list[int]:
     for prime in (2, 3, 5, 7):
         for n in found:  # which grows meanwhile
             if n * prime <= limit:
-                found.append(n * prime)
+                found.append(n * prime)  # noqa: PERF401
     return found
 
 

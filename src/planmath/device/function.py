@@ -9,8 +9,11 @@ from typing import Any, ClassVar
 class DeviceFunction:
     """An object that kernels call methods of. It is a constant of the kernel, and so are its attributes."""
 
-    #: What tells functions apart: everything that code depends on.
-    key: tuple[Any, ...]
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells functions apart: everything that code depends on."""
+        raise NotImplementedError
+
     #: Attributes that kernels cannot see, for they are no numbers or types.
     hidden: ClassVar[frozenset[str]] = frozenset({"real_fft_options"})
 

@@ -129,7 +129,7 @@ def _allow(compiled: Any, shared: int) -> None:
     handle = getattr(function, "handle", None)
     handle = getattr(handle, "value", handle)
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    (status,) = driver.cuFuncSetAttribute(driver.CUfunction(int(handle)), attribute, shared)
+    (status,) = driver.cuFuncSetAttribute(driver.CUfunction(int(handle or 0)), attribute, shared)
     if int(status):
         raise ValueError(f"the device cannot give a block {shared} bytes of dynamic shared memory: {status!r}")
 

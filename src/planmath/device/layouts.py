@@ -53,7 +53,7 @@ class Layout(DeviceFunction):
     _leading: int | None
 
     @property
-    def key(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def key(self) -> tuple[Any, ...]:
         return ("Layout", self._kind, self._leading, self._mm.key)
 
     @property

@@ -315,7 +315,7 @@ class Matmul(DeviceFunction):
             {"SUGGESTED_BLOCK_DIM": "int3"} if self.execution == "Block" else {}
         )
         try:
-            return self._description(resolved=False).traits(**wanted)
+            return self._description(resolved=False).traits(True, **wanted)
         except mathdx.LibMathDxError as error:
             raise ValueError(
                 f"libmathdx {descriptors.library_version()} has no product of size {self.size} with precisions "

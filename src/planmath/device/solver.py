@@ -158,7 +158,8 @@ class Solver(DeviceFunction):
 
     def _settle(self, block_dim: Any, batches: Any) -> None:
         if isinstance(block_dim, str):
-            block_dim = None if choose("block_dim", block_dim, ("suggested",)) else None
+            choose("block_dim", block_dim, ("suggested",))
+            block_dim = None
         if batches == "suggested":
             self.batches_per_block = self._traits["SUGGESTED_BATCHES_PER_BLOCK"]
         else:

@@ -58,7 +58,7 @@ class _Solvers(DeviceFunction):
     # What all have.
 
     @property
-    def size(self) -> tuple[int, int, int]:
+    def size(self) -> tuple[int, ...]:
         """M, N and K."""
         return self._first.size
 

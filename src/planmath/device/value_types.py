@@ -113,7 +113,9 @@ def _scalar(name: str, given: Any, allowed: tuple[type, ...]) -> type:
     return found
 
 
-_COMPLEX = {np.float16: np_float16x2, np.float32: np.dtype(np.complex64), np.float64: np.dtype(np.complex128)}
+_COMPLEX: dict[Any, np.dtype] = {
+    np.float16: np_float16x2, np.float32: np.dtype(np.complex64), np.float64: np.dtype(np.complex128),
+}  # fmt: skip
 
 complex32 = Complex(np.float16)
 complex64 = Complex(np.float32)
@@ -132,7 +134,7 @@ _BY_NAME = {
 }  # fmt: skip
 
 #: libmathdx's name of a precision.
-PRECISION = {
+PRECISION: dict[Any, str] = {
     np.float16: "F16", np.float32: "F32", np.float64: "F64",
     np.int8: "I8", np.int16: "I16", np.int32: "I32", np.int64: "I64",
     np.uint8: "UI8", np.uint16: "UI16", np.uint32: "UI32", np.uint64: "UI64",

@@ -142,7 +142,7 @@ def render(facts: Facts) -> Report:
         f"compiled code {facts.code}",
         f"{facts.code_files} files, {devices.bytes_in_words(facts.code_bytes)}" if facts.code_files else "nothing kept",
         f"functions for kernels: {facts.device_library}",
-        f"{facts.device_code[1]} pieces of their code, {facts.device_code[2] / (1 << 20):.1f} MiB, in {facts.device_code[0]}",
+        "{1} pieces of their code, {3:.1f} MiB, in {0}".format(*facts.device_code, facts.device_code[2] / (1 << 20)),
     ])  # fmt: skip
 
 

@@ -158,7 +158,7 @@ _POOL = ThreadPoolExecutor(4, thread_name_prefix="planmath-device")
 
 
 class Pending(cuda.LTOIR):
-    """LTO-IR that is being compiled: the linker waits for it. So the functions of a kernel are compiled side by side."""
+    """LTO-IR that is being compiled; the linker waits for it. So a kernel's functions are compiled side by side."""
 
     def __init__(self, name: str, make: Callable[[], Code]):
         super().__init__(b"", name=name)

@@ -34,7 +34,7 @@ register_model(ObjectType)(models.OpaqueModel)
 
 
 @cache
-def _class(cls: type) -> type[ObjectType]:
+def _class(cls: Any) -> type[ObjectType]:
     """A type class for a class of objects, whose bases' methods it has."""
     bases = tuple(_class(base) for base in cls.__bases__ if issubclass(base, DeviceFunction) and base is not cls)
     name = f"{cls.__name__}Type"
@@ -49,7 +49,8 @@ def class_of(cls: type) -> type[ObjectType]:
 
 
 def type_of(instance: DeviceFunction) -> ObjectType:
-    return _class(type(instance))(instance)
+    cls: Any = type(instance)
+    return _class(cls)(instance)
 
 
 @declarations.register_attr

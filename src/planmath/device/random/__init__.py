@@ -72,7 +72,7 @@ FUNCTIONS = {
     "normal2": Drawing("float32x2", _TWO, (), False, "Two numbers of mean 0 and deviation 1."),
     "normal2_double": Drawing("float64x2", _TWO, (), False, "Two such, in double precision."),
     "normal4": Drawing("float32x4", _FOUR, (), False, "Four numbers of mean 0 and deviation 1."),
-    "log_normal": Drawing("float32", _ALL, _F, False, "exp of a normal number: (state, mean, stddev)."),
+    "log_normal": Drawing("float32", _ALL, _F, False, "exp of a normal one: (state, mean, stddev)."),
     "log_normal_double": Drawing("float64", _ALL, _D, False, "exp of a normal number, in double precision."),
     "log_normal2": Drawing("float32x2", _TWO, _F, False, "exp of two normal numbers: (state, mean, stddev)."),
     "log_normal2_double": Drawing("float64x2", _TWO, _D, False, "exp of two normal numbers, in double precision."),
@@ -87,8 +87,8 @@ FUNCTIONS = {
 init = KernelFunction(
     "init",
     "random.init",
-    """Start a generator: (seed, subsequence, offset, state), or for Sobol's (vectors, offset, state), for scrambled ones
-    (vectors, scramble, offset, state).""",
+    """Start a generator: (seed, subsequence, offset, state), for Sobol's (vectors, offset, state), and for scrambled
+    ones (vectors, scramble, offset, state).""",
 )
 
 load = KernelFunction(

@@ -49,14 +49,15 @@ def source() -> str:
             lines.append(template.format(symbol(name, kind), ", ".join(parameters), body))
     for kind in states.SIZES:
         word = "unsigned long long" if kind.endswith("64") else "unsigned"
+        takes: list[str]
         if "Sobol" not in kind:
-            parameters, given = ["unsigned long long a", "unsigned long long b", "unsigned long long c"], "a, b, c"
+            takes, names = ["unsigned long long a", "unsigned long long b", "unsigned long long c"], "a, b, c"
         elif "Scrambled" in kind:
-            parameters, given = [f"{word} *v", f"{word} a", f"{word} b"], "v, a, b"
+            takes, names = [f"{word} *v", f"{word} a", f"{word} b"], "v, a, b"
         else:
-            parameters, given = [f"{word} *v", f"{word} a"], "v, a"
-        listed = ", ".join([f"curandState{kind} *s", *parameters])
-        lines.append(template.format(symbol("init", kind), listed, f"curand_init({given}, s)"))
+            takes, names = [f"{word} *v", f"{word} a"], "v, a"
+        listed = ", ".join([f"curandState{kind} *s", *takes])
+        lines.append(template.format(symbol("init", kind), listed, f"curand_init({names}, s)"))
     return "\n".join(lines)
 
 

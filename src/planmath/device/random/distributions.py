@@ -149,7 +149,7 @@ def log_normal(state: State, mean: Any, stddev: Any) -> Any:
     return _in_turn(
         state,
         "single log-normal",
-        lambda: tuple(_exp(each, mean, stddev) for each in _pair(state)),  # type: ignore[arg-type,return-value]
+        lambda: tuple(_exp(each, mean, stddev) for each in _pair(state)),
     )
 
 

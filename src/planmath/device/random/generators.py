@@ -206,8 +206,11 @@ class MRG32k3a(State):
     def _advance(self, n: int, power: int) -> None:
         while n:
             if n & 1:
-                self.s = [[sum(c * w for c, w in zip(row, words, strict=True)) % modulus for row in matrix]
-                          for matrix, words, modulus in zip(_mrg_power(power), self.s, self.MODULI, strict=True)]  # fmt: skip
+                matrices = zip(_mrg_power(power), self.s, self.MODULI, strict=True)
+                self.s = [
+                    [sum(c * w for c, w in zip(row, words, strict=True)) % modulus for row in matrix]
+                    for matrix, words, modulus in matrices
+                ]
             n, power = n >> 1, power + 1
 
 
@@ -215,7 +218,7 @@ class MRG32k3a(State):
 def _mrg_power(power: int) -> tuple[Any, Any]:
     """The matrices of 2^power steps."""
     if power:
-        return tuple(_square(half, m) for half, m in zip(_mrg_power(power - 1), MRG32k3a.MODULI, strict=True))  # type: ignore[return-value]
+        return tuple(_square(half, m) for half, m in zip(_mrg_power(power - 1), MRG32k3a.MODULI, strict=True))
     return ((0, 1, 0), (0, 0, 1), (-810728, 1403580, 0)), ((0, 1, 0), (0, 0, 1), (-1370589, 0, 527612))
 
 

@@ -11,7 +11,7 @@ from planmath.device.simulator import SimulationError
 from planmath.device.value_types import host_dtype
 
 #: By the size of a real number: a NaN with a payload that computations do not make.
-_POISON = {2: np.uint16(0x7E5A), 4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF85A5A5A5AA5A5)}
+_POISON: dict[int, Any] = {2: np.uint16(0x7E5A), 4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF85A5A5A5AA5A5)}
 
 
 class Memory(np.ndarray):
@@ -52,12 +52,12 @@ def real_size(dtype: np.dtype) -> int:
 def fresh(shape: Any, dtype: Any) -> Memory:
     """Memory that was never written to."""
     dtype = _record(dtype)
-    made = np.empty(shape, dtype)
+    made: Any = np.empty(shape, dtype)
     size = real_size(dtype)
     made.view(np.uint8).reshape(-1)[:] = 0xA5
     if size in _POISON:
         made.reshape(-1).view(_POISON[size].dtype)[:] = _POISON[size]
-    return made.view(np.recarray if dtype.names else Memory)  # type: ignore[return-value]
+    return made.view(np.recarray if dtype.names else Memory)
 
 
 def _record(given: Any) -> np.dtype:
@@ -106,7 +106,7 @@ class Shared:
     """``cuda.shared``: one array for each place in the source; of size 0, the dynamic memory."""
 
     def __init__(self, dynamic: int):
-        self.dynamic = fresh(-(-dynamic // 16) * 16, np.uint8)
+        self.dynamic: Any = fresh(-(-dynamic // 16) * 16, np.uint8)
         self.bytes = dynamic
         self._static: dict[Any, Memory] = {}
 

@@ -23,6 +23,8 @@ class Thread:
         #: What it waits at, as messages call it, or None.
         self.waits: str | None = None
         self.finished = False
+        self.result: Any = None
+        self.runner: Any = None
 
     def __str__(self) -> str:
         return f"thread {tuple(self.threadIdx)} of block {tuple(self.blockIdx)}"
@@ -133,7 +135,7 @@ class Block:
 
     def _stop(self) -> None:
         for thread in self.threads:
-            if not thread.finished and (runner := getattr(thread, "runner", None)) is not None:
+            if not thread.finished and (runner := thread.runner) is not None:
                 runner.abandon()
 
 

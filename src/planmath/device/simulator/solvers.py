@@ -267,7 +267,7 @@ def _gtsv(solver: Solver, dl: np.ndarray, d: np.ndarray, du: np.ndarray, b: np.n
     b[...], info[...] = x, 0
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Any] = {
     "potrf": _potrf, "potrs": _potrs, "posv": _posv, "getrf_no_pivot": _getrf, "getrs_no_pivot": _getrs,
     "gesv_no_pivot": _gesv, "getrf_partial_pivot": _getrf_pivot, "getrs_partial_pivot": _getrs_pivot,
     "gesv_partial_pivot": _gesv_pivot, "geqrf": _geqrf, "gelqf": _gelqf, "unmqr": _unmqr, "unmlq": _unmlq,

@@ -122,7 +122,7 @@ class Accumulator(Fragment):
         return place(self.mm, self.thread, fragment_index)
 
     def is_thread_active(self) -> bool:
-        return self.thread.thread_id < self.mm.block_size  # type: ignore[operator]
+        return self.thread.thread_id < self.mm.block_size
 
     def is_predicated(self) -> bool:
         return self.mm.size[0] * self.mm.size[1] % self.mm.block_size != 0  # type: ignore[operator]

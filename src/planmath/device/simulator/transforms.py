@@ -30,14 +30,15 @@ def execute(thread: Any, fft: FFT, first: Any, second: Any = None) -> None:
     scratch = first if second is None else second
     if scratch.nbytes < fft.shared_memory_size:
         raise SimulationError(
-            f"{name} needs {fft.shared_memory_size} bytes of shared memory (shared_memory_size), and has {scratch.nbytes}"
+            f"{name} needs {fft.shared_memory_size} bytes of shared memory (shared_memory_size), "
+            f"and has {scratch.nbytes}"
         )
     if second is None:
         place = first.__array_interface__["data"][0]
         thread.together(name, (fft.key, place), None, lambda _: _transform_shared(fft, first))
     else:
         thread.together(
-            name, (fft.key, "registers"), first, lambda all_: _transform_registers(fft, all_, fft.block_dim.y)
+            name, (fft.key, "registers"), first, lambda all_: _transform_registers(fft, all_, fft.block_dim.y)  # type: ignore[union-attr]
         )
 
 
@@ -107,7 +108,7 @@ def _store(fft: FFT, registers: Sequence[np.ndarray], values: np.ndarray, real: 
 
 
 def _transform_shared(fft: FFT, shared: np.ndarray) -> None:
-    groups = fft.ffts_per_block // fft.implicit_type_batching  # type: ignore[operator]
+    groups = fft.ffts_per_block // fft.implicit_type_batching
     flat = np.asarray(shared)
     real, length, _ = _side(fft, False)
     values = _elements(fft, flat[None], real)[:, 0]
@@ -196,5 +197,5 @@ def valid(fft: FFT, knobs: Sequence[str], fixed: Mapping[str, int]) -> list[tupl
         for elements in choices["elements_per_thread"]
         if elements <= fft.size and -(-fft.size // elements) * ffts <= 1024
     ]
-    return list(dict.fromkeys(
-        tuple(each[knob] for knob in knobs) for each in every if all(each[n] == v for n, v in fixed.items())))  # fmt: skip
+    fitting = [each for each in every if all(each[name] == value for name, value in fixed.items())]
+    return list(dict.fromkeys(tuple(each[knob] for knob in knobs) for each in fitting))

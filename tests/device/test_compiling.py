@@ -12,9 +12,10 @@ pytest.importorskip("cuda.bindings.nvjitlink")
 
 import planmath.device as pmd  # noqa: I001
 from numba import cuda
+from numba.core.errors import TypingError as CoreTypingError
 from numba.cuda import types
 from numba.cuda.core.errors import TypingError
-from planmath.device import descriptors, store
+from planmath.device import descriptors, launching, store
 from planmath.device.kernels import states_type
 from planmath.device.random import device_code
 from planmath.device.solver import FUNCTIONS
@@ -119,7 +120,7 @@ def test_what_the_compiler_refuses(call: Any, message: str) -> None:
     fft = pmd.FFT(8, np.float32, "c2c", "Block", sm=90, direction="forward")
     mm = pmd.Matmul((4, 4, 4), np.float32, "real", sm=90, arrangement=ROWS, block_size=32)
     solver = pmd.CholeskySolver((4, 4), np.float32, "Block", "lower", sm=90)
-    with pytest.raises(TypingError, match=message):
+    with pytest.raises((TypingError, CoreTypingError), match=message):
         pmd.compile_kernel(call(fft, mm, solver), types.void(F[::1]), 90)
 
 
@@ -139,3 +140,36 @@ def test_identity_of_kernels() -> None:
     assert identity.of_function(make(1, small)) != identity.of_function(make(1, large))
     assert identity.of_function(make(1, object())) is None
     assert identity.of_function(cuda.jit(make(1)).py_func) == identity.of_function(make(1))
+
+
+def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as there is no device: what a second process would load is what the first one linked."""
+    from types import SimpleNamespace
+
+    from numba.cuda import codegen, dispatcher
+
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cuda, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
+    monkeypatch.setattr(dispatcher, "get_current_device", cuda.get_current_device)
+    monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda self, cc: cc or (9, 0))
+    monkeypatch.setattr(dispatcher._Kernel, "bind", lambda self: None)
+    kinds = (F[:, ::1], F[:, ::1])
+
+    def make(size: int) -> Any:
+        fft = pmd.FFT(size, np.float32, "r2c", "Thread", sm=90)
+
+        @cuda.jit
+        def kernel(x, y):
+            registers = cuda.local.array(fft.storage_size, dtype=fft.value_type)
+            fft.execute(registers)
+            y[0, 0] = registers[0].x
+
+        return kernel
+
+    first = launching._compiled(make(4), kinds)
+    store._memory.clear()
+    again = make(4)
+    restored = launching._restored(again, kinds)
+    assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code
+    assert again.overloads[kinds] is restored
+    assert launching._restored(make(6), kinds) is None

@@ -75,8 +75,8 @@ def _compiled(kernel: Any, kinds: tuple[Any, ...]) -> Any:
             states = compiled._reduce_states()
             states["extensions"] = []
             store.put(name, pickle.dumps((type(compiled), states)))
-        except Exception:  # a kernel that cannot be kept is compiled anew in each process
-            pass
+        except (pickle.PicklingError, TypeError, AttributeError, RuntimeError):
+            pass  # a kernel with objects that cannot be kept is compiled anew in each process
         finally:
             library._linking_files = files
     return compiled
@@ -90,12 +90,13 @@ def _restored(kernel: Any, kinds: tuple[Any, ...]) -> Any:
     try:
         cls, states = pickle.loads(content)
         compiled = cls._rebuild(**states)
-    except Exception:  # written by another version
+    except (pickle.UnpicklingError, TypeError, AttributeError, ImportError, EOFError):  # of another version
         return None
     compiled.extensions = list(kernel.extensions)
     from numba.cuda.descriptor import cuda_target
 
     compiled.target_context = cuda_target.target_context
+    compiled.bind()
     kernel.add_overload(compiled, kinds)
     return compiled
 

@@ -177,9 +177,15 @@ def nvidia_library(title: str, name: str, sonames: Iterable[str], requires: str,
     after : str
         Another one, by its name for cuda-pathfinder, to be loaded before: this one looks for it, but not where it is.
     """
+
+    def candidates() -> list[str]:
+        if after:
+            _found_by_pathfinder(after)  # which loads it
+        return [*_found_by_pathfinder(name), *sonames]
+
     return Library(
         title,
-        lambda: [*(_found_by_pathfinder(after) and ()), *_found_by_pathfinder(name), *sonames],
+        candidates,
         "install it with: pip install 'planmath[cu13]', or 'planmath[cu12]' where the driver is one for CUDA 12",
         requires=(requires,) if requires else (),
     )

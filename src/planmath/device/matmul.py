@@ -475,7 +475,15 @@ def compile_arrays(blas: Matmul, code_type: CodeType, api: int) -> tuple[Code, s
     """The code of a product of arrays."""
     description = blas._description(api)
     symbol = description.symbol("matmul", code_type)
-    return description.compile(code_type, symbol), symbol
+    try:
+        return description.compile(code_type, symbol), symbol
+    except RuntimeError as error:
+        if blas.execution == "Thread":  # cuBLASDx solves triangular systems so, and does not multiply
+            raise RuntimeError(
+                f"libmathdx {descriptors.library_version()} does not compile products for execution='Thread', which run "
+                "in the simulator: use execution='Block'"
+            ) from error
+        raise
 
 
 def _accumulator(mm: Matmul, function: str, kind: str) -> Any:

@@ -480,8 +480,8 @@ def compile_arrays(blas: Matmul, code_type: CodeType, api: int) -> tuple[Code, s
     except RuntimeError as error:
         if blas.execution == "Thread":  # cuBLASDx solves triangular systems so, and does not multiply
             raise RuntimeError(
-                f"libmathdx {descriptors.library_version()} does not compile products for execution='Thread', which run "
-                "in the simulator: use execution='Block'"
+                f"libmathdx {descriptors.library_version()} does not compile products for execution='Thread', which "
+                "run in the simulator: use execution='Block'"
             ) from error
         raise
 

@@ -9,119 +9,26 @@ them (AllGather and product; of two-dimensional grids a SUMMA of one panel), and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, Layout, Package, as_numpy, contiguous_strides, package_named
+from planmath.core.arrays import ITEMSIZE, Layout, Package, as_numpy, contiguous_strides
 from planmath.core.collective import sections
-from planmath.core.collective.exchange import Exchange, Moves, Traffic
-from planmath.core.collective.memory import array_over
+from planmath.core.collective.exchange import Traffic
 from planmath.core.datatypes import DTYPE_OF
 from planmath.distributed.linalg.advanced.enums import LocalEpilog, MatmulEpilog
-from planmath.distributed.linalg.advanced.problem import MatmulProblem, Placed, Side
+from planmath.distributed.linalg.advanced.exchanges import Factor, MakeExchange, Spread, Total
+from planmath.distributed.linalg.advanced.problem import MatmulProblem, Placed
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 from planmath.linalg.advanced.operation import Matmul
 from planmath.linalg.advanced.options import matrix_qualifiers_dtype
-
-MakeExchange = Callable[[Traffic, bool], Exchange]
 
 #: The dtype in which the products of several ranks are added.
 WIDE = {"float16": "float32", "bfloat16": "float32"}
 #: Epilogs whose sums are those of a factor, not of the result.
 OF_FACTORS = (MatmulEpilog.BGRADA, MatmulEpilog.BGRADB)
-
-
-class Factor:
-    """A factor of the local product: the user's array, or what is gathered from all ranks."""
-
-    def __init__(self, side: Side, needed: Placed, rank: int, package: Package, make_exchange: MakeExchange):
-        self._package, self._transposed = package, side.transposed
-        self.exchange: Exchange | None = None
-        self.traffic: Traffic | None = None
-        self.array: Any = None
-        if side.placed == needed:
-            return
-        moves = Moves(side.placed, needed, ITEMSIZE[side.dtype], side.order)
-        self.traffic = Traffic(moves, rank, side.strides)
-        self.exchange = make_exchange(self.traffic, True)
-        layout = self.traffic.shape, self.traffic.dense
-        self.array = array_over(package, self.exchange, self.exchange.buffer, *layout, side.dtype)
-
-    def sample(self, user: Any) -> Any:
-        """The factor's memory, for planning."""
-        if self.exchange is None:
-            return user.T if self._transposed else user
-        return self.array
-
-    def fetch(self, user: Any) -> Any:
-        """The factor as it is now."""
-        if self.exchange is None:
-            return user.T if self._transposed else user
-        self.exchange.run_into_buffer(self._package.address(user))
-        return self.array
-
-    def release(self) -> None:
-        if self.exchange is not None:
-            self.exchange.release()
-
-
-class Total:
-    """Sums over ranks of arrays of which each rank has a section, as planned exchanges.
-
-    Parameters
-    ----------
-    parts : tuple of Section
-        What each rank has a summand for.
-    wanted : tuple of Section
-        Of what each rank gets the sum.
-    """
-
-    def __init__(
-        self,
-        parts: Placed,
-        wanted: Placed,
-        rank: int,
-        dtype: str,
-        strides: tuple[int, ...],
-        make_exchange: MakeExchange,
-    ):
-        nranks = len(parts)
-        sources = tuple([(sections.interval(k, k + 1), *part) for k, part in enumerate(parts)])
-        targets = tuple([(sections.interval(0, nranks), *part) for part in wanted])
-        order = (0, *reversed(range(1, len(parts[0]) + 1)))
-        self.traffic = Traffic(Moves(sources, targets, ITEMSIZE[dtype], order), rank, (0, *strides))
-        self.exchange = make_exchange(self.traffic, True)
-        numpy = package_named("numpy")
-        self._received = array_over(
-            numpy, self.exchange, self.exchange.buffer, self.traffic.shape, self.traffic.dense, dtype
-        )
-        if self._received.size:
-            self._received[...] = 0  # where a rank has no summand
-        self._sum = np.empty(self.traffic.shape[1:], dtype, order="F")
-        #: What a rank adds that has nothing to add.
-        self.zeros = np.zeros(sections.shape_of(parts[rank]), dtype, order="F")
-
-    def of(self, part: np.ndarray) -> np.ndarray:
-        """The sum, in memory that the next one takes."""
-        self.exchange.run_into_buffer(part.ctypes.data)
-        if self._sum.size:
-            np.add.reduce(self._received, axis=0, out=self._sum)
-        self.exchange.release()
-        return self._sum
-
-
-class Spread:
-    """A vector of which each rank has a section, whole on every rank."""
-
-    def __init__(self, parts: Placed, extent: int, rank: int, dtype: str, make_exchange: MakeExchange):
-        targets = tuple([(sections.interval(0, extent),) for _ in parts])
-        self.traffic = Traffic(Moves(parts, targets, ITEMSIZE[dtype], (0,)), rank, (1,))
-        self.exchange = make_exchange(self.traffic, False)
-
-    def run(self, package: Package, part: Any, result: Any) -> None:
-        self.exchange.run(package.address(part), package.address(result))
 
 
 class Product:
@@ -256,14 +163,10 @@ class Stages:
             layout = self.package.layout(made[name], name) if name in made else None
             dtype = layout.dtype if layout else ("uint8" if name == "relu_aux" else p.d.dtype)
             if layout is None:
-                shape = EXTENTS[name](m, n)
-                layout = Layout(
-                    shape[:1] if is_vector(name) else shape,
-                    (1, *shape[:1])[: 1 if is_vector(name) else 2],
-                    dtype,
-                    "cpu",
-                    None,
-                )
+                extents = EXTENTS[name](m, n)
+                dense = contiguous_strides(extents, (1, 0))
+                n_axes = 1 if is_vector(name) else 2
+                layout = Layout(extents[:n_axes], dense[:n_axes], dtype, "cpu", None)
             wide = WIDE.get(dtype, dtype)
             if name.endswith("_bgrad"):
                 if sum(sections.extent_of(of[0]) for of in rows) != p.d.shape[0]:
@@ -319,19 +222,23 @@ class Gather(Stages):
             self._totals[name] = Spread(columns, self.problem.d.shape[1], self.problem.rank, dtype, self.make_exchange)
 
     def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
-        a, b = self._a.fetch(a), self._b.fetch(b)
-        if self._product_made is not None:
-            out = self._out(auxiliary)
-            if self._narrow and not self.problem.has_c:
-                result = self._product_made(a, b, None)
-                d[...] = result[0] if out else result
-                for name, array in out.items():
-                    array[...] = result[1][name]
-            else:
-                self._product_made(a, b, d, (None, out) if out else None)
-        self._a.release()
-        self._b.release()
+        try:
+            a, b = self._a.fetch(a), self._b.fetch(b)
+            if self._product_made is not None:
+                self._multiply(self._product_made, a, b, d, self._out(auxiliary))
+        finally:
+            self._a.release()
+            self._b.release()
         self._finish(auxiliary)
+
+    def _multiply(self, product: Product, a: Any, b: Any, d: Any, out: dict[str, Any]) -> None:
+        if not self._narrow or self.problem.has_c:
+            product(a, b, d, (None, out) if out else None)
+            return
+        result = product(a, b, None)  # whose layout is the library's to choose
+        d[...] = result[0] if out else result
+        for name, array in out.items():
+            array[...] = result[1][name]
 
     def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
         if self._product_made is not None:
@@ -365,13 +272,13 @@ class Reduce(Stages):
         if ends is not None and not self._is_empty:
             rows, columns = p.local_shape
             of, dtype = self.package, self.package.dtype(p.d.dtype)
-            self._ones = [
+            self._zeros = [
                 of.empty(shape, contiguous_strides(shape, (1, 0)), dtype, None) for shape in ((rows, 1), (1, columns))
             ]
-            for array in self._ones:
+            for array in self._zeros:
                 array[...] = 0
-            rows_of_ones, row_of_ones = self._ones
-            self._last = self._product(rows_of_ones, row_of_ones, self._empty_result(), 0, 1, ends, inplace=True)
+            column, row = self._zeros
+            self._last = self._product(column, row, self._empty_result(), 0, 1, ends, inplace=True)
         self._plan_auxiliary(self._part_made if self._of_factors else self._last, p.epilog)
 
     def _in_package(self, array: np.ndarray) -> Any:
@@ -396,7 +303,7 @@ class Reduce(Stages):
                 total += np.asarray(self._beta, total.dtype) * as_wide(d)
             d[...] = total if self.package.name == "numpy" else as_tensor(total)
             if self._last is not None:
-                self._last(self._ones[0], self._ones[1], d, (None, out) if out else None)
+                self._last(self._zeros[0], self._zeros[1], d, (None, out) if out else None)
         self._finish(auxiliary)
 
     def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
@@ -417,6 +324,7 @@ def datatype_of(dtype: str) -> int:
 
 
 def as_tensor(array: np.ndarray) -> Any:
+    """A tensor over an array's memory."""
     import torch
 
     return torch.from_numpy(array)

@@ -234,9 +234,7 @@ class FFT(CollectiveOperation):
             If other ranks do not come.
         """
         active = self._mirror if self._is_mirrored and self._mirror is not None else self
-        active._executions = self._executions
-        result = self._execute_together(lambda: active._run(direction))
-        return result
+        return self._execute_together(lambda: active._run(direction))
 
     def _run(self, direction: Any) -> Any:
         key = None

@@ -15,6 +15,7 @@ from planmath.core.collective.exchange import Traffic
 from planmath.core.collective.mpi_group import MPIProcessGroup
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.torch_group import TorchProcessGroup
+from planmath.core.errors import UnavailableError
 
 
 class MPITransport:
@@ -130,12 +131,30 @@ class MPIExchange(PackedExchange):
         super().__init__(group, traffic, buffered)
         from mpi4py import MPI
 
+        check_size(max(self.outbox.size, self.inbox.size), MPI.Get_version())
         self._communicator = group.private
         self._out = [self.outbox, (self.sends, starts(self.sends)), MPI.BYTE]
         self._in = [self.inbox, (self.receives, starts(self.receives)), MPI.BYTE]
 
     def send(self) -> None:
         self.group.wait(self._communicator.Ialltoallv(self._out, self._in))
+
+
+def check_size(size: int, version: tuple[int, int]) -> None:
+    """Raise where messages are longer than the numbers of bytes that a version of MPI's standard has.
+
+    Examples
+    --------
+    >>> check_size(2**31, (4, 0))
+    >>> check_size(2**31, (3, 1))
+    Traceback (most recent call last):
+    planmath.core.errors.UnavailableError: a rank sends or receives 2147483648 bytes at once, ...
+    """
+    if size >= 1 << 31 and version < (4, 0):
+        raise UnavailableError(
+            f"a rank sends or receives {size} bytes at once, and MPI {version[0]}.{version[1]} counts to "
+            f"{(1 << 31) - 1}: take a library of MPI 4, or more ranks"
+        )
 
 
 class TorchExchange(PackedExchange):

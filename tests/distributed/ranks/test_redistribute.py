@@ -30,7 +30,7 @@ def test_all_pairs(shape, number):
     provider = providers()[number]
     full = whole(shape, ("float64", "complex128", "float32")[number])
     pairs = list(itertools.product(all_distributions(shape), repeat=2))
-    pairs = pairs[:: 1 + len(pairs) // (60 if number == 0 else 20)]
+    pairs = pairs[:: 1 + len(pairs) // (30 if number == 0 else 10)]
     for one, other in pairs:
         with Redistribute(local(full, one), one, other, options={"provider": provider}) as redistribution:
             redistribution.plan()

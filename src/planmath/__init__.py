@@ -3,7 +3,9 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it, for the CPU and CUDA devices.
 """
 
-from planmath import bindings, distributed, fft, linalg, memory, sparse, tensor, tuning
+from types import ModuleType
+
+from planmath import bindings, fft, linalg, memory, sparse, tensor, tuning
 from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
 from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
 from planmath.core.errors import AutogradWarning
@@ -33,7 +35,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name == "device":  # which few programs use, and which sets up Numba's simulator where that is on
-        return load_module("planmath.device")
+#: Imported when they are first used; the device's functions set up Numba's simulator then, where that is on.
+_LATER = ("device", "distributed")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LATER:
+        return load_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,7 +3,8 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it, for the CPU and CUDA devices.
 """
 
-from types import ModuleType
+from importlib import import_module
+from typing import Any
 
 from planmath import bindings, fft, linalg, memory, sparse, tensor, tuning
 from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
@@ -39,7 +40,13 @@ __all__ = [
 _LATER = ("device", "distributed")
 
 
-def __getattr__(name: str) -> ModuleType:
+#: What opt_einsum looks for in a backend, imported when it does.
+_FOR_OPT_EINSUM = ("einsum", "tensordot", "transpose")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOR_OPT_EINSUM:
+        return getattr(import_module("planmath.interfaces.opt_einsum"), name)
     if name in _LATER:
         return load_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

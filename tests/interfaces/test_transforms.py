@@ -269,6 +269,15 @@ def test_the_backend_leaves_to_scipy_what_it_has_not():
         scipy.fft.fft(x, plan="a plan")
 
 
+def test_a_global_backend_leaves_to_scipy_what_it_has_not():
+    try:
+        scipy.fft.set_global_backend(scipy_fft)
+        assert scipy.fft.dct(np.arange(8.0)).shape == (8,)
+        assert type(scipy.fft.fft([1, 2])) is np.ndarray
+    finally:
+        scipy.fft.set_global_backend("scipy", try_last=True)
+
+
 @pytest.mark.slow
 def test_scipys_own_tests_of_the_family():
     """SciPy's tests with no other backend; of its private tests those of pocketfft, on the public functions."""

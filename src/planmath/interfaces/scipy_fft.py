@@ -40,6 +40,9 @@ __all__ = [
 
 __ua_domain__ = "numpy.scipy.fft"
 
+# A global backend takes SciPy's own place. So that what it has not gets to SciPy all the same, that comes last of all.
+scipy.fft.register_backend("scipy")
+
 _workers: ContextVar[int | None] = ContextVar("planmath_workers", default=None)
 _CPUS = os.cpu_count() or 1
 

@@ -10,6 +10,7 @@ from planmath.tensor.enums import (
     Operator,
 )
 from planmath.tensor.network import Contraction, contract
+from planmath.tensor.numpy_signature import einsum
 from planmath.tensor.operation import (
     BinaryContraction,
     InvalidContractionState,
@@ -36,6 +37,7 @@ __all__ = [
     "TernaryContraction",
     "binary_contraction",
     "contract",
+    "einsum",
     "tensor_qualifiers_dtype",
     "ternary_contraction",
 ]

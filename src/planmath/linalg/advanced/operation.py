@@ -657,6 +657,7 @@ def matmul(
     preferences: MatmulPlanPreferences | dict[str, Any] | None = None,
     algorithm: Algorithm | None = None,
     stream: Any = None,
+    out: Any = None,
 ) -> Any:
     """Multiply matrices once: ``epilog(alpha * a @ b + beta * c)``.
 
@@ -668,6 +669,8 @@ def matmul(
         As for `Matmul.plan`.
     algorithm : Algorithm, optional
         The one to use.
+    out : array, or tuple of array and dict, optional
+        Where to put the result: with the layout that `Matmul.empty_result` gives.
 
     Returns
     -------
@@ -696,5 +699,5 @@ def matmul(
             preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
         ),
         lambda product: product.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs),
-        None if stream is None else lambda product: product.execute(stream=stream),
+        None if stream is None and out is None else lambda product: product.execute(stream=stream, out=out),
     )  # fmt: skip

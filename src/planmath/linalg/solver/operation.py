@@ -213,11 +213,13 @@ class DirectSolver(FactorizingOperation):
                     error.solution = tuple(results) if self._explicit[1] else results[0]
             raise
 
-    def solve(self, *, stream: Any = None, out: Any = None, trans: str = "N") -> Any:
-        """Solve with the present right-hand sides.
+    def solve(self, b: Any = None, *, stream: Any = None, out: Any = None, trans: str = "N") -> Any:
+        """Solve with the present right-hand sides, or new ones.
 
         Parameters
         ----------
+        b : array or sequence of arrays, optional
+            New right-hand sides like the present ones, which take their place first, as by `reset_operands`.
         stream : object, optional
             CUDA stream; without effect on the CPU.
         out : array or sequence of arrays, optional
@@ -244,6 +246,9 @@ class DirectSolver(FactorizingOperation):
         InaccurateSolutionWarning
             If it is 'warn'.
         """
+        if b is not None:
+            self._require("solve")
+            self.reset_operands(b=b)
         if self._factorized and stream is None:
             found = self._executor.solve_at_once(trans, out)
             if found is not None:

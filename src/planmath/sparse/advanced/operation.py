@@ -224,11 +224,13 @@ class DirectSolver(FactorizingOperation):
     def _factorize_directly(self) -> bool:
         return self._executor.factorize_directly(self._matrices)
 
-    def solve(self, *, stream: Any = None, out: Any = None) -> Any:
-        """Solve with the present right-hand sides.
+    def solve(self, b: Any = None, *, stream: Any = None, out: Any = None) -> Any:
+        """Solve with the present right-hand sides, or new ones.
 
         Parameters
         ----------
+        b : array or sequence of arrays, optional
+            New right-hand sides like the present ones, which take their place first, as by `reset_operands`.
         stream : object, optional
             CUDA stream. Default: the package's current one. Without effect where no device takes part.
         out : array or sequence of arrays, optional
@@ -253,6 +255,9 @@ class DirectSolver(FactorizingOperation):
         InaccurateSolutionWarning
             If it is 'warn'.
         """
+        if b is not None:
+            self._require("solve")
+            self.reset_operands(b=b)
         return self._solutions(stream, out)
 
     def _complaint(self) -> str:

@@ -22,7 +22,8 @@ RESULTS = Path(__file__).parent / "results"
 # The modules with the rows, imported when they are asked for: those about CUDA need its bindings.
 SUITES = {
     "cpu": (
-        "imports", "memory", "fft_call", "doors", "matmul", "generic", "tensor", "dense", "sparse", "fft_sweep",
+        "imports", "memory", "fft_call", "doors", "interfaces", "matmul", "generic", "tensor", "dense", "sparse",
+        "fft_sweep",
         "sweep", "company",
     ),
     "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_generic", "cuda_dense"),

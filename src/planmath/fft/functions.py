@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from planmath.core import remembered
 from planmath.core.arrays import COMPLEX_OF, REAL_OF, WIDER, package_of
@@ -12,22 +12,52 @@ from planmath.core.execution import Execution, resolve_execution
 from planmath.core.options import as_given, as_options
 from planmath.fft.callbacks import borrowed, said, with_callbacks
 from planmath.fft.operation import FFT
-from planmath.fft.options import FFTOptions
+from planmath.fft.options import FFTOptions, FFTOptionsDict
 from planmath.fft.problem import unsupported_dtype
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
+#: The package's own type, of operand and result.
+A = TypeVar("A")
+
+
+class FFTArguments(TypedDict, total=False):
+    """What `rfft` and `irfft` take beside the operand."""
+
+    axes: Sequence[int] | None
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None
+    execution: Execution | str | dict[str, Any] | None
+    prolog: Any
+    epilog: Any
+    stream: Any
+    out: Any
+
+
+class ComplexFFTArguments(FFTArguments, total=False):
+    """What `fft` and `ifft` take beside the operand."""
+
+    direction: Any
+    check_dtype: str | None
+
+
+@overload
+def fft(operand: NDArray[Any], /, **arguments: Unpack[ComplexFFTArguments]) -> NDArray[Any]: ...
+@overload
+def fft(operand: A, /, **arguments: Unpack[ComplexFFTArguments]) -> A: ...
 def fft(
     operand: Any,
     /,
     *,
     axes: Sequence[int] | None = None,
     direction: Any = None,
-    options: FFTOptions | dict[str, Any] | None = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     prolog: Any = None,
     epilog: Any = None,
     stream: Any = None,
     check_dtype: str | None = None,
+    out: Any = None,
 ) -> Any:
     """Transform a complex array, forward unless `direction` says otherwise.
 
@@ -43,6 +73,8 @@ def fft(
         Callbacks, which take the place of loading and storing each element; see `compile_prolog` and `compile_epilog`.
     check_dtype : {'complex', 'real'}, optional
         Which operands to accept. Default: complex.
+    out : array, optional
+        Where to put the result: with the layout that `FFT.empty_result` gives.
 
     Returns
     -------
@@ -57,22 +89,27 @@ def fft(
     """
     direction = -1 if direction is None else direction
     return _single(
-        "fft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog, stream
+        "fft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog, stream, out
     )
 
 
+@overload
+def ifft(operand: NDArray[Any], /, **arguments: Unpack[ComplexFFTArguments]) -> NDArray[Any]: ...
+@overload
+def ifft(operand: A, /, **arguments: Unpack[ComplexFFTArguments]) -> A: ...
 def ifft(
     operand: Any,
     /,
     *,
     axes: Sequence[int] | None = None,
     direction: Any = None,
-    options: FFTOptions | dict[str, Any] | None = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     prolog: Any = None,
     epilog: Any = None,
     stream: Any = None,
     check_dtype: str | None = None,
+    out: Any = None,
 ) -> Any:
     """Transform a complex array, inverse unless `direction` says otherwise. The result is not scaled.
 
@@ -87,20 +124,25 @@ def ifft(
     """
     direction = 1 if direction is None else direction
     return _single(
-        "ifft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog, stream
+        "ifft", check_dtype or "complex", operand, axes, direction, options, execution, prolog, epilog, stream, out
     )
 
 
+@overload
+def rfft(operand: NDArray[Any], /, **arguments: Unpack[FFTArguments]) -> NDArray[Any]: ...
+@overload
+def rfft(operand: A, /, **arguments: Unpack[FFTArguments]) -> A: ...
 def rfft(
     operand: Any,
     /,
     *,
     axes: Sequence[int] | None = None,
-    options: FFTOptions | dict[str, Any] | None = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     prolog: Any = None,
     epilog: Any = None,
     stream: Any = None,
+    out: Any = None,
 ) -> Any:
     """Transform a real array; the result has the half of the spectrum that determines the other.
 
@@ -117,19 +159,24 @@ def rfft(
     >>> planmath.fft.rfft(np.array([1.0, 2, 3, 4]))
     array([10.+0.j, -2.+2.j, -2.+0.j])
     """
-    return _single("rfft", "real", operand, axes, None, options, execution, prolog, epilog, stream)
+    return _single("rfft", "real", operand, axes, None, options, execution, prolog, epilog, stream, out)
 
 
+@overload
+def irfft(operand: NDArray[Any], /, **arguments: Unpack[FFTArguments]) -> NDArray[Any]: ...
+@overload
+def irfft(operand: A, /, **arguments: Unpack[FFTArguments]) -> A: ...
 def irfft(
     operand: Any,
     /,
     *,
     axes: Sequence[int] | None = None,
-    options: FFTOptions | dict[str, Any] | None = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     prolog: Any = None,
     epilog: Any = None,
     stream: Any = None,
+    out: Any = None,
 ) -> Any:
     """Transform a half spectrum back into a real array. The result is not scaled.
 
@@ -146,17 +193,17 @@ def irfft(
     >>> planmath.fft.irfft(np.array([10 + 5j, -2 + 2j, -2 + 7j])) / 4
     array([1., 2., 3., 4.])
     """
-    return _single("irfft", "complex", operand, axes, None, options, execution, prolog, epilog, stream)
+    return _single("irfft", "complex", operand, axes, None, options, execution, prolog, epilog, stream, out)
 
 
 def _single(
     name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any, prolog: Any,
-    epilog: Any, stream: Any,
+    epilog: Any, stream: Any, out: Any = None,
 ) -> Any:  # fmt: skip
     """The transform of a stateless call."""
     if prolog is not None or epilog is not None:
         given = prolog, epilog
-        return _single_with_callbacks(name, domain, operand, axes, direction, options, execution, given, stream)
+        return _single_with_callbacks(name, domain, operand, axes, direction, options, execution, given, stream, out)
     options = as_given(FFTOptions, options)
     chosen = None if axes is None else tuple(axes) if hasattr(axes, "__iter__") else axes
     key = remembered.key_of(name, (operand,), execution, options, direction, domain, chosen)
@@ -165,13 +212,13 @@ def _single(
         lambda: _specified(name, domain, operand, axes, options, execution),
         lambda transform: transform.plan(direction=direction, stream=stream),
         lambda transform: transform.reset_operand(operand),
-        None if stream is None else lambda transform: transform.execute(stream=stream),
+        None if stream is None and out is None else lambda transform: transform.execute(stream=stream, out=out),
     )
 
 
 def _single_with_callbacks(
     name: str, domain: str, operand: Any, axes: Any, direction: Any, options: Any, execution: Any,
-    given: tuple[Any, Any], stream: Any,
+    given: tuple[Any, Any], stream: Any, out: Any,
 ) -> Any:  # fmt: skip
     """The same with callbacks. The plan may be left to the next call, and must not hold what is the user's."""
     options = as_given(FFTOptions, options)
@@ -187,7 +234,7 @@ def _single_with_callbacks(
         lambda: _specified(name, domain, operand, axes, options, execution),
         plan,
         lambda transform: transform.reset_operand(operand),
-        None if stream is None else lambda transform: transform.execute(stream=stream),
+        None if stream is None and out is None else lambda transform: transform.execute(stream=stream, out=out),
     )
 
 

@@ -16,7 +16,7 @@ from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning.limits import Work
 from planmath.fft.callbacks import with_callbacks
-from planmath.fft.options import FFTDirection, FFTOptions, as_direction
+from planmath.fft.options import FFTDirection, FFTOptions, FFTOptionsDict, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
 from planmath.fft.providers import PLAIN, PROVIDERS, Estimating
 
@@ -84,7 +84,7 @@ class FFT(Operation):
         /,
         *,
         axes: Sequence[int] | None = None,
-        options: FFTOptions | dict[str, Any] | None = None,
+        options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -237,7 +237,7 @@ class FFT(Operation):
         operand: Any,
         *,
         axes: Sequence[int] | None = None,
-        options: FFTOptions | dict[str, Any] | None = None,
+        options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         prolog: Any = None,
         epilog: Any = None,
@@ -267,7 +267,7 @@ class FFT(Operation):
         *,
         strides: Sequence[int] | None = None,
         axes: Sequence[int] | None = None,
-        options: FFTOptions | dict[str, Any] | None = None,
+        options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         prolog: Any = None,
         epilog: Any = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from planmath.core.errors import nearest
 from planmath.core.options import check_choice, check_common
@@ -34,6 +34,21 @@ def as_direction(value: Any) -> FFTDirection:
         raise ValueError(
             f"direction is {value!r}; expected an FFTDirection, -1 or 1, or a name: {nearest(value, names)}"
         ) from None
+
+
+class FFTOptionsDict(TypedDict, total=False):
+    """The fields of `FFTOptions`, as a dictionary may have them."""
+
+    fft_type: Literal["C2C", "C2R", "R2C"] | None
+    inplace: bool
+    last_axis_parity: Literal["even", "odd"]
+    result_layout: Literal["natural", "optimized", "C"]
+    norm: Literal["backward", "ortho", "forward"] | None
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    allocator: Any
+    provider: str | None
+    tuning: bool
 
 
 @dataclass(slots=True)

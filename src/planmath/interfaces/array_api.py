@@ -120,7 +120,8 @@ def adapted(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_any
 
 
-fft, ifft, rfft, irfft = map(adapted, (transforms.fft, transforms.ifft, transforms.rfft, transforms.irfft))
+fft, ifft = adapted(transforms.fft), adapted(transforms.ifft)
+rfft, irfft = adapted(transforms.rfft), adapted(transforms.irfft)
 matmul = adapted(linalg.advanced.matmul)
 contract = adapted(tensor.contract)
 solve = adapted(linalg.direct_solver)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ import torch
 import planmath.fft
 from planmath.interfaces.torch_operators import at_front, register
 
-_FUNCTIONS = {"C2C": planmath.fft.fft, "R2C": planmath.fft.rfft, "C2R": planmath.fft.irfft}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "C2C": planmath.fft.fft, "R2C": planmath.fft.rfft, "C2R": planmath.fft.irfft,
+}  # fmt: skip
 NORMS = ("none", "backward", "ortho", "forward")
 
 

@@ -1,0 +1,92 @@
+"""What calls cost through the interfaces of other packages: scipy.fft's backends side by side, and PyTorch's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from bench.comparison import Row, Settings, compare
+from bench.contender import PLANMATH, Contender
+from bench.operands import uniform
+from bench.verdict import Outcome, Target, at_most, at_most_of_the_best, faster
+
+#: library: its backend of scipy.fft
+BACKENDS = {
+    PLANMATH: "planmath.interfaces.scipy_fft", "mkl_fft": "mkl_fft.interfaces.scipy_fft",
+    "pyFFTW": "pyfftw.interfaces.scipy_fft",
+}  # fmt: skip
+#: At least so long a transform is to be as fast as the best backend's, and from the second on faster than SciPy's own.
+AS_THE_BEST, FASTER = 1024, 256
+LAYERS, WIDTH = 10, 1024
+
+
+def backends(name: str, n: int, settings: Settings) -> Outcome:
+    """`scipy.fft.fft`, by SciPy itself and by others."""
+    import scipy.fft
+
+    x = uniform((n,), "complex128")
+
+    def make(library: str, stack: ExitStack) -> Iterator[Contender]:
+        names = {"fft": scipy.fft.fft, "x": x}
+        if library == "SciPy":
+            yield Contender(library, "fft(x)", "fft(x)", names)
+            return
+        backend = import_module(BACKENDS[library])
+        if library == "pyFFTW":
+            import_module("pyfftw").interfaces.cache.enable()
+        yield Contender(library, "fft(x)", "fft(x)", names, within=partial(scipy.fft.set_backend, backend))
+
+    targets: list[Target] = [at_most_of_the_best(1.15)] if n >= AS_THE_BEST else []
+    if n >= FASTER:
+        targets.append(faster(1, f"{PLANMATH} fft(x)", "SciPy fft(x)"))
+    else:
+        targets.append(at_most(1.3, f"{PLANMATH} fft(x)", "SciPy fft(x)"))
+    makers = {library: partial(make, library) for library in (PLANMATH, "SciPy", *(set(BACKENDS) - {PLANMATH}))}
+    return compare(name, makers, np.fft.fft(x), "complex128", targets, settings, True)
+
+
+def layers(name: str, settings: Settings) -> Outcome:
+    """Forward and backward through layers of product, bias and GELU: the gradient of the first weights."""
+    import torch
+    from torch.nn import functional
+
+    from planmath.interfaces.torch import linear
+
+    torch.manual_seed(0)
+    weights = [(torch.randn(WIDTH, WIDTH) / WIDTH**0.5).requires_grad_() for _ in range(LAYERS)]
+    biases = [torch.zeros(WIDTH, requires_grad=True) for _ in range(LAYERS)]
+    x = torch.randn(WIDTH, WIDTH)
+
+    def gradient(layer: Any) -> Any:
+        for parameter in (*weights, *biases):
+            parameter.grad = None
+        y = x
+        for weight, bias in zip(weights, biases, strict=True):
+            y = layer(y, weight, bias)
+        y.square().sum().backward()
+        return weights[0].grad
+
+    ways = {
+        PLANMATH: partial(linear, activation="gelu"),
+        "PyTorch": lambda x, w, b: functional.gelu(functional.linear(x, w, b), approximate="tanh"),
+    }
+
+    def make(library: str, stack: ExitStack) -> Iterator[Contender]:
+        yield Contender(library, "backward()", "gradient(layer)", {"gradient": gradient, "layer": ways[library]})
+
+    targets = [at_most(1, f"{PLANMATH} backward()", "PyTorch backward()")]
+    expected = gradient(ways["PyTorch"]).numpy().copy()
+    return compare(name, {of: partial(make, of) for of in ways}, expected, "float32", targets, settings, True)
+
+
+def rows(settings: Settings) -> dict[str, Row]:
+    found: dict[str, Row] = {
+        f"interfaces/scipy_fft/{n}": partial(backends, f"interfaces/scipy_fft/{n}", n) for n in (8, 256, 1024, 16384)
+    }
+    found["interfaces/torch/layers"] = partial(layers, "interfaces/torch/layers")
+    return found

@@ -19,6 +19,7 @@ from planmath.fft.callbacks import with_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, FFTOptionsDict, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
 from planmath.fft.providers import PLAIN, PROVIDERS, Estimating
+from planmath.report.pages import Table
 
 
 class InvalidFFTState(InvalidStateError):
@@ -321,8 +322,8 @@ class FFT(Operation):
         """Shape, and strides in elements, of the result."""
         return self._problem.result_shape, self._problem.result_strides
 
-    def report(self) -> str:
-        text = super().report()
+    def _report_parts(self) -> list[str | Table]:
+        parts = super()._report_parts()
         assert self._plan_made is not None
         problem = self._plan_made.problem
         sides = {
@@ -331,10 +332,8 @@ class FFT(Operation):
         }
         for callback in problem.callbacks:
             side, shape, strides = sides[callback.phase]
-            text += f"\n{callback.name}: offsets in the {side} of shape {shape} by the strides {strides}"
-        return text
-
-    report.__doc__ = Operation.report.__doc__
+            parts.append(f"{callback.name}: offsets in the {side} of shape {shape} by the strides {strides}")
+        return parts
 
     def _providers(self) -> Sequence[Any]:
         return PROVIDERS

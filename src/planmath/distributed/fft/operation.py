@@ -33,6 +33,7 @@ from planmath.distributed.fft.specification import (
 from planmath.distributed.runtime import required_context
 from planmath.fft.options import as_direction
 from planmath.fft.problem import DIRECTIONS_OF
+from planmath.report.pages import Table
 
 
 class InvalidFFTState(InvalidStateError):
@@ -327,11 +328,10 @@ class FFT(CollectiveOperation):
         run: Run = self._plan_made.prepared.programs[None].function
         return run.pipeline
 
-    def report(self) -> str:
-        """What was chosen, and what this rank sends and receives in each exchange, with the time expected, as text."""
-        text = super().report()
+    def _report_parts(self) -> list[str | Table]:
+        """What was chosen, and what this rank sends and receives in each exchange, with the time expected."""
         pipeline = self._pipeline()
-        lines = [text]
+        lines = super()._report_parts()
         for number, traffic in enumerate(pipeline.traffics, 1):
             lines += exchange_report(traffic, f"exchange {number} of {len(pipeline.traffics)}")
         stages = [f"axes {', '.join(map(str, stage.axes))}" for stage in pipeline.route.stages if stage.axes]
@@ -339,7 +339,7 @@ class FFT(CollectiveOperation):
         measured = self._plan_made.measurements if self._plan_made else ()
         if measured:
             lines.append(f"the slowest rank took {format_seconds(measured[0].warm)}")
-        return "\n".join(lines)
+        return lines
 
     def _local_providers(self) -> Sequence[Any]:
         return providers_for(self._group, self._package, lambda: self._slots["operand"].array)

@@ -22,6 +22,7 @@ from planmath.distributed.distribution.redistribution.options import Redistribut
 from planmath.distributed.distribution.redistribution.problem import RedistributeProblem
 from planmath.distributed.distribution.redistribution.providers import providers_for
 from planmath.distributed.runtime import required_context
+from planmath.report.pages import Table
 
 
 class InvalidRedistributeState(InvalidStateError):
@@ -211,9 +212,9 @@ class Redistribute(CollectiveOperation):
         """Drop the reference to the operand; the plan stays, and `reset_operand` brings a new one."""
         self._release()
 
-    def report(self) -> str:
-        """What was chosen, and what this rank sends and receives, with the time expected, as text."""
-        return "\n".join([super().report(), *exchange_report(self._problem.traffic)])
+    def _report_parts(self) -> list[str | Table]:
+        """What was chosen, and what this rank sends and receives, with the time expected."""
+        return [*super()._report_parts(), *exchange_report(self._problem.traffic)]
 
     def _local_providers(self) -> Sequence[Any]:
         return providers_for(self._group, self._package)

@@ -36,6 +36,7 @@ from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulQuantizationScales
 from planmath.linalg.advanced.specification import as_epilog_inputs, check_epilog_input
 from planmath.linalg.product.scalars import checked
+from planmath.report.pages import Table
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -342,15 +343,15 @@ class Matmul(CollectiveOperation):
         run: Run = self._plan_made.prepared.programs[None].function
         return run.stages
 
-    def report(self) -> str:
-        """What was chosen, and what this rank sends and receives, with the time expected, as text."""
-        lines = [super().report()]
+    def _report_parts(self) -> list[str | Table]:
+        """What was chosen, and what this rank sends and receives, with the time expected."""
+        lines = super()._report_parts()
         stages = self._stages()
         assert stages is not None
         for number, traffic in enumerate(stages.traffics, 1):
             lines += exchange_report(traffic, f"exchange {number} of {len(stages.traffics)}")
         lines += [f"local product: {product.matmul!r}" for product in stages.products]
-        return "\n".join(lines)
+        return lines
 
     def _local_providers(self) -> Sequence[Any]:
         return providers_for(self._group, self._package, self._build)

@@ -27,6 +27,7 @@ from planmath.distributed.linalg.solver.options import DirectSolverOptions
 from planmath.distributed.linalg.solver.problem import Blocks, SolverProblem
 from planmath.distributed.linalg.solver.providers import BlockPhases, BlockProvider, dense_strides
 from planmath.distributed.runtime import required_context
+from planmath.report.pages import Table
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 #: Rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
@@ -252,9 +253,9 @@ class DirectSolver(CollectiveOperation):
         state = super().state
         return State.FACTORIZED if state is State.PLANNED and self._factorized else state
 
-    def report(self) -> str:
-        """What was chosen, and what this rank sends and receives, with the time expected, as text."""
-        lines = [super().report()]
+    def _report_parts(self) -> list[str | Table]:
+        """What was chosen, and what this rank sends and receives, with the time expected."""
+        lines = super()._report_parts()
         phases = self._phases
         for title, traffics in (
             ("panels of the factorization", phases.factors.traffics()), ("solution", phases.substitution.traffics())
@@ -267,7 +268,7 @@ class DirectSolver(CollectiveOperation):
             lines += exchange_report(traffics[0], "  the first")
         blocks = self._problem.blocks
         lines.append(f"blocks of {blocks.size} on a grid of {blocks.grid[0]}x{blocks.grid[1]}")
-        return "\n".join(lines)
+        return lines
 
     def _x_slot(self) -> ArraySlot:
         layout = Layout(self._b_shape, dense_strides(self._b_shape), self._problem.dtype, "cpu", None)

@@ -37,7 +37,8 @@ MODULES = {
     "planmath.linalg.solver.kernels": ["src/planmath/linalg/solver/kernels.pyx"],
     "planmath.sparse.advanced.block_lu": ["src/planmath/sparse/advanced/block_lu.pyx"],
     "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],
-    "planmath.sparse.matmul.loops": ["src/planmath/sparse/matmul/loops.pyx"],
+    "planmath.sparse.product.loops": ["src/planmath/sparse/product/loops.pyx"],
+    "planmath.sparse.product.providers.mkl_calls": ["src/planmath/sparse/product/providers/mkl_calls.pyx"],
     "planmath.sparse.ust.kernels": ["src/planmath/sparse/ust/kernels.pyx"],
     "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],
 }

@@ -53,7 +53,7 @@ from planmath.linalg.advanced.specification import (
     specify,
 )
 from planmath.linalg.product.matrix import ALIGNED, Matrix
-from planmath.linalg.product.scalars import checked
+from planmath.core.scalars import checked
 
 
 class InvalidMatmulState(InvalidStateError):

@@ -17,7 +17,7 @@ from planmath.linalg.generic.problem import ListProblem
 from planmath.linalg.generic.providers import LIST_PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
-from planmath.linalg.product.scalars import checked
+from planmath.core.scalars import checked
 
 
 class ListMatmul(Matmul):

@@ -19,7 +19,7 @@ from planmath.linalg.generic.problem import ProductProblem, kind_of_square
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import MatrixQualifier, as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
-from planmath.linalg.product.scalars import checked
+from planmath.core.scalars import checked
 
 
 class InvalidMatmulState(InvalidStateError):

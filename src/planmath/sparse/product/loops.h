@@ -175,6 +175,6 @@ enum {
     PM_F16_F32, PM_BF16_F32, PM_F32_F16, PM_F32_BF16,
 };
 
-#define PM_BODY "../sparse/matmul/loops_body.h"
+#define PM_BODY "../sparse/product/loops_body.h"
 #include "instruction_sets.h"
 #endif

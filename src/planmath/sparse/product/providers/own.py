@@ -1,0 +1,207 @@
+"""Products by planmath's own loops, over any format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, OwnProvider, Prepared
+from planmath.native.call import Call, Slot
+from planmath.native.threads import Threads, openmp_threads
+from planmath.sparse.product import loops
+from planmath.sparse.product.problem import MatmulProblem, divides_result, loop_levels, meets_once
+from planmath.sparse.product.providers.places import Stage, places_of
+from planmath.sparse.ust.levels import LevelFormat as F
+
+#: Below this many multiplications threads take longer to start than they save: about 60 µs.
+THREADED_WORK = 200_000
+#: Below this many the Python lock is kept.
+SMALL_WORK = 5_000
+#: Parts for each thread where parts cost nothing: processors that are shared are not equally fast.
+PARTS = 4
+#: Bytes of the result that are worked on at a time where all diagonals meet it.
+WINDOW_BYTES = 64 << 10
+#: The fewest columns that threads share.
+SHARED_COLUMNS = 16
+
+
+class OwnLoops(OwnProvider):
+    """Loops over the levels of the operand as it is; threads take parts as they come."""
+
+    name = "own"
+    kernels = loops
+
+    def threads(self) -> Threads:
+        return openmp_threads()
+
+    def unsupported(self, problem: MatmulProblem) -> str | None:
+        if problem.execution[0] != "cpu":
+            return "it computes on the CPU only"
+        if (problem.semiring, problem.work) not in loops.PRODUCT:
+            return f"it has no {problem.semiring} of {problem.work}"
+        count = problem.sparse.format.num_levels + len(problem.batch)
+        if count > loops.MOST_LEVELS or len(problem.batch) > 4:
+            return f"it has loops over up to {loops.MOST_LEVELS} levels and 4 batch dimensions"
+        if problem.sparse.format.num_levels == 0:
+            return "the sparse operand is a number"
+        return None
+
+    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+        most = problem.execution[1]
+        threads = [most, 1] if most > 1 and problem.work_amount >= THREADED_WORK else [1]
+        return [Algorithm(self.name, (("threads", n),)) for n in threads]
+
+    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+        made = Loops(problem, algorithm.get("threads", 1))
+        if problem.plain:
+            program = Program(made.calls(), release_gil=problem.work_amount > SMALL_WORK)
+            return Prepared({None: program}, made.workspace_size)
+        return Prepared({None: Program(function=_Staged(problem, made))})
+
+
+class Loops:
+    """A descriptor of the loops, and the calls that run them."""
+
+    def __init__(self, problem: MatmulProblem, threads: int):
+        self.problem = problem
+        levels = loop_levels(problem, loops.REPEAT)
+        repeats = len(levels) - problem.sparse.format.num_levels
+        size = np.dtype(problem.work).itemsize
+        mode, parts = self.sharing(threads, levels, repeats)
+        header = np.zeros(loops.HEADER, np.int64)
+        span = 1 + sum(abs(s) * (n - 1) for n, s in self.result_axes() if n)
+        window = max(1, WINDOW_BYTES // size // max(problem.columns, 1))
+        if mode == loops.BY_WINDOWS:
+            parts = max(1, -(-problem.rows // window))
+        values = {
+            "levels": len(levels), "columns": problem.columns, "b_column": problem.b.column, "c_column": problem.c.column,
+            "mode": mode, "threads": threads, "parts": parts, "first": repeats,
+            "wide": int(problem.sparse.index_type == "int64"), "assigns": int(meets_once(problem)),
+            "rows": problem.rows, "row_step": problem.c.row, "span": span, "window": window, "nested": len(problem.batch),
+        }  # fmt: skip
+        for name, value in values.items():
+            header[loops.PLACE[name]] = value
+        for n, (count, step) in enumerate(zip(problem.batch, problem.c.batch, strict=True)):
+            header[loops.OUTER + 2 * n : loops.OUTER + 2 * n + 2] = count, step
+        table = np.zeros(2 * len(levels), np.int64)
+        self.descriptor = np.concatenate([header, *(np.array(level, np.int64) for level in levels), table])
+        self.table = self.descriptor[-len(table) :].ctypes.data
+        self.repeats = repeats
+        self.workspace_size = (parts - 1) * span * size if mode == loops.BY_COPIES else 0
+        self.mode = mode
+
+    def result_axes(self) -> list[tuple[int, int]]:
+        problem = self.problem
+        return [
+            *zip(problem.batch, problem.c.batch, strict=True),
+            (problem.rows, problem.c.row),
+            (problem.columns, problem.c.column),
+        ]
+
+    def sharing(self, threads: int, levels: Any, repeats: int) -> tuple[int, int]:
+        """What threads share, and in how many parts."""
+        problem, form = self.problem, self.problem.sparse.format
+        top = form.stored[0]
+        runs = (
+            top.format is F.COMPRESSED and not top.unique and top.ordered and divides_result(problem, 0)
+            and len(form.stored) > 1 and form.stored[1].format is F.SINGLETON
+        )  # fmt: skip
+        positions = divides_result(problem, 0) and top.unique and top.format is not F.DELTA
+        diagonals = (
+            not problem.batch and len(form.stored) == 2 and form.stored[1].format is F.RANGE and problem.c.row > 0
+            and not divides_result(problem, 0) and levels[repeats + 1].c != 0
+        )  # fmt: skip
+        if diagonals:
+            return loops.BY_WINDOWS, 1
+        if threads == 1 or math.prod(problem.batch) == 0:
+            return loops.BY_NOTHING, 1
+        if positions:
+            return loops.BY_POSITIONS, PARTS * threads
+        if runs:
+            return loops.BY_RUNS, PARTS * threads
+        if problem.columns >= SHARED_COLUMNS:
+            return loops.BY_COLUMNS, threads
+        axes = self.result_axes()
+        dense = math.prod(n for n, _ in axes) == 1 + sum(step * (n - 1) for n, step in axes if n)
+        if top.format is F.DELTA:  # each coordinate follows from those before
+            return loops.BY_NOTHING, 1
+        if dense and all(step >= 0 for _, step in axes) and problem.semiring.startswith("plus"):
+            return loops.BY_COPIES, threads
+        return loops.BY_NOTHING, 1
+
+    def calls(self) -> list[Call]:
+        """The calls of a program on the operands of the problem."""
+        places = places_of(self.problem)
+        copies: Any = Slot(places.workspace) if self.workspace_size else 0
+        return [
+            *self.storing(places.pos, places.crd, Slot),
+            self.product(*(Slot(n) for n in (places.val, places.b, places.c, places.alpha, places.beta)), copies),
+        ]
+
+    def storing(self, pos: Sequence[Any], crd: Sequence[Any], made: Any) -> list[Call]:
+        """Calls that put the addresses of the index arrays into the descriptor."""
+        wanted = [x for pair in zip(pos, crd, strict=True) for x in pair]
+        first = self.table + 16 * self.repeats
+        calls = []
+        for begin in range(0, len(wanted), 8):
+            part = [0 if x is None else made(x) for x in wanted[begin : begin + 8]]
+            if any(x != 0 for x in part):
+                arguments = [first + 8 * begin, len(part), *part, *[0] * (8 - len(part))]
+                calls.append(Call(loops.STORE_ADDRESSES, arguments, name="store addresses", keep=self.descriptor))
+        return calls
+
+    def product(self, val: Any, b: Any, c: Any, alpha: Any, beta: Any, copies: Any) -> Call:
+        function = loops.PRODUCT[self.problem.semiring, self.problem.work]
+        arguments = [self.descriptor.ctypes.data, val, b, c, alpha, beta, copies]
+        return Call(function, arguments, name="sparse product", keep=self.descriptor)
+
+
+class _Staged:
+    """The loops between conversions, conjugation and functions of the user's."""
+
+    def __init__(self, problem: MatmulProblem, made: Loops):
+        self.problem, self.loops = problem, made
+        self.stage = Stage(problem)
+
+    def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
+        stage, package, problem = self.stage, self.stage.package, self.problem
+        with np.errstate(all="ignore"):
+            arrays, b = stage.arrays(operands), stage.dense(operands)
+        target = stage.target(operands, results)
+        b = self.laid_out(b, operands[stage.places.b])
+        work = package.dtype(problem.work)
+        c = target
+        if target.dtype != work:
+            c = package.empty(tuple(target.shape), self.strides(target), work, None)
+            c[...] = target
+        alpha, beta = stage.scalars(operands)
+        copies = np.empty(self.loops.workspace_size, np.uint8)
+        address = package.address
+        pos, crd = ([None if x is None else address(x) for x in of] for of in arrays[:2])
+        for call in self.loops.storing(pos, crd, int):
+            call()
+        self.loops.product(
+            address(arrays.val), address(b), address(c), alpha.ctypes.data if hasattr(alpha, "ctypes") else address(alpha),
+            beta.ctypes.data if hasattr(beta, "ctypes") else address(beta), copies.ctypes.data,
+        )()  # fmt: skip
+        epilog = stage.functions.get("epilog")
+        if epilog is not None:
+            c = stage.mapped(epilog, c)
+        if c is not target:
+            target[...] = c
+
+    def strides(self, array: Any) -> tuple[int, ...]:
+        return self.stage.package.layout(array, "the array", lazy=True).strides
+
+    def laid_out(self, made: Any, planned: Any) -> Any:
+        """An operand that was converted, with the strides of the planned one."""
+        strides = self.strides(planned)
+        if self.strides(made) == strides:
+            return made
+        copy = self.stage.package.empty(tuple(planned.shape), strides, made.dtype, None)
+        copy[...] = made
+        return copy

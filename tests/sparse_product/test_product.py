@@ -1,0 +1,438 @@
+"""Sparse products by every provider, against dense ones in higher precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from planmath.core.errors import UnavailableError
+from planmath.sparse import Matmul, matmul, matmul_matrix_qualifiers_dtype, ust
+from planmath.sparse.product.operation import InvalidMatmulState
+from planmath.sparse.product.providers import PROVIDERS
+from tests.ust.test_tensor import MATRIX_FORMATS, OTHER_FORMATS, SHAPES, formats
+
+N = ust.NamedFormats
+TENSORS = [*MATRIX_FORMATS, *OTHER_FORMATS[1], *OTHER_FORMATS[3]]
+NAMES = [provider.name for provider in PROVIDERS]
+TOLERANCE = {"float16": 2e-3, "bfloat16": 1e-2, "float32": 1e-5, "complex64": 1e-5}
+
+
+def values(shape: tuple[int, ...], dtype: str = "float64", seed: int = 0, density: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    made = rng.uniform(0.5, 2, shape) * rng.choice([-1, 1], shape)
+    if dtype.startswith("complex"):
+        made = made + 1j * rng.uniform(0.5, 2, shape)
+    return np.asarray(made * (rng.random(shape) < density)).astype("float32" if dtype == "bfloat16" else dtype)
+
+
+def sparse(a: np.ndarray, form: ust.TensorFormat, index_type: str = "int32") -> ust.Tensor:
+    return ust.Tensor.from_package(a).convert(tensor_format=form, index_type=index_type)
+
+
+def close(found: Any, expected: np.ndarray, dtype: str = "float64") -> None:
+    found = found.float().numpy() if isinstance(found, torch.Tensor) and dtype == "bfloat16" else np.asarray(found)
+    tolerance = TOLERANCE.get(dtype, 1e-12)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 10)
+
+
+def qualified(a: tuple[int, int] = (0, 0), b: tuple[int, int] = (0, 0)) -> np.ndarray:
+    return np.array([a, b, (0, 0)], matmul_matrix_qualifiers_dtype)
+
+
+def product(provider: str, *operands: Any, plan: dict[str, Any] | None = None, **arguments: Any) -> Any:
+    """The product, or a skipped test where the provider has none."""
+    threads = arguments.pop("threads", 1)
+    with Matmul(*operands, options={"provider": provider}, execution={"num_threads": threads}, **arguments) as mm:
+        try:
+            mm.plan(**(plan or {}))
+        except UnavailableError as error:
+            pytest.skip(str(error))
+        return mm.execute()
+
+
+@pytest.mark.pairwise(times=2)
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("form", TENSORS, ids=lambda f: f.name[:24])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("index_type", ["int32", "int64"])
+@pytest.mark.parametrize("columns", [None, 1, 7, 45])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("with_c", [False, True])
+def test_products(
+    provider: str, form: ust.TensorFormat, dtype: str, index_type: str, columns: int | None, order: Any,
+    transposed: bool, with_c: bool,
+) -> None:  # fmt: skip
+    a = values(SHAPES[form.num_dimensions], dtype, density=0.3)
+    transposed = transposed and a.ndim > 1
+    op = a.swapaxes(-1, -2) if transposed else a
+    batch = a.shape[:-2]
+    k = op.shape[-1]
+    shape = (k,) if columns is None else (*batch, k, columns)
+    b = values(shape, dtype, 1).copy(order)
+    expected = np.matmul(op.astype("complex128"), b.astype("complex128"))
+    if a.ndim > 2 and order == "F":
+        b = np.asfortranarray(b.T).T if columns is None else np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
+    c = None
+    arguments: dict[str, Any] = {"alpha": 2.0}
+    if with_c:
+        c = values(expected.shape, dtype, 2).copy("C" if a.ndim > 2 else order)
+        if c.ndim == 0:
+            pytest.skip("numbers are no operands to replace")
+        expected = 2 * expected + 0.5 * c
+        arguments["beta"] = 0.5
+    else:
+        expected = 2 * expected
+    if not dtype.startswith("complex"):
+        expected = expected.real
+    found = product(
+        provider, sparse(a, form, index_type), b, c, qualifiers=qualified((int(transposed), 0)), **arguments
+    )
+    assert found is c or c is None
+    close(found, expected, dtype)
+
+
+@hypothesis.settings(max_examples=120)
+@hypothesis.given(formats(), st.booleans(), st.integers(1, 40), st.integers(1, 3), st.integers(0, 99), st.booleans())
+def test_own_loops_over_random_formats(
+    form: ust.TensorFormat, transposed: bool, columns: int, threads: int, seed: int, vector: bool
+) -> None:
+    a = values((6, 8, 4)[: form.num_dimensions], seed=seed, density=0.5)
+    transposed = transposed and a.ndim > 1
+    op = a.swapaxes(-1, -2) if transposed else a
+    b = values((op.shape[-1],) if vector else (*a.shape[:-2], op.shape[-1], columns), seed=seed + 1)
+    from planmath.sparse.product.providers import own
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own, "THREADED_WORK", 0)
+        found = product(
+            "own", sparse(a, form), b, qualifiers=qualified((int(transposed), 0)), threads=threads
+        )
+    close(found, op @ b)
+
+
+@pytest.mark.parametrize("form", TENSORS, ids=lambda f: f.name[:24])
+@pytest.mark.parametrize("columns", [1, 40])
+def test_threads_change_nothing_from_run_to_run(eight_cpus: None, form: ust.TensorFormat, columns: int) -> None:
+    shape = {1: (1200,), 2: (240, 360), 3: (8, 60, 48)}[form.num_dimensions]
+    a = values(shape, density=0.25)
+    if "Structured" in form.name:
+        a = a * np.tile(np.arange(shape[-1]) % 3 != 2, (*shape[:-1], 1))
+    t = sparse(a, form)
+    b = values((*shape[:-2], shape[-1], columns), seed=1)
+    from planmath.sparse.product.providers import own
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own, "THREADED_WORK", 0)
+        with Matmul(t, b, options={"provider": "own"}, execution={"num_threads": 4}) as mm:
+            mm.plan()
+            first = mm.execute()
+            for _ in range(3):
+                np.testing.assert_array_equal(mm.execute(), first)
+    close(first, a @ b)
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("form", [N.CSR, N.CSC, N.COO, N.DIAI, N.BSRRight((2, 2))], ids=lambda f: f.name)
+@pytest.mark.parametrize("transposed", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_dense_times_sparse(provider: str, form: ust.TensorFormat, transposed: tuple[int, int], dtype: str) -> None:
+    s = values((6, 8), dtype, density=0.4)
+    op = s.T if transposed[1] else s
+    x = values((op.shape[0], 5) if transposed[0] else (5, op.shape[0]), dtype, 1)
+    left = x.T if transposed[0] else x
+    found = product(provider, x, sparse(s, form), qualifiers=qualified((transposed[0], 0), (transposed[1], 0)))
+    close(found, left @ op)
+    vector = values((op.shape[0],), dtype, 2)
+    found = product(provider, vector, sparse(s, form), qualifiers=qualified((0, 0), (transposed[1], 0)))
+    close(found, vector @ op)
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("conjugated", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("transposed", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_conjugates(provider: str, conjugated: tuple[int, int], transposed: tuple[int, int]) -> None:
+    a = values((6, 8), "complex128", density=0.5)
+    op_a = a.T if transposed[0] else a
+    b = values((4, op_a.shape[1]) if transposed[1] else (op_a.shape[1], 4), "complex128", 1)
+    op_b = b.T if transposed[1] else b
+    qualifiers = qualified(*zip(transposed, conjugated, strict=True))
+    expected = (op_a.conj() if conjugated[0] else op_a) @ (op_b.conj() if conjugated[1] else op_b)
+    close(product(provider, sp.csr_array(a), b, qualifiers=qualifiers), expected)
+    t = torch.from_numpy(b).conj()
+    expected = (op_a.conj() if conjugated[0] else op_a) @ (op_b if conjugated[1] else op_b.conj())
+    close(product(provider, torch.from_numpy(a).to_sparse_csr(), t, qualifiers=qualifiers), expected)
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("batches", [((3,), ()), ((), (3,)), ((3,), (3,)), ((2, 3), (2, 3)), ((), (2, 3))])
+def test_batches(provider: str, batches: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    a, b = values((*batches[0], 6, 8), density=0.4), values((*batches[1], 8, 5), seed=1)
+    form = N.CSR if not batches[0] else N.COOd(a.ndim)
+    close(product(provider, sparse(a, form), b), a @ b)
+    if len(batches[0]) == 1:
+        close(product(provider, sparse(a, N.BatchedCSR), b), a @ b)
+        close(product(provider, sparse(np.stack([a[0]] * 3), N.CSRd(1)), b), np.stack([a[0]] * 3) @ b)
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("float32", "float64"), ("float64", "float32"), ("float32", "complex64"), ("float16", "float32"),
+     ("complex128", "float32")],
+)  # fmt: skip
+def test_two_dtypes(provider: str, first: str, second: str) -> None:
+    a, b = values((6, 8), first, density=0.4), values((8, 3), second, 1)
+    found = product(provider, sp.csr_array(a) if first != "float16" else sparse(a, N.CSR), b)
+    wanted = np.result_type(a, b)
+    assert found.dtype == wanted
+    close(found, a @ b, wanted.name if first != "float16" else "float16")
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr"])
+def test_tensors(provider: str, dtype: torch.dtype, layout: str) -> None:
+    a = torch.from_numpy(values((6, 8), density=0.4)).to(dtype)
+    b = torch.from_numpy(values((8, 5), seed=1)).to(dtype)
+    s = {
+        "csr": a.to_sparse_csr, "csc": a.to_sparse_csc, "coo": a.to_sparse, "bsr": lambda: a.to_sparse_bsr((2, 2))
+    }[layout]()  # fmt: skip
+    s = s.coalesce() if layout == "coo" else s
+    found = product(provider, s, b)
+    assert found.dtype == dtype
+    close(found, (a.double() @ b.double()).numpy(), str(dtype).removeprefix("torch."))
+
+
+def test_half_precision_is_summed_in_single() -> None:
+    n = 4096
+    a = np.ones((2, n), np.float16)
+    found = product("own", sparse(a, N.CSC), np.ones(n, np.float16))
+    np.testing.assert_array_equal(found, [n, n])  # sums in half precision end at 2048
+
+
+SEMIRINGS = {
+    "min_plus": (np.minimum, np.add, np.inf), "max_plus": (np.maximum, np.add, -np.inf),
+    "max_times": (np.maximum, np.multiply, -np.inf), "min_times": (np.minimum, np.multiply, np.inf),
+    "max_min": (np.maximum, np.minimum, -np.inf), "min_max": (np.minimum, np.maximum, np.inf),
+    "plus_first": (np.add, lambda x, y: x + 0 * y, 0), "plus_second": (np.add, lambda x, y: 0 * x + y, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEMIRINGS)
+@pytest.mark.parametrize("form", [N.CSR, N.CSC, N.COO, N.DELTA(2), N.DCSR, N.CSFd(2)], ids=lambda f: f.name)
+@pytest.mark.parametrize("with_c", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_semirings(name: str, form: ust.TensorFormat, with_c: bool, threads: int) -> None:
+    add, mul, zero = SEMIRINGS[name]
+    a, b = values((9, 8), density=0.3), values((8, 20), seed=1)
+    a[4] = 0
+    t = sparse(a, form)
+    terms = np.where((dense_pattern(t))[:, :, None], mul(a[:, :, None], b[None]), zero)
+    expected = add.reduce(terms, axis=1)
+    c = None
+    if with_c:
+        c = values((9, 20), seed=2)
+        expected = add(expected, c)
+    from planmath.sparse.product.providers import own
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own, "THREADED_WORK", 0)
+        found = product("own", t, b, c, plan={"semiring": name}, threads=threads)
+        close(found, expected)
+    pair = {"add": add, "mul": mul}
+    if "first" not in name and "second" not in name:
+        again = matmul(t, b, values((9, 20), seed=2) if with_c else None, semiring=pair)
+        close(again, expected)
+
+
+def dense_pattern(t: ust.Tensor) -> np.ndarray:
+    """What is stored, padding included."""
+    u = t.clone()
+    u.val[...] = 1
+    return u.convert(tensor_format=N.DensedRight(2)).to_package() != 0
+
+
+@pytest.mark.parametrize("provider", NAMES)
+def test_functions(provider: str) -> None:
+    a, b = values((6, 8), density=0.4), values((8, 3), seed=1)
+    stored = a != 0
+    found = product(
+        provider, sp.csr_array(a), b,
+        plan={"prologs": {"a": lambda x: 2 * x + 1, "b": np.exp}, "epilog": lambda x: x if x > 0 else 0.0},
+    )  # fmt: skip
+    close(found, np.maximum(np.where(stored, 2 * a + 1, 0) @ np.exp(b), 0))
+
+
+def test_lifecycle() -> None:
+    a, b, c = values((6, 8), density=0.4), values((8, 3), seed=1), values((6, 3), seed=2)
+    m = sp.csr_array(a)
+    with Matmul(m, b, c, beta=2.0) as mm:
+        with pytest.raises(InvalidMatmulState, match="plan"):
+            mm.execute()
+        mm.plan()
+        first = c.copy()
+        assert mm.execute() is c
+        close(c, a @ b + 2 * first)
+        second = c.copy()
+        mm.execute()
+        close(c, a @ b + 2 * second)  # c accumulates
+        m.data *= 3  # in place
+        mm.reset_operands(c=first.copy(), alpha=0.5, beta=0.0)
+        close(mm.execute(), 1.5 * a @ b)
+        other = sp.csr_array(values((6, 8), seed=5, density=0.8))  # another number of entries
+        new = np.zeros((6, 3))
+        mm.reset_operands(a=other, c=new, alpha=1)
+        assert mm.execute() is new
+        close(new, other.toarray() @ b)
+        mm.release_operands()
+        with pytest.raises(InvalidMatmulState, match="operands"):
+            mm.execute()
+        with pytest.raises(ValueError, match="missing"):
+            mm.reset_operands(a=m)
+        mm.reset_operands_unchecked(a=m, b=b, c=new)
+        close(mm.execute(), m @ b)
+        assert "mkl" in mm.report() or "own" in mm.report()
+    with pytest.raises(InvalidMatmulState):
+        mm.execute()
+
+
+@pytest.mark.parametrize("provider", NAMES)
+def test_out_and_new_values(provider: str) -> None:
+    m, b = sp.random_array((50, 40), density=0.2, rng=0).tocsr(), values((40, 6))
+    with Matmul(m, b, options={"provider": provider}) as mm:
+        mm.plan()
+        out = mm.empty_result()
+        assert mm.execute(out=out) is out
+        close(out, m @ b)
+        m.data[:] = 7
+        close(mm.execute(out=out), m @ b)
+        with pytest.raises(ValueError, match="shares memory"):
+            mm.execute(out=b[:, :6].reshape(40, 6)[:0].reshape(0, 6) if False else np.lib.stride_tricks.as_strided(b, (50, 6)))
+        with pytest.raises(ValueError, match="shape"):
+            mm.execute(out=np.empty((6, 50)))
+
+
+def test_constant_operands_may_be_copied() -> None:
+    m, b = sp.random_array((50, 40), density=0.2, rng=0).tocsr(), values((40,))
+    with Matmul(m, b, options={"constant": ["a"], "tuning": False}) as mm:
+        mm.plan()
+        for _ in range(2):
+            close(mm.execute(), m @ b)
+        other = m.copy()
+        other.data *= 2
+        mm.reset_operands(a=other)
+        close(mm.execute(), 2 * (m @ b))
+        mm.autotune(iterations=1, seconds=1.0)
+        close(mm.execute(), 2 * (m @ b))
+
+
+def test_tensors_in_and_out() -> None:
+    a, b = values((6, 8), density=0.4), values((8, 3), seed=1)
+    c = ust.Tensor.from_package(np.zeros((6, 3)))
+    with Matmul(sparse(a, N.DELTA(2)), ust.Tensor.from_package(b), c, beta=0) as mm:
+        mm.plan()
+        assert mm.execute() is c
+    close(c.to_package(), a @ b)
+    dense = ust.Tensor.from_package(a)
+    close(matmul(dense, b), a @ b)
+
+
+CSR, B = sp.csr_array(np.eye(3)), np.ones((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ((np.eye(3), B), TypeError, "neither"),
+        ((CSR, CSR), NotImplementedError, "both sparse"),
+        ((CSR, B, CSR), ValueError, "c is sparse"),
+        ((CSR, torch.ones(3, 2)), TypeError, "same package"),
+        ((CSR, np.ones((4, 2))), ValueError, "3 elements of a and 4"),
+        ((CSR, B, np.zeros((3, 3))), ValueError, "c has the shape"),
+        ((CSR, B, np.zeros((3, 2), "f4")), ValueError, "c has the dtype"),
+        ((CSR.astype(int), B), TypeError, "int64"),
+        ((CSR, np.ones((2, 3, 2)), np.zeros((3, 3, 2))), ValueError, "c has the shape"),
+    ],
+)
+def test_what_is_no_product(arguments: tuple[Any, ...], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Matmul(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "words"),
+    [
+        ({"qualifiers": np.zeros(3)}, ValueError, "qualifiers"),
+        ({"qualifiers": np.array([(0, 0), (0, 0), (1, 0)], matmul_matrix_qualifiers_dtype)}, NotImplementedError, "for c"),
+        ({"options": {"compute_type": 7}}, ValueError, "compute_type"),
+        ({"options": {"compute_type": 4}}, ValueError, "real numbers"),
+        ({"options": {"constant": ["b"]}}, ValueError, "constant"),
+        ({"options": {"memory_limit": "much"}}, ValueError, "memory_limit"),
+        ({"options": {"blocking": False}}, ValueError, "blocking"),
+        ({"options": {"speed": 1}}, TypeError, "speed"),
+        ({"execution": 3}, TypeError, "execution"),
+        ({"alpha": "x"}, ValueError, "alpha"),
+    ],
+)
+def test_wrong_arguments(keywords: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Matmul(CSR, B, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "words"),
+    [
+        ({"prologs": [1]}, TypeError, "dict"),
+        ({"prologs": {"d": abs}}, ValueError, "'d'"),
+        ({"prologs": {"c": abs}}, NotImplementedError, "for c"),
+        ({"prologs": {"a": b"code"}}, TypeError, "device"),
+        ({"prologs": {"a": lambda x, y: x}}, TypeError, "one value"),
+        ({"epilog": 3}, TypeError, "epilog"),
+        ({"semiring": "plus_plus"}, ValueError, "plus_plus"),
+        ({"semiring": 3}, TypeError, "semiring"),
+        ({"semiring": (np.add, np.subtract)}, ValueError, "semiring"),
+    ],
+)
+def test_a_plan_that_fails_leaves_the_old_one(keywords: dict[str, Any], error: type[Exception], words: str) -> None:
+    with Matmul(CSR, B) as mm:
+        mm.plan()
+        with pytest.raises(error, match=words):
+            mm.plan(**keywords)
+        np.testing.assert_array_equal(mm.execute(), B)
+
+
+def test_resets_that_do_not_fit_change_nothing() -> None:
+    broken = sp.csr_array(np.eye(3))
+    broken.indices[0] = 9
+    for arguments, error, words in (
+        ({}, ValueError, "no operand"),
+        ({"c": B}, ValueError, "without it"),
+        ({"beta": 1}, ValueError, "without c"),
+        ({"a": CSR.tocsc()}, TypeError, "format"),
+        ({"a": CSR.astype("f4")}, TypeError, "dtype"),
+        ({"a": sp.csr_array(np.eye(3)[:, :2])}, TypeError, "extents"),
+        ({"a": broken}, ValueError, "expected 0 to 2"),
+        ({"a": CSR * 2, "b": np.ones((3, 3))}, ValueError, "shape"),
+        ({"b": np.ones((3, 2), "f4")}, ValueError, "dtype"),
+        ({"a": sp.csr_array(np.ones((3, 3))), "b": np.ones((3, 3))}, ValueError, "shape"),
+    ):
+        with Matmul(CSR, B) as mm:
+            mm.plan()
+            with pytest.raises(error, match=words):
+                mm.reset_operands(**arguments)
+            np.testing.assert_array_equal(mm.execute(), B)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2), (3, 0, 2), (3, 3, 0), (0, 0, 0), (1, 1, 1)])
+def test_empty_products(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    for form in ("csr", "csc", "coo", "dia"):
+        a = sp.csr_array(np.ones((m, k))).asformat(form)
+        close(matmul(a, np.ones((k, n))), np.ones((m, k)) @ np.ones((k, n)))

@@ -15,7 +15,9 @@ from planmath.native.threads import Threads, openmp_threads
 from planmath.sparse.product import loops
 from planmath.sparse.product.problem import MatmulProblem, divides_result, loop_levels, meets_once
 from planmath.sparse.product.providers.places import Stage, places_of
+from planmath.sparse.ust.conversion import joined
 from planmath.sparse.ust.levels import LevelFormat as F
+from planmath.sparse.ust.packages import to_host
 
 #: Below this many multiplications threads take longer to start than they save: about 60 µs.
 THREADED_WORK = 200_000
@@ -57,7 +59,8 @@ class OwnLoops(OwnProvider):
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         made = Loops(problem, algorithm.get("threads", 1))
-        if problem.plain:
+        batches = any(level.format is F.BATCH for level in problem.sparse.format.stored)
+        if problem.plain and not batches:
             program = Program(made.calls(), release_gil=problem.work_amount > SMALL_WORK)
             return Prepared({None: program}, made.workspace_size)
         return Prepared({None: Program(function=_Staged(problem, made))})
@@ -181,18 +184,24 @@ class _Staged:
         alpha, beta = stage.scalars(operands)
         copies = np.empty(self.loops.workspace_size, np.uint8)
         address = package.address
-        pos, crd = ([None if x is None else address(x) for x in of] for of in arrays[:2])
+        starts = [None if x is None else self.joined(x) for x in arrays.pos]
+        pos = [None if x is None else x.ctypes.data for x in starts]
+        crd = [None if x is None else address(x) for x in arrays.crd]
         for call in self.loops.storing(pos, crd, int):
             call()
         self.loops.product(
-            address(arrays.val), address(b), address(c), alpha.ctypes.data if hasattr(alpha, "ctypes") else address(alpha),
-            beta.ctypes.data if hasattr(beta, "ctypes") else address(beta), copies.ctypes.data,
+            address(arrays.val), address(b), address(c), alpha.ctypes.data, beta.ctypes.data, copies.ctypes.data,
         )()  # fmt: skip
         epilog = stage.functions.get("epilog")
         if epilog is not None:
             c = stage.mapped(epilog, c)
         if c is not target:
             target[...] = c
+
+    def joined(self, pos: Any) -> np.ndarray:
+        """Where segments begin in all batches, of an array that begins anew for each."""
+        pos = to_host(pos)
+        return joined(pos, math.prod(pos.shape[:-1])).astype(pos.dtype, copy=False)
 
     def strides(self, array: Any) -> tuple[int, ...]:
         return self.stage.package.layout(array, "the array", lazy=True).strides

@@ -75,7 +75,7 @@ class Stage:
         if array.dtype != work:
             array = array.to(work) if self.package.name == "torch" else array.astype(work, order="K")
         if conjugate:
-            array = array.conj().resolve_conj() if self.package.name == "torch" else array.conj()
+            array = array.conj_physical() if self.package.name == "torch" else array.conj()
         function = self.functions.get(name)
         return array if function is None else self.mapped(function, array)
 

@@ -85,7 +85,7 @@ def test_between_any_two(source: TensorFormat, target: TensorFormat, keep_zeros:
 @st.composite
 def formats(draw: Any) -> TensorFormat:
     """Compositions of levels of all kinds, for up to three dimensions whose extents are multiples of 2."""
-    i, j, k = every = [Dimension(dimension_name=name) for name in "ijk"]
+    i, j, _ = every = [Dimension(dimension_name=name) for name in "ijk"]
     count = draw(st.integers(1, 3))
     dims = every[:count]
     L = LevelFormat
@@ -110,9 +110,9 @@ def formats(draw: Any) -> TensorFormat:
                 continue
         elif not isinstance(key, Dimension) and key.operator.is_sum:
             kinds = kinds[:2]
-        if place and levels[keys[place - 1]] in ((L.COMPRESSED, LevelProperty.NONUNIQUE), L.SINGLETON):
-            if (L.COMPRESSED, LevelProperty.NONUNIQUE) in levels.values():
-                kinds = [*kinds, L.SINGLETON]
+        repeated = (L.COMPRESSED, LevelProperty.NONUNIQUE)
+        if place and levels[keys[place - 1]] in (repeated, L.SINGLETON) and repeated in levels.values():
+            kinds = [*kinds, L.SINGLETON]
         kinds.append((L.COMPRESSED, LevelProperty.NONUNIQUE))
         levels[key] = draw(st.sampled_from(kinds))
     return TensorFormat(dims, levels)

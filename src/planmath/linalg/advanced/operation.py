@@ -15,6 +15,7 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
 from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
+from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.limits import Work
 from planmath.linalg.advanced.algorithm import Algorithm
@@ -53,7 +54,6 @@ from planmath.linalg.advanced.specification import (
     specify,
 )
 from planmath.linalg.product.matrix import ALIGNED, Matrix
-from planmath.core.scalars import checked
 
 
 class InvalidMatmulState(InvalidStateError):

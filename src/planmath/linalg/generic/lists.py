@@ -10,6 +10,7 @@ import numpy as np
 from planmath.core.arrays import package_of, share_memory
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.options import as_options
+from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.operation import Matmul, noticed, result_layout
 from planmath.linalg.generic.options import MatmulOptions
@@ -17,7 +18,6 @@ from planmath.linalg.generic.problem import ListProblem
 from planmath.linalg.generic.providers import LIST_PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
-from planmath.core.scalars import checked
 
 
 class ListMatmul(Matmul):

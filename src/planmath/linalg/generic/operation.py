@@ -13,13 +13,13 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
+from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.problem import ProductProblem, kind_of_square
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import MatrixQualifier, as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
-from planmath.core.scalars import checked
 
 
 class InvalidMatmulState(InvalidStateError):

@@ -83,7 +83,9 @@ def compile_matmul_prolog(
     return _compiled(prolog, "prolog", dtype, operand_label)
 
 
-def compile_matmul_epilog(epilog: Callable[..., Any], *, dtype: str, compute_capability: Any = None) -> CompiledFunction:
+def compile_matmul_epilog(
+    epilog: Callable[..., Any], *, dtype: str, compute_capability: Any = None
+) -> CompiledFunction:
     """A function of one value, applied to each element of the result; parameters as of `compile_matmul_prolog`."""
     return _compiled(epilog, "epilog", dtype)
 

@@ -12,12 +12,12 @@ from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Provider
+from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.sparse.product.functions import functions_of, semiring_of
 from planmath.sparse.product.options import MatmulOptions, qualifiers_of
 from planmath.sparse.product.problem import Given, MatmulProblem, specify, summary
 from planmath.sparse.product.providers import PROVIDERS
-from planmath.core.scalars import checked
 from planmath.sparse.ust import packages, pattern
 from planmath.sparse.ust.tensor import Tensor
 
@@ -43,7 +43,7 @@ def dense_array(array: Any, name: str) -> Any:
 
 
 class Matmul(Operation):
-    """A product of a sparse tensor with a dense one, ``alpha * a @ b + beta * c``, planned once and executed many times.
+    """A product of a sparse tensor with a dense one, ``alpha * a @ b + beta * c``, planned once, executed many times.
 
     Parameters
     ----------
@@ -135,12 +135,13 @@ class Matmul(Operation):
         if array is not None and package_of(array, "c") is not package:
             raise TypeError(f"c is a {package_of(array, 'c').name} array; expected a {package.name} one, as b")
         c_layout = None if array is None else package.layout(array, "c")
-        transposed, conjugated = zip(*qualifiers_of(qualifiers), strict=True)
-        swapped = self._names == ("b", "a")
-        if layout.conjugate:
-            conjugated = tuple(flag != (n == (not swapped)) for n, flag in enumerate(conjugated))
+        (a_transposed, a_conjugated), (b_transposed, b_conjugated) = qualifiers_of(qualifiers)
+        transposed, swapped = (a_transposed, b_transposed), self._names == ("b", "a")
+        lazy = layout.conjugate
+        conjugated = (a_conjugated != (lazy and swapped), b_conjugated != (lazy and not swapped))
         self._execution = resolve_execution(execution, layout.memory_space, layout.device_id)
-        self._made_for = Given(summary(sparse), layout._replace(conjugate=False), c_layout, swapped, transposed, conjugated)
+        dense_layout = layout._replace(conjugate=False)
+        self._made_for = Given(summary(sparse), dense_layout, c_layout, swapped, transposed, conjugated)
         problem, self._result = self._specified(self._made_for, package.name)
         self._problem = problem
         self._tensor: Tensor | None = sparse
@@ -166,7 +167,7 @@ class Matmul(Operation):
             raise ValueError("c is sparse; expected a dense array, which takes the result")
         if all(kinds.values()):
             raise NotImplementedError(
-                "a and b are both sparse, whose product is sparse; make one of them dense with .todense() or .to_dense()"
+                "a and b are both sparse, and so is their product; make one of them dense (.toarray(), .to_dense())"
             )
         if not any(kinds.values()):
             dense = next((name for name, x in (("a", a), ("b", b)) if isinstance(x, Tensor)), None)
@@ -344,7 +345,7 @@ class Matmul(Operation):
         beta: complex | None = None,
         stream: Any = None,
     ) -> None:
-        """`reset_operands` for callers that know that operands fit: the index arrays of a `ust.Tensor` are not checked."""
+        """`reset_operands` for callers that know that operands fit: index arrays of a `ust.Tensor` are not checked."""
         self._replace_operands(
             {"a": a, "b": b, "c": c}, {"alpha": alpha, "beta": beta}, "reset_operands_unchecked", False
         )
@@ -395,7 +396,8 @@ class Matmul(Operation):
         where = self._slots if slots is None else slots
         missing = [name for name, slot in where.items() if slot.array is None and name not in parts]
         if missing:
-            raise ValueError(f"{call}() got {', '.join([*given, *numbers])} only; it needs all operands: {missing[0]} missing")
+            told = ", ".join([*given, *numbers])
+            raise ValueError(f"{call}() got {told} only; it needs all operands: {missing[0]} missing")
         bindings: dict[ArraySlot, Any] = {
             where[name]: self._binding_for(name, where[name], array) for name, array in parts.items()
         }

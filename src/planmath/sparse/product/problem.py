@@ -124,7 +124,7 @@ def _matrix_shape(name: str, shape: tuple[int, ...], transposed: bool) -> tuple[
     if len(shape) == 1:
         return (), shape[0], shape[0]
     *batch, rows, columns = shape
-    return tuple(batch), *((columns, rows) if transposed else (rows, columns))  # type: ignore[return-value]
+    return (tuple(batch), columns, rows) if transposed else (tuple(batch), rows, columns)
 
 
 def result_shape(given: Given) -> tuple[tuple[int, ...], int, int, int, tuple[int, ...]]:
@@ -235,8 +235,8 @@ def specify(
     flags = (conjugate[0] and is_complex[0], conjugate[1] and is_complex[1])
     problem = MatmulProblem(
         given.sparse, dense.dtype, dtype, work, batch, len(given.sparse.extents) > 2, len(dense.shape) > 2, rows, k,
-        columns, transposed, sparse_vector, given.swapped, given.swapped != given.transposed[not given.swapped], flags, b, c, given.c is not None, "plus_times", (), constant,
-        package, execution,
+        columns, transposed, sparse_vector, given.swapped, given.swapped != given.transposed[not given.swapped], flags,
+        b, c, given.c is not None, "plus_times", (), constant, package, execution,
     )  # fmt: skip
     return problem, result._replace(dtype=dtype)
 
@@ -326,7 +326,7 @@ def meets_once(problem: MatmulProblem) -> bool:
         return False
     wanted = result_dimensions(problem)
     places = [
-        form.dimensions.index(e) if isinstance(e, Dimension) else -1  # type: ignore[arg-type]
+        form.dimensions.index(e) if isinstance(e, Dimension) else -1
         for e in form.expressions
     ]
     dense = all(level.format in (F.DENSE, F.BATCH) for level in stored[:-1])

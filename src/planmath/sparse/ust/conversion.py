@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.sparse.ust import kernels
-from planmath.sparse.ust.expressions import Dimension, LevelExpr, Operator
+import planmath.sparse.ust.kernels as kernels
+from planmath.sparse.ust.expressions import LevelExpr, Operator
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.levels import LevelFormat as F
 
@@ -23,6 +23,11 @@ class Arrays(NamedTuple):
     pos: tuple[Any, ...]
     crd: tuple[Any, ...]
     val: Any
+
+    def each(self, function: Callable[[Any], Any]) -> Arrays:
+        """What a function makes of each of the arrays."""
+        pos, crd = (tuple(None if x is None else function(x) for x in of) for of in (self.pos, self.crd))
+        return Arrays(pos, crd, function(self.val))
 
 
 class Entries(NamedTuple):
@@ -206,6 +211,7 @@ def _compress(
             f"tensor has more: make level {first} NONUNIQUE, or level {first + 1} COMPRESSED"
         )
     if level.format is F.DELTA:
+        assert level.number is not None
         _skip(level.number, packing, parents[firsts], levels[first][firsts], count, first, pos, crd)
         for below in range(first + 1, last + 1):
             crd[below] = np.zeros(packing.count, np.int64)
@@ -316,7 +322,7 @@ def _as_batches(form: TensorFormat, batches: tuple[int, ...], pos: Any, crd: Any
         if len(sizes) and (sizes != sizes[0]).any():
             raise ValueError(
                 f"the format {form.name} has as many entries in each batch, and this tensor has {sizes.min()} to "
-                f"{sizes.max()}; make the first levels DENSE instead of BATCH, or pass keep_zeros=True where zeros fill up"
+                f"{sizes.max()}; make the first levels DENSE instead of BATCH"
             )
         within = pos[np.arange(rows + 1)[None, :] + rows * np.arange(count)[:, None]]
         pos = (within - within[:, :1]).reshape(*batches, rows + 1)

@@ -1,4 +1,4 @@
-"""How a level of storage follows from the dimensions: a dimension itself, or a sum, difference, quotient or remainder."""
+"""How a level follows from the dimensions: a dimension itself, or a sum, difference, quotient or remainder of such."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class LevelExpr(_Expression):
             ("operator", operator, Operator, "an operator, as + - // % make it"),
             ("expression2", expression2, (_Expression, int), "a Dimension, a LevelExpr or an int"),
         ):
-            if not isinstance(value, kinds):  # type: ignore[arg-type]
+            if not isinstance(value, kinds):
                 raise TypeError(f"{name} is a {type(value).__name__}; expected {words}")
         self.expression1, self.operator, self.expression2 = expression1, operator, expression2
 

@@ -65,10 +65,10 @@ class TensorFormat:
                 raise TypeError(f"this is no format of levels: {complaint}")
         self._name = repr(self._levels) if name is None else name
         places = {dimension: place for place, dimension in enumerate(self._dimensions)}
-        self._key = (len(places), *(
-            (_positions(expression, places), level)
-            for expression, level in zip(self._expressions, self._stored, strict=True)
-        ))  # fmt: skip
+        self._key: tuple[int, tuple[tuple[Hashable, Level], ...]] = (
+            len(places),
+            tuple((_positions(e, places), level) for e, level in zip(self._expressions, self._stored, strict=True)),
+        )
 
     @classmethod
     def parse(cls, text: str, *, name: str | None = None) -> TensorFormat:
@@ -130,7 +130,7 @@ class TensorFormat:
     @property
     def storage(self) -> Hashable:
         """The structure without what is promised of coordinates: which arrays there are, and what they hold."""
-        return self._key[0], tuple((expression, level.format, level.number) for expression, level in self._key[1:])
+        return self._key[0], tuple((expression, level.format, level.number) for expression, level in self._key[1])
 
     def is_loose_of(self, other: TensorFormat) -> bool:
         """Whether it is another format with no more promised of its coordinates."""
@@ -204,9 +204,11 @@ def _positions(expression: Any, places: Mapping[Dimension, int]) -> Hashable:
     if isinstance(expression, Dimension):
         return places[expression]
     right = expression.expression2
-    return places[expression.expression1], expression.operator.value, right if isinstance(right, int) else (
-        places[right],
-    )  # fmt: skip
+    return (
+        places[expression.expression1],
+        expression.operator.value,
+        right if isinstance(right, int) else (places[right],),
+    )
 
 
 def _dimensions_of(expression: Any) -> tuple[Dimension, ...]:
@@ -283,7 +285,8 @@ def _determined_once(dimensions: Any, expressions: Any, levels: Any) -> Iterator
             yield f"{d} is both divided and a level of its own"
     for e in expressions:
         if isinstance(e, LevelExpr) and e.operator.is_sum:
-            own = [d for d in (e.expression1, e.expression2) if any(d in _dimensions_of(x) for x in expressions if x is not e)]
+            others = {d for x in expressions if x is not e for d in _dimensions_of(x)}
+            own = [d for d in (e.expression1, e.expression2) if d in others]
             if len(own) != 1:
                 yield f"{e} and other levels say where both {e.expression1} and {e.expression2} are"
 
@@ -301,9 +304,9 @@ def _batched(dimensions: Any, expressions: Any, levels: Any) -> Iterator[str]:
 
 def _structured(dimensions: Any, expressions: Any, levels: Any) -> Iterator[str]:
     for e, level in zip(expressions, levels, strict=True):
-        if level.format is LevelFormat.STRUCTURED and isinstance(e, LevelExpr) and e.operator is Operator.REMAINDER:
-            if level.number > e.expression2:
-                yield f"{e} is STRUCTURED with {level.number} entries, more than a strip has"
+        strip = e.expression2 if isinstance(e, LevelExpr) and e.operator is Operator.REMAINDER else None
+        if level.format is LevelFormat.STRUCTURED and strip is not None and level.number > strip:
+            yield f"{e} is STRUCTURED with {level.number} entries, more than a strip has"
 
 
 RULES: tuple[Rule, ...] = (_simple, _known, _divided, _summed, _determined_once, _batched, _structured)

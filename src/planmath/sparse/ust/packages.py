@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.core.arrays import contiguous_strides, package_named, package_of
+from planmath.core.arrays import contiguous_strides, package_named, package_of, same_strides
 from planmath.core.errors import UnsupportedLayoutError
 from planmath.sparse.ust.conversion import Arrays
+from planmath.sparse.ust.expressions import LevelExpr, Operator
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.named import NamedFormats, dense_format
 
@@ -96,7 +97,8 @@ def _read_coo(package: str, a: Any) -> Read:
     coords = getattr(a, "coords", None) or (a.row, a.col)
     form = N.COOd(len(coords)) if len(coords) != 2 else N.COO
     pos = _segment(package, len(a.data), coords[0])
-    return Read(package, tuple(a.shape), form, Arrays((pos, *[None] * (len(coords) - 1)), tuple(coords), _flat(a.data)), "coo")
+    arrays = Arrays((pos, *[None] * (len(coords) - 1)), tuple(coords), _flat(a.data))
+    return Read(package, tuple(a.shape), form, arrays, "coo")
 
 
 def _segment(package: str, count: int, like: Any) -> Any:
@@ -172,25 +174,21 @@ def _read_torch(torch: Any, t: Any) -> Read:
 def _read_dense(array: Any) -> Read:
     package = package_of(array, "tensor")
     layout = package.layout(array, "tensor")
-    order = tuple(sorted(range(len(layout.shape)), key=lambda axis: -layout.strides[axis] if layout.shape[axis] > 1 else 0))
-    dense = contiguous_strides(layout.shape, order)
-    if any(n > 1 and s != d for n, s, d in zip(layout.shape, layout.strides, dense, strict=True)):
-        order = tuple(range(len(layout.shape)))
-        raise_unless_dense(layout.shape, layout.strides, contiguous_strides(layout.shape, order))
-    if all(n <= 1 or s == d for n, s, d in zip(layout.shape, layout.strides, contiguous_strides(layout.shape), strict=True)):
-        order = tuple(range(len(layout.shape)))
-    flat = layout._replace(shape=(math.prod(layout.shape),), strides=(1,))
-    nothing = (None,) * len(order)
-    return Read(package.name, layout.shape, dense_format(order), Arrays(nothing, nothing, package.with_strides(array, flat)), "dense")
-
-
-def raise_unless_dense(shape: tuple[int, ...], strides: tuple[int, ...], dense: tuple[int, ...]) -> None:
-    """Raise where an array has gaps, or elements that share memory."""
-    if 0 not in shape and any(n > 1 and s != d for n, s, d in zip(shape, strides, dense, strict=True)):
+    shape, strides = layout.shape, layout.strides
+    as_they_stand = tuple(range(len(shape)))
+    slowest_first = tuple(sorted(as_they_stand, key=lambda axis: -strides[axis] if shape[axis] > 1 else 0))
+    for order in (as_they_stand, slowest_first):
+        if 0 in shape or same_strides(shape, strides, contiguous_strides(shape, order)):
+            break
+    else:
         raise UnsupportedLayoutError(
             f"tensor has the shape {shape} and the strides {strides} (in elements), which leave gaps or go backwards; "
             "copy it"
         )
+    flat = layout._replace(shape=(math.prod(shape),), strides=(1,))
+    nothing = (None,) * len(order)
+    arrays = Arrays(nothing, nothing, package.with_strides(array, flat))
+    return Read(package.name, shape, dense_format(order), arrays, "dense")
 
 
 # The way back.
@@ -222,8 +220,7 @@ def _write_compressed(w: Written, name: str) -> Any:
         if w.blocks is not None:
             m, n = w.blocks
             val = val.reshape(-1, m, n)
-        made = make((val, crd, pos), shape=w.extents, copy=False)
-        return made
+        return make((val, crd, pos), shape=w.extents, copy=False)
     torch = sys.modules["torch"]
     if w.blocks is not None:
         val = val.reshape(*crd.shape, *w.blocks, *w.extents[len(w.extents) - w.dense :])
@@ -240,7 +237,8 @@ def _write_left(w: Written, name: str) -> Any:
     m, n = w.blocks
     if w.package == "torch":
         val = w.arrays.val.reshape(-1, n, m).transpose(1, 2)
-        return getattr(sys.modules["torch"], f"sparse_{name}_tensor")(pos, crd, val, size=w.extents, check_invariants=False)
+        make = getattr(sys.modules["torch"], f"sparse_{name}_tensor")
+        return make(pos, crd, val, size=w.extents, check_invariants=False)
     val = w.arrays.val.reshape(-1, n, m).transpose(0, 2, 1)
     return _sparse_module(w.package).bsr_array((val, crd, pos), shape=w.extents, copy=False)
 
@@ -317,37 +315,40 @@ def _found(package: str, extents: tuple[int, ...], form: TensorFormat) -> Iterat
     known = _WRITERS.get(key)
     if known is not None and package in known[1]:
         yield known[0], known[2], 0, 0, None
-    widest = count if package == "torch" else 0
-    for dense in range(min(widest, count - 1) + 1):
+    torch = package == "torch"
+    for dense in range((count - 1 if torch else 0) + 1 if count else 0):
         if key == N.COOd(count - dense, dense).storage and (package != "cupy" or count == 2):
             yield _write_coo, "coo", 0, dense, None
-    if count < 2:
-        return
-    quotients = [e for e, _, _ in key[1] if not isinstance(e, int) and e[1] == "//"]  # type: ignore[index]
-    for dense in range(min(widest, count - 2) + 1):
+    for dense in range((count - 2 if torch else 0) + 1 if count > 1 and package != "cupy" else 0):
         batch = count - 2 - dense
-        if batch and package != "torch":
+        if batch and not torch:
             continue
-        for make, name in ((N.CSRd, "csr"), (N.CSCd, "csc")):
-            if package == "torch" and key == make(batch, dense).storage:
+        blocks = _blocks_of(form, batch)
+        for compressed, name in ((N.CSRd, "csr"), (N.CSCd, "csc")):
+            if torch and key == compressed(batch, dense).storage:
                 yield _write_compressed, name, batch, dense, None
-        if len(quotients) != 2 or package == "cupy":
-            continue
-        sizes = dict((e[0], e[2]) for e in quotients)
-        if set(sizes) != {batch, batch + 1}:
-            continue
-        blocks = (sizes[batch], sizes[batch + 1])
-        for make, name in ((N.BSRRightd, "bsr"), (N.BSCRightd, "bsc")):
-            if (package == "torch" or name == "bsr") and key == make(blocks, batch, dense).storage:
+        for by_rows, by_columns, name in ((N.BSRRightd, N.BSRLeft, "bsr"), (N.BSCRightd, N.BSCLeft, "bsc")):
+            if blocks is None or not (torch or name == "bsr"):
+                continue
+            if key == by_rows(blocks, batch, dense).storage:
                 yield _write_compressed, name, batch, dense, blocks
-        for make, name in ((N.BSRLeft, "bsr"), (N.BSCLeft, "bsc")):
-            if count == 2 and (package == "torch" or name == "bsr") and key == make(blocks).storage:
+            if count == 2 and key == by_columns(blocks).storage:
                 yield _write_left, name, 0, 0, blocks
+
+
+def _blocks_of(form: TensorFormat, first: int) -> tuple[int, int] | None:
+    """The extents of blocks of two dimensions, the first of which has this number; None where there are none."""
+    sizes = {
+        form.dimensions.index(e.expression1): e.expression2
+        for e in form.expressions
+        if isinstance(e, LevelExpr) and e.operator is Operator.DIVIDE
+    }
+    return (sizes[first], sizes[first + 1]) if set(sizes) == {first, first + 1} else None
 
 
 def write_dense(package: str, extents: tuple[int, ...], form: TensorFormat, val: Any) -> Any:
     """A dense array over the values of a tensor all of whose levels are dense dimensions."""
-    order = tuple(form.dimensions.index(e) for e in form.expressions)  # type: ignore[arg-type]
+    order = tuple(form.dimensions.index(e) for e in form.expressions)
     named = package_named(package)
     layout = named.layout(val, "val")
     return named.with_strides(val, layout._replace(shape=extents, strides=contiguous_strides(extents, order)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from planmath.sparse.ust import kernels
+import planmath.sparse.ust.kernels as kernels
 from planmath.sparse.ust.conversion import Arrays, batches_of, bounds_of, finished, joined
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.levels import LevelFormat as F
@@ -42,7 +42,7 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
                 fault, ordered, unique = kernels.check(
                     np.ascontiguousarray(pos), crd, low, size, level.format is F.DELTA
                 )
-                if level.unique and not unique or level.ordered and not ordered:
+                if (level.unique and not unique) or (level.ordered and not ordered):
                     loose[number] = (unique, ordered)
             count = len(crd)
         elif crd is not None:
@@ -55,7 +55,7 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
                     before = np.ascontiguousarray(to_host(arrays.crd[number - 1])).reshape(-1)
                     ordered, unique = kernels.check_list(before, crd)
                     last = number + 1 == form.num_levels or form.stored[number + 1].format is not F.SINGLETON
-                    if not ordered and last or not unique and last:
+                    if (not ordered and last) or (not unique and last):
                         loose[number] = (unique and ordered, ordered)
         else:
             count *= size

@@ -12,12 +12,16 @@ from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.named import NamedFormats as N
 
 #: Value dtypes of SciPy's compiled conversions.
-DTYPES = frozenset("float32 float64 complex64 complex128 int8 int16 int32 int64 uint8 uint16 uint32 uint64".split())
+DTYPES = frozenset(
+    [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+    + ["float32", "float64", "complex64", "complex128"]
+)
 
 
 def convert(
-    source: TensorFormat, target: TensorFormat, extents: Sequence[int], arrays: Arrays, index_type: str, keep_zeros: bool
-) -> Arrays | None:
+    source: TensorFormat, target: TensorFormat, extents: Sequence[int], arrays: Arrays, index_type: str,
+    keep_zeros: bool,
+) -> Arrays | None:  # fmt: skip
     """The arrays in another format, or None where there is no shorter way.
 
     Those of the two ways are the same.

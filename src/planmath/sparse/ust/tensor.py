@@ -56,9 +56,9 @@ class Tensor:
     >>> columns = a.convert(tensor_format=ust.NamedFormats.CSC)
     >>> columns.pos(1), columns.crd(1), columns.val
     (array([0, 1, 2, 3], dtype=int32), array([1, 0, 1], dtype=int32), array([1., 2., 3.]))
-    >>> columns.to_package()
-    <Compressed Sparse Column sparse array of dtype 'float64'
-    	with 3 stored elements and shape (2, 3)>
+    >>> columns.to_package().toarray()
+    array([[0., 2., 0.],
+           [1., 0., 3.]])
     """
 
     def __init__(
@@ -238,29 +238,27 @@ class Tensor:
             kept = arrays._replace(val=converted(self._package, arrays.val, values))
             return self._of(self._extents, form, kept, self._package, self._kind)
         form.dim2lvl(self._extents, as_size=True)  # raises where blocks do not divide
-        host = Arrays(*(tuple(None if x is None else packages.to_host(x) for x in of) for of in arrays[:2]), None)
-        val = packages.to_host(arrays.val)
-        if form.storage == self._format.storage and (form == self._format or keep_zeros and form.is_loose_of(self._format)):
-            made = pattern.cast(form, self._extents, host._replace(val=val), indices)
+        host = self._on_host()
+        if form == self._format or (keep_zeros and form.is_loose_of(self._format)):
+            made = pattern.cast(form, self._extents, host, indices)
         else:
-            made = shortcuts.convert(self._format, form, self._extents, host._replace(val=val), indices, keep_zeros)
-            if made is None:
-                made = self._converted(form, host, val, indices, keep_zeros)
+            shorter = shortcuts.convert(self._format, form, self._extents, host, indices, keep_zeros)
+            made = self._converted(form, host, indices, keep_zeros) if shorter is None else shorter
         back = self._back(made)
         if values != self._dtype:
             back = back._replace(val=converted(self._package, back.val, values))
         return self._of(self._extents, form, back, self._package)
 
-    def _converted(self, form: TensorFormat, host: Arrays, val: np.ndarray, index_type: str, keep_zeros: bool) -> Arrays:
-        entries = expand(self._format, self._extents, host._replace(val=val))
-        values, index = val, entries.indices
+    def _converted(self, form: TensorFormat, host: Arrays, index_type: str, keep_zeros: bool) -> Arrays:
+        entries = expand(self._format, self._extents, host)
+        values, index = host.val, entries.indices
         if entries.places is not None:
             values = values[entries.places]
         if not keep_zeros:
             kept = nonzero(values, self._dtype)
             if not kept.all():
                 values, index = values[kept], [i[kept] for i in index]
-        add = added if val.dtype == self._dtype else self._added_bits
+        add = added if host.val.dtype == self._dtype else self._added_bits
         return pack(form, self._extents, index, values, index_type, add)
 
     def _added_bits(self, array: np.ndarray, places: np.ndarray, values: np.ndarray) -> None:
@@ -281,14 +279,11 @@ class Tensor:
             import cupy
 
             with cupy.cuda.Device(like.device.id):
-                place: Callable[[Any], Any] = cupy.asarray
-                return Arrays(*(tuple(None if x is None else place(x) for x in of) for of in made[:2]), place(made.val))
+                return made.each(cupy.asarray)
         import torch
 
-        def put(x: Any) -> Any:
-            return None if x is None else torch.from_numpy(x).to(like.device)
-
-        return Arrays(tuple(map(put, made.pos)), tuple(map(put, made.crd)), put(made.val).view(like.dtype))
+        put = made.each(lambda x: torch.from_numpy(x).to(like.device))
+        return put._replace(val=put.val.view(like.dtype))
 
     # What it is.
 
@@ -421,10 +416,7 @@ class Tensor:
         return self._with(copy)
 
     def _with(self, function: Callable[[Any], Any], package: str | None = None) -> Tensor:
-        arrays = self._filled()
-        made = Arrays(
-            *(tuple(None if x is None else function(x) for x in of) for of in arrays[:2]), function(arrays.val)
-        )
+        made = self._filled().each(function)
         other = self._of(self._extents, self._format, made, package or self._package, self._kind)
         other._kernel = self._kernel
         return other
@@ -466,12 +458,12 @@ class Tensor:
         """
         if not isinstance(src, Tensor):
             raise TypeError(f"src is a {type(src).__name__}; expected a Tensor")
-        pairs = [(self._filled().val, src._filled().val)]
-        for mine, other in zip((*self._filled()[0], *self._filled()[1]), (*src._filled()[0], *src._filled()[1]), strict=False):
-            pairs += [] if mine is None or other is None else [(mine, other)]
+        here, there = self._filled(), src._filled()
         for name in ("extents", "tensor_format", "index_type", "dtype", "nse", "package"):
             if getattr(self, name) != getattr(src, name):
                 raise ValueError(f"src has the {name} {getattr(src, name)}; expected {getattr(self, name)}")
+        both = zip((*here.pos, *here.crd, here.val), (*there.pos, *there.crd, there.val), strict=True)
+        pairs = [(mine, other) for mine, other in both if mine is not None]
         if any(tuple(mine.shape) != tuple(other.shape) for mine, other in pairs):
             raise ValueError("src has index arrays of other lengths")
         for mine, other in pairs:
@@ -516,11 +508,7 @@ class Tensor:
         values[places] = mapped(function, values[places], *entries.indices)
 
     def _on_host(self) -> Arrays:
-        arrays = self._filled()
-        return Arrays(
-            *(tuple(None if x is None else packages.to_host(x) for x in of) for of in arrays[:2]),
-            packages.to_host(arrays.val),
-        )
+        return self._filled().each(packages.to_host)
 
     # What it tells.
 
@@ -583,7 +571,7 @@ class Tensor:
         return drawing.draw_raw(self, name)
 
     def animate(self, name: Any = None, stream: Any = None) -> Any:
-        """The slices of a tensor of three dimensions one after the other, as a GIF, or as HTML where no name is given."""
+        """The slices of a tensor of three dimensions in turn, as a GIF, or as HTML where no name is given."""
         from planmath.sparse.ust import drawing
 
         return drawing.animate(self, name)

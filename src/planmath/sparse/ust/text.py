@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from planmath.sparse.ust.conversion import Arrays
 from planmath.sparse.ust.expressions import LevelExpr
 from planmath.sparse.ust.levels import Level
 from planmath.sparse.ust.levels import LevelFormat as F
-
-if TYPE_CHECKING:
-    from planmath.sparse.ust.tensor import Tensor
 
 #: How many elements of an array are shown whole, and at each end of a longer one.
 SHOWN, ENDS = 64, 32
@@ -38,7 +35,7 @@ def _bytes(arrays: Arrays) -> int:
     return sum(x.nbytes for x in (*arrays.pos, *arrays.crd, arrays.val) if x is not None)
 
 
-def described(tensor: Tensor, arrays: Arrays | None) -> str:
+def described(tensor: Any, arrays: Arrays | None) -> str:
     """What `str` says of a tensor: its format, its arrays, and how much of it is not stored."""
     lines: list[tuple[str, Any]] = [
         ("format", tensor.tensor_format.name),
@@ -60,7 +57,7 @@ def described(tensor: Tensor, arrays: Arrays | None) -> str:
     return "\n".join([title, *(f"{name:<9}: {value}" for name, value in lines), "----"])
 
 
-def explained(tensor: Tensor, arrays: Arrays) -> str:
+def explained(tensor: Any, arrays: Arrays) -> str:
     """The levels, their memory, and the loops over them."""
     form = tensor.tensor_format
     shape = "x".join(map(str, tensor.extents)) or "a number"
@@ -86,7 +83,7 @@ def _plain(expression: Any) -> str:
     return f"{expression}"[1:-1] if isinstance(expression, LevelExpr) else str(expression)
 
 
-def _loops(tensor: Tensor) -> list[str]:
+def _loops(tensor: Any) -> list[str]:
     """The nest of loops over what is stored."""
     form = tensor.tensor_format
     lines, place = [], ""

@@ -8,13 +8,13 @@ from functools import cache
 
 import numpy as np
 
+import planmath.sparse.product.providers.mkl_calls as mkl_calls
 from planmath.bindings import mkl
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads
 from planmath.sparse.product.problem import MatmulProblem
-from planmath.sparse.product.providers import mkl_calls
 from planmath.sparse.product.providers.places import places_of
 from planmath.sparse.ust.named import NamedFormats as N
 
@@ -76,7 +76,8 @@ class MKLProvider(Provider):
         if order is None:
             return "b and c do not both lie by rows, or both by columns"
         if not HAS[kind][order][problem.transposed]:
-            return f"it has no such product of {problem.sparse.format.name} for b and c by {'columns' if order == COLUMNS else 'rows'}"
+            by = "columns" if order == COLUMNS else "rows"
+            return f"it has no such product of {problem.sparse.format.name} for b and c by {by}"
         return None
 
     def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
@@ -94,7 +95,7 @@ class MKLProvider(Provider):
             indices = (places.crd[0], places.crd[1])
         size = np.dtype(problem.sparse.index_type).itemsize
         create = Call(
-            mkl_calls.CREATE, [matrix.address, *(Slot(n) for n in indices), Slot(places.val), size],  # type: ignore[arg-type]
+            mkl_calls.CREATE, [matrix.address, *(Slot(n) for n in indices if n is not None), Slot(places.val), size],
             name="mkl_sparse_create", returns_status=True, keep=matrix,
         )  # fmt: skip
         operation = TRANSPOSED if problem.transposed else PLAIN

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+import planmath.sparse.product.loops as loops
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, OwnProvider, Prepared
 from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads, openmp_threads
-from planmath.sparse.product import loops
 from planmath.sparse.product.problem import MatmulProblem, divides_result, loop_levels, meets_once
 from planmath.sparse.product.providers.places import Stage, places_of
 from planmath.sparse.ust.conversion import joined
@@ -81,10 +81,11 @@ class Loops:
         if mode == loops.BY_WINDOWS:
             parts = max(1, -(-problem.rows // window))
         values = {
-            "levels": len(levels), "columns": problem.columns, "b_column": problem.b.column, "c_column": problem.c.column,
-            "mode": mode, "threads": threads, "parts": parts, "first": repeats,
+            "levels": len(levels), "columns": problem.columns, "b_column": problem.b.column,
+            "c_column": problem.c.column, "mode": mode, "threads": threads, "parts": parts, "first": repeats,
             "wide": int(problem.sparse.index_type == "int64"), "assigns": int(meets_once(problem)),
-            "rows": problem.rows, "row_step": problem.c.row, "span": span, "window": window, "nested": len(problem.batch),
+            "rows": problem.rows, "row_step": problem.c.row, "span": span, "window": window,
+            "nested": len(problem.batch),
         }  # fmt: skip
         for name, value in values.items():
             header[loops.PLACE[name]] = value
@@ -157,9 +158,10 @@ class Loops:
                 calls.append(Call(loops.STORE_ADDRESSES, arguments, name="store addresses", keep=self.descriptor))
         return calls
 
-    def product(self, val: Any, b: Any, c: Any, alpha: Any, beta: Any, copies: Any) -> Call:
+    def product(self, *operands: Any) -> Call:
+        """The call for val, b, c, alpha, beta and memory for copies of c."""
         function = loops.PRODUCT[self.problem.semiring, self.problem.work]
-        arguments = [self.descriptor.ctypes.data, val, b, c, alpha, beta, copies]
+        arguments = [self.descriptor.ctypes.data, *operands]
         return Call(function, arguments, name="sparse product", keep=self.descriptor)
 
 
@@ -167,7 +169,7 @@ class _Staged:
     """The loops between conversions, conjugation and functions of the user's."""
 
     def __init__(self, problem: MatmulProblem, made: Loops):
-        self.problem, self.loops = problem, made
+        self.problem, self.made = problem, made
         self.stage = Stage(problem)
 
     def __call__(self, operands: tuple[Any, ...], results: tuple[Any, ...]) -> None:
@@ -182,16 +184,15 @@ class _Staged:
             c = package.empty(tuple(target.shape), self.strides(target), work, None)
             c[...] = target
         alpha, beta = stage.scalars(operands)
-        copies = np.empty(self.loops.workspace_size, np.uint8)
+        copies = np.empty(self.made.workspace_size, np.uint8)
         address = package.address
         starts = [None if x is None else self.joined(x) for x in arrays.pos]
         pos = [None if x is None else x.ctypes.data for x in starts]
         crd = [None if x is None else address(x) for x in arrays.crd]
-        for call in self.loops.storing(pos, crd, int):
+        for call in self.made.storing(pos, crd, int):
             call()
-        self.loops.product(
-            address(arrays.val), address(b), address(c), alpha.ctypes.data, beta.ctypes.data, copies.ctypes.data,
-        )()  # fmt: skip
+        operands_at = [address(x) for x in (arrays.val, b, c)]
+        self.made.product(*operands_at, *(x.ctypes.data for x in (alpha, beta, copies)))()
         epilog = stage.functions.get("epilog")
         if epilog is not None:
             c = stage.mapped(epilog, c)

@@ -12,7 +12,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.sparse.product.problem import MatmulProblem
 from planmath.sparse.product.providers.places import Stage
-from planmath.sparse.ust.conversion import Arrays, expand
+from planmath.sparse.ust.conversion import expand
 from planmath.sparse.ust.packages import to_host
 
 
@@ -56,8 +56,7 @@ class _Product:
 
         problem, stage = self.problem, self.stage
         alpha, beta = (x.item() for x in stage.scalars(operands))
-        arrays = stage.arrays(operands)
-        host = Arrays(*(tuple(None if x is None else to_host(x) for x in of) for of in arrays[:2]), to_host(arrays.val))
+        host = stage.arrays(operands).each(to_host)
         entries = expand(problem.sparse.format, problem.sparse.extents, host)
         values = host.val if entries.places is None else host.val[entries.places]
         dense, target = to_host(stage.dense(operands)), stage.target(operands, results)

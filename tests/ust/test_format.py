@@ -137,8 +137,13 @@ def test_structure_not_names() -> None:
     assert Dimension(dimension_name="i") != i
 
 
-@pytest.mark.parametrize("text", ["", "[i] -> (i: dense", "[i] -> (j: dense)", "[i] -> (i: thick)", "[i] -> (i: dense) x",
-                                  "[i] -> (2 + i: dense)", "[i] -> (i; dense)"])  # fmt: skip
+UNREADABLE = (
+    "", "[i] -> (i: dense", "[i] -> (j: dense)", "[i] -> (i: thick)", "[i] -> (i: dense) x", "[i] -> (2 + i: dense)",
+    "[i] -> (i; dense)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
 def test_what_cannot_be_read(text: str) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         TensorFormat.parse(text)

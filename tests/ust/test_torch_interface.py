@@ -52,5 +52,6 @@ def test_models(local: bool) -> None:
     other = torch.nn.Linear(8, 6)
     with torch.no_grad():
         expected = other(x)
-        reformat_model(other, func=lambda w: TorchUST.of(Tensor.from_package(w).convert(tensor_format=NamedFormats.CSR)))
+        rows = NamedFormats.CSR
+        reformat_model(other, func=lambda w: TorchUST.of(Tensor.from_package(w).convert(tensor_format=rows)))
         torch.testing.assert_close(other(x), expected)

@@ -21,7 +21,9 @@ from planmath.report import ranks
 from planmath.report.pages import Report, Table, page
 
 #: The operations, as `planmath.<name>`, each with a module `providers` that lists its libraries.
-OPERATIONS = ("fft", "linalg.advanced", "linalg.generic", "linalg.solver", "sparse.advanced", "tensor")
+OPERATIONS = (
+    "fft", "linalg.advanced", "linalg.generic", "linalg.solver", "sparse.advanced", "sparse.product", "tensor",
+)  # fmt: skip
 
 #: Packages whose arrays can be operands, and those that planmath needs itself: the distributions that hold them.
 PACKAGES = {

@@ -6,7 +6,7 @@ cdef extern from "loops.h":
     enum: PM_LEVELS, PM_COLUMNS, PM_B_COLUMN, PM_C_COLUMN, PM_MODE, PM_THREADS, PM_PARTS, PM_FIRST, PM_WIDE, PM_ASSIGNS, \
         PM_ROWS, PM_ROW_STEP, PM_SPAN, PM_WINDOW, PM_NESTED, PM_OUTER, PM_HEADER, PM_MOST_LEVELS, PM_REPEAT
     enum: PM_BY_NOTHING, PM_BY_POSITIONS, PM_BY_RUNS, PM_BY_COLUMNS, PM_BY_COPIES, PM_BY_WINDOWS
-    enum: PM_F32, PM_F64, PM_C64, PM_C128, PM_MIN_PLUS_F32, PM_F16_F32, PM_BF16_F32, PM_F32_F16, PM_F32_BF16
+    enum: PM_F32, PM_F64, PM_C64, PM_C128, PM_MIN_PLUS_F32
     void **pm_best_kernels() except NULL
     void pm_place(...)
 
@@ -32,12 +32,6 @@ SEMIRINGS = ("min_plus", "max_plus", "max_times", "min_times", "max_min", "min_m
 for n, name in enumerate(SEMIRINGS):
     PRODUCT[name, "float32"] = <intptr_t>kernels[PM_MIN_PLUS_F32 + 2 * n]
     PRODUCT[name, "float64"] = <intptr_t>kernels[PM_MIN_PLUS_F32 + 2 * n + 1]
-
-#: (from, to) -> f(rows, columns, row, column, to_row, to_column, source, destination), steps in elements.
-CONVERT = {
-    ("float16", "float32"): <intptr_t>kernels[PM_F16_F32], ("bfloat16", "float32"): <intptr_t>kernels[PM_BF16_F32],
-    ("float32", "float16"): <intptr_t>kernels[PM_F32_F16], ("float32", "bfloat16"): <intptr_t>kernels[PM_F32_BF16],
-}
 
 #: f(table, count, up to eight addresses): puts addresses of arrays where a descriptor has them.
 STORE_ADDRESSES = <intptr_t>&pm_place

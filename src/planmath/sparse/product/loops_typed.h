@@ -15,12 +15,18 @@ static void P(prepare)(const pm_job *job, i64 from, i64 to) {
     i64 position[4] = {0}, nested = p[PM_NESTED], k;
     T *c = (T *)job->c;
     if (beta == 1) return;
+    const int one = columns == 1; /* whose elements are then as a row */
+    const i64 rows = one ? 1 : to - from, count = one ? to - from : columns, by = one ? step : column;
     do {
-        for (i64 i = from; i < to; i++)
-            for (i64 j = 0; j < columns; j++) {
-                T *at = c + i * step + j * column;
-                *at = beta == 0 ? (T)ZERO : beta * *at;
-            }
+        for (i64 i = 0; i < rows; i++) {
+            T *at = c + from * step + i * step;
+            if (beta != 0)
+                for (i64 j = 0; j < count; j++) at[j * by] *= beta;
+            else if (by == 1)
+                for (i64 j = 0; j < count; j++) at[j] = (T)ZERO;
+            else
+                for (i64 j = 0; j < count; j++) at[j * by] = (T)ZERO;
+        }
         for (k = nested - 1; k >= 0; k--) {
             const i64 *loop = p + PM_OUTER + 2 * k;
             c += loop[1];
@@ -75,7 +81,16 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
                                       const T *b, i64 step, T alpha, T beta, int assigns, T *c) {                      \
         T s0 = (T)ZERO, s1 = (T)ZERO, s2 = (T)ZERO, s3 = (T)ZERO;                                                      \
         i64 q = from, k = before;                                                                                      \
-        if (!skips)                                                                                                    \
+        if (skips)                                                                                                     \
+            for (; q + 4 <= to; q += 4) {                                                                              \
+                const i64 k0 = k + 1 + crd[q], k1 = k0 + 1 + crd[q + 1], k2 = k1 + 1 + crd[q + 2];                     \
+                k = k2 + 1 + crd[q + 3];                                                                               \
+                s0 = ADD(s0, MUL(val[q], b[k0 * step]));                                                               \
+                s1 = ADD(s1, MUL(val[q + 1], b[k1 * step]));                                                           \
+                s2 = ADD(s2, MUL(val[q + 2], b[k2 * step]));                                                           \
+                s3 = ADD(s3, MUL(val[q + 3], b[k * step]));                                                            \
+            }                                                                                                          \
+        else                                                                                                           \
             for (; q + 4 <= to; q += 4) {                                                                              \
                 s0 = ADD(s0, MUL(val[q], b[crd[q] * step]));                                                           \
                 s1 = ADD(s1, MUL(val[q + 1], b[crd[q + 1] * step]));                                                   \
@@ -88,6 +103,26 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
         }                                                                                                              \
         P(store)(c, ADD(ADD(s0, s1), ADD(s2, s3)), alpha, beta, assigns);                                              \
     }                                                                                                                  \
+    /* All columns of a segment of entries with the row fixed. */                                                      \
+    PM_INLINE void P(sums_##suffix)(const pm_job *job, i64 begin, i64 end, const INDEX *crd, int skips, i64 before,    \
+                                    const T *b, i64 bs, T alpha, T beta, int assigns, T *c) {                          \
+        const i64 bn = job->p[PM_B_COLUMN], cn = job->p[PM_C_COLUMN], columns = job->columns;                          \
+        const T *val = (const T *)job->val;                                                                            \
+        i64 w = 0;                                                                                                     \
+        if (columns == 1) {                                                                                            \
+            P(vector_##suffix)(begin, end, val, crd, skips, before, b, bs, alpha, beta, assigns, c);                   \
+            return;                                                                                                    \
+        }                                                                                                              \
+        for (; w + 32 <= columns; w += 32)                                                                             \
+            P(segment_32_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, 32, alpha, beta, assigns,  \
+                                   c + w * cn, cn);                                                                    \
+        for (; w + 8 <= columns; w += 8)                                                                               \
+            P(segment_8_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, 8, alpha, beta, assigns,    \
+                                  c + w * cn, cn);                                                                     \
+        for (; w < columns; w++)                                                                                       \
+            P(segment_1_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, 1, alpha, beta, assigns,    \
+                                  c + w * cn, cn);                                                                     \
+    }                                                                                                                  \
     /* Segments of a level below positions of another one, which has coordinates (or not) and a place. */              \
     static void P(rows_##suffix)(const pm_job *job, i64 number, i64 from, i64 to, const INDEX *parents, i64 shift,     \
                                  i64 b_above, i64 c_above, i64 b0, i64 c0) {                                           \
@@ -96,28 +131,20 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
         const INDEX *pos = pm_array(p, number, 0), *crd = pm_array(p, number, 1);                                      \
         const T *val = (const T *)job->val, alpha = *(const T *)job->alpha, beta = *(const T *)job->beta;              \
         const int skips = kind == PM_DELTA, assigns = (int)p[PM_ASSIGNS];                                              \
-        const i64 columns = job->columns, low = level[PM_LOW];                                                         \
+        const i64 low = level[PM_LOW];                                                                                 \
         for (i64 t = from; t < to; t++) {                                                                              \
             const i64 above = parents ? parents[t] : t - shift;                                                        \
             const i64 begin = pos ? pos[t] : t * strip, end = pos ? pos[t + 1] : (t + 1) * strip;                      \
             const T *b = (const T *)job->b + b0 + above * b_above + job->column * bn;                                  \
             T *c = (T *)job->c + c0 + above * c_above + job->column * cn;                                              \
             if (cs == 0) {                                                                                             \
-                i64 w = 0;                                                                                             \
-                if (columns == 1) {                                                                                    \
-                    if (skips) P(vector_##suffix)(begin, end, val, crd, 1, low - 1, b, bs, alpha, beta, assigns, c);   \
-                    else P(vector_##suffix)(begin, end, val, crd, 0, 0, b, bs, alpha, beta, assigns, c);               \
-                    continue;                                                                                          \
-                }                                                                                                      \
-                for (; w + 32 <= columns; w += 32)                                                                     \
-                    P(segment_32_##suffix)(begin, end, val, crd, skips, low - 1, b + w * bn, bs, bn, 32, alpha, beta,  \
-                                           assigns, c + w * cn, cn);                                                   \
-                for (; w + 8 <= columns; w += 8)                                                                       \
-                    P(segment_8_##suffix)(begin, end, val, crd, skips, low - 1, b + w * bn, bs, bn, 8, alpha, beta,    \
-                                          assigns, c + w * cn, cn);                                                    \
-                for (; w < columns; w++)                                                                               \
-                    P(segment_1_##suffix)(begin, end, val, crd, skips, low - 1, b + w * bn, bs, bn, 1, alpha, beta,    \
-                                          assigns, c + w * cn, cn);                                                    \
+                if (skips) P(sums_##suffix)(job, begin, end, crd, 1, low - 1, b, bs, alpha, beta, assigns, c);         \
+                else P(sums_##suffix)(job, begin, end, crd, 0, 0, b, bs, alpha, beta, assigns, c);                     \
+                continue;                                                                                              \
+            }                                                                                                          \
+            if (job->columns == 1 && bs == 0 && !skips) {                                                              \
+                const T y = *b;                                                                                        \
+                for (i64 q = begin; q < end; q++) PM_PUT(c + crd[q] * cs, MUL(val[q], y));                             \
                 continue;                                                                                              \
             }                                                                                                          \
             i64 k = low - 1;                                                                                           \
@@ -134,15 +161,13 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
         const i64 *one = pm_level(p, number), *two = pm_level(p, last);                                                \
         const T *b = (const T *)job->b + b0 + job->column * bn;                                                        \
         T *c = (T *)job->c + c0 + job->column * cn;                                                                    \
-        if (last == number + 1 && two[PM_C_STEP] == 0 && job->columns == 1) {                                          \
+        if (last == number + 1 && two[PM_C_STEP] == 0) {                                                               \
             const INDEX *row = pm_array(p, number, 1), *col = pm_array(p, last, 1);                                    \
             const i64 br = one[PM_B_STEP], bc = two[PM_B_STEP], cr = one[PM_C_STEP];                                   \
-            for (i64 q = from; q < to;) {                                                                              \
+            for (i64 q = from, end; q < to; q = end) {                                                                 \
                 const INDEX i = row[q];                                                                                \
-                T sum = (T)ZERO;                                                                                       \
-                do sum = ADD(sum, MUL(val[q], b[i * br + col[q] * bc]));                                               \
-                while (++q < to && row[q] == i);                                                                       \
-                PM_PUT(c + i * cr, sum);                                                                               \
+                for (end = q + 1; end < to && row[end] == i; end++) continue;                                          \
+                P(sums_##suffix)(job, q, end, col, 0, 0, b + i * br, bc, alpha, 1, 0, c + i * cr);                     \
             }                                                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
@@ -165,14 +190,66 @@ PM_INLINE void P(entry)(const pm_job *job, T x, const T *b, T *c, T alpha) {
 #else
 #define PM_EACH(at, y) (at) = ADD(at, MUL(x, y))
 #endif
-    if (bn == 1 && cn == 1)
-        for (i64 w = 0; w < columns; w++) PM_EACH(c[w], b[w]);
+    if (bn == 1 && cn == 1) {
+        i64 w = 0;
+        for (; w + 8 <= columns; w += 8)
+            PM_APART for (i64 v = 0; v < 8; v++) PM_EACH(c[w + v], b[w + v]);
+        for (; w < columns; w++) PM_EACH(c[w], b[w]);
+    }
     else
         for (i64 w = 0; w < columns; w++) PM_EACH(c[w * cn], b[w * bn]);
 }
 
 PM_SEGMENTS(int32_t, narrow)
 PM_SEGMENTS(i64, wide)
+
+/* Blocks of S1 by S2 (or of s1 by s2) elements below the positions of one level, whose rows are those of the result for all:
+ * the sums of up to PM_TALL rows and W columns are kept meanwhile. */
+enum { P(TALL) = 8, P(WIDE) = 8 };
+PM_INLINE void P(block_row)(i64 from, i64 to, const void *crd, int wide, const T *val, const T *b, i64 bs, i64 s1, i64 s2,
+                            i64 b1, i64 b2, i64 c1, i64 c2, i64 bn, i64 columns, T alpha, T *c, i64 cn) {
+    const i64 tall = c1 ? s1 : s2;
+    T sum[P(TALL)][P(WIDE)];
+    for (i64 r = 0; r < tall; r++)
+        for (i64 w = 0; w < columns; w++) sum[r][w] = (T)ZERO;
+    for (i64 q = from; q < to; q++) {
+        const T *x = val + q * s1 * s2, *y = b + (wide ? ((const i64 *)crd)[q] : ((const int32_t *)crd)[q]) * bs;
+        for (i64 i = 0; i < s1; i++)
+            for (i64 j = 0; j < s2; j++) {
+                const T v = x[i * s2 + j];
+                const T *from_b = y + i * b1 + j * b2;
+                T *to_sum = sum[c1 ? i : j];
+                for (i64 w = 0; w < columns; w++) to_sum[w] = ADD(to_sum[w], MUL(v, from_b[w * bn]));
+            }
+    }
+    for (i64 r = 0; r < tall; r++)
+        for (i64 w = 0; w < columns; w++) PM_PUT(c + r * (c1 ? c1 : c2) + w * cn, sum[r][w]);
+}
+
+/* The same for all columns; returns 0 where the blocks are none of these. */
+PM_INLINE int P(blocks)(const pm_job *job, i64 number, i64 from, i64 to, i64 b0, i64 c0) {
+    const i64 *p = job->p, *level = pm_level(p, number), *one = pm_level(p, number + 1), *two = pm_level(p, number + 2);
+    const i64 s1 = one[PM_SIZE], s2 = two[PM_SIZE], b1 = one[PM_B_STEP], b2 = two[PM_B_STEP], c1 = one[PM_C_STEP];
+    const i64 c2 = two[PM_C_STEP], bn = p[PM_B_COLUMN], cn = p[PM_C_COLUMN], bs = level[PM_B_STEP], low = level[PM_LOW];
+    const void *crd = pm_array(p, number, 1);
+    const T *val = (const T *)job->val, *b = (const T *)job->b + b0 + job->column * bn, alpha = *(const T *)job->alpha;
+    T *c = (T *)job->c + c0 + job->column * cn;
+    const int wide = (int)p[PM_WIDE];
+    if (level[PM_C_STEP] != 0 || low != 0 || (c1 == 0) == (c2 == 0) || (c1 ? s1 : s2) > P(TALL)) return 0;
+#define PM_ROW(S1, S2, BN, W) P(block_row)(from, to, crd, wide, val, b + w * bn, bs, S1, S2, b1, b2, c1, c2, BN, W, alpha, c + w * cn, cn)
+    for (i64 w = 0, n; w < job->columns; w += n) {
+        n = pm_least(job->columns - w, P(WIDE));
+        if (s1 == 4 && s2 == 4 && n == 8 && bn == 1) PM_ROW(4, 4, 1, 8);
+        else if (s1 == 4 && s2 == 4 && n == 1 && b1 == 0 && b2 == 1 && !wide)
+            P(block_row)(from, to, crd, 0, val, b + w * bn, bs, 4, 4, 0, 1, c1, 0, 1, 1, alpha, c + w * cn, cn);
+        else if (s1 == 2 && s2 == 2 && n == 8 && bn == 1) PM_ROW(2, 2, 1, 8);
+        else if (n == 8 && bn == 1) PM_ROW(s1, s2, 1, 8);
+        else if (n == 1) PM_ROW(s1, s2, 1, 1);
+        else PM_ROW(s1, s2, bn, n);
+    }
+#undef PM_ROW
+    return 1;
+}
 
 /* Entries whose place in b and c moves by the same step. */
 PM_INLINE void P(run)(const pm_job *job, i64 count, const T *val, const T *b, i64 bs, T *c, i64 cs, T alpha) {
@@ -186,7 +263,7 @@ PM_INLINE void P(run)(const pm_job *job, i64 count, const T *val, const T *b, i6
         if (t < count) s0 = ADD(s0, MUL(val[t], b[t * bs]));
         PM_PUT(c, ADD(s0, s1));
     } else if (job->columns == 1 && bs == 1 && cs == 1)
-        for (i64 t = 0; t < count; t++) PM_PUT(c + t, MUL(val[t], b[t]));
+        PM_APART for (i64 t = 0; t < count; t++) PM_PUT(c + t, MUL(val[t], b[t]));
     else if (job->columns == 1)
         for (i64 t = 0; t < count; t++) PM_PUT(c + t * cs, MUL(val[t], b[t * bs]));
     else
@@ -261,6 +338,9 @@ static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0
             return;
         }
     }
+    if (kind == PM_COMPRESSED && number + 3 == levels && pm_level(p, number + 1)[PM_KIND] == PM_DENSE &&
+        pm_level(p, number + 2)[PM_KIND] == PM_DENSE && P(blocks)(job, number, from, to, b0, c0))
+        return;
     i64 k = low - 1;
     for (i64 t = from; t < to; t++) {
         k = kind == PM_DELTA ? k + 1 + pm_at(p, crd, t) : has_crd ? pm_at(p, crd, t) : t - shift + low;

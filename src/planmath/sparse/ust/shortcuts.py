@@ -26,7 +26,7 @@ def convert(
 
     Those of the two ways are the same.
     """
-    function = _TABLE.get((source.key, target.key)) or (_blocks(target) if source == N.CSR else None)
+    function = _TABLE.get((source.key, target.key))
     indices = next(x for x in (*arrays.crd, arrays.val) if x is not None)
     if function is None or arrays.val.dtype.name not in DTYPES or indices.dtype.name != index_type:
         return None
@@ -84,24 +84,6 @@ def _to_diagonals(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> 
     val[place[number] * n + crd] = arrays.val
     offsets = (diagonals - (m - 1)).astype(index_type)
     return Arrays((np.array([0, len(offsets)], index_type), None), (offsets, None), val)
-
-
-def _blocks(target: TensorFormat) -> Callable[..., Arrays] | None:
-    """The conversion of rows to blocks, where the target has such."""
-    if target.num_levels != 4 or target.num_dimensions != 2:
-        return None
-    sizes = [e.expression2 for e in target.expressions[:2] if hasattr(e, "expression2")]
-    if len(sizes) != 2 or not all(isinstance(n, int) for n in sizes) or target != N.BSRRight(sizes):
-        return None
-
-    def convert(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
-        made = _matrix("csr", 1, extents, arrays).tobsr(tuple(sizes))
-        made.sort_indices()
-        nothing = (None, None)
-        pos, crd = _as(made.indptr, index_type), _as(made.indices, index_type)
-        return Arrays((None, pos, *nothing), (None, crd, *nothing), made.data.reshape(-1))
-
-    return convert
 
 
 _TABLE: dict[tuple[Hashable, Hashable], Callable[..., Arrays | None]] = {

@@ -79,7 +79,7 @@ class TorchUST(torch.Tensor):
             plan.free()
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         raise NotImplementedError(f"{func} is not available for a TorchUST; convert it with .ust.to_package()")
 
     @classmethod

@@ -440,3 +440,55 @@ def test_empty_products(shape: tuple[int, int, int]) -> None:
     for form in ("csr", "csc", "coo", "dia"):
         a = sp.csr_array(np.ones((m, k))).asformat(form)
         close(matmul(a, np.ones((k, n))), np.ones((m, k)) @ np.ones((k, n)))
+
+
+@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("form", [N.CSR, N.CSC, N.COO, N.DIAI, N.BSRRight((2, 2)), N.CROW], ids=lambda f: f.name)
+@pytest.mark.parametrize("shape", [(8,), (8, 5)])
+@pytest.mark.parametrize("layout", ["strided", "reversed", "repeated", "read-only", "offset"])
+def test_layouts_of_b(provider: str, form: ust.TensorFormat, shape: tuple[int, ...], layout: str) -> None:
+    a = values((6, 8), density=0.4)
+    b = {
+        "strided": lambda: values(tuple(2 * n for n in shape), seed=1)[tuple(slice(None, None, 2) for _ in shape)],
+        "reversed": lambda: values(shape, seed=1)[::-1],
+        "repeated": lambda: np.broadcast_to(values((1, *shape[1:]), seed=1), shape),
+        "read-only": lambda: values(shape, seed=1),
+        "offset": lambda: values((shape[0] + 1, *shape[1:]), seed=1)[1:],
+    }[layout]()
+    if layout == "read-only":
+        b.flags.writeable = False
+    close(product(provider, sparse(a, form), b), a @ b)
+    wide = np.zeros((6, 2, *shape[1:]))
+    c = wide[:, 0]
+    found = product(provider, sparse(a, form), b, c, beta=0)
+    assert found is c
+    close(c, a @ b)
+    assert not wide[:, 1].any()
+
+
+@pytest.mark.parametrize("provider", NAMES)
+def test_what_is_in_c_does_not_count_without_beta(provider: str) -> None:
+    a, b = values((6, 8), density=0.4), values((8, 5), seed=1)
+    for form in (N.CSR, N.CSC, N.COO, N.DIAI):
+        c = np.full((6, 5), np.nan)
+        close(product(provider, sparse(a, form), b, c, beta=0), a @ b)
+
+
+def test_foreign_byte_order_and_read_only_results() -> None:
+    a, b = sp.csr_array(values((6, 8), density=0.4)), values((8, 5))
+    with pytest.raises(TypeError, match="byte order"):
+        Matmul(a, b.astype(">f8"))
+    c = np.zeros((6, 5))
+    c.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        Matmul(a, b, c)
+    shared = values((8, 5))
+    with Matmul(sp.csr_array(np.eye(8)), shared, shared) as mm:
+        mm.plan()
+        with pytest.raises(ValueError, match="shares memory"):
+            mm.execute()
+
+
+def test_no_provider_for_a_device() -> None:
+    with pytest.raises((UnavailableError, RuntimeError)), Matmul(CSR, B, execution="cuda") as mm:
+        mm.plan()

@@ -521,7 +521,7 @@ class Tensor:
         >>> from planmath.sparse import ust
         >>> a = ust.Tensor.from_package(np.diag([1.0, 2, 3])).convert(tensor_format=ust.NamedFormats.CSR)
         >>> print(a.explain())
-        CSR, 3x3 of float64 with int32 indices: 3 elements stored of 9, 64 bytes
+        CSR, 3x3 of float64 with int32 indices: 3 elements stored of 9, 52 bytes
         level 0, i: dense, 3 of them
         level 1, j: compressed, 3 coordinates; pos 16 bytes, crd 12 bytes
         values: 24 bytes, 0 % of them zeros

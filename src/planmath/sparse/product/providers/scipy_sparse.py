@@ -10,6 +10,7 @@ import numpy as np
 
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.native.forks import load_module
 from planmath.sparse.product.problem import MatmulProblem
 from planmath.sparse.product.providers.places import Stage
 from planmath.sparse.ust.conversion import expand
@@ -25,9 +26,10 @@ class SciPyProvider(Provider):
         return None
 
     def version(self) -> str:
-        import scipy
+        return load_module("scipy").__version__
 
-        return scipy.__version__
+    def path(self) -> str | None:
+        return load_module("scipy").__file__
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
         if problem.execution[0] != "cpu":

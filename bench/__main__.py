@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 SUITES = {
     "cpu": (
         "imports", "memory", "fft_call", "doors", "interfaces", "matmul", "generic", "tensor", "dense", "sparse",
-        "fft_sweep",
+        "sparse_product", "fft_sweep",
         "sweep", "company",
     ),
     "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_generic", "cuda_dense"),

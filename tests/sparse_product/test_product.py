@@ -489,6 +489,16 @@ def test_foreign_byte_order_and_read_only_results() -> None:
             mm.execute()
 
 
+def test_coordinates_are_as_the_format_promises() -> None:
+    t = sparse(values((6, 8), density=0.9), N.COO)
+    t.crd(0)[:] = t.crd(0)[::-1].copy()
+    with pytest.raises(ValueError, match="order that this promises"):
+        Matmul(t, values((8,)))
+    t.crd(0)[0] = 6
+    with pytest.raises(ValueError, match="expected 0 to 5"):
+        Matmul(t, values((8,)))
+
+
 def test_no_provider_for_a_device() -> None:
     with pytest.raises((UnavailableError, RuntimeError)), Matmul(CSR, B, execution="cuda") as mm:
         mm.plan()

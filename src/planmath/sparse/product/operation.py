@@ -179,8 +179,12 @@ class Matmul(Operation):
     def _read(self, array: Any, name: str, check: bool = True) -> Tensor:
         if isinstance(array, Tensor):
             array._filled()
-            if check:
-                pattern.described(array.tensor_format, array.extents, array._filled())
+            form = array.tensor_format
+            if check and (found := pattern.described(form, array.extents, array._filled())) is not form:
+                raise ValueError(
+                    f"{name} has the format {form.name}, and its coordinates are not in the order that this promises, or "
+                    f"come twice; sort it with convert(), or say so: {found}"
+                )
             return array
         try:
             return Tensor.from_package(array)

@@ -51,7 +51,8 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
                 fault = f"crd has {len(crd)} elements; expected {count}"
             else:
                 fault = kernels.check_range(crd, low, size)
-                if not fault and level.format is F.SINGLETON and number and not form.stored[number - 1].unique:
+                # of a list that is the whole tensor; within segments nothing depends on the order
+                if not fault and level.format is F.SINGLETON and number == 1 and not form.stored[0].unique:
                     before = np.ascontiguousarray(to_host(arrays.crd[number - 1])).reshape(-1)
                     ordered, unique = kernels.check_list(before, crd)
                     last = number + 1 == form.num_levels or form.stored[number + 1].format is not F.SINGLETON

@@ -182,8 +182,8 @@ class Matmul(Operation):
             form = array.tensor_format
             if check and (found := pattern.described(form, array.extents, array._filled())) is not form:
                 raise ValueError(
-                    f"{name} has the format {form.name}, and its coordinates are not in the order that this promises, or "
-                    f"come twice; sort it with convert(), or say so: {found}"
+                    f"{name} has the format {form.name}, and its coordinates are not in the order that this promises, "
+                    f"or come twice; sort it with convert(), or say so: {found}"
                 )
             return array
         try:

@@ -25,7 +25,7 @@ ROWS, COLUMNS = 101, 102
 #: Executions that an optimized copy is made for.
 EXPECTED = 1000
 #: Below this many multiplications the Python lock is kept, and MKL is not worth two threads.
-SMALL_WORK, THREADED_WORK = 5_000, 10_000
+SMALL_WORK, THREADED_WORK = 5_000, 20_000
 #: What of a product each format has (seen with MKL 2026.2): with one order of b and c, not transposed and transposed.
 HAS = {
     mkl_calls.CSR: {ROWS: (True, True), COLUMNS: (True, True)},

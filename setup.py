@@ -1,5 +1,6 @@
 """The compiled modules; everything else stands in pyproject.toml."""
 
+import os
 from glob import glob
 
 import numpy
@@ -44,6 +45,7 @@ MODULES = {
 }
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [Extension(name, sources, **OPTIONS) for name, sources in MODULES.items()],
         compiler_directives={"language_level": 3, "auto_pickle": False},

@@ -15,14 +15,14 @@ MODULES = ["planmath"] + [
     for module in pkgutil.walk_packages(planmath.__path__, "planmath.", onerror=lambda name: None)
     if not module.name.endswith("__main__")
 ]
-#: Packages that are not there on every machine, and that modules of these names need.
-OPTIONAL = ("torch", "cupy")
+#: Packages that are not there on every machine, by what is in the names of modules that need them.
+OPTIONAL = {"torch": "torch", "cupy": "cupy", "device.kernels": "numba_cuda"}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name, tuning_record, nothing_remembered):
-    for package in OPTIONAL:
-        if package in name:
+    for part, package in OPTIONAL.items():
+        if part in name:
             pytest.importorskip(package, reason=f"{package} is not installed")
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0

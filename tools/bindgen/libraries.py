@@ -320,5 +320,7 @@ ENUM_NAMES = {
 }  # fmt: skip
 
 #: Runs of letters that the rule for names would cut in the wrong place.
-WORDS = {"GPUs": "Gpus", "GEMMreuse": "GEMM_reuse", "RDMA": "Rdma", "NvSciBuf": "Nvscibuf", "NvSciSync": "Nvscisync", "LTOIRs": "Ltoirs",
-         "Int64Size": "Int64_Size", "Int64sSize": "Int64s_Size"}
+WORDS = {
+    "GPUs": "Gpus", "GEMMreuse": "GEMM_reuse", "RDMA": "Rdma", "NvSciBuf": "Nvscibuf", "NvSciSync": "Nvscisync",
+    "LTOIRs": "Ltoirs", "Int64Size": "Int64_Size", "Int64sSize": "Int64s_Size",
+}  # fmt: skip

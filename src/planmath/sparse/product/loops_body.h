@@ -43,31 +43,33 @@
 #undef MUL
 #undef ZERO
 
+/* Other operations than sums of products are built for one instruction set: all would take minutes to compile. */
+#if PM_VECTOR == 16
 #define PM_SCALED 0
 #define ADD PM_LESS
 #define MUL PM_ADD
 #define ZERO __builtin_inf()
 #define T float
-#define P(name) PM_JOIN(pm_min_plus_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_min_plus_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_min_plus_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_min_plus_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #define MUL PM_TIMES
 #define T float
-#define P(name) PM_JOIN(pm_min_times_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_min_times_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_min_times_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_min_times_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #define MUL PM_MORE
 #define T float
-#define P(name) PM_JOIN(pm_min_max_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_min_max_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_min_max_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_min_max_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #undef ADD
@@ -76,26 +78,26 @@
 #define ZERO (-__builtin_inf())
 #define MUL PM_ADD
 #define T float
-#define P(name) PM_JOIN(pm_max_plus_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_max_plus_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_max_plus_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_max_plus_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #define MUL PM_TIMES
 #define T float
-#define P(name) PM_JOIN(pm_max_times_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_max_times_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_max_times_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_max_times_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #define MUL PM_LESS
 #define T float
-#define P(name) PM_JOIN(pm_max_min_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_max_min_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_max_min_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_max_min_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #undef ADD
@@ -104,34 +106,37 @@
 #define ZERO 0
 #define MUL PM_LEFT
 #define T float
-#define P(name) PM_JOIN(pm_plus_first_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_plus_first_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_plus_first_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_plus_first_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #define MUL PM_RIGHT
 #define T float
-#define P(name) PM_JOIN(pm_plus_second_f32_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_plus_second_f32_##name, baseline)
 #include "loops_typed.h"
 #define T double
-#define P(name) PM_JOIN(pm_plus_second_f64_##name, PM_ISA)
+#define P(name) PM_JOIN(pm_plus_second_f64_##name, baseline)
 #include "loops_typed.h"
 #undef MUL
 #undef ADD
 #undef ZERO
 #undef PM_SCALED
+#endif
 
 /* In the order of the PM_* numbers of loops.h. */
 #define PM_OF(name) (void *)PM_JOIN(pm_##name##_product, PM_ISA)
+#define PM_OTHER(name) (void *)PM_JOIN(pm_##name##_product, baseline)
 static void *const K(pm_kernels)[] = {
     PM_OF(f32), PM_OF(f64), PM_OF(c64), PM_OF(c128),
-    PM_OF(min_plus_f32), PM_OF(min_plus_f64), PM_OF(max_plus_f32), PM_OF(max_plus_f64), PM_OF(max_times_f32),
-    PM_OF(max_times_f64), PM_OF(min_times_f32), PM_OF(min_times_f64), PM_OF(max_min_f32), PM_OF(max_min_f64),
-    PM_OF(min_max_f32), PM_OF(min_max_f64), PM_OF(plus_first_f32), PM_OF(plus_first_f64), PM_OF(plus_second_f32),
-    PM_OF(plus_second_f64),
+    PM_OTHER(min_plus_f32), PM_OTHER(min_plus_f64), PM_OTHER(max_plus_f32), PM_OTHER(max_plus_f64),
+    PM_OTHER(max_times_f32), PM_OTHER(max_times_f64), PM_OTHER(min_times_f32), PM_OTHER(min_times_f64),
+    PM_OTHER(max_min_f32), PM_OTHER(max_min_f64), PM_OTHER(min_max_f32), PM_OTHER(min_max_f64),
+    PM_OTHER(plus_first_f32), PM_OTHER(plus_first_f64), PM_OTHER(plus_second_f32), PM_OTHER(plus_second_f64),
 };
 #undef PM_OF
+#undef PM_OTHER
 #undef PM_ADD
 #undef PM_TIMES
 #undef PM_LESS

@@ -16,6 +16,7 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.execution import ExecutionCPU
 from planmath.core.operation import make_slot
 from planmath.core.options import as_options
+from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import Distribution
@@ -35,7 +36,6 @@ from planmath.distributed.runtime import required_context
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulQuantizationScales
 from planmath.linalg.advanced.specification import as_epilog_inputs, check_epilog_input
-from planmath.linalg.product.scalars import checked
 from planmath.report.pages import Table
 
 

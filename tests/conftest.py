@@ -30,8 +30,8 @@ hypothesis.settings.load_profile("repeatable")
 CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublas", "cublaslt", "cutensor", "cudss", "cusolver"}
 CUDA_TESTS = (
     "tests/cuda/", "tests/bindings/test_on_device", "tests/device/test_on_device", "test_cublas", "test_cufft",
-    "test_fp8", "test_cutensor", "test_cudss", "test_cusolver", "test_callbacks_cuda", "test_device_code", "test_device_kernels",
-    "test_strided_copy",
+    "test_fp8", "test_cutensor", "test_cudss", "test_cusolver", "test_callbacks_cuda", "test_device_code",
+    "test_device_kernels", "test_strided_copy",
 )  # fmt: skip
 
 

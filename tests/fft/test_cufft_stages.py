@@ -120,6 +120,12 @@ def test_half_spectra_without_symmetry(standin, parity, layout, result_layout, s
     run(standin, array, axes, parity, result_layout=result_layout, fft_type="C2R")
 
 
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+def test_a_scale_is_refused(norm):
+    reason = CuFFTProvider().unsupported(problem_of(np.ones(8, complex), (0,), norm=norm))
+    assert "leave options.norm away" in reason
+
+
 @st.composite
 def operands(draw: st.DrawFn) -> tuple[str, str, np.ndarray, tuple[int, ...], dict[str, Any]]:
     """Operands of any layout: gaps, any order of axes, strides that are negative or zero, windows."""

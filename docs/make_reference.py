@@ -15,6 +15,11 @@ PAGES = {
     "linalg": ("planmath.linalg",),
     "tensor": ("planmath.tensor",),
     "sparse.advanced": ("planmath.sparse.advanced",),
+    "sparse": ("planmath.sparse", "planmath.sparse.ust"),
+    "distributed": (
+        "planmath.distributed", "planmath.distributed.distribution", "planmath.distributed.fft",
+        "planmath.distributed.linalg.advanced", "planmath.distributed.linalg.solver",
+    ),
     "tuning": ("planmath.tuning", "planmath.memory"),
 }
 

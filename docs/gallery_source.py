@@ -8,11 +8,12 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
-#: Beginning of the files' names (or several), heading, and a sentence about the group; a file belongs to the first that fits.
+#: Beginning of the files' names (or several), heading, and a sentence about the group. A file belongs to the first that
+#: fits.
 GROUPS = (
     ("fft", "Transforms", "One transform or many, of any axes and layouts, real or complex."),
     ("matmul", "Products with epilogs", "Products of matrices with what libraries fuse into them."),
-    (("structured", "banded"), "Products with structure", "Symmetric, triangular, diagonal matrices, and lists of them."),
+    (("structured", "banded"), "Products with structure", "Symmetric, triangular, diagonal matrices, and lists."),
     ("dense", "Dense systems", "Factorize a matrix of any structure, solve for right-hand sides."),
     ("tensor", "Contractions", "Contractions of two, three and any number of tensors."),
     ("sparse", "Sparse systems", "Plan for a pattern, factorize for values, solve for right-hand sides."),

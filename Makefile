@@ -94,9 +94,10 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-python $(SOURCES)
 	@$(VENV)/bin/python $(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.stamp-demo
 
-$(VENV)/.stamp-lint: $(VENV)/.stamp-python $(SOURCES)
-	@echo "Installing planmath with its extra lint"
-	@$(VENV)/bin/python $(PIP) --editable '.[lint]'
+$(VENV)/.stamp-lint: $(VENV)/.stamp-test
+	@echo "Installing what the extra lint names"
+	@$(VENV)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['lint'], \
+	sep='\n')" | xargs -d '\n' $(VENV)/bin/python $(PIP)
 	@touch $@
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-python $(SOURCES)

@@ -18,7 +18,7 @@ help:
 	@echo "make demo    filter a photograph, classify digits, time the ways to call planmath"
 	@echo "make test    run the tests"
 	@echo "make test-all    run them on all combinations of their parameters (long)"
-	@echo "make bench   measure planmath against other libraries (long; ARGS=--quick for two minutes)"
+	@echo "make bench   measure planmath against other libraries (long; ARGS=--quick for ten minutes)"
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make docs    the documentation, into docs/_build/html"
 	@echo "make clean   remove the environments and everything that was built"

@@ -103,7 +103,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure planmath against its peers.")
     only = f"rows whose name begins with this pattern (fft, 'fft/*/c64'); the word {PEERS} leaves planmath out"
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=only)
-    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, about ten minutes")
     parser.add_argument("--cuda", action="store_true", help="the rows about CUDA, which need a device")
     parser.add_argument("--json", type=Path, metavar="PATH", help="default: bench/results/cpu.json, or cuda.json")
     return parser.parse_args()

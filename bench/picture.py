@@ -20,6 +20,10 @@ COLOURS = {
     "torch": "#F0E442", "CuPy": "#E69F00", "nvmath-python": "#000000", "bare": "#999999", "opt_einsum": "#009E73",
 }  # fmt: skip
 FURTHER = "#777777"
+#: Other names that rows have for them.
+ALIASES = {"mkl": "MKL", "scipy": "SciPy", "PyTorch": "torch"}
+#: Contenders that are no other library.
+OWN = ("candidate", "product")
 
 
 def relative(row: dict[str, Any]) -> dict[str, float]:
@@ -29,11 +33,15 @@ def relative(row: dict[str, Any]) -> dict[str, float]:
     """
     best: dict[str, float] = {}
     for label, figure in row["figures"].items():
-        library = library_of(label)
+        if ", then " in label:  # what comes after: no time of its own
+            continue
+        library = library_of(label).rstrip(",")
+        library = ALIASES.get(library, library)
         best[library] = min(figure, best.get(library, figure))
     ours = best.pop("planmath", None)
-    best.pop("candidate", None)
-    return {library: time / ours for library, time in best.items()} if ours and row["unit"] == "s" else {}
+    if not ours or row["unit"] != "s":
+        return {}
+    return {library: time / ours for library, time in best.items() if library not in OWN}
 
 
 def draw(document: dict[str, Any], file: Path, names: Sequence[str] = ("",)) -> int:

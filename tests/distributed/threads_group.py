@@ -13,7 +13,7 @@ FUNCTIONS = {ReductionOp.SUM: np.add, ReductionOp.MIN: np.minimum, ReductionOp.M
 
 class Meeting:
     def __init__(self, nranks):
-        self.nranks, self.barrier, self.table = nranks, threading.Barrier(nranks, timeout=20), [None] * nranks
+        self.nranks, self.barrier, self.table = nranks, threading.Barrier(nranks, timeout=120), [None] * nranks
 
 
 class ThreadGroup(ProcessGroup):

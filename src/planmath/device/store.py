@@ -19,6 +19,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from planmath.core.cache_folder import cache_folder
+
 #: Bytes that the files may take, unless ``PLANMATH_DEVICE_CACHE_LIMIT`` names another number.
 LIMIT = 1 << 30
 
@@ -27,13 +29,20 @@ _making: dict[str, Future[bytes]] = {}
 _lock = threading.Lock()
 
 
+def _begin_anew() -> None:
+    """What other threads were making when a child was forked, nobody makes in it."""
+    global _lock
+    _lock = threading.Lock()
+    _making.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 def folder() -> Path:
     """Where the entries lie."""
-    root = os.environ.get("PLANMATH_CACHE_DIR")
-    if not root:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        root = os.path.join(base, "planmath")
-    return Path(root) / "device"
+    return cache_folder() / "device"
 
 
 def key(*parts: Any) -> str:

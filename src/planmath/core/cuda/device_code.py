@@ -87,15 +87,14 @@ def linked_code(
     """Machine code of a source and pieces of LTO-IR: from disk, or linked now."""
     versions = nvrtc.version(), nvjitlink.version()
     name = code_cache.digest(source, capability, definitions, [sha256(piece).hexdigest() for piece in pieces], versions)
-    kept = code_cache.load(name)
-    if kept is not None:
-        return kept
     architecture = f"sm_{capability[0]}{capability[1]}"
-    options = [f"--gpu-architecture={architecture}", "-dlto", *(f"-D{each}" for each in definitions)]
-    own = nvrtc.compile_to_ltoir(source, options)
-    made = nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
-    code_cache.store(name, made)
-    return made
+
+    def make() -> bytes:
+        options = [f"--gpu-architecture={architecture}", "-dlto", *(f"-D{each}" for each in definitions)]
+        own = nvrtc.compile_to_ltoir(source, options)
+        return nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
+
+    return code_cache.get(name, make)
 
 
 def machine_code(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> bytes:

@@ -1,6 +1,7 @@
 """One pytest session on all ranks: a test that fails on any rank fails on all, and rank 0 reports.
 
-The ranks are MPI's, or, if PLANMATH_TEST_RANKS is ``torch``, those of torch.distributed with gloo.
+The ranks are MPI's, or, if PLANMATH_TEST_RANKS is ``torch``, those of torch.distributed with gloo. If
+PLANMATH_TEST_STANDIN names the stand-in for CUDA, that takes the place of the devices.
 """
 
 import faulthandler
@@ -11,7 +12,15 @@ import traceback
 import pytest
 
 import planmath.distributed as distributed
+from planmath.core.cuda import devices
+from tests.distributed import standin_operations
 
+#: Multicast between devices stays off.
+os.environ.update({
+    "NCCL_NVLS_ENABLE": "0", "NVSHMEM_DISABLE_NVLS": "1", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1"
+})  # fmt: skip
+if "PLANMATH_TEST_STANDIN" in os.environ:  # before anybody asks whether there is a device
+    standin_operations.install(os.environ["PLANMATH_TEST_STANDIN"])
 #: Seconds that one test may take before what it does is printed.
 LIMIT = 60
 
@@ -31,7 +40,7 @@ def world():
 @pytest.hookimpl(trylast=True)  # when the reporter is there
 def pytest_configure(config):
     group = config.ranks = world()
-    distributed.initialize(0, group, ["nvshmem", "nccl"])
+    distributed.initialize(group.rank % max(devices.count(), 1), group, ["nvshmem", "nccl"])
     config.addinivalue_line("markers", "ranks(n): needs at least so many ranks")
     config.addinivalue_line("markers", "mpi: needs ranks of MPI")
     if group.rank:

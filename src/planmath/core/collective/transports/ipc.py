@@ -1,0 +1,312 @@
+"""Ranks with CUDA devices of one host write into each other's memory.
+
+Each rank's receive buffer is memory of its device that the other processes open (CUDA IPC). A message is a copy into
+the receiver's buffer, on a stream of the plan's own, mostly by a copy engine. Numbers beside the buffers, which streams
+write and wait for, tell when a buffer may be written to and when a message is there: the host waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from planmath.bindings import driver, runtime
+from planmath.core.collective import deadline
+from planmath.core.collective.agreement import agreed
+from planmath.core.collective.device_space import DeviceCopy, DeviceSpace, SideStream
+from planmath.core.collective.exchange import Copying, Space, Traffic, own_copies, within
+from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.transports.mapped import several_hosts
+from planmath.core.cuda import devices
+from planmath.core.errors import UnavailableError
+from planmath.native.call import Call, Slot
+
+#: Bytes between numbers that different devices write.
+LINE = 128
+#: ``cudaIpcMemLazyEnablePeerAccess``.
+_LAZY_PEER_ACCESS = 1
+
+
+class IPCTransport:
+    name = "ipc"
+    spaces = ("cuda",)
+
+    def missing(self) -> str | None:
+        """Why this machine cannot use it, or None."""
+        return devices.missing() or driver.LIBRARY.missing
+
+    def unavailable(self, group: ProcessGroup) -> str | None:
+        if group.nranks == 1:
+            return "the group has one rank"
+        return several_hosts(group, not self.missing(), self.missing() or "a rank has no device")
+
+    def session(self, group: ProcessGroup, room: int, space: Space) -> IPCSession:
+        assert isinstance(space, DeviceSpace)
+        return IPCSession(group, room, space)
+
+
+class Window:
+    """The receive buffers of all ranks, as this rank's device reaches them.
+
+    Parameters
+    ----------
+    group : ProcessGroup
+    size : int
+        Bytes of this rank's buffer.
+    number : int
+        Of the window among those of the group, equal on all ranks.
+
+    Raises
+    ------
+    UnavailableError
+        On all ranks, if a buffer cannot be made or opened on one of them.
+    """
+
+    def __init__(self, group: ProcessGroup, size: int, number: int):
+        self.rank, self.number = group.rank, number
+        self.head = LINE * 2 * group.nranks
+        self._own = 0
+        self._opened: dict[int, int] = {}
+        call = deadline.current()
+        handle = np.zeros(1, runtime.ipc_mem_handle_dtype)
+        try:
+            with agreed(group, f"{call}, memory of devices") as agreement:
+                self._own = _made(self.head + size)
+                with _as_unavailable("memory of this device cannot be shared with other processes"):
+                    runtime.ipc_get_mem_handle(handle.ctypes.data, self._own)
+                agreement.local = handle.view(np.int64).tolist()
+            with agreed(group, f"{call}, opening"):
+                for peer, words in enumerate(agreement.everybody):
+                    if peer != group.rank:
+                        self._opened[peer] = _opened(words, peer)
+        except BaseException:
+            self.close()
+            self.free()
+            raise
+        self.bases = [self._opened.get(rank, self._own) for rank in range(group.nranks)]
+
+    def buffer(self, rank: int) -> int:
+        """Address of a rank's buffer."""
+        return self.bases[rank] + self.head
+
+    def ready(self, peer: int, at: int) -> int:
+        """Address, on one rank's device, of the number up to which a peer's buffer may be written to."""
+        return self.bases[at] + LINE * 2 * peer
+
+    def arrived(self, source: int, target: int) -> int:
+        """Address, on the target's device, of the number of the exchange whose message from a rank is there."""
+        return self.bases[target] + LINE * (2 * source + 1)
+
+    def close(self) -> None:
+        """Let go of the other ranks' memory."""
+        for address in self._opened.values():
+            runtime.ipc_close_mem_handle(address)
+        self._opened = {}
+
+    def free(self) -> None:
+        """Free this rank's own memory, which nobody else may have opened any more."""
+        if self._own:
+            runtime.free(self._own)
+        self._own = 0
+
+
+class _as_unavailable:
+    def __init__(self, what: str):
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, runtime.CUDARuntimeError):
+            raise UnavailableError(f"{self.what} ({error})") from error
+
+
+def _made(size: int) -> int:
+    with _as_unavailable(f"a receive buffer of {size} bytes could not be allocated on the device"):
+        address: int = runtime.malloc(size)
+    runtime.memset(address, 0, size)
+    runtime.device_synchronize()
+    return address
+
+
+def _opened(words: Sequence[int], peer: int) -> int:
+    handle = np.array(words, np.int64)
+    with _as_unavailable(f"memory of the device of rank {peer} cannot be opened; is it of this host, and visible?"):
+        return int(runtime.ipc_open_mem_handle(handle.ctypes.data, _LAZY_PEER_ACCESS))
+
+
+class Windows:
+    """The windows of a group, which are freed when no rank needs them any more.
+
+    Who frees memory that another process has opened, or closes what a stream still writes to, breaks that. So what is
+    dropped waits until the ranks next make a window together, and goes when all of them have dropped it.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.dropped: list[Window] = []
+
+    def make(self, group: ProcessGroup, size: int) -> Window:
+        """A window. Collective."""
+        runtime.device_synchronize()
+        self.made += 1
+        mine = {window.number for window in self.dropped}
+        gone: set[int] = group.allreduce_object(mine, op=lambda a, b: a & b)
+        ending = [window for window in self.dropped if window.number in gone]
+        self.dropped = [window for window in self.dropped if window.number not in gone]
+        if gone:
+            with agreed(group, f"{deadline.current()}, closing"):
+                for window in ending:
+                    window.close()
+            for window in ending:
+                window.free()
+        return Window(group, size, self.made)
+
+
+@cache
+def windows_of(group: ProcessGroup) -> Windows:
+    return Windows()
+
+
+@cache
+def _stream_memory(name: str, flags: int) -> Call:
+    """A call with a stream, an address and a number."""
+    return Call(
+        driver.LIBRARY.address(name), [Slot(0), Slot(1), Slot(2), flags], name=name, returns_status=True,
+        error=driver.CUDADriverError,
+    )  # fmt: skip
+
+
+def write_number(stream: int, address: int, number: int) -> None:
+    """Let a stream write a number of 32 bits, when all that it does before is done."""
+    name = "cuStreamWriteValue32_v2"
+    if status := _stream_memory(name, driver.WRITE_VALUE_DEFAULT)(stream, address, number):
+        raise driver.CUDADriverError(status, name)
+
+
+def wait_for_number(stream: int, address: int, number: int) -> None:
+    """Let a stream wait until a number of 32 bits has been reached."""
+    name = "cuStreamWaitValue32_v2"
+    if status := _stream_memory(name, driver.WAIT_VALUE_GEQ)(stream, address, number):
+        raise driver.CUDADriverError(status, name)
+
+
+class IPCSession:
+    """Exchanges by copies into the buffers of a window.
+
+    Attributes
+    ----------
+    number : int
+        Of the exchange that is going on, or was the last one, from 1.
+    """
+
+    def __init__(self, group: ProcessGroup, room: int, space: DeviceSpace):
+        self.group, self.space = group, space
+        self.number = 0
+        self.windows = windows_of(group)
+        self.window = self.windows.make(group, room)
+        self.side = SideStream(space.device_id)
+        self._free = [self.window.ready(group.rank, peer) for peer in range(group.nranks) if peer != group.rank]
+        self.release()
+        runtime.stream_synchronize(space.stream)
+
+    def exchange(self, traffic: Traffic, buffered: bool) -> IPCExchange:
+        return IPCExchange(self, traffic)
+
+    def begin(self) -> int:
+        """The number of the exchange that begins."""
+        self.number += 1
+        return self.number
+
+    def release(self) -> None:
+        """Tell all that this rank's buffer may be written to, when the stream has come so far."""
+        for address in self._free:
+            write_number(self.space.stream, address, self.number + 1)
+
+    def __del__(self) -> None:
+        if hasattr(self, "window"):
+            self.windows.dropped.append(self.window)
+
+
+class IPCExchange:
+    """An exchange by copies into the buffers of a window."""
+
+    def __init__(self, session: IPCSession, traffic: Traffic):
+        self._session, self._space, self._window = session, session.space, session.window
+        self._rank = session.group.rank
+        self.buffer = self._window.buffer(self._rank)
+        self._own, self._own_into_buffer = own_copies(traffic, self._space)
+        self._sent = [(m.target, traffic.push(m)) for m in traffic.sent]
+        self._takes = [(m.source, self._space.copy(traffic.take(m))) for m in traffic.received]
+        self._pieces = [self._piece(None)]
+        #: Who sends something, in the order in which it is expected.
+        self.sources = [m.source for m in traffic.received]
+
+    def _piece(self, bounds: tuple[int, int, int] | None) -> list[tuple[int, DeviceCopy]]:
+        made = []
+        for target, copying in self._sent:
+            of: Copying | None = copying if bounds is None else within(copying, *bounds)
+            if of is not None:
+                made.append((target, self._space.copy(of)))
+        return made
+
+    def split(self, axis: int, intervals: Sequence[tuple[int, int]]) -> None:
+        """Let messages be sent in pieces, each of an interval of an axis of the source."""
+        self._pieces = [self._piece((axis, *interval)) for interval in intervals]
+
+    def start(self, source: int, works: Sequence[Callable[[], None]] = ()) -> int:
+        """Send, each piece when its work is on the stream; returns the number of the exchange."""
+        session, window, rank = self._session, self._window, self._rank
+        number, main, side = session.begin(), self._space.stream, session.side
+        begun: set[int] = set()
+        for k, piece in enumerate(self._pieces):
+            if works:
+                works[k]()
+            side.follow(main)
+            for target, copy in piece:
+                if target not in begun:
+                    begun.add(target)
+                    wait_for_number(side.address, window.ready(target, rank), number)
+                copy.run(source, window.buffer(target), side.address)
+        for target, _ in self._sent:
+            write_number(side.address, window.arrived(rank, target), number)
+        return number
+
+    def keep_own(self, source: int) -> None:
+        """Copy into the buffer what this rank sends to itself."""
+        if self._own_into_buffer is not None:
+            self._own_into_buffer.run(source, self.buffer)
+
+    def await_from(self, peer: int, number: int) -> None:
+        """Let the stream wait for a message."""
+        wait_for_number(self._space.stream, self._window.arrived(peer, self._rank), number)
+
+    def finish(self) -> None:
+        """Let the stream wait until all is sent, so that the source may be written to."""
+        self._session.side.lead(self._space.stream)
+
+    def run(self, source: int, target: int, works: Sequence[Callable[[], None]] = ()) -> None:
+        number = self.start(source, works)
+        if self._own is not None:
+            self._own.run(source, target)
+        for peer, take in self._takes:
+            self.await_from(peer, number)
+            take.run(self.buffer, target)
+        self.finish()
+        self.release()
+
+    def run_into_buffer(self, source: int, works: Sequence[Callable[[], None]] = ()) -> None:
+        number = self.start(source, works)
+        self.keep_own(source)
+        for peer, _ in self._takes:
+            self.await_from(peer, number)
+        self.finish()
+
+    def release(self) -> None:
+        self._session.release()
+
+

@@ -45,6 +45,8 @@ cases = [  # runs, strides of source and target in elements, bytes of an element
     ([[(0, 0, 4)], [(0, 0, 3)], [(2, 1, 5)]], (24, 8, 1), (1, 4, 12), 16),     # transposed
     ([[(0, 0, 3), (7, 3, 1), (9, 5, 2)], [(0, 0, 300)]], (300, 1), (300, 1), 2),  # long rows
     ([[(3, 4, 1)]], (1,), (1,), 1),
+    ([[(1, 0, 2), (4, 2, 3), (9, 5, 1), (11, 6, 2), (20, 8, 1), (30, 9, 5)], [(2, 1, 1)], [(0, 0, 7), (9, 7, 2)]],
+     (1, 40, 40), (1, 20, 20), 8),  # some rows of a matrix
     ([[(0, 0, 0)]], (1,), (1,), 4),
 ]
 for number, (axes, read, written, size) in enumerate(cases):

@@ -33,12 +33,11 @@ def operand_with(full, distribution, package="cupy", dtype="complex128", fft_typ
     """An operand with its part of an array, in a buffer that holds the result as well."""
     runtime.set_device(device_id())
     space = {"memory_space": "cuda"} if package == "torch" else {}
+    mine = local(full, distribution).astype(dtype)
     operand = allocate_operand(
-        full.shape, module(package), input_dtype=np.dtype(dtype) if package != "torch" else dtype,
+        mine.shape, module(package), input_dtype=np.dtype(dtype) if package != "torch" else dtype,
         distribution=distribution, fft_type=fft_type, **space,
     )  # fmt: skip
-    mine = local(full, distribution).astype(dtype)
-    operand = operand[tuple(slice(0, n) for n in mine.shape)]
     operand[...] = on_device(mine, package)
     runtime.device_synchronize()
     return operand

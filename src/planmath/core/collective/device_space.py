@@ -8,6 +8,7 @@ from math import prod
 from typing import NamedTuple
 
 from planmath.bindings import runtime
+from planmath.core.collective import device_sections
 from planmath.core.collective.exchange import Copying
 from planmath.core.collective.sections import Run
 from planmath.core.cuda import devices, strided_copy
@@ -19,6 +20,8 @@ from planmath.native.call import Call, Slot
 
 #: The copy engines take rows of at least so many bytes, in at most so many copies of many rows each.
 ROW, COPIES = 128, 64
+#: Copies with constant steps of which a copy may be made up, before one kernel looks up all places.
+PARTS = 4
 #: What a kernel copies at a time, where all places are multiples of it.
 WIDE = 16
 #: ``cudaMemcpyDefault``: between whatever spaces the addresses are in.
@@ -84,10 +87,14 @@ class DeviceCopy:
     def __init__(self, copying: Copying, space: DeviceSpace):
         self._space = space
         self.size = prod(sum(run[2] for run in runs) for runs in copying.axes) * copying.itemsize
+        device_id = space.queue.device_id
         parts = strided_parts(copying) if self.size else []
         plain, wide = list[Call](), list[Call]()
+        if len(parts) > PARTS and len(copying.axes) <= device_sections.MOST_AXES and strided_copy.available(device_id):
+            plain = wide = device_sections.calls(copying, Slot(_SOURCE), Slot(_TARGET), Slot(_STREAM), space.queue)
+            parts = []
         for part in parts:
-            narrow, broad = _calls(part, copying.itemsize, space.queue.device_id)
+            narrow, broad = _calls(part, copying.itemsize, device_id)
             plain += narrow
             wide += broad
         self._plain = Program(plain) if plain else None
@@ -208,6 +215,10 @@ class DeviceSpace:
 
     def mailbox(self, size: int) -> DeviceMailbox:
         return DeviceMailbox(size, self.queue)
+
+    def settle(self) -> None:
+        """Wait until what was put on the stream is done: before other ranks may write into a buffer, it is cleared."""
+        runtime.stream_synchronize(self.queue.stream)
 
 
 class SideStream:

@@ -194,6 +194,9 @@ class Space(Protocol):
 
     def mailbox(self, size: int) -> Mailbox: ...
 
+    def settle(self) -> None:
+        """Wait until what was done while planning is done."""
+
 
 def own_copies(traffic: Traffic, space: Space) -> tuple[Copy | None, Copy | None]:
     """The copies of what stays, into the result and into the dense array."""

@@ -17,7 +17,7 @@ from planmath.core.collective import deadline, device_space
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.exchange import Space
 from planmath.core.collective.process_group import ProcessGroup, ReductionOp
-from planmath.core.collective.provider import OnAllRanks
+from planmath.core.collective.provider import OnAllRanks, TransportProvider
 from planmath.core.collective.spaces import HOST
 from planmath.core.errors import UnavailableError
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA, available_cpus
@@ -66,7 +66,7 @@ class CollectiveOperation(Operation):
             return HOST
         return device_space.DeviceSpace(self._queue)
 
-    def _local_providers(self) -> Sequence[Provider]:
+    def _local_providers(self) -> Sequence[TransportProvider]:
         """All providers of the operation, for the group, as they are on this rank."""
         raise NotImplementedError
 

@@ -73,7 +73,7 @@ class TransportProvider(Provider):
 class OnAllRanks(Provider):
     """A provider as all ranks together have it: its answers are the same on each."""
 
-    def __init__(self, provider: Provider, group: ProcessGroup):
+    def __init__(self, provider: TransportProvider, group: ProcessGroup):
         self.provider, self.group, self.name = provider, group, provider.name
 
     def unavailable(self) -> str | None:
@@ -90,7 +90,9 @@ class OnAllRanks(Provider):
 
     def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
         with agreed(self.group, f"{deadline.current()}, {algorithm}"):
-            return self.provider.prepare(problem, algorithm)
+            prepared = self.provider.prepare(problem, algorithm)
+            self.provider.space.settle()
+            return prepared
 
     def threads(self) -> Threads | None:
         return self.provider.threads()

@@ -67,5 +67,8 @@ class HostSpace:
     def mailbox(self, size: int) -> HostMemory:
         return HostMemory(size)
 
+    def settle(self) -> None:
+        """It is done."""
+
 
 HOST = HostSpace()

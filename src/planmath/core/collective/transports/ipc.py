@@ -32,7 +32,7 @@ _LAZY_PEER_ACCESS = 1
 
 class IPCTransport:
     name = "ipc"
-    spaces = ("cuda",)
+    spaces: tuple[str, ...] = ("cuda",)
 
     def missing(self) -> str | None:
         """Why this machine cannot use it, or None."""

@@ -30,7 +30,7 @@ SPINS = 2000
 
 class MappedTransport:
     name = "mapped"
-    spaces = ("cpu",)
+    spaces: tuple[str, ...] = ("cpu",)
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         if group.nranks == 1:

@@ -20,7 +20,7 @@ from planmath.core.errors import UnavailableError
 
 class MPITransport:
     name = "mpi"
-    spaces = ("cpu", "cuda")
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None if isinstance(group, MPIProcessGroup) else f"the group is a {type(group).__name__}"
@@ -31,7 +31,7 @@ class MPITransport:
 
 class TorchTransport:
     name = "torch"
-    spaces = ("cpu", "cuda")
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         if not isinstance(group, TorchProcessGroup):
@@ -46,7 +46,7 @@ class BroadcastTransport:
     """For groups of users' own, which have three collectives: each rank in turn tells all what it sends."""
 
     name = "broadcast"
-    spaces = ("cpu", "cuda")
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None

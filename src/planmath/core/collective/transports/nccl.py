@@ -26,7 +26,7 @@ _OUT, _IN, _STREAM = range(3)
 
 class NCCLTransport:
     name = "nccl"
-    spaces = ("cuda",)
+    spaces: tuple[str, ...] = ("cuda",)
 
     def missing(self) -> str | None:
         """Why this machine cannot use it, or None."""

@@ -8,7 +8,7 @@ from planmath.core.collective.process_group import ProcessGroup
 
 class SingleTransport:
     name = "copy"
-    spaces = ("cpu", "cuda")
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None if group.nranks == 1 else f"the group has {group.nranks} ranks"

@@ -9,6 +9,7 @@ SOURCE = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -100,8 +101,8 @@ int cudaMemcpy2DAsync(
 int cudaMemset(void *address, int value, size_t size) { memset(HOST(address), value, size); return 0; }
 int cudaDeviceSynchronize(void) { return 0; }
 int cudaStreamCreateWithFlags(void **stream, unsigned flags) {
-    static size_t last = 40;
-    *stream = (void *)++last;
+    static size_t made; /* those of device 1 are numbered from 100 on */
+    *stream = (void *)(100 * device + 40 + made++ % 60);
     blocks++;
     return 0;
 }
@@ -110,7 +111,8 @@ int cudaStreamDestroy(void *stream) { blocks--; return 0; }
 /* Memory that other processes may open: a file, which its handle names. */
 static struct { void *address; size_t size; char name[64]; } shared[1024];
 static int n_shared;
-static int map_shared(const char *name, size_t size, void **address) {
+static pthread_mutex_t sharing = PTHREAD_MUTEX_INITIALIZER;
+static int map_shared_alone(const char *name, size_t size, void **address) {
     int file = open(name, size ? O_RDWR | O_CREAT | O_EXCL : O_RDWR, 0600);
     struct stat of;
     if (file < 0 || (size && ftruncate(file, size)) || fstat(file, &of) || n_shared == 1024) return NO_MEMORY;
@@ -123,7 +125,13 @@ static int map_shared(const char *name, size_t size, void **address) {
     blocks++;
     return 0;
 }
-static int unmap_shared(void *address) {
+static int map_shared(const char *name, size_t size, void **address) {
+    pthread_mutex_lock(&sharing);
+    const int status = map_shared_alone(name, size, address);
+    pthread_mutex_unlock(&sharing);
+    return status;
+}
+static int unmap_shared_alone(void *address) {
     for (int i = 0; i < n_shared; i++) {
         if (shared[i].address != HOST(address)) continue;
         if (*shared[i].name) unlink(shared[i].name);
@@ -133,6 +141,12 @@ static int unmap_shared(void *address) {
         return 0;
     }
     return INVALID;
+}
+static int unmap_shared(void *address) {
+    pthread_mutex_lock(&sharing);
+    const int status = unmap_shared_alone(address);
+    pthread_mutex_unlock(&sharing);
+    return status;
 }
 static void __attribute__((destructor)) remove_shared(void) {
     for (int i = 0; i < n_shared; i++)

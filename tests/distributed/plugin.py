@@ -21,8 +21,10 @@ os.environ.update({
 })  # fmt: skip
 if "PLANMATH_TEST_STANDIN" in os.environ:  # before anybody asks whether there is a device
     standin_operations.install(os.environ["PLANMATH_TEST_STANDIN"])
-#: Seconds that one test may take before what it does is printed.
-LIMIT = 60
+#: The rank, where nobody else reports.
+OWN = {}
+#: Seconds that one test may take before what it does is printed; with a limit of the environment's, it ends then.
+LIMIT, ENDS = int(os.environ.get("PLANMATH_TEST_LIMIT", "60")), "PLANMATH_TEST_LIMIT" in os.environ
 
 
 def world():
@@ -44,6 +46,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "ranks(n): needs at least so many ranks")
     config.addinivalue_line("markers", "mpi: needs ranks of MPI")
     if group.rank:
+        OWN["rank"] = group.rank
         config.pluginmanager.unregister(name="terminalreporter")
 
 
@@ -61,11 +64,17 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="needs MPI"))
 
 
+def pytest_runtest_logreport(report):
+    """Let ranks without a reporter tell what fails around a test's body, of which only they may know."""
+    if report.failed and report.when != "call" and "rank" in OWN:
+        print(f"rank {OWN['rank']}, {report.when} of {report.nodeid}:\n{report.longreprtext}", file=sys.stderr)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Share the outcome of a test's body among all ranks."""
     group = item.config.ranks
-    faulthandler.dump_traceback_later(LIMIT, exit=False)
+    faulthandler.dump_traceback_later(LIMIT, exit=ENDS)
     mine, failure = None, None
     try:
         return_value = yield

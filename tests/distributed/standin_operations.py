@@ -106,7 +106,8 @@ class Routines:
         return self._in_place(b, self.host.trsm_right(triangle.view(), np.asfortranarray(b.view())))
 
     def subtract_product(self, c: Any, a: Any, b: Any) -> None:
-        assert a.flags.f_contiguous or 1 in a.shape
+        for array in (a, b, c):
+            assert array.strides[0] == array.itemsize or array.shape[0] <= 1 or 0 in array.shape
         c.view()[...] -= a.view() @ b.view()
 
 

@@ -22,6 +22,7 @@ from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.transports.mapped import several_hosts
 from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
+from planmath.core.executor import Program
 from planmath.native.call import Call, Slot
 
 #: Bytes between numbers that different devices write.
@@ -173,26 +174,22 @@ def windows_of(group: ProcessGroup) -> Windows:
 
 
 @cache
-def _stream_memory(name: str, flags: int) -> Call:
-    """A call with a stream, an address and a number."""
-    return Call(
+def _stream_memory(name: str, flags: int) -> Program:
+    """What is called with a stream, an address and a number."""
+    return Program([Call(
         driver.LIBRARY.address(name), [Slot(0), Slot(1), Slot(2), flags], name=name, returns_status=True,
         error=driver.CUDADriverError,
-    )  # fmt: skip
+    )])  # fmt: skip
 
 
 def write_number(stream: int, address: int, number: int) -> None:
     """Let a stream write a number of 32 bits, when all that it does before is done."""
-    name = "cuStreamWriteValue32_v2"
-    if status := _stream_memory(name, driver.WRITE_VALUE_DEFAULT)(stream, address, number):
-        raise driver.CUDADriverError(status, name)
+    _stream_memory("cuStreamWriteValue32_v2", driver.WRITE_VALUE_DEFAULT)(stream, address, number)
 
 
 def wait_for_number(stream: int, address: int, number: int) -> None:
     """Let a stream wait until a number of 32 bits has been reached."""
-    name = "cuStreamWaitValue32_v2"
-    if status := _stream_memory(name, driver.WAIT_VALUE_GEQ)(stream, address, number):
-        raise driver.CUDADriverError(status, name)
+    _stream_memory("cuStreamWaitValue32_v2", driver.WAIT_VALUE_GEQ)(stream, address, number)
 
 
 class IPCSession:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from planmath.bindings import driver, nccl, runtime
+from planmath.core.cuda import devices
 from planmath.distributed.fft import pipeline
 from planmath.distributed.linalg.advanced import stages
 from planmath.distributed.linalg.solver import providers
@@ -28,6 +29,7 @@ def install(path: str) -> None:
     library.standinAvailable(1 << 30)
     for binding in (runtime, driver, nccl):
         binding.LIBRARY.candidates = lambda: [path]
+    devices._name_of = lambda device_id: "Stand-in"  # both alike, as ranks' devices are
     standin_cupy.install()
     pipeline.FFT = FFT  # type: ignore[misc, assignment]
     stages.Matmul = Matmul  # type: ignore[misc, assignment]

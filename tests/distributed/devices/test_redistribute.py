@@ -175,6 +175,25 @@ def test_memory_that_cannot_be_opened(monkeypatch):
         assert_equal(redistribution.execute(), local(full, Slab.Y))
 
 
+@several
+def test_deadline(monkeypatch):
+    """Rank 1 does not come: who waits for it gets a TimeoutError, and the stream goes on."""
+    full = whole((6, 8))
+    options = {"provider": "ipc", "blocking": True}
+    redistribution = Redistribute(on_device(local(full, Slab.X)), Slab.X, Slab.Y, options=options)
+    redistribution.plan()
+    redistribution.execute()
+    monkeypatch.setenv("PLANMATH_DISTRIBUTED_TIMEOUT", "0.4")
+    if group().rank != 1:
+        with pytest.raises(TimeoutError, match=r"Redistribute.execute\(\) \(call 2\): rank.* 1.* did not come"):
+            redistribution.execute()
+        with pytest.raises(RuntimeError, match="ended early"):
+            redistribution.execute()
+    monkeypatch.undo()
+    group().allreduce_object(0, op=lambda a, b: a)
+    redistribution.free()
+
+
 def test_symmetric_memory():
     """Ordinary memory of the device."""
     if STANDIN:

@@ -202,6 +202,8 @@ class DeviceSpace:
 
     def __init__(self, queue: Queue):
         self.queue, self.device_id = queue, queue.device_id
+        #: Why an execution ended early, which nobody was told yet.
+        self.failure: Exception | None = None
 
     @property
     def stream(self) -> int:

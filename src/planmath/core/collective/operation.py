@@ -43,6 +43,7 @@ class CollectiveOperation(Operation):
         super().__init__(options)
         self._group = group
         self._executions = 0
+        self._device_space: device_space.DeviceSpace | None = None
         self._checks = bool(getattr(options, "check", False)) or os.environ.get(CHECK, "") not in ("", "0")
 
     def _settle_in(self, slot: ArraySlot) -> None:
@@ -64,7 +65,9 @@ class CollectiveOperation(Operation):
         """Where exchanges find the operands; on a device, while that is current."""
         if self._queue is None:
             return HOST
-        return device_space.DeviceSpace(self._queue)
+        if self._device_space is None:
+            self._device_space = device_space.DeviceSpace(self._queue)
+        return self._device_space
 
     def _local_providers(self) -> Sequence[TransportProvider]:
         """All providers of the operation, for the group, as they are on this rank."""
@@ -105,7 +108,11 @@ class CollectiveOperation(Operation):
         self._executions += 1
         self._check(call)
         with deadline.within(f"{self.noun}.{call}()"):
-            return work()
+            result = work()
+        if self._device_space is not None and self._device_space.failure is not None:
+            failure, self._device_space.failure = self._device_space.failure, None
+            raise failure
+        return result
 
     def _check(self, call: str) -> None:
         """In check mode: make sure that all ranks are in the same call, in a state that allows it."""

@@ -7,22 +7,27 @@ write and wait for, tell when a buffer may be written to and when a message is t
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from planmath.bindings import driver, runtime
 from planmath.core.collective import deadline
-from planmath.core.collective.agreement import agreed
+from planmath.core.collective.agreement import agreed, ranks_named
 from planmath.core.collective.device_space import DeviceCopy, DeviceSpace, SideStream
 from planmath.core.collective.exchange import Copying, Space, Traffic, own_copies, within
 from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.transports.device_watch import WATCH
 from planmath.core.collective.transports.mapped import several_hosts
 from planmath.core.cuda import devices
+from planmath.core.cuda.device_arrays import pinned
 from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
+from planmath.core.log import LOGGER
 from planmath.native.call import Call, Slot
 
 #: Bytes between numbers that different devices write.
@@ -68,7 +73,7 @@ class Window:
 
     def __init__(self, group: ProcessGroup, size: int, number: int):
         self.rank, self.number = group.rank, number
-        self.head = LINE * 2 * group.nranks
+        self.head = LINE * (2 * group.nranks + 1)
         self._own = 0
         self._opened: dict[int, int] = {}
         call = deadline.current()
@@ -100,6 +105,11 @@ class Window:
     def arrived(self, source: int, target: int) -> int:
         """Address, on the target's device, of the number of the exchange whose message from a rank is there."""
         return self.bases[target] + LINE * (2 * source + 1)
+
+    @property
+    def done(self) -> int:
+        """Address of the number of the last exchange that this rank has done."""
+        return self.bases[self.rank] + self.head - LINE
 
     def close(self) -> None:
         """Let go of the other ranks' memory."""
@@ -192,6 +202,16 @@ def wait_for_number(stream: int, address: int, number: int) -> None:
     _stream_memory("cuStreamWaitValue32_v2", driver.WAIT_VALUE_GEQ)(stream, address, number)
 
 
+class Pending(NamedTuple):
+    """An exchange that is on the stream."""
+
+    number: int
+    since: float
+    call: str
+    targets: tuple[int, ...]
+    sources: tuple[int, ...]
+
+
 class IPCSession:
     """Exchanges by copies into the buffers of a window.
 
@@ -207,22 +227,75 @@ class IPCSession:
         self.windows = windows_of(group)
         self.window = self.windows.make(group, room)
         self.side = SideStream(space.device_id)
+        self._failure: Exception | None = None
+        self._pending: deque[Pending] = deque()
+        self._looking = SideStream(space.device_id)
+        self._seen = pinned((self.window.head,), "uint8")
         self._free = [self.window.ready(group.rank, peer) for peer in range(group.nranks) if peer != group.rank]
         self.release()
-        runtime.stream_synchronize(space.stream)
+        space.settle()
 
     def exchange(self, traffic: Traffic, buffered: bool) -> IPCExchange:
         return IPCExchange(self, traffic)
 
-    def begin(self) -> int:
+    def begin(self, targets: tuple[int, ...], sources: tuple[int, ...]) -> int:
         """The number of the exchange that begins."""
+        if self._failure is not None:
+            raise RuntimeError(
+                f"an earlier execution of this object ended early on rank {self.group.rank}, so that the ranks are not "
+                f"at the same call any more; free it on all ranks and create a new one ({self._failure})"
+            )
         self.number += 1
+        self._pending.append(Pending(self.number, time.monotonic(), deadline.current(), targets, sources))
+        WATCH.add(self)
         return self.number
 
     def release(self) -> None:
         """Tell all that this rank's buffer may be written to, when the stream has come so far."""
+        stream = self.space.stream
+        write_number(stream, self.window.done, self.number)
         for address in self._free:
-            write_number(self.space.stream, address, self.number + 1)
+            write_number(stream, address, self.number + 1)
+
+    # What the thread that looks after streams does.
+
+    def look(self) -> bool:
+        """Forget what is done; let the stream go on, and remember a TimeoutError, where it waited for too long."""
+        with devices.on(self.space.device_id):
+            self._read()
+            done = self._number_at(self.window.done)
+            while self._pending and self._pending[0].number <= done:
+                self._pending.popleft()
+            if self._pending and time.monotonic() - self._pending[0].since > deadline.seconds():
+                self._expire(self._pending[0])
+        return bool(self._pending)
+
+    def _read(self) -> None:
+        own, kind = self.window.bases[self.group.rank], runtime.MemcpyKind.DEVICE_TO_HOST
+        runtime.memcpy_async(self._seen.ctypes.data, own, self.window.head, kind, self._looking.address)
+        runtime.stream_synchronize(self._looking.address)
+
+    def _number_at(self, address: int) -> int:
+        offset = address - self.window.bases[self.group.rank]
+        return int(self._seen[offset : offset + 4].view(np.uint32)[0])
+
+    def _expire(self, late: Pending) -> None:
+        me, window = self.group.rank, self.window
+        addresses = {
+            **{window.ready(peer, me): peer for peer in late.targets},
+            **{window.arrived(peer, me): peer for peer in late.sources},
+        }
+        missing = sorted({peer for at, peer in addresses.items() if self._number_at(at) < late.number})
+        if not missing:  # it is this rank's own device that has not come so far
+            return
+        with deadline.within(late.call):
+            self._failure = deadline.expired(me, self.group.nranks, late.number, f"{ranks_named(missing)} did not come")
+        self.space.failure = self._failure
+        LOGGER.error("%s", self._failure)
+        for peer in range(self.group.nranks):  # the stream goes on, so that the program may end
+            for address in (window.ready(peer, me), window.arrived(peer, me)):
+                write_number(self._looking.address, address, self.number + (1 << 20))
+        self._pending.clear()
 
     def __del__(self) -> None:
         if hasattr(self, "window"):
@@ -240,8 +313,7 @@ class IPCExchange:
         self._sent = [(m.target, traffic.push(m)) for m in traffic.sent]
         self._takes = [(m.source, self._space.copy(traffic.take(m))) for m in traffic.received]
         self._pieces = [self._piece(None)]
-        #: Who sends something, in the order in which it is expected.
-        self.sources = [m.source for m in traffic.received]
+        self._peers = tuple([m.target for m in traffic.sent]), tuple([m.source for m in traffic.received])
 
     def _piece(self, bounds: tuple[int, int, int] | None) -> list[tuple[int, DeviceCopy]]:
         made = []
@@ -258,7 +330,7 @@ class IPCExchange:
     def start(self, source: int, works: Sequence[Callable[[], None]] = ()) -> int:
         """Send, each piece when its work is on the stream; returns the number of the exchange."""
         session, window, rank = self._session, self._window, self._rank
-        number, main, side = session.begin(), self._space.stream, session.side
+        number, main, side = session.begin(*self._peers), self._space.stream, session.side
         begun: set[int] = set()
         for k, piece in enumerate(self._pieces):
             if works:

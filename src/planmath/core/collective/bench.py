@@ -56,7 +56,7 @@ class Bench(NamedTuple):
         """An array as a column-major one: a copy, if need be."""
         return np.asfortranarray(array) if isinstance(array, np.ndarray) else self.copied(array)
 
-    def index(self, indices: np.ndarray) -> Any:
+    def as_index(self, indices: np.ndarray) -> Any:
         """Indices that arrays of the package take."""
         if self.package.name == "torch":
             return import_module("torch").from_numpy(indices).to(self.space.device_id)

@@ -47,7 +47,7 @@ class FFT(CollectiveOperation):
 
     Parameters
     ----------
-    operand : numpy.ndarray or torch.Tensor
+    operand : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's part: float32, float64, complex64 or complex128, in C order. Its buffer also holds the result, as
         that of an array from `allocate_operand` does; real operands may have a padded last axis.
     distribution : Slab, BlockCyclic, BlockNonCyclic, or pair of Box
@@ -221,8 +221,10 @@ class FFT(CollectiveOperation):
         ----------
         direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
             Default: forward for C2C and R2C, inverse for C2R.
-        stream, sync_symmetric_memory
-            Without effect on the CPU.
+        stream : object, optional
+            CUDA stream. Default: the package's current one. Without effect on the CPU.
+        sync_symmetric_memory : bool
+            Without effect: executions wait for the other ranks where they have to, in the order of the stream.
         release_workspace : bool
             Without effect: receive buffers are shared with the other ranks, and go back with `free`.
 

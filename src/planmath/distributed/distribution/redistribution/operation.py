@@ -32,7 +32,7 @@ class Redistribute(CollectiveOperation):
 
     Parameters
     ----------
-    operand : numpy.ndarray or torch.Tensor
+    operand : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's part of the array, of any dtype and any number of axes: in C or F order, or with the axes in another
         order in memory, which is the same on all ranks. Gaps do not matter.
     input_distribution, output_distribution : Slab, Box, BlockCyclic or BlockNonCyclic
@@ -171,8 +171,10 @@ class Redistribute(CollectiveOperation):
 
         Parameters
         ----------
-        stream, sync_symmetric_memory
-            Without effect on the CPU.
+        stream : object, optional
+            CUDA stream. Default: the package's current one. Without effect on the CPU.
+        sync_symmetric_memory : bool
+            Without effect: executions wait for the other ranks where they have to, in the order of the stream.
         release_workspace : bool
             Without effect: receive buffers are shared with the other ranks, and go back with `free`.
         out : array, optional

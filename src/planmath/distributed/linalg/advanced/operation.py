@@ -49,7 +49,7 @@ class Matmul(CollectiveOperation):
 
     Parameters
     ----------
-    a, b : numpy.ndarray or torch.Tensor
+    a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's parts of matrices: column-major, without gaps, of any dtype that `planmath.linalg.advanced.Matmul`
         multiplies, but for those of 4 bits.
     c : array, optional

@@ -43,7 +43,7 @@ class DirectSolver(CollectiveOperation):
 
     Parameters
     ----------
-    a : numpy.ndarray or torch.Tensor
+    a : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's part of a square matrix of float32, float64, complex64 or complex128: column-major, where columns
         may have gaps between them.
     b : array

@@ -28,7 +28,7 @@ class DeviceRoutines:
 
     def __init__(self, dtype: str, bench: Bench):
         self._package, self._space = bench.package, bench.space
-        self._tril = getattr(import_module(bench.package.name), "tril", None)
+        self._tril = import_module(bench.package.name).tril
         self._queue = bench.space.queue  # type: ignore[attr-defined]
         self._handles = Handles(self._queue, None)
         self._type = int(DATA_TYPE[dtype])

@@ -133,7 +133,7 @@ class Factors:
         """Put the rows of a panel that this rank has to where they are."""
         r0, _, c0, c1 = place
         if self.place[1] == self.blocks.owner(number)[1]:
-            a[r0:, c0:c1] = panel[self.bench.index(self.rows[r0:] - start)]
+            a[r0:, c0:c1] = panel[self.bench.as_index(self.rows[r0:] - start)]
 
 
 class LU(Factors):
@@ -161,7 +161,7 @@ class LU(Factors):
         top = self.routines.trsm(self.diagonal[-1], top, lower=True, unit=True)
         if self.place[0] == self.blocks.owner(number)[0]:
             a[r0:r1, c1:] = top
-        below = self.bench.column_major(panel[self.bench.index(self.rows[r1:] - start)])
+        below = self.bench.column_major(panel[self.bench.as_index(self.rows[r1:] - start)])
         self.routines.subtract_product(a[r1:, c1:], below, top)
 
     def _exchange_rows(
@@ -184,7 +184,7 @@ class LU(Factors):
         received = self._fetched(traffic, self.session.exchange(traffic, True), a)
         have = needs[self.place[0]]
         mine = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == self.place[0]]
-        index = self.bench.index
+        index = self.bench.as_index
         to = index(np.searchsorted(self.rows, mine + start))
         from_ = index(np.searchsorted(have, order[mine] + start))
         a[to, :c0] = received[from_, :c0]
@@ -208,8 +208,8 @@ class Cholesky(Factors):
         panel[width:] = self.routines.trsm_right(block, self.bench.column_major(panel[width:]))
         _, r1, _, c1 = place = self._local(start, stop)
         self._keep_panel(a, number, start, panel, place)
-        across = panel[self.bench.index(self.columns[c1:] - start)]
-        below = self.bench.column_major(panel[self.bench.index(self.rows[r1:] - start)])
+        across = panel[self.bench.as_index(self.columns[c1:] - start)]
+        below = self.bench.column_major(panel[self.bench.as_index(self.rows[r1:] - start)])
         # of each block of columns what is on the diagonal and below it
         edges = [*range(0, across.shape[0], self.blocks.size), across.shape[0]]
         for first, end in pairwise(edges):

@@ -137,7 +137,7 @@ class Substitution:
         if f.place[1] == 0 and 0 not in parts.shape:
             received = f.bench.received(exchange, traffic, f.dtype)
             mine = rows[f.place[0]]
-            parts[f.bench.index(np.argsort(mine, kind="stable"))] = received
+            parts[f.bench.as_index(np.argsort(mine, kind="stable"))] = received
         exchange.release()
         return parts
 

@@ -54,6 +54,12 @@ class CollectiveOperation(Operation):
             self._execution = ExecutionCUDA(device_id=slot.device_id)
 
     @property
+    def _transport(self) -> str:
+        """The name of the one that was chosen."""
+        assert self._plan_made is not None
+        return self._plan_made.chosen.provider
+
+    @property
     def _where(self) -> tuple[str, int]:
         """The same, as problems have it."""
         if isinstance(self._execution, ExecutionCUDA):

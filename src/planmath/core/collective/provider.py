@@ -52,6 +52,9 @@ class TransportProvider(Provider):
         return None
 
     def version(self) -> str:
+        own = getattr(self.transport, "version", None)
+        if own is not None:
+            return str(own())
         return version(LIBRARIES.get(self.name, "planmath"))
 
     def unsupported(self, problem: Any) -> str | None:

@@ -342,7 +342,7 @@ class FFT(CollectiveOperation):
         pipeline = self._pipeline()
         lines = super()._report_parts()
         for number, traffic in enumerate(pipeline.traffics, 1):
-            lines += exchange_report(traffic, f"exchange {number} of {len(pipeline.traffics)}")
+            lines += exchange_report(traffic, self._transport, f"exchange {number} of {len(pipeline.traffics)}")
         stages = [f"axes {', '.join(map(str, stage.axes))}" for stage in pipeline.route.stages if stage.axes]
         lines.append(f"transforms: {'; then '.join(stages)}")
         measured = self._plan_made.measurements if self._plan_made else ()

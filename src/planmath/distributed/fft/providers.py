@@ -29,7 +29,7 @@ class DistributedFFTProvider(TransportProvider):
     """The present operand."""
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
-        net, size = network(), ITEMSIZE[problem.dtypes[problem.kind == "R2C"]]
+        net, size = network(self.name), ITEMSIZE[problem.dtypes[problem.kind == "R2C"]]
         nranks = len(problem.source)
         # the slowest rank's time, so that all ranks have the same order
         times = {

@@ -32,6 +32,11 @@ class NCCLTransport:
         """Why this machine cannot use it, or None."""
         return devices.missing() or nccl.LIBRARY.missing
 
+    def version(self) -> str:
+        """Of the library."""
+        number = nccl.get_version()
+        return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
     def unavailable(self, group: ProcessGroup) -> str | None:
         return "the group has one rank" if group.nranks == 1 else self.missing()
 

@@ -222,7 +222,7 @@ class Redistribute(CollectiveOperation):
 
     def _report_parts(self) -> list[str | Table]:
         """What was chosen, and what this rank sends and receives, with the time expected."""
-        return [*super()._report_parts(), *exchange_report(self._problem.traffic)]
+        return [*super()._report_parts(), *exchange_report(self._problem.traffic, self._transport)]
 
     def _local_providers(self) -> Sequence[Any]:
         return providers_for(self._group, self._package, self._space)

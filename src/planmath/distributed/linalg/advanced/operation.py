@@ -351,7 +351,7 @@ class Matmul(CollectiveOperation):
         stages = self._stages()
         assert stages is not None
         for number, traffic in enumerate(stages.traffics, 1):
-            lines += exchange_report(traffic, f"exchange {number} of {len(stages.traffics)}")
+            lines += exchange_report(traffic, self._transport, f"exchange {number} of {len(stages.traffics)}")
         lines += [f"local product: {product.matmul!r}" for product in stages.products]
         return lines
 

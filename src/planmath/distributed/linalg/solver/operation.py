@@ -281,7 +281,7 @@ class DirectSolver(CollectiveOperation):
                 f"{title}: {len(traffics)} exchanges, in which rank {self._problem.rank} sends {messages} "
                 f"messages, {size} bytes"
             )
-            lines += exchange_report(traffics[0], "  the first")
+            lines += exchange_report(traffics[0], self._transport, "  the first")
         blocks = self._problem.blocks
         lines.append(f"blocks of {blocks.size} on a grid of {blocks.grid[0]}x{blocks.grid[1]}")
         return lines

@@ -20,7 +20,7 @@ os.environ.update({
 
 
 import planmath.distributed as distributed
-from planmath.distributed.distribution import ProcessGrid, Redistribute, Slab
+from planmath.distributed.distribution import BlockCyclic, ProcessGrid, Redistribute, Slab
 from planmath.distributed.fft import FFT
 from planmath.distributed.linalg.advanced import Matmul
 
@@ -158,6 +158,33 @@ def on_grid(ranks: Ranks, n: int, dtype: str) -> Rows:
         yield f"ipc, {rows}x{ranks.size // rows}", ranks.time(product.execute)
 
 
+def systems(ranks: Ranks, n: int) -> Rows:
+    """LU in blocks of 256; the matrix is made anew before each factorization, which the time includes."""
+    from planmath.distributed.linalg import DirectSolver
+    from planmath.linalg import DirectSolver as LocalSolver
+
+    rows = max(k for k in range(1, int(ranks.size**0.5) + 1) if ranks.size % k == 0)
+    grid = ProcessGrid(shape=(rows, ranks.size // rows), layout=ProcessGrid.Layout.ROW_MAJOR)
+    blocks, of = BlockCyclic(grid, (256, 256)), ranks.torch.float64
+    values = ranks.random(blocks.shape(ranks.rank, (n, n)), of, "F")
+    a, b = ranks.torch.empty_like(values), ranks.random(Slab.X.shape(ranks.rank, (n, 1)), of, "F")
+    for transport in TRANSPORTS:
+        options = {"provider": transport}
+        with DirectSolver(a, b, distributions=[blocks, Slab.X], options=options) as solver:
+            solver.plan()
+
+            def work(solver: Any = solver) -> None:
+                a.copy_(values)
+                solver.factorize()
+
+            yield f"{transport}, {rows}x{ranks.size // rows}", ranks.time(work)
+    whole = ranks.random((n, n) if ranks.rank == 0 else (16, 16), of, "F")
+    with LocalSolver(whole, ranks.random((whole.shape[0], 1), of, "F")) as solver:
+        solver.plan()
+        yield "one GPU", ranks.time(solver.factorize, 1)
+    ranks.torch.cuda.empty_cache()
+
+
 GATHER, SUM = (Slab.X, Slab.Y, Slab.X), (Slab.Y, Slab.X, Slab.Y)
 ROWS: dict[str, Callable[[Ranks], Rows]] = {
     "fft 512^3 complex64 X to Y": lambda r: transforms(r, 512, False),
@@ -167,11 +194,13 @@ ROWS: dict[str, Callable[[Ranks], Rows]] = {
     "matmul bfloat16 8192^3 summed": lambda r: products(r, 8192, "bfloat16", SUM),
     "redistribute 512^3 complex64 X to Y": lambda r: redistributions(r, 512),
     "matmul float32 16384^3 on a grid": lambda r: on_grid(r, 16384, "float32"),
+    "lu float64 8192^2": lambda r: systems(r, 8192),
 }
 LARGE: dict[str, Callable[[Ranks], Rows]] = {
     "fft 1024^3 complex64 X to Y": lambda r: transforms(r, 1024, False),
     "fft 1024^3 complex64 X to X": lambda r: transforms(r, 1024, True),
     "matmul bfloat16 32768^3 gathered": lambda r: products(r, 32768, "bfloat16", GATHER, ("ipc",)),
+    "lu float64 32768^2": lambda r: systems(r, 32768),
     "matmul bfloat16 32768^3 summed": lambda r: products(r, 32768, "bfloat16", SUM, ("ipc",)),
 }
 

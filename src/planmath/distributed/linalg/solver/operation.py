@@ -28,8 +28,8 @@ from planmath.distributed.runtime import required_context
 from planmath.report.pages import Table
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
-#: Rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
-BLOCK, SUITABLE = 64, range(8, 257)
+#: By where they are: rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
+BLOCKS = {"cpu": (64, range(8, 257)), "cuda": (256, range(64, 1025))}
 
 
 class InvalidDirectSolverState(InvalidStateError):
@@ -140,7 +140,8 @@ class DirectSolver(CollectiveOperation):
         if ndim == 1:
             strides = [(*of, max(b_layout.shape[0], 1)) for of in strides]
         self._problem = SolverProblem(
-            _blocks(ours[0], a_placed, group.nranks), a_placed.sections, b_sections, nrhs, group.rank, a_layout.dtype,
+            _blocks(ours[0], a_placed, group.nranks, place), a_placed.sections, b_sections, nrhs, group.rank,
+            a_layout.dtype,
             a_layout.strides[1] if a_layout.shape[1] > 1 else max(a_layout.shape[0], 1), strides[0],
             strides[0] if o.inplace_b else strides[1], o.inplace_a, o.structure, self._where,
         )  # fmt: skip
@@ -341,9 +342,10 @@ def _check_shapes(a: Placement, b: Placement) -> None:
         raise ValueError(f"a is a matrix of {a.global_shape} and b of {b.global_shape}; expected as many rows of b")
 
 
-def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Blocks:
+def _blocks(distribution: Distribution, placed: Placement, nranks: int, place: str) -> Blocks:
     """The blocks in which a matrix is factorized: its own, where those suit."""
     n = placed.global_shape[0]
+    usual, suitable = BLOCKS[place]
     if isinstance(distribution, BlockCyclic) and not isinstance(distribution, BlockNonCyclic):
         sizes = distribution.block_sizes
         assert sizes is not None
@@ -351,13 +353,13 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Block
         if (
             sizes[0] == sizes[1]
             and not any(distribution.first_process)
-            and (sizes[0] in SUITABLE or n < SUITABLE[0] * 8)
+            and (sizes[0] in suitable or n < suitable[0] * 8)
         ):
             places = tuple([grid.coordinates(rank) for rank in range(nranks)])
             return Blocks(n, sizes[0], grid.shape, places)  # type: ignore[arg-type]
     rows = next(k for k in range(int(nranks**0.5), 0, -1) if nranks % k == 0)
     shape = rows, nranks // rows
-    return Blocks(n, min(BLOCK, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
+    return Blocks(n, min(usual, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
 
 
 def direct_solver(

@@ -305,11 +305,28 @@ MATHDX = Library(
     ),
 )  # fmt: skip
 
+NCCL = Library(
+    "nccl", "NCCL",
+    headers=("nccl.h",), owns=("nccl.h",), prefix=("nccl", "NCCL_"),
+    functions=r"nccl", types=r"nccl(?!RedOp_dummy)", constants=r"NCCL_(WIN|SPLIT|SHRINK|REVOKE|CTA)_",
+    version=_version("NCCL", "MAJOR", "MINOR", "PATCH"),
+    binary="nccl", sonames=("libnccl.so.2",), version_function="ncclGetVersion",
+    error="NCCLError", status="ncclResult_t",
+    outputs=(
+        (r"nccl(Get\w+|CommGet\w+|CommCount|CommCuDevice|CommUserRank)", r"version|asyncError|count|device|rank"),
+        (r"ncclCommInitRank\w*", r"comm|newcomm"), (r"ncclComm(Split|Shrink)", r"newcomm"),
+        (r"ncclMemAlloc", r"ptr"), (r"ncclComm(Register|WindowRegister)", r"handle|win"),
+        (r"ncclRedOpCreate\w+", r"op"),
+    ),
+    lists=((r"ncclComm(InitAll|Shrink)", r"devlist|excludeRanksList"),),
+    quick=QUERIES + r"|ncclComm(Count|CuDevice|UserRank|GetAsyncError)$|ncclGroupStart$",
+)  # fmt: skip
+
 LIBRARIES: dict[str, Library] = {
     library.module: library
     for library in (
         CUBLAS, CUBLASLT, CUFFT, CURAND, CUSPARSE, CUSOLVER, CUSOLVERDN, CUSOLVERSP, CUSOLVERRF, CUSOLVERMG, RUNTIME,
-        LIBRARY_TYPES, CUDSS, CUTENSOR, MATHDX,
+        LIBRARY_TYPES, CUDSS, CUTENSOR, MATHDX, NCCL,
     )
 }  # fmt: skip
 

@@ -16,6 +16,17 @@ MEANINGS: dict[str, dict[str, str]] = {
         "CUBLAS_STATUS_NOT_SUPPORTED": "the library does not have this combination of types, layouts and options",
         "CUBLAS_STATUS_LICENSE_ERROR": "the library found no valid license for the function",
     },
+    "ncclResult_t": {
+        "ncclSuccess": "the call succeeded",
+        "ncclUnhandledCudaError": "a call of CUDA failed",
+        "ncclSystemError": "a call of the operating system failed",
+        "ncclInternalError": "something inside the library failed",
+        "ncclInvalidArgument": "an argument has a value that the function does not take",
+        "ncclInvalidUsage": "the calls do not go together, such as two ranks on one device",
+        "ncclRemoteError": "another process failed, or its connection broke",
+        "ncclInProgress": "the operation on the communicator is not done yet",
+        "ncclNumResults": "this is the number of statuses",
+    },
     "commondxStatusType": {
         "COMMONDX_SUCCESS": "the call succeeded",
         "COMMONDX_INVALID_VALUE": "an argument or an operator has a value that the library does not take",

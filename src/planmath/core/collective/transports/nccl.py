@@ -34,8 +34,7 @@ class NCCLTransport:
 
     def version(self) -> str:
         """Of the library."""
-        number = nccl.get_version()
-        return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+        return str(nccl._api.loaded_version)
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return "the group has one rank" if group.nranks == 1 else self.missing()
@@ -68,7 +67,7 @@ def communicator(group: ProcessGroup, device_id: int) -> int:
     given = np.zeros(nccl.unique_id_dtype.itemsize, np.uint8)
     with agreed(group, f"{call}, NCCL"):
         if group.rank == 0:
-            given[:] = np.frombuffer(_explained(nccl.unique_id), np.uint8)
+            _explained(nccl.get_unique_id, given.ctypes.data)
     group.broadcast_buffer(given, root=0)
     with agreed(group, f"{call}, NCCL's communicator"):
         _communicators[group, device_id] = _explained(
@@ -85,7 +84,7 @@ def _identity(device_id: int) -> tuple[int, ...]:
 def _explained(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
-    except (nccl.ncclError, MissingLibraryError) as error:
+    except (nccl.NCCLError, MissingLibraryError) as error:
         raise UnavailableError(f"NCCL does not connect the ranks: {error}") from error
 
 
@@ -122,4 +121,4 @@ class NCCLExchange(PackedExchange):
 
 
 def _call(name: str, words: list[int | Slot]) -> Call:
-    return Call(nccl.LIBRARY.address(name), words, name=name, returns_status=True, error=nccl.ncclError)
+    return Call(nccl.LIBRARY.address(name), words, name=name, returns_status=True, error=nccl.NCCLError)

@@ -27,6 +27,16 @@ MEANINGS: dict[str, dict[str, str]] = {
         "ncclInProgress": "the operation on the communicator is not done yet",
         "ncclNumResults": "this is the number of statuses",
     },
+    "cublasMpStatus_t": {
+        "CUBLASMP_STATUS_SUCCESS": "the call succeeded",
+        "CUBLASMP_STATUS_NOT_INITIALIZED": "the handle was not created, or no CUDA device can be used",
+        "CUBLASMP_STATUS_ALLOCATION_FAILED": "the library could not get the device or host memory that it needs",
+        "CUBLASMP_STATUS_INVALID_VALUE": "an argument has a value that the function does not take",
+        "CUBLASMP_STATUS_ARCHITECTURE_MISMATCH": "the device's architecture does not have what the function needs",
+        "CUBLASMP_STATUS_EXECUTION_FAILED": "a kernel could not be launched, or failed on a device",
+        "CUBLASMP_STATUS_INTERNAL_ERROR": "something inside the library failed; often earlier work on the device",
+        "CUBLASMP_STATUS_NOT_SUPPORTED": "the library does not have this combination of types, layouts and options",
+    },
     "commondxStatusType": {
         "COMMONDX_SUCCESS": "the call succeeded",
         "COMMONDX_INVALID_VALUE": "an argument or an operator has a value that the library does not take",

@@ -339,7 +339,8 @@ CUSOLVERMP = Library(
     "cusolverMp", "cuSOLVERMp",
     headers=("cusolverMp.h",), owns=("cusolverMp.h", "cusolver_common.h"),
     prefix=("cusolverMp", "CUSOLVERMP_", "cusolver", "CUSOLVER_"),
-    functions=r"cusolverMp", types=r"cusolverMp|cusolverStatus_t", constants=r"CUSOLVERMP_(?!VER)", version=_version("CUSOLVERMP"),
+    functions=r"cusolverMp", types=r"cusolverMp|cusolverStatus_t", constants=r"CUSOLVERMP_(?!VER)",
+    version=_version("CUSOLVERMP"),
     binary="cusolverMp", sonames=("libcusolverMp.so.0",), error="cuSOLVERMpError", status="cusolverStatus_t",
     outputs=(
         (r"cusolverMp(Create\w*|\w+DescriptorCreate)", r"handle|grid|desc|nsDesc|polarDesc|gesvdDesc"),

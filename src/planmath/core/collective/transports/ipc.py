@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -159,11 +160,13 @@ class Windows:
 
     def __init__(self) -> None:
         self.made = 0
+        self.device_id: int | None = None
         self.dropped: list[Window] = []
 
     def make(self, group: ProcessGroup, size: int) -> Window:
         """A window. Collective."""
         runtime.device_synchronize()
+        self.device_id = runtime.get_device()
         self.made += 1
         mine = {window.number for window in self.dropped}
         gone: set[int] = group.allreduce_object(mine, op=lambda a, b: a & b)
@@ -178,9 +181,18 @@ class Windows:
         return Window(group, size, self.made)
 
 
-@cache
+_windows: dict[ProcessGroup, Windows] = {}
+
+
 def windows_of(group: ProcessGroup) -> Windows:
-    return Windows()
+    return _windows.setdefault(group, Windows())
+
+
+def finish(group: ProcessGroup) -> None:
+    """Wait until this rank writes into no other one's memory, which goes when that rank's process ends."""
+    if group in _windows:
+        with devices.on(_windows[group].device_id), suppress(runtime.CUDARuntimeError):
+            runtime.device_synchronize()
 
 
 @cache

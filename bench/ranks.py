@@ -163,8 +163,7 @@ def systems(ranks: Ranks, n: int) -> Rows:
     from planmath.distributed.linalg import DirectSolver
     from planmath.linalg import DirectSolver as LocalSolver
 
-    rows = max(k for k in range(1, int(ranks.size**0.5) + 1) if ranks.size % k == 0)
-    grid = ProcessGrid(shape=(rows, ranks.size // rows), layout=ProcessGrid.Layout.ROW_MAJOR)
+    grid = ProcessGrid(shape=(1, ranks.size), layout=ProcessGrid.Layout.ROW_MAJOR)
     blocks, of = BlockCyclic(grid, (256, 256)), ranks.torch.float64
     values = ranks.random(blocks.shape(ranks.rank, (n, n)), of, "F")
     a, b = ranks.torch.empty_like(values), ranks.random(Slab.X.shape(ranks.rank, (n, 1)), of, "F")
@@ -177,7 +176,7 @@ def systems(ranks: Ranks, n: int) -> Rows:
                 a.copy_(values)
                 solver.factorize()
 
-            yield f"{transport}, {rows}x{ranks.size // rows}", ranks.time(work)
+            yield f"{transport}, 1x{ranks.size}", ranks.time(work)
     whole = ranks.random((n, n) if ranks.rank == 0 else (16, 16), of, "F")
     with LocalSolver(whole, ranks.random((whole.shape[0], 1), of, "F")) as solver:
         solver.plan()

@@ -357,7 +357,9 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int, place: s
         ):
             places = tuple([grid.coordinates(rank) for rank in range(nranks)])
             return Blocks(n, sizes[0], grid.shape, places)  # type: ignore[arg-type]
-    rows = next(k for k in range(int(nranks**0.5), 0, -1) if nranks % k == 0)
+    # between devices in one row, where no row of the matrix goes to another rank
+    most = int(nranks**0.5) if place == "cpu" else 1
+    rows = next(k for k in range(most, 0, -1) if nranks % k == 0)
     shape = rows, nranks // rows
     return Blocks(n, min(usual, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
 

@@ -7,7 +7,7 @@ block row to all ranks that need them, in one exchange; what is left is local: a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -164,9 +164,7 @@ class LU(Factors):
         below = self.bench.column_major(panel[self.bench.as_index(self.rows[r1:] - start)])
         self.routines.subtract_product(a[r1:, c1:], below, top)
 
-    def _exchange_rows(
-        self, a: Any, start: int, stop: int, order: np.ndarray, place: Sequence[int]
-    ) -> Any:
+    def _exchange_rows(self, a: Any, start: int, stop: int, order: np.ndarray, place: Sequence[int]) -> Any:
         """Give rows their places outside the panel; returns this rank's columns, behind it, of the block row."""
         _, _, c0, c1 = place
         width = stop - start
@@ -175,13 +173,7 @@ class LU(Factors):
         for p in range(self.blocks.grid[0]):
             rows = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == p]
             needs[p] = np.unique(np.concatenate([order[rows], order[:width]])) + start
-        sets = {p: as_set(rows) for p, rows in needs.items()}
-        targets = tuple([
-            (sets[p], without(section[1], start, stop))
-            for (p, _), section in zip(self.blocks.places, self.placed, strict=True)
-        ])  # fmt: skip
-        traffic = Traffic(Moves(self.placed, targets, self.itemsize, (1, 0)), self.rank, self.strides)
-        received = self._fetched(traffic, self.session.exchange(traffic, True), a)
+        received = self._fetched_rows(a, start, stop, needs, place)
         have = needs[self.place[0]]
         mine = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == self.place[0]]
         index = self.bench.as_index
@@ -190,6 +182,23 @@ class LU(Factors):
         a[to, :c0] = received[from_, :c0]
         a[to, c1:] = received[from_, c0:]
         return self.bench.column_major(received[index(np.searchsorted(have, order[:width] + start)), c0:])
+
+    def _fetched_rows(
+        self, a: Any, start: int, stop: int, needs: Mapping[int, np.ndarray], place: Sequence[int]
+    ) -> Any:  # fmt: skip
+        """The rows that this rank needs, without the columns of the panel."""
+        if self.blocks.grid[0] == 1 and self.bench.space.device_id is not None:
+            # a rank has all rows, and a copy by index takes less time than planning an exchange with nobody
+            rows = a[self.bench.as_index(needs[0])]
+            _, _, c0, c1 = place
+            return rows if c0 == c1 else self.bench.joined(rows[:, :c0], rows[:, c1:])
+        sets = {p: as_set(rows) for p, rows in needs.items()}
+        targets = tuple([
+            (sets[p], without(section[1], start, stop))
+            for (p, _), section in zip(self.blocks.places, self.placed, strict=True)
+        ])  # fmt: skip
+        traffic = Traffic(Moves(self.placed, targets, self.itemsize, (1, 0)), self.rank, self.strides)
+        return self._fetched(traffic, self.session.exchange(traffic, True), a)
 
 
 class Cholesky(Factors):

@@ -20,8 +20,11 @@ os.environ.update({
 
 
 import planmath.distributed as distributed
+from planmath.core.collective.transports import ipc
+from planmath.core.collective.transports.ipc import SIDES
 from planmath.distributed.distribution import BlockCyclic, ProcessGrid, Redistribute, Slab
-from planmath.distributed.fft import FFT
+from planmath.distributed.fft import FFT, pipeline
+from planmath.distributed.fft.pipeline import MOST_PIECES
 from planmath.distributed.linalg.advanced import Matmul
 
 REPEATS, SECONDS = 7, 0.1
@@ -109,6 +112,22 @@ def transforms(ranks: Ranks, n: int, redistribute: bool) -> Rows:
         torch.cuda.empty_cache()
 
 
+def ways_to_send(ranks: Ranks, n: int) -> Rows:
+    """The transform with its messages in other numbers of pieces, and on several streams."""
+    for pieces, sides in ((1, 1), (2, 1), (8, 1), (4, 2), (8, 4)):
+        pipeline.MOST_PIECES, ipc.SIDES = pieces, sides
+        try:
+            operand = ranks.random((n // ranks.size, n, n), ranks.torch.complex64)
+            options = {"redistribute": False, "provider": "ipc"}
+            with FFT(operand, distribution=Slab.X, options=options) as transform:
+                transform.plan()
+                took = ranks.time(lambda t=transform: t.execute(direction="forward"))  # type: ignore[misc]
+                yield f"{pieces} pieces, {sides} streams", took
+        finally:
+            pipeline.MOST_PIECES, ipc.SIDES = MOST_PIECES, SIDES
+    ranks.torch.cuda.empty_cache()
+
+
 def redistributions(ranks: Ranks, n: int) -> Rows:
     for transport in TRANSPORTS:
         operand = ranks.random((n // ranks.size, n, n), ranks.torch.complex64)
@@ -192,6 +211,7 @@ ROWS: dict[str, Callable[[Ranks], Rows]] = {
     "matmul float32 8192^3 gathered": lambda r: products(r, 8192, "float32", GATHER),
     "matmul bfloat16 8192^3 summed": lambda r: products(r, 8192, "bfloat16", SUM),
     "redistribute 512^3 complex64 X to Y": lambda r: redistributions(r, 512),
+    "ways of fft 512^3 complex64 X to Y": lambda r: ways_to_send(r, 512),
     "matmul float32 16384^3 on a grid": lambda r: on_grid(r, 16384, "float32"),
     "lu float64 8192^2": lambda r: systems(r, 8192),
 }

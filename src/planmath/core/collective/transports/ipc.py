@@ -31,6 +31,8 @@ from planmath.core.executor import Program
 from planmath.core.log import LOGGER
 from planmath.native.call import Call, Slot
 
+#: Streams that pieces of messages leave on, in turn.
+SIDES = 1
 #: Bytes between numbers that different devices write.
 LINE = 128
 #: ``cudaIpcMemLazyEnablePeerAccess``.
@@ -238,7 +240,7 @@ class IPCSession:
         self.number = 0
         self.windows = windows_of(group)
         self.window = self.windows.make(group, room)
-        self.side = SideStream(space.device_id)
+        self.sides = [SideStream(space.device_id) for _ in range(SIDES)]
         self._failure: Exception | None = None
         self._pending: deque[Pending] = deque()
         self._looking = SideStream(space.device_id)
@@ -342,19 +344,23 @@ class IPCExchange:
     def start(self, source: int, works: Sequence[Callable[[], None]] = ()) -> int:
         """Send, each piece when its work is on the stream; returns the number of the exchange."""
         session, window, rank = self._session, self._window, self._rank
-        number, main, side = session.begin(*self._peers), self._space.stream, session.side
-        begun: set[int] = set()
+        number, main, sides = session.begin(*self._peers), self._space.stream, session.sides
+        begun: set[tuple[int, int]] = set()
         for k, piece in enumerate(self._pieces):
             if works:
                 works[k]()
+            which = k % len(sides)
+            side = sides[which]
             side.follow(main)
             for target, copy in piece:
-                if target not in begun:
-                    begun.add(target)
+                if (which, target) not in begun:
+                    begun.add((which, target))
                     wait_for_number(side.address, window.ready(target, rank), number)
                 copy.run(source, window.buffer(target), side.address)
+        for other in sides[1:]:
+            sides[0].follow(other.address)
         for target, _ in self._sent:
-            write_number(side.address, window.arrived(rank, target), number)
+            write_number(sides[0].address, window.arrived(rank, target), number)
         return number
 
     def keep_own(self, source: int) -> None:
@@ -368,7 +374,7 @@ class IPCExchange:
 
     def finish(self) -> None:
         """Let the stream wait until all is sent, so that the source may be written to."""
-        self._session.side.lead(self._space.stream)
+        self._session.sides[0].lead(self._space.stream)
 
     def run(self, source: int, target: int, works: Sequence[Callable[[], None]] = ()) -> None:
         number = self.start(source, works)

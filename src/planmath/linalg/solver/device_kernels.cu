@@ -6,7 +6,7 @@
  * each matrix.
  *
  * Defined outside: REAL (float or double), NUMBER (REAL, float2 or double2), IS_COMPLEX, THREADS of a block, LANES that
- * share a column (THREADS, or a power of two up to 32), EPSILON. */
+ * share a column (THREADS, or a power of two up to 32), EPSILON, SINGLE (the number in single precision). */
 #define WARP 32
 #define EVERY 0xffffffffu
 #define TILE 32 /* columns of a matrix that a block takes */
@@ -116,7 +116,7 @@ template <class T> __device__ inline T summed_by_lanes(T x) {
 #endif
 }
 
-/* Matrices that are copied and measured: w is the transpose times the probe v, u the matrix times v, and the squares'
+/* Matrices that are copied and measured, with at least as many rows as columns: w is the transpose times the probe v, u the matrix times v, and the squares'
  * sum is finite only where all elements are. Larger ones are measured tile by tile, and `gather` adds that up. */
 struct taking {
     place a;
@@ -126,10 +126,10 @@ struct taking {
     pointer<const NUMBER> v;
     pointer<sum> w_parts, u_parts;
     pointer<double> square_parts;
-    long long count, n, below, above, flags, row_tiles, col_tiles;
+    long long count, rows, cols, below, above, flags, row_tiles, col_tiles;
 };
 __device__ inline bool is_read(const taking &p, long long i, long long j) {
-    return i < p.n && j < p.n && i - j <= p.below && j - i <= p.above;
+    return i < p.rows && j < p.cols && i - j <= p.below && j - i <= p.above;
 }
 __device__ inline NUMBER taken(const taking &p, const NUMBER *a, long long i, long long j) {
     if (!is_read(p, i, j)) return number(0);
@@ -139,31 +139,31 @@ __device__ inline NUMBER taken(const taking &p, const NUMBER *a, long long i, lo
     return p.flags & HERMITIAN ? real_part(x) : x;
 }
 __device__ inline void put(const taking &p, NUMBER *factors, long long i, long long j, NUMBER x) {
-    if (i >= p.n || j >= p.n || (p.flags & EXPAND && !is_read(p, i, j))) return;
-    factors[i + j * p.n] = x; /* zeros in the other triangle, which libraries may use as temporary memory */
-    if (p.flags & EXPAND && i != j) factors[j + i * p.n] = p.flags & HERMITIAN ? conjugate(x) : x;
+    if (i >= p.rows || j >= p.cols || (p.flags & EXPAND && !is_read(p, i, j))) return;
+    factors[i + j * p.rows] = x; /* zeros in the other triangle, which libraries may use as temporary memory */
+    if (p.flags & EXPAND && i != j) factors[j + i * p.rows] = p.flags & HERMITIAN ? conjugate(x) : x;
 }
 __device__ inline void finish(const taking &p, long long m, long long i, sum w, sum u) {
     if (p.flags & MIRRORED) {
         const NUMBER own = narrow(u), both = narrow(plus(w, wide(p.flags & HERMITIAN ? conjugate(own) : own)));
-        p.w[m * p.n + i] = both;
-        p.u[m * p.n + i] = p.flags & HERMITIAN ? conjugate(both) : both;
+        p.w[m * p.cols + i] = both;
+        p.u[m * p.rows + i] = p.flags & HERMITIAN ? conjugate(both) : both;
     } else {
-        p.w[m * p.n + i] = narrow(w);
-        p.u[m * p.n + i] = narrow(u);
+        if (i < p.cols) p.w[m * p.cols + i] = narrow(w);
+        p.u[m * p.rows + i] = narrow(u);
     }
 }
 /* LANES threads for each matrix of at most so many rows. */
 extern "C" __global__ void take_small(const taking p) {
     const int lane = threadIdx.x % LANES;
     const long long m = (long long)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
-    const bool here = m < p.count && lane < p.n;
+    const bool here = m < p.count && lane < p.rows;
     const NUMBER *a = here ? at(p.a, m) : 0, *v = p.v;
-    NUMBER *factors = here ? p.factors + m * p.n * p.n : 0;
+    NUMBER *factors = here ? p.factors + m * p.rows * p.cols : 0;
     const double mine = here ? re(v[lane]) : 0;
     sum w = wide(number(0)), u = w;
     double squares = 0;
-    for (int j = 0; j < (int)p.n; j++) {
+    for (int j = 0; j < (int)p.cols; j++) {
         const NUMBER x = here ? taken(p, a, lane, j) : number(0);
         const bool mirrored = p.flags & MIRRORED, apart = lane != j;
         if (here) put(p, factors, lane, j, x);
@@ -184,8 +184,8 @@ extern "C" __global__ __launch_bounds__(THREADS) void take_tiles(const taking p)
     const long long row_tile = tile % p.row_tiles, col_tile = tile / p.row_tiles;
     const long long i = row_tile * THREADS + threadIdx.x, first = col_tile * TILE;
     const NUMBER *a = at(p.a, m), *v = p.v;
-    NUMBER *factors = p.factors + m * p.n * p.n;
-    const double mine = i < p.n ? re(v[i]) : 0;
+    NUMBER *factors = p.factors + m * p.rows * p.cols;
+    const double mine = i < p.rows ? re(v[i]) : 0;
     const bool mirrored = p.flags & MIRRORED;
     sum u = wide(number(0));
     double squares = 0;
@@ -198,7 +198,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void take_tiles(const taking p)
             const long long j = first + begin + k;
             const NUMBER x = read[k];
             put(p, factors, i, j, x);
-            u = plus(u, scaled(wide(x), j < p.n ? re(v[j]) : 0));
+            u = plus(u, scaled(wide(x), j < p.cols ? re(v[j]) : 0));
             squares += (mirrored && i != j ? 2 : 1) * square(wide(x));
             const sum column = summed(scaled(wide(x), mirrored && i == j ? 0 : mine), WARP);
             if (threadIdx.x % WARP == 0) of_warps[threadIdx.x / WARP][begin + k] = column;
@@ -206,22 +206,23 @@ extern "C" __global__ __launch_bounds__(THREADS) void take_tiles(const taking p)
     }
     squares = summed_by_block(squares);
     if (threadIdx.x == 0) p.square_parts[m * tiles + tile] = squares;
-    if (i < p.n) p.u_parts[(m * p.col_tiles + col_tile) * p.n + i] = u;
-    if (threadIdx.x < TILE && first + threadIdx.x < p.n) {
+    if (i < p.rows) p.u_parts[(m * p.col_tiles + col_tile) * p.rows + i] = u;
+    if (threadIdx.x < TILE && first + threadIdx.x < p.cols) {
         sum w = wide(number(0));
         for (int warp = 0; warp < THREADS / WARP; warp++) w = plus(w, of_warps[warp][threadIdx.x]);
-        p.w_parts[(m * p.row_tiles + row_tile) * p.n + first + threadIdx.x] = w;
+        p.w_parts[(m * p.row_tiles + row_tile) * p.cols + first + threadIdx.x] = w;
     }
 }
 extern "C" __global__ void gather(const taking p) {
-    const long long blocks = (p.n + THREADS - 1) / THREADS, m = blockIdx.x / blocks, part = blockIdx.x % blocks;
+    const long long blocks = (p.rows + THREADS - 1) / THREADS, m = blockIdx.x / blocks, part = blockIdx.x % blocks;
     const long long i = part * THREADS + threadIdx.x;
-    if (i < p.n) {
+    if (i < p.rows) {
         sum w = wide(number(0)), u = w;
-        const sum *w_parts = p.w_parts + m * p.row_tiles * p.n + i, *u_parts = p.u_parts + m * p.col_tiles * p.n + i;
-        for (long long t = 0; t < p.row_tiles; t++) w = plus(w, w_parts[t * p.n]);
+        const sum *w_parts = p.w_parts + m * p.row_tiles * p.cols + i;
+        const sum *u_parts = p.u_parts + m * p.col_tiles * p.rows + i;
+        for (long long t = 0; i < p.cols && t < p.row_tiles; t++) w = plus(w, w_parts[t * p.cols]);
 #pragma unroll 8
-        for (long long t = 0; t < p.col_tiles; t++) u = plus(u, u_parts[t * p.n]);
+        for (long long t = 0; t < p.col_tiles; t++) u = plus(u, u_parts[t * p.rows]);
         finish(p, m, i, w, u);
     }
     if (part) return;
@@ -237,10 +238,10 @@ extern "C" __global__ void take_diagonal(const taking p) {
     const long long m = blockIdx.x;
     const NUMBER *a = at(p.a, m);
     double squares = 0;
-    for (long long i = threadIdx.x; i < p.n; i += THREADS) {
+    for (long long i = threadIdx.x; i < p.cols; i += THREADS) {
         const NUMBER x = a[i * (p.a.row + p.a.col)];
-        p.factors[m * p.n + i] = x;
-        p.w[m * p.n + i] = p.u[m * p.n + i] = narrow(scaled(wide(x), re(p.v[i])));
+        p.factors[m * p.cols + i] = x;
+        p.w[m * p.cols + i] = p.u[m * p.cols + i] = narrow(scaled(wide(x), re(p.v[i])));
         squares += square(wide(x));
     }
     squares = summed_by_block(squares);
@@ -250,18 +251,18 @@ extern "C" __global__ void take_diagonal(const taking p) {
 __device__ inline void find_zeros(const taking &p, long long each, long long step) {
     const long long m = blockIdx.x;
     double last = 0; /* the more, the earlier it comes */
-    for (long long i = threadIdx.x; i < p.n; i += THREADS)
-        if (is_zero(p.factors[m * each + i * step]) && (double)(p.n - i) > last) last = (double)(p.n - i);
+    for (long long i = threadIdx.x; i < p.cols; i += THREADS)
+        if (is_zero(p.factors[m * each + i * step]) && (double)(p.cols - i) > last) last = (double)(p.cols - i);
     last = largest_of_block(last);
-    if (threadIdx.x == 0) p.status[m] = last > 0 ? (int)(p.n - (long long)last) + 1 : 0;
+    if (threadIdx.x == 0) p.status[m] = last > 0 ? (int)(p.cols - (long long)last) + 1 : 0;
 }
-extern "C" __global__ void zeros_of_diagonals(const taking p) { find_zeros(p, p.n, 1); }
-extern "C" __global__ void zeros_of_triangles(const taking p) { find_zeros(p, p.n * p.n, p.n + 1); }
+extern "C" __global__ void zeros_of_diagonals(const taking p) { find_zeros(p, p.cols, 1); }
+extern "C" __global__ void zeros_of_triangles(const taking p) { find_zeros(p, p.rows * p.cols, p.rows + 1); }
 
 /* Factors go where the matrices were. */
 extern "C" __global__ void give_back(const taking p) {
-    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, m = e / (p.n * p.n), rest = e % (p.n * p.n);
-    const long long i = rest % p.n, j = rest / p.n;
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, each = p.rows * p.cols;
+    const long long m = e / each, i = e % each % p.rows, j = e % each / p.rows;
     if (m < p.count && is_read(p, i, j)) at(p.a, m)[i * p.a.row + j * p.a.col] = p.factors[e];
 }
 
@@ -401,14 +402,15 @@ extern "C" __global__ void widen(const widening p) {
     if (i < p.count) p.to[i] = p.from[i];
 }
 
-/* What refines solutions, of which x, b and the residual lie column by column. */
+/* What refines solutions, of which x, b and the residual lie column by column: `rows` and `cols` are those of the matrix
+ * as it counts, `b_rows` are b's where it is measured. */
 struct refining {
     place a;
     pointer<const NUMBER> x, b;
     pointer<NUMBER> r;
     pointer<const int> status;
     place to;
-    long long n, below, above, flags, columns, columns_of_matrix, noisy, k;
+    long long rows, cols, b_rows, below, above, flags, columns, columns_of_matrix, noisy, k;
     double *found; /* memory of the host */
 };
 __device__ inline NUMBER element(const refining &p, const NUMBER *a, long long i, long long j) {
@@ -421,28 +423,28 @@ __device__ inline NUMBER element(const refining &p, const NUMBER *a, long long i
         if (i == j && p.flags & UNIT) x = number(1);
         else x = a[i * p.a.row + j * p.a.col];
         if (i == j && p.flags & HERMITIAN) x = real_part(x);
-    } else if (p.flags & MIRRORED) {
+    } else if (p.flags & MIRRORED && j - i <= p.below && i - j <= p.above) {
         x = a[j * p.a.row + i * p.a.col];
         if (p.flags & HERMITIAN) x = conjugate(x);
     }
     return p.flags & CONJUGATE ? conjugate(x) : x;
 }
-/* r = b - A x; or, if noisy, what the errors of r are made of, with random signs: |r| + eps (|A| |x| + |b|). */
+/* r = b - A x, or -A x without b; or, if noisy, what the errors of r are made of, with random signs: |r| + eps (|A| |x| + |b|). */
 extern "C" __global__ void residual(const refining p) {
-    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, column = e / p.n, i = e % p.n;
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, column = e / p.rows, i = e % p.rows;
     if (column >= p.columns) return;
-    const NUMBER *a = at(p.a, column / p.columns_of_matrix), *x = p.x + column * p.n;
+    const NUMBER *a = at(p.a, column / p.columns_of_matrix), *x = p.x + column * p.cols;
     if (p.noisy) {
         double sizes = modulus(p.b[e]);
-        for (long long j = 0; j < p.n; j++) sizes += modulus(element(p, a, i, j)) * modulus(x[j]);
+        for (long long j = 0; j < p.cols; j++) sizes += modulus(element(p, a, i, j)) * modulus(x[j]);
         const double noise = modulus(p.r[e]) + EPSILON * sizes;
         const unsigned bits = (unsigned)e * 2654435761u;
         p.r[e] = number((bits >> 17) & 1 ? noise : -noise);
         return;
     }
     sum r = wide(number(0));
-    for (long long j = 0; j < p.n; j++) r = plus_product(r, wide(element(p, a, i, j)), wide(x[j]));
-    p.r[e] = narrow(plus(wide(p.b[e]), scaled(r, -1)));
+    for (long long j = 0; j < p.cols; j++) r = plus_product(r, wide(element(p, a, i, j)), wide(x[j]));
+    p.r[e] = narrow(plus(wide(p.b ? p.b[e] : number(0)), scaled(r, -1)));
 }
 /* The 2-norms of each column of r, x and b. */
 __device__ inline double norm(const NUMBER *x, long long n) {
@@ -460,20 +462,21 @@ __device__ inline double norm(const NUMBER *x, long long n) {
     return most * sqrt(summed_by_block(squares));
 }
 extern "C" __global__ void norms(const refining p) {
-    const long long start = (long long)blockIdx.x * p.n;
-    const double r = norm(p.r + start, p.n), x = norm(p.x + start, p.n), b = norm(p.b + start, p.n);
+    const long long column = blockIdx.x;
+    const double r = norm(p.r + column * p.rows, p.rows), x = norm(p.x + column * p.cols, p.cols);
+    const double b = norm(p.b + column * p.b_rows, p.b_rows);
     if (threadIdx.x == 0) p.found[3 * blockIdx.x] = r, p.found[3 * blockIdx.x + 1] = x, p.found[3 * blockIdx.x + 2] = b;
 }
 /* The largest |r| / |x| of each column, where x is not small beside the largest. */
 extern "C" __global__ void relative(const refining p) {
-    const NUMBER *x = p.x + (long long)blockIdx.x * p.n, *r = p.r + (long long)blockIdx.x * p.n;
+    const NUMBER *x = p.x + (long long)blockIdx.x * p.cols, *r = p.r + (long long)blockIdx.x * p.cols;
     double most = 0, worst = 0;
-    for (long long i = threadIdx.x; i < p.n; i += THREADS) {
+    for (long long i = threadIdx.x; i < p.cols; i += THREADS) {
         const double here = modulus(x[i]);
         if (!(here <= most)) most = here;
     }
     most = largest_of_block(most);
-    for (long long i = threadIdx.x; i < p.n; i += THREADS) {
+    for (long long i = threadIdx.x; i < p.cols; i += THREADS) {
         const double own = modulus(x[i]), least = EPSILON * most;
         const double here = modulus(r[i]) / (own > least ? own : least);
         if (!(here <= worst)) worst = here;
@@ -484,11 +487,11 @@ extern "C" __global__ void relative(const refining p) {
 /* r = x + r */
 extern "C" __global__ void add(const refining p) {
     const long long e = (long long)blockIdx.x * THREADS + threadIdx.x;
-    if (e < p.columns * p.n) p.r[e] = narrow(plus(wide(p.x[e]), wide(p.r[e])));
+    if (e < p.columns * p.cols) p.r[e] = narrow(plus(wide(p.x[e]), wide(p.r[e])));
 }
 /* The solutions of singular systems are NaN. */
 extern "C" __global__ void spoil(const refining p) {
-    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, column = e / p.n, i = e % p.n;
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, column = e / p.cols, i = e % p.cols;
     if (column >= p.columns || p.status[column / p.columns_of_matrix] == 0) return;
     at(p.to, column / p.k)[i * p.to.row + column % p.k * p.to.col] = number(INFINITE - INFINITE);
 }
@@ -496,8 +499,8 @@ extern "C" __global__ void spoil(const refining p) {
 /* What matrices are not, as one for each fact that fails: lower or upper triangular, symmetric, Hermitian, with a
  * positive diagonal. */
 extern "C" __global__ void detect(const refining p) {
-    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, m = e / (p.n * p.n), rest = e % (p.n * p.n);
-    const long long i = rest % p.n, j = rest / p.n;
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, each = p.rows * p.cols;
+    const long long m = e / each, i = e % each % p.rows, j = e % each / p.rows;
     if (m >= p.columns || i > j) return;
     const NUMBER *a = at(p.a, m);
     const NUMBER upper = a[i * p.a.row + j * p.a.col], lower = a[j * p.a.row + i * p.a.col];
@@ -510,4 +513,66 @@ extern "C" __global__ void detect(const refining p) {
     if (!is_zero(lower)) p.found[1] = 1;
     if (!same(upper, lower)) p.found[2] = 1;
     if (!same(upper, conjugate(lower))) p.found[3] = 1;
+}
+
+/* Factors in single precision, and solutions that are refined with them: matrices times the power of two that brings
+ * their norm to about 1, and residuals times that which brings their largest element there, column by column. */
+struct narrowing {
+    pointer<const NUMBER> from, b;
+    pointer<SINGLE> to;
+    pointer<NUMBER> x, r;
+    pointer<const double> squares;
+    pointer<double> scales;
+    long long n, k, columns, columns_of_matrix, count;
+    const long long *takes_part; /* memory of the host: which solutions are refined */
+};
+__device__ inline SINGLE single(sum z) {
+#if IS_COMPLEX
+    return {(float)z.x, (float)z.y};
+#else
+    return (float)z;
+#endif
+}
+__device__ inline sum wide_of_single(SINGLE z) {
+#if IS_COMPLEX
+    return {(double)z.x, (double)z.y};
+#else
+    return (double)z;
+#endif
+}
+__device__ inline int exponent_of(double x) {
+    int exponent = 0;
+    if (x > 0 && x < INFINITE) frexp(x, &exponent);
+    return exponent < -1000 ? -1000 : exponent; /* the reciprocal has to be a number, too */
+}
+extern "C" __global__ void demote(const narrowing p) {
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (e >= p.count) return;
+    p.to[e] = single(scaled(wide(p.from[e]), ldexp(1.0, -exponent_of(sqrt(p.squares[e / (p.n * p.n)])))));
+}
+/* A block for each column of what is left to solve for; zeros for solutions that are done. */
+extern "C" __global__ void demote_sides(const narrowing p) {
+    const long long start = (long long)blockIdx.x * p.n;
+    if (!p.takes_part[blockIdx.x / p.k]) {
+        for (long long i = threadIdx.x; i < p.n; i += THREADS) p.to[start + i] = single(wide(number(0)));
+        return;
+    }
+    double most = 0;
+    for (long long i = threadIdx.x; i < p.n; i += THREADS) {
+        const double here = modulus(p.from[start + i]);
+        if (!(here <= most)) most = here;
+    }
+    const int exponent = exponent_of(largest_of_block(most));
+    const double down = ldexp(1.0, -exponent);
+    for (long long i = threadIdx.x; i < p.n; i += THREADS) p.to[start + i] = single(scaled(wide(p.from[start + i]), down));
+    if (threadIdx.x == 0)
+        p.scales[blockIdx.x] = ldexp(1.0, exponent - exponent_of(sqrt(p.squares[blockIdx.x / p.columns_of_matrix])));
+}
+/* x = x + scale y, and b is put where the residual is to be. */
+extern "C" __global__ void correct(const narrowing p) {
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (e >= p.count) return;
+    const SINGLE y = p.to[e];
+    p.x[e] = narrow(plus(wide(p.x[e]), scaled(wide_of_single(y), p.scales[e / p.n])));
+    p.r[e] = p.b[e];
 }

@@ -29,8 +29,8 @@ def _words(*names: str) -> list[tuple[str, Any]]:
 PLACE = np.dtype(_words("base", "offsets", "table", "row", "col"))
 TAKING = np.dtype(
     [("a", PLACE), *_words(
-        "factors", "w", "u", "squares", "status", "v", "w_parts", "u_parts", "square_parts", "count", "n", "below",
-        "above", "flags", "row_tiles", "col_tiles",
+        "factors", "w", "u", "squares", "status", "v", "w_parts", "u_parts", "square_parts", "count", "rows", "cols",
+        "below", "above", "flags", "row_tiles", "col_tiles",
     )]
 )  # fmt: skip
 WEIGHING = np.dtype(
@@ -47,9 +47,15 @@ SUBSTITUTING = np.dtype(_words("factors", "pivots", "y", "n", "columns_of_matrix
 WIDENING = np.dtype(_words("source", "target", "count"))
 REFINING = np.dtype(
     [("a", PLACE), *_words("x", "b", "r", "status"), ("target", PLACE), *_words(
-        "n", "below", "above", "flags", "columns", "columns_of_matrix", "noisy", "k", "found",
+        "rows", "cols", "b_rows", "below", "above", "flags", "columns", "columns_of_matrix", "noisy", "k", "found",
     )]
 )  # fmt: skip
+NARROWING = np.dtype(
+    _words(
+        "source", "b", "target", "x", "r", "squares", "scales", "n", "k", "columns", "columns_of_matrix", "count",
+        "takes_part",
+    )
+)
 
 
 def record(dtype: np.dtype, **fields: Any) -> np.ndarray:
@@ -61,14 +67,13 @@ def record(dtype: np.dtype, **fields: Any) -> np.ndarray:
 
 
 class Kernels:
-    """The kernels for matrices of one dtype and size.
+    """The kernels for matrices of one dtype and size, with at least as many rows as columns.
 
     Parameters
     ----------
     dtype : str
         'float32', 'float64', 'complex64' or 'complex128'.
-    n : int
-        Rows and columns.
+    rows, cols : int
     device_id : int
 
     Raises
@@ -77,8 +82,9 @@ class Kernels:
         At the first launch that is made, where kernels cannot be compiled or loaded.
     """
 
-    def __init__(self, dtype: str, n: int, device_id: int):
-        self.n, self._device_id = n, device_id
+    def __init__(self, dtype: str, rows: int, cols: int, device_id: int):
+        self.rows, self.cols, self._device_id = rows, cols, device_id
+        n = max(rows, cols)
         self.small = n <= 32
         self.threads = 64 if 32 < n <= 128 else 256
         #: how many of them share a column
@@ -88,12 +94,13 @@ class Kernels:
         self._definitions = (
             f"REAL={real}", f"NUMBER={real}{2 if is_complex else ''}", f"IS_COMPLEX={int(is_complex)}",
             f"THREADS={self.threads}", f"LANES={self.lanes}", f"EPSILON={float(np.finfo(dtype).eps)!r}",
+            f"SINGLE=float{2 if is_complex else ''}",
         )  # fmt: skip
 
     @property
     def tiles(self) -> tuple[int, int]:
         """Along rows and columns, how many pieces of a matrix are measured apart."""
-        return -(-self.n // self.threads), -(-self.n // TILE)
+        return -(-self.rows // self.threads), -(-self.cols // TILE)
 
     def launch(self, name: str, work: int, parameters: np.ndarray) -> Call:
         """A launch on the stream that is a program's first address, with a thread for each piece of work."""
@@ -113,7 +120,7 @@ class Kernels:
         rows, cols = self.tiles
         return [
             self.launch_blocks("take_tiles", matrices * rows * cols, parameters),
-            self.launch_blocks("gather", matrices * -(-self.n // self.threads), parameters),
+            self.launch_blocks("gather", matrices * -(-self.rows // self.threads), parameters),
         ]
 
     def move(self, parameters: np.ndarray) -> Call:

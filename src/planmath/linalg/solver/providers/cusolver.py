@@ -10,7 +10,7 @@ from planmath.core.cuda import devices
 from planmath.core.cuda.queue import Queue
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import BANDS, KINDS, RECTANGULAR, DenseProblem
+from planmath.linalg.solver.problem import DenseProblem, may_be_mixed
 from planmath.linalg.solver.providers.cusolver_group import groups_of
 from planmath.linalg.solver.providers.cusolver_phases import DevicePhases
 
@@ -36,7 +36,7 @@ class PreparedOnDevice(Prepared):
         """The phases on a queue, whose device is current."""
         knobs = dict(self.algorithm.knobs) if self.algorithm else {}
         settings = knobs.get("batch") == AT_ONCE, knobs.get("factorization") == LU
-        return DevicePhases(problem, settings, options, queue)
+        return DevicePhases(problem, settings, "precision" in knobs, options, queue)
 
 
 class CusolverProvider(Provider):
@@ -56,15 +56,10 @@ class CusolverProvider(Provider):
     def unsupported(self, problem: DenseProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
-        if problem.precision == "mixed":
+        if problem.form.kind == "rr":
             return (
-                "its factors have the dtype of the matrices: leave options.precision away, or pass execution='cpu', "
-                "and operands on a device are copied"
-            )
-        kind = problem.form.kind
-        if kind in BANDS or kind in RECTANGULAR:
-            return (
-                f"it does not solve {KINDS[kind]} systems: pass execution='cpu', and operands on a device are copied"
+                "it has no QR with exchanges of columns, by which the rank is found: leave structure='least squares' "
+                "away where the rank is full, or pass execution='cpu', and operands on a device are copied"
             )
         largest = max(max(system.a.rows, system.columns * system.solutions) for system in problem.systems)
         if largest > 2**31 - 1:
@@ -83,6 +78,9 @@ class CusolverProvider(Provider):
             # those of a batch are factorized as symmetric ones one by one only
             kinds = [LU, LDL] if found[0].get("batch") == AT_ONCE else [LDL, LU]
             found = [{**knobs, "factorization": kind} for kind in kinds for knobs in found]
+        full = [] if problem.precision == "mixed" else found
+        mixed = [{"precision": "mixed", **knobs} for knobs in found]
+        found = [*full, *(mixed if problem.precision != "full" and may_be_mixed(problem) else [])]
         return [Algorithm(self.name, tuple(knobs.items())) for knobs in found]
 
     def prepare(self, problem: DenseProblem, algorithm: Algorithm) -> PreparedOnDevice:

@@ -19,7 +19,7 @@ from planmath.core.errors import UnavailableError, warn
 from planmath.core.factorization import InaccurateSolutionWarning, Phases, SingularMatrixError
 from planmath.core.slots import ArraySlot
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import DenseProblem, Form
+from planmath.linalg.solver.problem import MIXED, DenseProblem, Form
 from planmath.linalg.solver.providers.cusolver_routines import Handles
 from planmath.linalg.solver.providers.cusolver_work import FACTORS, SOLUTIONS, DeviceJudgement, Work
 
@@ -35,6 +35,8 @@ class DevicePhases(Phases):
     problem : DenseProblem
     settings : tuple of bool
         As of `cusolver_group.Group`.
+    mixed : bool
+        Whether factors are in single precision where that makes sense.
     options : DirectSolverOptions
     queue : Queue
     """
@@ -42,7 +44,10 @@ class DevicePhases(Phases):
     #: what would solve without Python, had this such programs
     solver = None
 
-    def __init__(self, problem: DenseProblem, settings: tuple[bool, bool], options: DirectSolverOptions, queue: Queue):
+    def __init__(
+        self, problem: DenseProblem, settings: tuple[bool, bool], mixed: bool, options: DirectSolverOptions,
+        queue: Queue,
+    ):  # fmt: skip
         super().__init__()
         self._problem, self._settings, self._options, self._queue = problem, settings, options, queue
         self.trans = "N"
@@ -54,13 +59,17 @@ class DevicePhases(Phases):
         self._unlooked = self._untold = False
         #: whether the last factorization, or what became of it later, left no factors to solve with
         self.lost = False
-        self._use(problem.form)
+        self._mixed = mixed
+        self._use(problem.form._replace(mixed=mixed))
 
+    #: whether factors in single precision did not do
+    _gave_up = False
     REBOUND: ClassVar[dict[str, Any]] = {**Phases.REBOUND, "_a": (), "_b": ()}
     UNBOUND: ClassVar[dict[str, Any]] = REBOUND
 
     def _use(self, form: Form) -> None:
         self._work = Work(self._problem, form, self._settings, self._handles, self._queue)
+        self._work.judgement.gave_up = self._gave_up
 
     @property
     def judgement(self) -> DeviceJudgement:
@@ -126,7 +135,8 @@ class DevicePhases(Phases):
     def factorize(self) -> None:
         a = self._there("a", self._a, brings=True)
         if self._problem.detect:
-            self._take_for(self._work.detected(a))
+            form = self._work.detected(a)
+            self._take_for(form._replace(mixed=self._mixed and form.kind in MIXED))
         self.lost = False
         self._work.factorize(a)
         self._unlooked = self._untold = True
@@ -159,12 +169,18 @@ class DevicePhases(Phases):
                 self._unlooked = False
                 return again
             again = True
+            self._give_up_on(self._work.form)
             self._take_for(other)
             self._work.factorize(self._there("a", self._a))
             runtime.stream_synchronize(self._queue.stream)
         self._work.judgement.factorized_well()
         self._unlooked = False
         return again
+
+    def _give_up_on(self, form: Form) -> None:
+        """Make factors in full from now on, where those in single precision did not do."""
+        self._gave_up = self._gave_up or form.mixed
+        self._mixed = self._mixed and not self._gave_up
 
     def _tell_singular(self, results: Sequence[Any]) -> None:
         """Tell the user of singular matrices, once."""
@@ -196,15 +212,17 @@ class DevicePhases(Phases):
             runtime.stream_synchronize(self._queue.stream)
             self._look()
             self._tell_singular(())
-        self._work.solve(self.trans, b, x)
+        refined = self._work.solve(self.trans, b, x)
         runtime.stream_synchronize(self._queue.stream)
         if self._unlooked and self._look():
-            self._work.solve(self.trans, b, x)
+            refined = self._work.solve(self.trans, b, x)
             runtime.stream_synchronize(self._queue.stream)
+        if not refined:
+            self._factorize_in_full(b, x)
         judgement = self._work.judgement
         infos: Sequence[SolutionInfo] = ()
         judgement.looked = None
-        if judgement.suspects or not self._work.is_ordinary(SOLUTIONS):
+        if judgement.suspects or self._work.doubts or not self._work.is_ordinary(SOLUTIONS):
             try:
                 infos = self._work.examine(self.trans, b, x)
             except BaseException:
@@ -215,6 +233,18 @@ class DevicePhases(Phases):
             self._copies["b" if replaces else "x"].send(found)
         self._tell_singular(results)
         return infos
+
+
+    def _factorize_in_full(self, b: Sequence[int], x: Sequence[int]) -> None:
+        """Give factors in single precision up, until the next plan, and solve."""
+        self._give_up_on(self._work.form)
+        self._take_for(self._work.form._replace(mixed=False))
+        self._work.factorize(self._there("a", self._a))
+        self._work.solve(self.trans, b, x)
+        runtime.stream_synchronize(self._queue.stream)
+        if self._look():
+            self._work.solve(self.trans, b, x)
+            runtime.stream_synchronize(self._queue.stream)
 
 
 class _Copies:

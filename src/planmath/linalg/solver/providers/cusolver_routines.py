@@ -54,7 +54,8 @@ class Handles:
     @property
     def streams(self) -> list[Call]:
         """What gives them the stream, the first of a program's addresses."""
-        return [_solver("cusolverDnSetStream", self.solver, Slot(0)), _blas("cublasSetStream_v2", self.blas, Slot(0))]
+        solver = solver_call("cusolverDnSetStream", self.solver, Slot(0))
+        return [solver, blas_call("cublasSetStream_v2", self.blas, Slot(0))]
 
     def __del__(self) -> None:
         if os.getpid() != self.process:  # a child of the process that made them cannot use the device
@@ -73,14 +74,14 @@ def _address(library: Any, name: str) -> int:
     return library.address(name)
 
 
-def _solver(name: str, *arguments: Any, keep: Any = None) -> Call:
+def solver_call(name: str, *arguments: Any, keep: Any = None) -> Call:
     return Call(
         _address(cusolver.LIBRARY, name), arguments, name=name, returns_status=True, error=cusolver.cuSOLVERError,
         keep=keep,
     )  # fmt: skip
 
 
-def _blas(name: str, *arguments: Any, keep: Any = None) -> Call:
+def blas_call(name: str, *arguments: Any, keep: Any = None) -> Call:
     return Call(
         _address(cublas.LIBRARY, name), arguments, name=name, returns_status=True, error=cublas.cuBLASError, keep=keep
     )
@@ -90,7 +91,8 @@ class Matrices(Protocol):
     """The matrices of one size and kind that a routine works on."""
 
     dtype: str
-    n: int
+    rows: int
+    cols: int
     count: int
     columns: int
     """Right-hand sides of each."""
@@ -113,7 +115,7 @@ class Routine:
     """What routines have in common: they ask for memory when they are made, and make calls once it is there."""
 
     def __init__(self, of: Matrices):
-        self.of, self.dtype, self.n, self.count, self.columns = of, of.dtype, of.n, of.count, of.columns
+        self.of, self.dtype, self.n, self.count, self.columns = of, of.dtype, of.rows, of.count, of.columns
         self.itemsize, self.type = ITEMSIZE[of.dtype], int(DATA_TYPE[of.dtype])
         self.letter = LETTER[of.dtype]
         self.uplo = UPPER if of.form.upper else LOWER
@@ -168,9 +170,9 @@ class Routine:
         words = self.of.handles.blas, LEFT, self.uplo, trans, int(unit), self.n, self.columns, one.ctypes.data
         if self.count == 1:
             name = f"cublas{self.letter}trsm_v2"
-            return _blas(name, *words, self.of.at("factors"), self.n, self.of.at("y"), self.n, keep=one)
+            return blas_call(name, *words, self.of.at("factors"), self.n, self.of.at("y"), self.n, keep=one)
         tables = self.of.at("table of factors"), self.n, self.of.at("table of y"), self.n
-        return _blas(f"cublas{self.letter}trsmBatched", *words, *tables, self.count, keep=one)
+        return blas_call(f"cublas{self.letter}trsmBatched", *words, *tables, self.count, keep=one)
 
 
 class LU(Routine):
@@ -190,14 +192,14 @@ class LU(Routine):
 
     def factorize(self) -> list[Call]:
         handles = self.of.handles
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXgetrf", handles.solver, handles.settings, self.n, self.n, self.type, self.factors(m), self.n,
             self.pivots(m), self.type, *self.buffers, self.status(m), keep=self.on_host,
         ))  # fmt: skip
 
     def solve(self, transposed: bool) -> list[Call]:
         handles, op = self.of.handles, TRANSPOSE if transposed else NO_TRANSPOSE
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXgetrs", handles.solver, handles.settings, op, self.n, self.columns, self.type, self.factors(m),
             self.n, self.pivots(m), self.type, self.y(m), self.n, self.of.at("ignored"),
         ))  # fmt: skip
@@ -214,7 +216,7 @@ class BatchedLU(Routine):
 
     def factorize(self) -> list[Call]:
         words = self.of.handles.blas, self.n, self.of.at("table of factors"), self.n, self.of.at("pivots")
-        return [_blas(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
+        return [blas_call(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
 
     def solve(self, transposed: bool) -> list[Call]:
         if self.n <= FEW_ROWS:
@@ -230,7 +232,7 @@ class BatchedLU(Routine):
             self.of.at("table of factors"), self.n, self.of.at("pivots"), self.of.at("table of y"), self.n,
             wrong.ctypes.data, self.count,
         )  # fmt: skip
-        return [_blas(f"cublas{self.letter}getrsBatched", *words, keep=wrong)]
+        return [blas_call(f"cublas{self.letter}getrsBatched", *words, keep=wrong)]
 
 
 class Cholesky(Routine):
@@ -244,14 +246,14 @@ class Cholesky(Routine):
 
     def factorize(self) -> list[Call]:
         handles = self.of.handles
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXpotrf", handles.solver, handles.settings, self.uplo, self.n, self.type, self.factors(m), self.n,
             self.type, *self.buffers, self.status(m), keep=self.on_host,
         ))  # fmt: skip
 
     def solve(self, transposed: bool) -> list[Call]:
         handles = self.of.handles
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXpotrs", handles.solver, handles.settings, self.uplo, self.n, self.columns, self.type,
             self.factors(m), self.n, self.type, self.y(m), self.n, self.of.at("ignored"),
         ))  # fmt: skip
@@ -265,7 +267,7 @@ class BatchedCholesky(Routine):
 
     def factorize(self) -> list[Call]:
         words = self.of.handles.solver, self.uplo, self.n, self.of.at("table of factors"), self.n, self.status(0)
-        return [_solver(f"cusolverDn{self.letter}potrfBatched", *words, self.count)]
+        return [solver_call(f"cusolverDn{self.letter}potrfBatched", *words, self.count)]
 
     def solve(self, transposed: bool) -> list[Call]:
         if self.columns > 1:
@@ -273,7 +275,7 @@ class BatchedCholesky(Routine):
             return [self.triangular(op, False) for op in (adjoint if self.uplo == UPPER else adjoint[::-1])]
         tables = self.of.at("table of factors"), self.n, self.of.at("table of y"), self.n
         words = self.of.handles.solver, self.uplo, self.n, 1, *tables, self.of.at("ignored"), self.count
-        return [_solver(f"cusolverDn{self.letter}potrsBatched", *words)]
+        return [solver_call(f"cusolverDn{self.letter}potrsBatched", *words)]
 
 
 class BunchKaufman(Routine):
@@ -294,7 +296,7 @@ class BunchKaufman(Routine):
         self.of.reserve("pivots", 8 * self.n * self.count)
 
     def factorize(self) -> list[Call]:
-        calls = self.each(lambda m: _solver(
+        calls = self.each(lambda m: solver_call(
             f"cusolverDn{self.letter}sytrf", self.of.handles.solver, self.uplo, self.n, self.factors(m), self.n,
             self.of.at("narrow pivots", 4 * self.n * m), self.of.at("workspace"), self.words, self.status(m),
         ))  # fmt: skip
@@ -303,11 +305,62 @@ class BunchKaufman(Routine):
         return [*calls, self.of.kernels.launch("widen", pivots, parameters)]
 
     def solve(self, transposed: bool) -> list[Call]:
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXsytrs", self.of.handles.solver, self.uplo, self.n, self.columns, self.type, self.factors(m),
             self.n, self.of.at("pivots", 8 * self.n * m), self.type, self.y(m), self.n, *self.buffers,
             self.of.at("ignored"), keep=self.on_host,
         ))  # fmt: skip
+
+
+class QR(Routine):
+    """Matrices of at least as many rows as columns by cusolverDnXgeqrf, ormqr, and cuBLAS's trsm, one by one."""
+
+    def prepare(self) -> None:
+        handles, m, n = self.of.handles, self.n, self.of.cols
+        self.multiply = ("unm" if self.letter in "CZ" else "orm") + "qr"
+        self.of.reserve("tau", n * self.itemsize * self.count)
+        words = getattr(cusolverDn, f"{self.letter.lower()}{self.multiply}_buffer_size")(
+            handles.solver, LEFT, NO_TRANSPOSE, m, self.columns, n, 0, m, 0, 0, m
+        )
+        on_device, on_host = cusolverDn.xgeqrf_buffer_size(
+            handles.solver, handles.settings, m, n, self.type, 0, m, self.type, 0, self.type
+        )
+        self.words = words
+        self.workspace(max(on_device, words * self.itemsize), on_host)
+
+    def factors(self, m: int) -> int:
+        return self.of.at("factors", m * self.n * self.of.cols * self.itemsize)
+
+    def tau(self, m: int) -> int:
+        return self.of.at("tau", m * self.of.cols * self.itemsize)
+
+    def factorize(self) -> list[Call]:
+        handles = self.of.handles
+        return self.each(lambda m: solver_call(
+            "cusolverDnXgeqrf", handles.solver, handles.settings, self.n, self.of.cols, self.type, self.factors(m),
+            self.n, self.type, self.tau(m), self.type, *self.buffers, self.status(m), keep=self.on_host,
+        ))  # fmt: skip
+
+    def solve(self, transposed: bool) -> list[Call]:
+        adjoint = ADJOINT if self.letter in "CZ" else TRANSPOSE
+        if not transposed:
+            return [*self.each(lambda m: self._reflect(m, adjoint)), *self.each(lambda m: self._solve(m, NO_TRANSPOSE))]
+        # of the least norm: y = Q R⁻ᴴ b
+        return [*self.each(lambda m: self._solve(m, adjoint)), *self.each(lambda m: self._reflect(m, NO_TRANSPOSE))]
+
+    def _reflect(self, m: int, op: int) -> Call:
+        return solver_call(
+            f"cusolverDn{self.letter}{self.multiply}", self.of.handles.solver, LEFT, op, self.n, self.columns,
+            self.of.cols, self.factors(m), self.n, self.tau(m), self.y(m), self.n, self.of.at("workspace"), self.words,
+            self.of.at("ignored"),
+        )  # fmt: skip
+
+    def _solve(self, m: int, op: int) -> Call:
+        one = np.ones(1, self.dtype)
+        return blas_call(
+            f"cublas{self.letter}trsm_v2", self.of.handles.blas, LEFT, UPPER, op, 0, self.of.cols, self.columns,
+            one.ctypes.data, self.factors(m), self.n, self.y(m), self.n, keep=one,
+        )  # fmt: skip
 
 
 class Triangular(Routine):
@@ -354,7 +407,9 @@ def routine_of(of: Matrices, at_once: bool, by_lu: bool) -> Routine:
         return Triangular(of)
     if kind == "dg":
         return Diagonal(of)
-    if kind == "po":
+    if kind == "ls":
+        return QR(of)
+    if kind in ("po", "pb"):
         return BatchedCholesky(of) if several else Cholesky(of)
     if kind == "sy" and not by_lu:
         return BunchKaufman(of)

@@ -15,11 +15,21 @@ from planmath.core.cuda.queue import Queue
 from planmath.core.executor import Program
 from planmath.linalg.solver.information import Factors
 from planmath.linalg.solver.judgement import ROUTINES, Judgement, Part
-from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, Region
+from planmath.linalg.solver.problem import (
+    BANDS,
+    RECTANGULAR,
+    SINGLE,
+    DenseProblem,
+    Form,
+    PreparedSolver,
+    Region,
+)
 from planmath.linalg.solver.providers.assembly import Memory
 from planmath.linalg.solver.providers.cusolver_group import Group, HostPart, groups_of
-from planmath.linalg.solver.providers.cusolver_refinement import Refinement
+from planmath.linalg.solver.providers.cusolver_mixed import DONE, MixedGroup
+from planmath.linalg.solver.providers.cusolver_refinement import LeastSquares, Refinement
 from planmath.linalg.solver.providers.cusolver_routines import Handles
+from planmath.linalg.solver.providers.mixed import MOST_STEPS
 from planmath.native.call import Call
 from planmath.native.forks import load_module
 
@@ -47,8 +57,9 @@ class Work:
     ):
         self.problem, self.form, self.handles, self.queue = problem, form, handles, queue
         self._found, self._stamps = pinned((2,), "int64"), [0, 0]
+        kind = MixedGroup if form.mixed else Group
         self.groups = [
-            Group(problem, members, form, settings, handles, queue, self._found) for members in groups_of(problem)
+            kind(problem, members, form, settings, handles, queue, self._found) for members in groups_of(problem)
         ]
         self._owner, start = queue.allocate(sum(group.size for group in self.groups) + ALIGNMENT)
         for group in self.groups:
@@ -57,6 +68,7 @@ class Work:
         calls = [call for group in self.groups for call in group.factorization()]
         self._factorization = Program([*handles.streams, *calls])
         self._solutions: dict[str, tuple[Program, list[tuple[np.ndarray, np.ndarray]]]] = {}
+        self._steps: dict[str, dict[int, list[Call]]] = {}
         memory, parts = Memory(), dict[int, HostPart]()
         self._regions = list[tuple[Region, Region, Region]]()
         for group in self.groups:
@@ -79,8 +91,14 @@ class Work:
         self.judgement.known = False
         self._factorization(self.queue.stream)
 
-    def solve(self, trans: str, b: Sequence[int], x: Sequence[int]) -> None:
-        """Solve for right-hand sides in arrays at these addresses."""
+    def solve(self, trans: str, b: Sequence[int], x: Sequence[int]) -> bool:
+        """Solve for right-hand sides in arrays at these addresses.
+
+        Returns
+        -------
+        bool
+            Whether that could be done: not where solutions could not be refined, of which x has none then.
+        """
         program, records = self._solution(trans)
         stamp = self._next(SOLUTIONS)
         for group, (giving, judging) in zip(self.groups, records, strict=True):
@@ -91,6 +109,39 @@ class Work:
                 group.keepings[trans]["source"][0] = place
         self.judgement.known = False
         program(self.queue.stream)
+        if not self.form.mixed:
+            return True
+        self._refine(trans)
+        if any(group.unrefined() for group in self._mixed):
+            return False
+        Program([group.kernels.move(judging) for group, (_, judging) in zip(self.groups, records, strict=True)])(
+            self.queue.stream
+        )
+        return True
+
+    @property
+    def _mixed(self) -> list[MixedGroup]:
+        return [group for group in self.groups if isinstance(group, MixedGroup)]
+
+    @property
+    def doubts(self) -> bool:
+        """Whether a solution could not be refined by factors in single precision."""
+        return any((group.states != DONE).any() for group in self._mixed)
+
+    def _refine(self, trans: str) -> None:
+        """Refine solutions by factors in single precision as long as that helps."""
+        running = self._mixed
+        for group in running:
+            group.begin()
+        for number in range(MOST_STEPS + 1):
+            if trans not in self._steps:
+                self._steps[trans] = {id(group): group.step(trans) for group in running}
+            calls = [call for group in running for call in self._steps[trans][id(group)]]
+            Program([*self.handles.streams, *calls])(self.queue.stream)
+            runtime.stream_synchronize(self.queue.stream)
+            running = [group for group in running if group.look(number)]
+            if not running:
+                return
 
     def _solution(self, trans: str) -> tuple[Program, list[tuple[np.ndarray, np.ndarray]]]:
         if trans not in self._solutions:
@@ -146,6 +197,8 @@ class Work:
 
     def detected(self, a: Sequence[int]) -> Form:
         """What the matrices are: the special form of least work that they all have; waits for the device."""
+        if any(system.a.rows != system.a.cols for system in self.problem.systems):
+            return Form("ls")
         facts = pinned((5,))
         calls = list[Call]()
         for group in self.groups:
@@ -154,7 +207,7 @@ class Work:
             base, offsets, table, _, _ = group.operands[0].place(a, self.queue)
             parameters["a"][0] = base, offsets, table, m.row, m.col
             parameters["columns"], parameters["found"] = group.count, facts.ctypes.data
-            calls.append(group.kernels.launch("detect", group.count * group.n * group.n, parameters))
+            calls.append(group.kernels.launch("detect", group.count * group.rows * group.cols, parameters))
         Program(calls)(self.queue.stream)
         runtime.stream_synchronize(self.queue.stream)
         upper, lower, asymmetric, not_hermitian, not_positive = (bool(fact) for fact in facts)
@@ -180,7 +233,8 @@ class Work:
             if any(number in group.members for number, _ in judgement.singular):
                 parameters = group.refining.copy()
                 parameters["target"][0] = target
-                work = group.solutions * group.k * group.n
+                parameters["cols"] = group.system.x.rows
+                work = group.solutions * group.k * group.system.x.rows
                 Program([group.kernels.launch("spoil", work, parameters)])(self.queue.stream)
             judges = {
                 group.position(number, i): judgement.judge(number, i)
@@ -192,15 +246,20 @@ class Work:
                 source = group.packed(group.at("kept"))
             else:
                 source = group.operands[1].place(b, self.queue)
+            if self.form.kind in RECTANGULAR:
+                least = LeastSquares(group, source, target)
+                self._check(group, least, judges)
+                found |= {group.where(position): info for position, info in least.judged(judges).items()}
+                continue
             refinement = Refinement(group, trans, source, target)
             self._check(group, refinement, judges)
-            if not self.problem.inplace[0]:
+            if not (self.problem.inplace[0] or self.form.mixed):
                 infos = refinement.run(judges)
                 found |= {group.where(position): info for position, info in infos.items()}
         runtime.stream_synchronize(self.queue.stream)
         return judgement.settle(found)
 
-    def _check(self, group: Group, refinement: Refinement, doubtful: dict[int, Judge]) -> None:
+    def _check(self, group: Group, refinement: Refinement | LeastSquares, doubtful: dict[int, Judge]) -> None:
         """Raise where a right-hand side is not finite."""
         for position in refinement.not_finite(doubtful):
             rows = np.argwhere(~np.isfinite(refinement.side(position)))
@@ -224,6 +283,13 @@ class DeviceJudgement(Judgement):
         """Of each system the solutions that have to be looked at, by their projections."""
         found = []
         for number, part in enumerate(self.parts):
+            if part.form.kind in RECTANGULAR:
+                fine = [(number, int(matrix)) in self.singular for matrix in part.matrix_of]
+                found.append(np.flatnonzero(~np.array(fine)))
+                continue
+            if part.form.mixed:
+                found.append(np.flatnonzero(part.refinement()[0] != DONE))
+                continue
             tolerance, product, most = limits_of(part.dtype)
             error, growth = part.measures(self._norms_of(number))
             fine = (error <= tolerance) & (growth <= most) & (error * (growth + 1) <= product)
@@ -233,6 +299,14 @@ class DeviceJudgement(Judgement):
                 fine |= [key in self.singular for key in keys]
             found.append(np.flatnonzero(~fine))
         return found
+
+    @property
+    def notes(self) -> list[str]:
+        said = self._problem.form
+        wide = [
+            f"{said} matrices have the factors of all of their elements: cuSOLVER has no others for them"
+        ] if said.kind in BANDS else []  # fmt: skip
+        return [*super().notes, *wide]
 
     def judge(self, number: int, i: int) -> Judge:
         """Who decides what to do about a solution."""
@@ -259,17 +333,41 @@ class DeviceJudgement(Judgement):
 class DevicePart(Part):
     """One group of systems, whose factors are on the device."""
 
+    def refinement(self) -> tuple[np.ndarray, ...]:
+        """Of each solution of a matrix with factors in single precision: whether it is refined, its backward error,
+        the steps that took, and its growth."""
+        group: MixedGroup = self.part.group
+        first = self.part.first * group.per_matrix
+        positions = np.arange(first, first + self.system.solutions)
+        if len(group.members) == 1:
+            order = np.empty_like(group.order)
+            order[group.order] = np.arange(group.solutions)
+            positions = order
+        return tuple(facts[positions] for facts in (group.states, group.errors, group.steps, group.growths))
+
+    def estimates(self, norms: np.ndarray) -> list[SolutionInfo]:
+        if not self.form.mixed:
+            return super().estimates(norms)
+        judge = Judge(self.dtype)
+        _, errors, steps, growths = self.refinement()
+        known = zip(errors.tolist(), steps.tolist(), growths.tolist(), strict=True)
+        return [judge.info(error, False, made, grown) for error, made, grown in known]
+
     def factors(self, index: int, a: Sequence[np.ndarray]) -> Factors:
         """One matrix's factors, copied."""
-        group, kind, n = self.part.group, self.part.form.kind, self.system.a.rows
+        group, kind = self.part.group, self.part.form.kind
+        rows, cols, single = group.rows, group.cols, "single " if self.form.mixed else ""
+        dtype = SINGLE[self.dtype] if self.form.mixed else self.dtype
         m = self.part.first + index
-        values = self._copy("factors", m, (n,) if kind == "dg" else (n, n), self.dtype)
-        pivots, routine = None, ROUTINES[kind]
+        values = self._copy(f"{single}factors", m, (rows,) if kind == "dg" else (rows, cols), dtype)
+        pivots, routine = None, "potrf" if kind == "pb" else ROUTINES[kind]
         if group.by_lu:
             routine = "getrf"
-            pivots = self._copy("pivots", m, (n,), group.routine.pivot_dtype) - 1
+            pivots = self._copy(f"{single}pivots", m, (cols,), group.routine.pivot_dtype) - 1
         elif kind == "sy":
-            pivots = self._copy("narrow pivots", m, (n,), "int32")
+            pivots = self._copy(f"{single}narrow pivots", m, (cols,), "int32")
+        elif kind == "ls":
+            pivots = self._copy("tau", m, (cols,), self.dtype)
         return Factors(routine, values, pivots, self.part.transposed)
 
     def _copy(self, name: str, m: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -282,6 +380,8 @@ class DevicePart(Part):
         return found
 
     def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
+        if self.part.form.kind == "pb":
+            return 1, np.diagonal(self.factors(index, a).values).real.astype(self.dtype) ** 2
         if not self.part.group.by_lu:
             return super().diagonal(index, a)
         _, values, pivots, _ = self.factors(index, a)
@@ -290,6 +390,9 @@ class DevicePart(Part):
 
     def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
         """Solve with a copy of one matrix's factors, on the host."""
+        if self.form.mixed:  # whose factors are not as accurate
+            matrix = self.matrix(index, a)
+            return np.linalg.solve({"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans], side)
         transposed, conjugate = self.part.group.turned(trans)
         routine, values, pivots, _ = self.factors(index, a)
         form, b = self.part.form, side.conj() if conjugate else side

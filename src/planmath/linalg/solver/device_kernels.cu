@@ -12,6 +12,7 @@
 #define TILE 32 /* columns of a matrix that a block takes */
 #define READS 8 /* that a thread has on their way at once */
 #define INFINITE __longlong_as_double(0x7ff0000000000000)
+#define SMALLEST __longlong_as_double(1)
 
 /* What is known of a matrix: its other triangle is a mirror image, or a conjugated one; ones stand on the diagonal; the
  * mirror image is to be written; all of it is to be conjugated, or transposed. */
@@ -301,7 +302,7 @@ extern "C" __global__ void move(const moving p) {
     const long long s = here ? column / p.k : 0, j = here ? column % p.k : 0, m = s / p.per_matrix;
     const bool moves = here && (!p.chosen || p.chosen[s]);
     sum product = wide(number(0));
-    double squares = 0;
+    double squares = 0, others = 0; /* how many are no zeros */
     if (moves) {
         const NUMBER *from = at(p.from, s) + j * p.from.col, *weights = p.weights + m * p.weights_step;
         NUMBER *to = at(p.to, s) + j * p.to.col;
@@ -311,6 +312,7 @@ extern "C" __global__ void move(const moving p) {
             if (p.flags & PROJECTS) {
                 product = plus_product(product, wide(weights[i]), wide(x));
                 squares += square(wide(x));
+                others += !is_zero(x);
             }
             to[i * p.to.row] = p.flags & AFTER ? conjugate(x) : x;
         }
@@ -318,7 +320,9 @@ extern "C" __global__ void move(const moving p) {
     if (!(p.flags & PROJECTS)) return;
     product = summed_by_lanes(product);
     squares = summed_by_lanes(squares);
+    others = summed_by_lanes(others);
     if (!here || lane) return;
+    if (squares == 0 && others > 0) squares = SMALLEST; /* of numbers whose squares are out of range */
     double *of = p.projections + s * 6 * p.k + j, *out = of + p.part * 3 * p.k;
 #if IS_COMPLEX
     out[0] = product.x, out[p.k] = product.y, out[2 * p.k] = squares;
@@ -329,8 +333,9 @@ extern "C" __global__ void move(const moving p) {
     const double dx = of[0] - out[0], dy = of[p.k] - out[p.k], size = of[2 * p.k];
     const double products = sqrt(p.squares[m]) * sqrt(squares), side = sqrt(size), growth = products / side;
     const double error = sqrt(dx * dx + dy * dy) / (products + side);
-    if (!(size > p.tiny && size < INFINITE && error <= p.tolerance && growth <= p.growth &&
-          error * (growth + 1) <= p.product))
+    const bool nothing = size == 0 && squares == 0; /* zeros, for zeros */
+    if (!nothing && !(size > p.tiny && size < INFINITE && error <= p.tolerance && growth <= p.growth &&
+                      error * (growth + 1) <= p.product))
         *p.found = p.stamp;
 }
 

@@ -16,7 +16,7 @@ from planmath.linalg.solver import device_kernels
 from planmath.linalg.solver.device_kernels import MOVING, REFINING, TAKING, WEIGHING, Kernels, record
 from planmath.linalg.solver.problem import RECTANGULAR, DenseProblem, Form, LinearSystem, Region
 from planmath.linalg.solver.providers.assembly import BY_ROWS, TRANS, Memory, probe
-from planmath.linalg.solver.providers.cusolver_routines import Handles, Routine, routine_of
+from planmath.linalg.solver.providers.cusolver_routines import Handles, Routine, routine_of, runtime_call
 from planmath.native.call import Call
 
 #: Forms of which the other triangle is a mirror image.
@@ -308,11 +308,17 @@ class Group:
         judging = self.moving(
             y, nowhere, projects | judges | after, weights=weights, weights_step=step, part=1, n=self.system.x.rows
         )  # fmt: skip
-        calls = [self.kernels.move(giving), *self.routine.solve(transposed), self.kernels.move(judging)]
-        if self.problem.inplace[1]:
-            self.keepings[trans] = self.moving(nowhere, self.packed(self.at("kept")))
-            calls.insert(0, self.kernels.move(self.keepings[trans]))
-        return calls, (giving, judging)
+        calls = [*self._keeping(trans), self.kernels.move(giving), *self.routine.solve(transposed)]
+        if transposed and self.form.kind == "ls":  # behind b, which is shorter, are zeros
+            calls.insert(0, runtime_call("cudaMemsetAsync", self.at("y"), 0, self.sides))
+        return [*calls, self.kernels.move(judging)], (giving, judging)
+
+    def _keeping(self, trans: str) -> list[Call]:
+        """What keeps right-hand sides that solutions replace."""
+        if not self.problem.inplace[1]:
+            return []
+        self.keepings[trans] = self.moving((0, 0, 0, 0, 0), self.packed(self.at("kept")))
+        return [self.kernels.move(self.keepings[trans])]
 
     def solving(self, trans: str, source: int, target: int) -> list[Call]:
         """What solves for right-hand sides that lie column by column, into memory like that."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from planmath.linalg.solver.providers.cusolver_routines import (
     Routine,
     blas_call,
     routine_of,
+    runtime_call,
 )
 from planmath.linalg.solver.providers.mixed import MOST_STEPS
-from planmath.native.call import Call, Slot
+from planmath.native.call import Call
 
 RUNNING, DONE, FAILED = range(3)
 #: The backward error that no step makes smaller.
@@ -104,7 +104,7 @@ class MixedGroup(Group):
         )  # fmt: skip
         to_device, to_host = runtime.MemcpyKind.DEVICE_TO_DEVICE, runtime.MemcpyKind.DEVICE_TO_HOST
         calls = [
-            self.kernels.move(giving),
+            *self._keeping(trans), self.kernels.move(giving),
             runtime_call("cudaMemsetAsync", self.at("solution"), 0, self.sides),
             runtime_call("cudaMemcpyAsync", self.at("residual"), self.at("side"), self.sides, int(to_device)),
             runtime_call(
@@ -184,11 +184,3 @@ class MixedGroup(Group):
         """Whether a solution for finite numbers could not be refined."""
         finite = (self._sizes[:, 2] < np.inf).reshape(self.solutions, self.k).all(axis=1)
         return bool(((self.states == FAILED) & finite).any())
-
-
-def runtime_call(name: str, *arguments: Any, keep: Sequence[Any] = ()) -> Call:
-    """A call of the runtime's on the stream that is a program's first address."""
-    return Call(
-        runtime.LIBRARY.address(name), [*arguments, Slot(0)], name=name, returns_status=True,
-        error=runtime.CUDARuntimeError, keep=keep,
-    )  # fmt: skip

@@ -28,7 +28,8 @@ class DevicePhases(Phases):
     """The phases of a plan for dense systems on a device.
 
     A factorization is put on the stream, and what came out is looked at when the next solution was put behind it, or
-    at once with ``options.blocking=True``. A solution is waited for once: whether it has to be refined is known then.
+    at once with ``options.blocking=True``. That solution is waited for: whether solutions by these factors have to be
+    refined is known then. If not, the next ones are not waited for either, and looked at by the phase after them.
 
     Parameters
     ----------
@@ -60,6 +61,10 @@ class DevicePhases(Phases):
         #: whether the last factorization, or what became of it later, left no factors to solve with
         self.lost = False
         self._mixed = mixed
+        #: whether a solution by the last factors was waited for, and there was nothing to do about it
+        self._trusted = False
+        #: the number of the first solution that was not waited for, since somebody looked; 0 where there is none
+        self._first_unseen = 0
         self._use(problem.form._replace(mixed=mixed))
 
     #: whether factors in single precision did not do
@@ -74,6 +79,11 @@ class DevicePhases(Phases):
     @property
     def judgement(self) -> DeviceJudgement:
         """What is known of the factors and solutions."""
+        if self._first_unseen:
+            with devices.on(self._queue.device_id):
+                runtime.stream_synchronize(self._queue.stream)
+            self._look_back()
+            self._first_unseen = 0
         if self._unlooked:
             with devices.on(self._queue.device_id):
                 runtime.stream_synchronize(self._queue.stream)
@@ -133,6 +143,8 @@ class DevicePhases(Phases):
     # Factorization.
 
     def factorize(self) -> None:
+        self._look_back()
+        self._trusted, self._first_unseen = False, 0
         a = self._there("a", self._a, brings=True)
         if self._problem.detect:
             form = self._work.detected(a)
@@ -200,9 +212,36 @@ class DevicePhases(Phases):
 
     # Solution.
 
+    def _look_back(self) -> None:
+        """Tell of solutions that were not waited for, of those that are done by now."""
+        first, self._trusted = self._first_unseen, self._trusted and not self._saw_doubtful
+        if not first or not self._saw_doubtful:
+            return
+        self._first_unseen = 0
+        if self._options.on_inaccurate == "warn":
+            warn(
+                "one of the last solutions is not as accurate as others by these factors, or its right-hand side has "
+                "an element that is not finite: the next ones are waited for, and refined; pass "
+                "options={'blocking': True} to have that done with each",
+                InaccurateSolutionWarning,
+            )
+
+    @property
+    def _saw_doubtful(self) -> bool:
+        """Whether a solution that was not waited for, and is done, has to be looked at."""
+        return bool(self._first_unseen) and self._work.last_unordinary() >= self._first_unseen
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the next solution is waited for."""
+        options, problem = self._options, self._problem
+        asked = options.blocking is True or options.on_inaccurate == "raise" or problem.on_host or problem.inplace[1]
+        return asked or not self._trusted or self._work.form.mixed or self._work.judgement.suspects
+
     def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> Sequence[SolutionInfo]:
         self.admit("solve")
-        replaces = self._problem.inplace[1]
+        self._look_back()
+        waits, replaces = self._waits, self._problem.inplace[1]
         found = self._b if replaces else [
             outline(array, layout) for array, layout in zip(results, layouts, strict=True)
         ]  # fmt: skip
@@ -213,6 +252,10 @@ class DevicePhases(Phases):
             self._look()
             self._tell_singular(())
         refined = self._work.solve(self.trans, b, x)
+        if not waits:
+            self._work.judgement.looked = None
+            self._first_unseen = self._first_unseen or self._work.solved
+            return ()
         runtime.stream_synchronize(self._queue.stream)
         if self._unlooked and self._look():
             refined = self._work.solve(self.trans, b, x)
@@ -222,6 +265,7 @@ class DevicePhases(Phases):
         judgement = self._work.judgement
         infos: Sequence[SolutionInfo] = ()
         judgement.looked = None
+        self._trusted = self._work.is_ordinary(SOLUTIONS)
         if judgement.suspects or self._work.doubts or not self._work.is_ordinary(SOLUTIONS):
             try:
                 infos = self._work.examine(self.trans, b, x)

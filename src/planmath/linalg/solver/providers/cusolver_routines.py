@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from planmath.bindings import cublas, cusolver, cusolverDn
+from planmath.bindings import cublas, cusolver, cusolverDn, runtime
 from planmath.bindings.library_types import CudaDataType
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
@@ -85,6 +85,14 @@ def blas_call(name: str, *arguments: Any, keep: Any = None) -> Call:
     return Call(
         _address(cublas.LIBRARY, name), arguments, name=name, returns_status=True, error=cublas.cuBLASError, keep=keep
     )
+
+
+def runtime_call(name: str, *arguments: Any, keep: Any = None) -> Call:
+    """A call of the runtime's on the stream that is a program's first address."""
+    return Call(
+        _address(runtime.LIBRARY, name), [*arguments, Slot(0)], name=name, returns_status=True,
+        error=runtime.CUDARuntimeError, keep=keep,
+    )  # fmt: skip
 
 
 class Matrices(Protocol):

@@ -161,6 +161,15 @@ class Work:
         """Whether there is nothing to look at; the device has been waited for."""
         return int(self._found[what]) != self._stamps[what]
 
+    @property
+    def solved(self) -> int:
+        """The number of the last solution."""
+        return self._stamps[SOLUTIONS]
+
+    def last_unordinary(self) -> int:
+        """The number of the last solution that was found to be one that has to be looked at, of those that are done."""
+        return int(self._found[SOLUTIONS])
+
     def restore(self, b: Sequence[int]) -> None:
         """Put right-hand sides back that solutions have replaced."""
         for group in self.groups:

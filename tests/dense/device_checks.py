@@ -356,8 +356,7 @@ def later(place: Place) -> None:
             assert (place.host(made.solve()) == 0).all()
             assert made.solution_info.accurate
             made.reset_operands(b=place(bad))
-            made.solve()
-            runtime.device_synchronize()
+            place.host(made.solve())
             if phase != "solution_info":
                 made.reset_operands(b=place(good))
             with pytest.warns(InaccurateSolutionWarning, match="one of the last solutions is not as accurate"):
@@ -474,6 +473,10 @@ def refusals(place: Place) -> None:
         raises(UnavailableError, "where the rank is full, or pass execution='cpu'", made.plan)
     x = place.host(direct_solver(place(tall), place(b), execution="cpu", structure="least squares"))
     assert np.allclose(x, np.linalg.lstsq(tall, b)[0])
+    n = 1 << 20
+    band, side = place(np.broadcast_to(np.array([[1.0], [4], [1]]), (3, n)).copy()), place(np.ones(n))
+    with solver(band, side, bandwidths=(1, 1)) as made:
+        raises(UnavailableError, "tridiagonal matrices have all of their elements, 8388608 MiB of", made.plan)
 
 
 def least_squares(place: Place) -> None:

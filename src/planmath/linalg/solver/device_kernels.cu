@@ -434,22 +434,32 @@ __device__ inline NUMBER element(const refining &p, const NUMBER *a, long long i
     }
     return p.flags & CONJUGATE ? conjugate(x) : x;
 }
-/* r = b - A x, or -A x without b; or, if noisy, what the errors of r are made of, with random signs: |r| + eps (|A| |x| + |b|). */
+/* LANES threads for each row of r = b - A x, or -A x without b; or, if noisy, of what the errors of r are made of, with
+ * random signs: |r| + eps (|A| |x| + |b|). */
 extern "C" __global__ void residual(const refining p) {
-    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, column = e / p.rows, i = e % p.rows;
-    if (column >= p.columns) return;
-    const NUMBER *a = at(p.a, column / p.columns_of_matrix), *x = p.x + column * p.cols;
-    if (p.noisy) {
-        double sizes = modulus(p.b[e]);
-        for (long long j = 0; j < p.cols; j++) sizes += modulus(element(p, a, i, j)) * modulus(x[j]);
-        const double noise = modulus(p.r[e]) + EPSILON * sizes;
-        const unsigned bits = (unsigned)e * 2654435761u;
-        p.r[e] = number((bits >> 17) & 1 ? noise : -noise);
+    const int lane = threadIdx.x % LANES;
+    const long long e = (long long)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
+    const long long column = e / p.rows, i = e % p.rows;
+    const bool here = column < p.columns;
+    sum r = wide(number(0));
+    double sizes = 0;
+    if (here) {
+        const NUMBER *a = at(p.a, column / p.columns_of_matrix), *x = p.x + column * p.cols;
+        if (p.noisy)
+            for (long long j = lane; j < p.cols; j += LANES) sizes += modulus(element(p, a, i, j)) * modulus(x[j]);
+        else
+            for (long long j = lane; j < p.cols; j += LANES) r = plus_product(r, wide(element(p, a, i, j)), wide(x[j]));
+    }
+    r = summed_by_lanes(r);
+    sizes = summed_by_lanes(sizes);
+    if (!here || lane) return;
+    if (!p.noisy) {
+        p.r[e] = narrow(plus(wide(p.b ? p.b[e] : number(0)), scaled(r, -1)));
         return;
     }
-    sum r = wide(number(0));
-    for (long long j = 0; j < p.cols; j++) r = plus_product(r, wide(element(p, a, i, j)), wide(x[j]));
-    p.r[e] = narrow(plus(wide(p.b ? p.b[e] : number(0)), scaled(r, -1)));
+    const double noise = modulus(p.r[e]) + EPSILON * (sizes + modulus(p.b[e]));
+    const unsigned bits = (unsigned)e * 2654435761u;
+    p.r[e] = number((bits >> 17) & 1 ? noise : -noise);
 }
 /* The 2-norms of each column of r, x and b. */
 __device__ inline double norm(const NUMBER *x, long long n) {

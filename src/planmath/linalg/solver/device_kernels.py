@@ -87,7 +87,7 @@ class Kernels:
         n = max(rows, cols)
         self.small = n <= 32
         self.threads = 64 if 32 < n <= 128 else 256
-        #: how many of them share a column
+        #: how many of them share a column, or a row of a matrix
         self.lanes = max(8, 1 << (n - 1).bit_length()) if self.small else self.threads
         real = REALS[REAL_OF.get(dtype, dtype)]
         is_complex = dtype in REAL_OF
@@ -122,6 +122,11 @@ class Kernels:
             self.launch_blocks("take_tiles", matrices * rows * cols, parameters),
             self.launch_blocks("gather", matrices * -(-self.rows // self.threads), parameters),
         ]
+
+    def residual(self, parameters: np.ndarray) -> Call:
+        """What forms residuals."""
+        rows = int(parameters["columns"][0]) * int(parameters["rows"][0])
+        return self.launch("residual", rows * self.lanes, parameters)
 
     def move(self, parameters: np.ndarray) -> Call:
         """What copies right-hand sides or solutions."""

@@ -51,6 +51,8 @@ COMPUTE, DEFAULT_ALGORITHM = 68, -1
 WORKSPACE, WORKSPACE_BEFORE = 32 << 20, 4 << 20
 #: And what is enough where results are small: for so many partial results, at least so many bytes.
 PARTIAL_RESULTS, LEAST_WORKSPACE = 64, 1 << 19
+#: What is said of a way that begins with bringing a matrix in band or packed storage to all of its elements.
+EXPANDED = {True: (("storage", "expanded"),), False: ()}
 #: Products of a batch with more multiplications than this take longer than the launch of a routine for each of them.
 LARGE_WORK = 1 << 26
 
@@ -89,7 +91,8 @@ class CublasProvider(Provider):
         return too_many_loops(problem)
 
     def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
-        """The structured routine, and a general product of an expanded copy, which narrow dtypes have alone.
+        """Routines for vectors where these are few, the structured routine, and a general product of an expanded copy,
+        which narrow dtypes have alone.
 
         cuBLAS has batches of general products only; the others are launched one by one.
         """
@@ -98,7 +101,11 @@ class CublasProvider(Provider):
             routines = [name for name in routines if name in ("gemm", TRIANGLE)]
         if any(extent > 1 for extent in problem.batch) and problem.m * problem.n * problem.k < LARGE_WORK:
             routines.reverse()
-        return [Algorithm(self.name, (("product", routine),)) for routine in routines]
+        by_vectors, _ = routine_of(problem)
+        return [
+            Algorithm(self.name, (("product", name), *EXPANDED[problem.stored_apart and name != by_vectors]))
+            for name in routines
+        ]
 
     def prepare(self, problem: ProductProblem, algorithm: Algorithm) -> Prepared:
         name = algorithm.get("product")

@@ -52,6 +52,8 @@ class PlanmathProvider(OwnProvider):
         return too_many_loops(problem)
 
     def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
+        if problem.execution[0] == "cuda":
+            return [Algorithm(self.name, (("product", "diagonal" if "dg" in problem.kinds else "band"),))]
         threaded = "dg" not in problem.kinds and problem.work >= THREADED_WORK and any(n > 1 for n in problem.batch)
         most = min(problem.threads, small_kernels.MOST_THREADS) if threaded else 1
         return [Algorithm(self.name, (("threads", n),)) for n in dict.fromkeys((most, 1))]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planmath.bindings import cublas, cusolver, cusolverDn
+from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
 from planmath.core.cuda.queue import Queue
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import DenseProblem, may_be_mixed
+from planmath.linalg.solver.problem import BANDS, KINDS, DenseProblem, may_be_mixed
 from planmath.linalg.solver.providers.cusolver_group import groups_of
 from planmath.linalg.solver.providers.cusolver_phases import DevicePhases
 
@@ -61,6 +62,16 @@ class CusolverProvider(Provider):
                 "it has no QR with exchanges of columns, by which the rank is found: leave structure='least squares' "
                 "away where the rank is full, or pass execution='cpu', and operands on a device are copied"
             )
+        kind = problem.form.kind
+        if kind in BANDS:
+            room = devices.device(problem.execution[1]).total_memory
+            elements = sum(system.factorizations * system.a.rows * system.a.cols for system in problem.systems)
+            needed = elements * ITEMSIZE[problem.dtype]
+            if needed > room:
+                return (
+                    f"its factors of {KINDS[kind]} matrices have all of their elements, {needed >> 20} MiB of the "
+                    f"device's {room >> 20}: pass execution='cpu', and operands on a device are copied"
+                )
         largest = max(max(system.a.rows, system.columns * system.solutions) for system in problem.systems)
         if largest > 2**31 - 1:
             return f"some of its integers have 32 bits, and {largest} does not fit"

@@ -61,8 +61,13 @@ class Refinement:
             parameters[field] = value
         columns = self.group.solutions * self.group.k
         kernels = self.group.kernels
-        call = kernels.launch_blocks if blocks else kernels.launch
-        self._run([call(name, columns if blocks else columns * int(parameters["rows"][0]), parameters)])
+        if name == "residual":
+            call = kernels.residual(parameters)
+        elif blocks:
+            call = kernels.launch_blocks(name, columns, parameters)
+        else:
+            call = kernels.launch(name, columns * self.group.rows, parameters)
+        self._run([call])
 
     # What is known of b.
 
@@ -194,9 +199,9 @@ class LeastSquares:
             *group.handles.streams,
             kernels.move(group.moving(source, group.packed(self._b, self._rows), n=self._rows)),
             kernels.move(group.moving(target, group.packed(self._x, self._cols), n=self._cols)),
-            kernels.launch("residual", columns * self._rows, residual),
+            kernels.residual(residual),
             kernels.launch_blocks("norms", columns, residual),
-            kernels.launch("residual", columns * self._cols, adjoint),
+            kernels.residual(adjoint),
             kernels.launch_blocks("norms", columns, measure),
         ])(group.queue.stream)  # fmt: skip
         runtime.stream_synchronize(group.queue.stream)

@@ -327,12 +327,14 @@ class QR(Routine):
         handles, m, n = self.of.handles, self.n, self.of.cols
         self.multiply = ("unm" if self.letter in "CZ" else "orm") + "qr"
         self.of.reserve("tau", n * self.itemsize * self.count)
+        owner, somewhere = self.of.queue.allocate(self.itemsize)  # addresses that are not read
         words = getattr(cusolverDn, f"{self.letter.lower()}{self.multiply}_buffer_size")(
-            handles.solver, LEFT, NO_TRANSPOSE, m, self.columns, n, 0, m, 0, 0, m
+            handles.solver, LEFT, NO_TRANSPOSE, m, self.columns, n, somewhere, m, somewhere, somewhere, m
         )
         on_device, on_host = cusolverDn.xgeqrf_buffer_size(
-            handles.solver, handles.settings, m, n, self.type, 0, m, self.type, 0, self.type
+            handles.solver, handles.settings, m, n, self.type, somewhere, m, self.type, somewhere, self.type
         )
+        del owner
         self.words = words
         self.workspace(max(on_device, words * self.itemsize), on_host)
 

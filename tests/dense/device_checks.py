@@ -473,10 +473,28 @@ def refusals(place: Place) -> None:
         raises(UnavailableError, "where the rank is full, or pass execution='cpu'", made.plan)
     x = place.host(direct_solver(place(tall), place(b), execution="cpu", structure="least squares"))
     assert np.allclose(x, np.linalg.lstsq(tall, b)[0])
-    n = 1 << 20
-    band, side = place(np.broadcast_to(np.array([[1.0], [4], [1]]), (3, n)).copy()), place(np.ones(n))
-    with solver(band, side, bandwidths=(1, 1)) as made:
-        raises(UnavailableError, "tridiagonal matrices have all of their elements, 8388608 MiB of", made.plan)
+
+
+def long_bands(place: Place) -> None:
+    """Banded matrices of which all elements would not fit are factorized in their bands."""
+    rng, n = np.random.default_rng(20), 1 << 18
+    for kind, k in (("tridiagonal", 1), ("positive definite in a band", 2)):
+        below, above = KINDS[kind]()["bandwidths"]
+        band = rng.uniform(-1, 1, (below + above + 1, n))
+        band[above] += 8 if kind.startswith("positive") else 0
+        x = rng.standard_normal((n, k))
+        b = np.zeros((n, k))
+        for row, d in enumerate(range(above, -below - 1, -1)):
+            i = np.arange(max(-d, 0), n - max(d, 0))
+            b[i] += band[row, i + d, None] * x[i + d]
+            if kind.startswith("positive") and d:
+                b[i + d] += band[row, i + d, None] * x[i]
+        with solver(place(band), place(b), **KINDS[kind]()) as made:
+            made.plan()
+            assert [way.get("factorization") for way in made._plan_made.algorithms] == ["in the band"]
+            made.factorize()
+            np.testing.assert_allclose(place.host(made.solve()), x, rtol=0, atol=1e-6)
+            assert made.solution_info.accurate
 
 
 def least_squares(place: Place) -> None:
@@ -625,5 +643,5 @@ def tuned(place: Place) -> None:
 
 CHECKS = [
     sequences, conjugated, found_structures, indefinite_after_all, singular, not_finite, later, out_of_range,
-    inaccurate, refined, in_place, refusals, least_squares, mixed, information, stateless, tuned,
+    inaccurate, refined, in_place, refusals, long_bands, least_squares, mixed, information, stateless, tuned,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Kernels of the dense solver on a CUDA device (device_kernels.cu): their parameters, and how they are launched."""
+"""Kernels of the dense solver on a CUDA device: their parameters, and how they are launched."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ SYMMETRIC, HERMITIAN, UNIT, EXPAND, CONJUGATE, TRANSPOSE = (1 << bit for bit in 
 FIRST, AFTER, JUDGES, PROJECTS = (1 << bit for bit in range(4))
 #: Columns of a matrix that a block measures.
 TILE = 32
+#: The pieces of the source, behind what all begin with, that have kernels which not every plan needs.
+PARTS = {
+    ("refining",): ("residual", "norms", "relative", "add", "spoil", "detect"),
+    ("narrowing",): ("demote", "demote_sides", "correct"), ("kernels", "bands"): (
+        "take_band", "factorize_band", "solve_band",
+    ),
+}  # fmt: skip
 #: In C: real numbers of each precision.
 REALS = {"float32": "float", "float64": "double"}
 
@@ -44,6 +51,9 @@ MOVING = np.dtype(
 )  # fmt: skip
 DIVIDING = np.dtype(_words("diagonals", "x", "n", "columns_of_matrix", "count"))
 SUBSTITUTING = np.dtype(_words("factors", "pivots", "y", "n", "columns_of_matrix", "count", "transposed"))
+IN_BAND = np.dtype(_words(
+    "factors", "y", "pivots", "status", "n", "low", "high", "count", "columns_of_matrix", "transposed", "definite",
+))  # fmt: skip
 WIDENING = np.dtype(_words("source", "target", "count"))
 REFINING = np.dtype(
     [("a", PLACE), *_words("x", "b", "r", "status"), ("target", PLACE), *_words(
@@ -108,13 +118,13 @@ class Kernels:
 
     def launch_blocks(self, name: str, blocks: int, parameters: np.ndarray) -> Call:
         """The same with so many blocks."""
-        kernel = device_code.kernel(_source(), name, self._device_id, self._definitions)
+        kernel = device_code.kernel(_source(name), name, self._device_id, self._definitions)
         return device_code.launch(kernel, (blocks, 1), self.threads, parameters, Slot(0))
 
-    def take(self, parameters: np.ndarray, matrices: int, diagonal: bool) -> list[Call]:
-        """What copies matrices and measures them."""
-        if diagonal:
-            return [self.launch_blocks("take_diagonal", matrices, parameters)]
+    def take(self, parameters: np.ndarray, matrices: int, kind: str) -> list[Call]:
+        """What copies matrices and measures them: 'dg', those that stay in a 'band', or others."""
+        if kind in ("dg", "band"):
+            return [self.launch_blocks("take_diagonal" if kind == "dg" else "take_band", matrices, parameters)]
         if self.small:
             return [self.launch_blocks("take_small", -(-matrices * self.lanes // self.threads), parameters)]
         rows, cols = self.tiles
@@ -134,5 +144,7 @@ class Kernels:
 
 
 @cache
-def _source() -> str:
-    return Path(__file__).with_suffix(".cu").read_text()
+def _source(name: str) -> str:
+    """The source of a kernel, which is compiled with those that are used with it."""
+    parts = next((parts for parts, names in PARTS.items() if name in names), ("kernels",))
+    return "".join(Path(__file__).with_name(f"device_{part}.cu").read_text() for part in ("numbers", *parts))

@@ -86,7 +86,7 @@ class DevicePipeline(ProductPipeline):
             )
         )  # fmt: skip
 
-    def decide(self, left: Region, right: Region) -> list[tuple[int, str]]:  # type: ignore[override]
+    def decide(self, left: Region, right: Region) -> list[tuple[int, str]]:
         """As on the CPU, by numbers in the host's memory."""
         call, conditions = decision(
             self.problem.work_dtype, self.problem.twice, self.slot("alpha"), self.slot("beta"), left.slot, right.slot

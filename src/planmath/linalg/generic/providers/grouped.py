@@ -105,7 +105,7 @@ class _Grouping:
         )
         leading = tuple(region.matrix.leading[1] for region in regions)
         beta = self._problem.numbers_of(i)["beta"]
-        self._groups.setdefault((routine.letters, routine.extents, leading, beta), []).append(slots)  # type: ignore[arg-type]
+        self._groups.setdefault((routine.letters, routine.extents, leading, beta), []).append(slots)
 
     def _product(self, handle: int, alpha: Slot) -> list[Call]:
         """The tables of addresses, the factors, and the one call."""
@@ -126,7 +126,8 @@ class _Grouping:
         for i, (*_, beta) in enumerate(keys):
             for numbers, slot in ((alphas, alpha), (betas, Slot(beta))):
                 calls.append(Call(COPY, [numbers[i:].ctypes.data, slot, size], name="copy", keep=numbers))
-        address = [numbers.ctypes.data for numbers in (*operations, *extents)]
+        given: list[np.ndarray] = [*operations, *extents]
+        address = [numbers.ctypes.data for numbers in given]
         ld = [numbers.ctypes.data for numbers in leading]
         arguments = [
             handle, *address, alphas.ctypes.data, tables[0], ld[0], tables[1], ld[1], betas.ctypes.data, tables[2],

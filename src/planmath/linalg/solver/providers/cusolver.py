@@ -11,15 +11,16 @@ from planmath.core.cuda import devices
 from planmath.core.cuda.queue import Queue
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import BANDS, KINDS, DenseProblem, may_be_mixed
+from planmath.linalg.solver.problem import BANDS, DenseProblem, may_be_mixed
 from planmath.linalg.solver.providers.cusolver_group import groups_of
 from planmath.linalg.solver.providers.cusolver_phases import DevicePhases
+from planmath.linalg.solver.structure import BAND_PART
 
 #: Rows up to which several matrices are expected to be done sooner all at once than one by one.
 SMALL = 256
 AT_ONCE, ONE_BY_ONE = "at once", "one by one"
-#: How symmetric matrices are factorized.
-LDL, LU = "LDL", "LU"
+#: How symmetric matrices are factorized; and banded ones, where not with all of their elements.
+LDL, LU, IN_BAND = "LDL", "LU", "in the band"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class PreparedOnDevice(Prepared):
     def phases(self, problem: DenseProblem, options: DirectSolverOptions, queue: Queue) -> DevicePhases:
         """The phases on a queue, whose device is current."""
         knobs = dict(self.algorithm.knobs) if self.algorithm else {}
-        settings = knobs.get("batch") == AT_ONCE, knobs.get("factorization") == LU
+        way = knobs.get("factorization")
+        settings = knobs.get("batch") == AT_ONCE, way == LU, way == IN_BAND
         return DevicePhases(problem, settings, "precision" in knobs, options, queue)
 
 
@@ -62,16 +64,6 @@ class CusolverProvider(Provider):
                 "it has no QR with exchanges of columns, by which the rank is found: leave structure='least squares' "
                 "away where the rank is full, or pass execution='cpu', and operands on a device are copied"
             )
-        kind = problem.form.kind
-        if kind in BANDS:
-            room = devices.device(problem.execution[1]).total_memory
-            elements = sum(system.factorizations * system.a.rows * system.a.cols for system in problem.systems)
-            needed = elements * ITEMSIZE[problem.dtype]
-            if needed > room:
-                return (
-                    f"its factors of {KINDS[kind]} matrices have all of their elements, {needed >> 20} MiB of the "
-                    f"device's {room >> 20}: pass execution='cpu', and operands on a device are copied"
-                )
         largest = max(max(system.a.rows, system.columns * system.solutions) for system in problem.systems)
         if largest > 2**31 - 1:
             return f"some of its integers have 32 bits, and {largest} does not fit"
@@ -89,6 +81,8 @@ class CusolverProvider(Provider):
             # those of a batch are factorized as symmetric ones one by one only
             kinds = [LU, LDL] if found[0].get("batch") == AT_ONCE else [LDL, LU]
             found = [{**knobs, "factorization": kind} for kind in kinds for knobs in found]
+        if problem.form.kind in BANDS:
+            found = _ways_of_bands(problem, found)
         full = [] if problem.precision == "mixed" else found
         mixed = [{"precision": "mixed", **knobs} for knobs in found]
         found = [*full, *(mixed if problem.precision != "full" and may_be_mixed(problem) else [])]
@@ -96,3 +90,14 @@ class CusolverProvider(Provider):
 
     def prepare(self, problem: DenseProblem, algorithm: Algorithm) -> PreparedOnDevice:
         return PreparedOnDevice({}, algorithm=algorithm)
+
+
+def _ways_of_bands(problem: DenseProblem, whole: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The ways to factorize banded matrices: in the band, or by those for matrices with all elements, if these fit."""
+    form, systems, room = problem.form, problem.systems, devices.device(problem.execution[1]).total_memory
+    own: list[dict[str, str]] = [{"factorization": IN_BAND}]
+    elements = sum(system.factorizations * system.a.rows**2 for system in systems)
+    if elements * ITEMSIZE[problem.dtype] > room:
+        return own
+    is_narrow = BAND_PART * (form.below + form.above) <= max(system.a.rows for system in systems)
+    return own + whole if is_narrow else whole + own

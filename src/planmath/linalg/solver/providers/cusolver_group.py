@@ -14,7 +14,7 @@ from planmath.core.cuda.queue import Queue
 from planmath.linalg.product.matrix import Matrix
 from planmath.linalg.solver import device_kernels
 from planmath.linalg.solver.device_kernels import MOVING, REFINING, TAKING, WEIGHING, Kernels, record
-from planmath.linalg.solver.problem import RECTANGULAR, DenseProblem, Form, LinearSystem, Region
+from planmath.linalg.solver.problem import BANDS, RECTANGULAR, DenseProblem, Form, LinearSystem, Region
 from planmath.linalg.solver.providers.assembly import BY_ROWS, TRANS, Memory, probe
 from planmath.linalg.solver.providers.cusolver_routines import Handles, Routine, routine_of, runtime_call
 from planmath.native.call import Call
@@ -103,7 +103,7 @@ class Group:
     form : Form
         What the matrices are taken for.
     settings : tuple of bool
-        Whether to work on all at once, and whether on symmetric matrices by LU.
+        Whether to work on all at once, whether on symmetric matrices by LU, and whether on banded ones in their bands.
     handles : Handles
     queue : Queue
     found : numpy.ndarray
@@ -112,8 +112,8 @@ class Group:
     """
 
     def __init__(
-        self, problem: DenseProblem, members: Sequence[int], form: Form, settings: tuple[bool, bool], handles: Handles,
-        queue: Queue, found: np.ndarray,
+        self, problem: DenseProblem, members: Sequence[int], form: Form, settings: tuple[bool, bool, bool],
+        handles: Handles, queue: Queue, found: np.ndarray,
     ):  # fmt: skip
         self.problem, self.members, self.handles, self.queue = problem, tuple(members), handles, queue
         self.found, self._offsets, self.size = found, dict[str, int](), 0
@@ -134,6 +134,9 @@ class Group:
         #: for as many
         self.rows, self.cols = self.a.rows, self.a.cols
         self.kernels = Kernels(self.dtype, self.rows, self.cols, queue.device_id)
+        below, above = form.below, form.above
+        self.band = (below + above, below + above) if form.kind == "pb" else (below, above)
+        self.in_band = form.kind in BANDS and settings[2]
         self.by_lu = form.kind in BY_LU or (form.kind == "sy" and settings[1])
         #: positions of solutions, those of each matrix together -> their numbers in the batch
         matrix_of = np.broadcast_to(np.arange(system.factorizations).reshape(system.matrices), system.batch)
@@ -141,6 +144,8 @@ class Group:
         self.operands = self._operands()
         rows, cols, itemsize = self.rows, self.cols, ITEMSIZE[self.dtype]
         each = rows if form.kind == "dg" else rows * cols
+        if self.in_band:
+            each = (2 * self.band[0] + self.band[1] + 1) * cols
         for name, size in (
             ("factors", self.count * each * itemsize), ("y", self.sides), ("w", self.count * cols * itemsize),
             ("u", self.count * rows * itemsize), ("status", 4 * self.count), ("squares", 8 * self.count),
@@ -153,7 +158,7 @@ class Group:
             self.reserve("kept", self.sides)
         if rows != cols:
             self.reserve("short offsets", 8 * self.solutions)
-        if form.kind != "dg" and not self.kernels.small:
+        if form.kind != "dg" and not self.in_band and not self.kernels.small:
             row_tiles, col_tiles = self.kernels.tiles
             wide = 16 if self.dtype in REAL_OF else 8
             self.reserve("w_parts", self.count * row_tiles * cols * wide)
@@ -161,7 +166,7 @@ class Group:
             self.reserve("square_parts", self.count * row_tiles * col_tiles * 8)
         self.routine = self._routine_of(settings)
 
-    def _routine_of(self, settings: tuple[bool, bool]) -> Routine:
+    def _routine_of(self, settings: tuple[bool, bool, bool]) -> Routine:
         """What works on the matrices."""
         return routine_of(self, *settings)
 
@@ -262,7 +267,7 @@ class Group:
     def factorization(self) -> list[Call]:
         """What factorizes the matrices."""
         kind = self.form.kind
-        calls = self.kernels.take(self.taking, self.count, kind == "dg")
+        calls = self.kernels.take(self.taking, self.count, "band" if self.in_band else kind)
         if kind == "dg":
             calls.append(self.kernels.launch_blocks("zeros_of_diagonals", self.count, self.taking))
         calls += [*self._before_factors(), *self.routine.factorize()]

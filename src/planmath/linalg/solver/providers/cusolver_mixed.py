@@ -37,7 +37,7 @@ class SingleView:
     def __init__(self, group: Group):
         self._group = group
         self.dtype, self.rows, self.cols = SINGLE[group.dtype], group.rows, group.cols
-        self.count, self.columns, self.form = group.count, group.columns, group.form
+        self.count, self.columns, self.form, self.band = group.count, group.columns, group.form, group.band
         self.handles, self.queue = group.handles, group.queue
         self.kernels = Kernels(self.dtype, self.rows, self.cols, group.queue.device_id)
 
@@ -58,7 +58,7 @@ class MixedGroup(Group):
     """Systems whose factors are in single precision, with a copy of the matrices, all of their elements, in double
     precision beside them."""
 
-    def _routine_of(self, settings: tuple[bool, bool]) -> Routine:
+    def _routine_of(self, settings: tuple[bool, bool, bool]) -> Routine:
         single = SingleView(self)
         itemsize = ITEMSIZE[single.dtype]
         single.reserve("factors", self.count * self.rows * self.rows * itemsize)

@@ -46,7 +46,7 @@ class DevicePhases(Phases):
     solver = None
 
     def __init__(
-        self, problem: DenseProblem, settings: tuple[bool, bool], mixed: bool, options: DirectSolverOptions,
+        self, problem: DenseProblem, settings: tuple[bool, bool, bool], mixed: bool, options: DirectSolverOptions,
         queue: Queue,
     ):  # fmt: skip
         super().__init__()
@@ -63,6 +63,8 @@ class DevicePhases(Phases):
         self._mixed = mixed
         #: whether a solution by the last factors was waited for, and there was nothing to do about it
         self._trusted = False
+        #: whether one that was not waited for had to be looked at, so that all others are
+        self._careful = False
         #: the number of the first solution that was not waited for, since somebody looked; 0 where there is none
         self._first_unseen = 0
         self._use(problem.form._replace(mixed=mixed))
@@ -144,7 +146,8 @@ class DevicePhases(Phases):
 
     def factorize(self) -> None:
         self._look_back()
-        self._trusted, self._first_unseen = False, 0
+        self._trusted = self._careful = False
+        self._first_unseen = 0
         a = self._there("a", self._a, brings=True)
         if self._problem.detect:
             form = self._work.detected(a)
@@ -214,10 +217,9 @@ class DevicePhases(Phases):
 
     def _look_back(self) -> None:
         """Tell of solutions that were not waited for, of those that are done by now."""
-        first, self._trusted = self._first_unseen, self._trusted and not self._saw_doubtful
-        if not first or not self._saw_doubtful:
+        if not self._saw_doubtful:
             return
-        self._first_unseen = 0
+        self._trusted, self._careful, self._first_unseen = False, True, 0
         if self._options.on_inaccurate == "warn":
             warn(
                 "one of the last solutions is not as accurate as others by these factors, or its right-hand side has "
@@ -265,7 +267,7 @@ class DevicePhases(Phases):
         judgement = self._work.judgement
         infos: Sequence[SolutionInfo] = ()
         judgement.looked = None
-        self._trusted = self._work.is_ordinary(SOLUTIONS)
+        self._trusted = self._work.is_ordinary(SOLUTIONS) and not self._careful
         if judgement.suspects or self._work.doubts or not self._work.is_ordinary(SOLUTIONS):
             try:
                 infos = self._work.examine(self.trans, b, x)

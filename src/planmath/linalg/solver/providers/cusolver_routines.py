@@ -15,8 +15,8 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
 from planmath.core.cuda.device_arrays import pinned
 from planmath.core.cuda.queue import Queue
-from planmath.linalg.solver.device_kernels import DIVIDING, SUBSTITUTING, WIDENING, Kernels, record
-from planmath.linalg.solver.problem import Form
+from planmath.linalg.solver.device_kernels import DIVIDING, IN_BAND, SUBSTITUTING, WIDENING, Kernels, record
+from planmath.linalg.solver.problem import BANDS, Form
 from planmath.native.call import Call, Slot
 
 DATA_TYPE = {
@@ -105,6 +105,8 @@ class Matrices(Protocol):
     columns: int
     """Right-hand sides of each."""
     form: Form
+    band: tuple[int, int]
+    """Of banded ones: how many diagonals of all that are not zero are below the main one, and above it."""
     kernels: Kernels
     handles: Handles
     queue: Queue
@@ -373,6 +375,30 @@ class QR(Routine):
         )  # fmt: skip
 
 
+class BandLU(Routine):
+    """Matrices in a band, by kernels of planmath's own, a thread for each: LU with exchanges of rows, or of positive
+    definite ones without."""
+
+    pivot_dtype = "int32"
+
+    def prepare(self) -> None:
+        self.of.reserve("pivots", 4 * self.n * self.count)
+
+    def _parameters(self, transposed: bool = False) -> np.ndarray:
+        low, high = self.of.band
+        return record(
+            IN_BAND, factors=self.of.at("factors"), y=self.of.at("y"), pivots=self.of.at("pivots"),
+            status=self.status(0), n=self.n, low=low, high=high, count=self.count, columns_of_matrix=self.columns,
+            transposed=int(transposed), definite=int(self.of.form.kind == "pb"),
+        )  # fmt: skip
+
+    def factorize(self) -> list[Call]:
+        return [self.of.kernels.launch("factorize_band", self.count, self._parameters())]
+
+    def solve(self, transposed: bool) -> list[Call]:
+        return [self.of.kernels.launch("solve_band", self.count * self.columns, self._parameters(transposed))]
+
+
 class Triangular(Routine):
     """Triangular matrices, by cuBLAS's trsm and trsmBatched."""
 
@@ -401,7 +427,7 @@ class Diagonal(Routine):
         return [self.of.kernels.launch("divide", elements, parameters)]
 
 
-def routine_of(of: Matrices, at_once: bool, by_lu: bool) -> Routine:
+def routine_of(of: Matrices, at_once: bool, by_lu: bool, in_band: bool) -> Routine:
     """What works on matrices.
 
     Parameters
@@ -411,8 +437,12 @@ def routine_of(of: Matrices, at_once: bool, by_lu: bool) -> Routine:
         Whether several are worked on at the same time where a library has that.
     by_lu : bool
         Whether symmetric ones were expanded to whole ones.
+    in_band : bool
+        Whether banded ones are factorized in their bands.
     """
     kind, several = of.form.kind, at_once and of.count > 1
+    if kind in BANDS and in_band:
+        return BandLU(of)
     if kind == "tr":
         return Triangular(of)
     if kind == "dg":

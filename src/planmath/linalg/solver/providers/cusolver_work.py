@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class Work:
     """
 
     def __init__(
-        self, problem: DenseProblem, form: Form, settings: tuple[bool, bool], handles: Handles, queue: Queue
+        self, problem: DenseProblem, form: Form, settings: tuple[bool, bool, bool], handles: Handles, queue: Queue
     ):
         self.problem, self.form, self.handles, self.queue = problem, form, handles, queue
         self._found, self._stamps = pinned((2,), "int64"), [0, 0]
@@ -68,7 +68,8 @@ class Work:
         calls = [call for group in self.groups for call in group.factorization()]
         self._factorization = Program([*handles.streams, *calls])
         self._solutions: dict[str, tuple[Program, list[tuple[np.ndarray, np.ndarray]]]] = {}
-        self._steps: dict[str, dict[int, list[Call]]] = {}
+        #: for factors in single precision, by `trans`: a step of each group's, and what stands at the end
+        self._steps: dict[str, list[Program]] = {}
         memory, parts = Memory(), dict[int, HostPart]()
         self._regions = list[tuple[Region, Region, Region]]()
         for group in self.groups:
@@ -114,9 +115,7 @@ class Work:
         self._refine(trans)
         if any(group.unrefined() for group in self._mixed):
             return False
-        Program([group.kernels.move(judging) for group, (_, judging) in zip(self.groups, records, strict=True)])(
-            self.queue.stream
-        )
+        self._steps[trans][-1](self.queue.stream)
         return True
 
     @property
@@ -130,16 +129,20 @@ class Work:
 
     def _refine(self, trans: str) -> None:
         """Refine solutions by factors in single precision as long as that helps."""
-        running = self._mixed
-        for group in running:
+        groups = self._mixed
+        if trans not in self._steps:
+            records = self._solution(trans)[1]
+            steps = [Program([*self.handles.streams, *group.step(trans)]) for group in groups]
+            moves = [group.kernels.move(judging) for group, (_, judging) in zip(groups, records, strict=True)]
+            self._steps[trans] = [*steps, Program(moves)]
+        for group in groups:
             group.begin()
+        running = list(range(len(groups)))
         for number in range(MOST_STEPS + 1):
-            if trans not in self._steps:
-                self._steps[trans] = {id(group): group.step(trans) for group in running}
-            calls = [call for group in running for call in self._steps[trans][id(group)]]
-            Program([*self.handles.streams, *calls])(self.queue.stream)
+            for i in running:
+                self._steps[trans][i](self.queue.stream)
             runtime.stream_synchronize(self.queue.stream)
-            running = [group for group in running if group.look(number)]
+            running = [i for i in running if groups[i].look(number)]
             if not running:
                 return
 
@@ -314,7 +317,7 @@ class DeviceJudgement(Judgement):
         said = self._problem.form
         wide = [
             f"{said} matrices have the factors of all of their elements: cuSOLVER has no others for them"
-        ] if said.kind in BANDS else []  # fmt: skip
+        ] if said.kind in BANDS and not self.parts[0].part.group.in_band else []  # fmt: skip
         return [*super().notes, *wide]
 
     def judge(self, number: int, i: int) -> Judge:
@@ -368,6 +371,11 @@ class DevicePart(Part):
         rows, cols, single = group.rows, group.cols, "single " if self.form.mixed else ""
         dtype = SINGLE[self.dtype] if self.form.mixed else self.dtype
         m = self.part.first + index
+        if group.in_band:  # those of all matrices lie next to each other
+            low, high = group.band
+            shape, count = (cols, 2 * low + high + 1, group.count), group.count
+            values = self._copy("factors", 0, shape, dtype, "C")[:, :, m].T.copy()
+            return Factors("gbtrf", values, self._copy("pivots", 0, (cols, count), "int32", "C")[:, m] - 1, False)
         values = self._copy(f"{single}factors", m, (rows,) if kind == "dg" else (rows, cols), dtype)
         pivots, routine = None, "potrf" if kind == "pb" else ROUTINES[kind]
         if group.by_lu:
@@ -379,9 +387,11 @@ class DevicePart(Part):
             pivots = self._copy("tau", m, (cols,), self.dtype)
         return Factors(routine, values, pivots, self.part.transposed)
 
-    def _copy(self, name: str, m: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    def _copy(
+        self, name: str, m: int, shape: tuple[int, ...], dtype: str, order: Literal["C", "F"] = "F"
+    ) -> np.ndarray:  # fmt: skip
         group = self.part.group
-        found = np.empty(shape, dtype, order="F")
+        found = np.empty(shape, dtype, order=order)
         with devices.on(group.queue.device_id):
             source = group.at(name, m * found.nbytes)
             runtime.memcpy_async(found.ctypes.data, source, found.nbytes, _TO_HOST, group.queue.stream)
@@ -389,6 +399,10 @@ class DevicePart(Part):
         return found
 
     def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
+        if self.part.group.in_band:
+            _, values, pivots, _ = self.factors(index, a)
+            exchanges = int(np.count_nonzero(pivots != np.arange(len(pivots))))
+            return (-1) ** exchanges, values[sum(self.part.group.band)]
         if self.part.form.kind == "pb":
             return 1, np.diagonal(self.factors(index, a).values).real.astype(self.dtype) ** 2
         if not self.part.group.by_lu:
@@ -410,6 +424,7 @@ class DevicePart(Part):
         else:
             (function,) = load_module("scipy.linalg").get_lapack_funcs((routine[:-1] + "s",), (values,))
             found = {
+                "gbtrf": lambda: function(values, *self.part.group.band, b, pivots, trans=int(transposed)),
                 "getrf": lambda: function(values, pivots, b, trans=int(transposed)),
                 "potrf": lambda: function(values, b, lower=not form.upper),
                 "sytrf": lambda: function(values, pivots, b, lower=not form.upper),

@@ -40,7 +40,8 @@ class Product:
 
     @cached_property
     def operands(self) -> tuple[Any, Any]:
-        return tuple(on_device(x.T.copy(), "torch").T for x in self.numbers)  # type: ignore[return-value]
+        a, b = (on_device(x.T.copy(), "torch") for x in self.numbers)
+        return a.T if a.ndim == 2 else a, b.T
 
     @cached_property
     def expected(self) -> Any:

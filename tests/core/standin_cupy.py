@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -59,6 +61,9 @@ class ndarray:
         """A copy on the host, read without the runtime."""
         return self.view().copy()
 
+    def copy(self) -> ndarray:
+        return asarray(self.get())
+
     def set(self, values: Any) -> None:
         self.view()[...] = values
 
@@ -101,11 +106,18 @@ def install() -> ModuleType:
         def __exit__(self, *exception: object) -> None:
             STREAM.ptr = self.before
 
+    @contextmanager
+    def device(number: int) -> Iterator[None]:
+        before = runtime.get_device()
+        runtime.set_device(number)
+        yield
+        runtime.set_device(before)
+
     names: dict[str, dict[str, Any]] = {
         "cupy": {"ndarray": ndarray, "asarray": asarray, "from_host": asarray},
         "cupy.cuda": {
             "alloc": alloc, "get_current_stream": lambda: STREAM, "ExternalStream": ExternalStream,
-            "Stream": SimpleNamespace(), "memory": SimpleNamespace(OutOfMemoryError=MemoryError),
+            "Stream": SimpleNamespace(), "Device": device, "memory": SimpleNamespace(OutOfMemoryError=MemoryError),
         },
         "cupy_backends": {}, "cupy_backends.cuda": {"stream": None}, "cupyx": {}, "cupyx.scipy": {},
         "cupyx.scipy.sparse": {"csr_matrix": csr_matrix, "issparse": lambda a: False},

@@ -12,6 +12,7 @@ import numpy as np
 
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import device_code, devices
+from planmath.core.cuda.device_code import ELEMENTS
 from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import KINDS, Structure
@@ -21,11 +22,6 @@ from planmath.native.call import COPY, MAX_LOOPS, Call, Slot
 THREADS, BLOCKS = 256, 32
 #: Below this many elements, the kernels count them in 32 bits, whose divisions are several times faster.
 FEW = 1 << 31
-#: What elements are to the kernels.
-ELEMENTS = {
-    "float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double",
-    "complex64": "complex<float>", "complex128": "complex<double>",
-}  # fmt: skip
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LIMITS = (
     f"LOOPS={MAX_LOOPS}", f"GENERAL={_KIND['ge']}", f"HERMITIAN={_KIND['he']}", f"TRIANGULAR={_KIND['tr']}",
@@ -140,7 +136,8 @@ def combine(
 
 @cache
 def _source(name: str) -> str:
-    return "".join(Path(__file__).with_name(f"device_{part}.cu").read_text() for part in ("numbers", name))
+    own = (Path(__file__).with_name(f"device_{part}.cu").read_text() for part in ("places", name))
+    return "".join([device_code.numbers(), *own])
 
 
 def _extents(matrix: Matrix, inner_is_row: bool) -> dict[str, int]:

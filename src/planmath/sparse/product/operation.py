@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from planmath.core.arrays import Layout, package_of
+from planmath.core.arrays import Layout, package_named, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
 from planmath.core.operation import Operation, make_slot
@@ -61,7 +61,7 @@ class Matmul(Operation):
         Of `matmul_matrix_qualifiers_dtype`, an element for each of a, b and c: whether a and b are transposed and
         conjugated. PyTorch's lazy conjugates of a dense operand count with them.
     options : MatmulOptions or dict, optional
-    execution : {'cpu'}, dict or ExecutionCPU, optional
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
     stream : object, optional
         CUDA stream; without effect on the CPU.
@@ -75,7 +75,8 @@ class Matmul(Operation):
     -----
     The operands are the arrays that the sparse one has when it is passed: values may be changed in place between
     executions, unless ``options.constant`` has 'a'. Half precision is summed in single precision. Results repeat bit by
-    bit for the same plan. An object may be used by one thread at a time.
+    bit for the same plan, but for those of cuSPARSE: its documentation promises that of some algorithms only. Index
+    arrays on a device are read once, by the first execution with them. An object may be used by one thread at a time.
 
     Examples
     --------
@@ -117,8 +118,6 @@ class Matmul(Operation):
         stream: Any = None,
     ):
         super().__init__(as_options(MatmulOptions, options))
-        if execution is not None and not isinstance(execution, str | dict | ExecutionCPU):
-            resolve_execution(execution, "cpu")  # raises for what is none
         self._names = self._sparse_and_dense(a, b, c)
         given = dict(zip("ab", (a, b), strict=True))
         sparse = self._read(given[self._names[0]], self._names[0])
@@ -204,6 +203,8 @@ class Matmul(Operation):
     def _specified(self, given: Given, package: str) -> tuple[MatmulProblem, Layout]:
         space = self._execution.space
         limit = self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
+        if space == "cpu":
+            package = package_named(package).host  # whose arrays those that are computed with are
         return specify(
             given, package, (space, limit), compute_type=self._options.compute_type,
             constant="a" in self._options.constant,
@@ -449,7 +450,8 @@ class Matmul(Operation):
                 f"{self._names[0]} has {tensor.nse} entries where {self._problem.sparse.nse} were planned, and "
                 f"{provider.name} cannot do that: {reason}; create a new Matmul"
             )
-        prepared = provider.prepare(self._problem_for(provider, planned), plan.chosen)
+        with self._on_device():
+            prepared = provider.prepare(self._problem_for(provider, planned), plan.chosen)
         new = replace(plan, problem=planned, prepared=prepared)
         return changes | self._changes(new, self._make_executor(planned, prepared, slots), slots)
 
@@ -457,7 +459,7 @@ class Matmul(Operation):
 
     def _providers(self) -> Sequence[Provider]:
         if self._options.codegen:
-            return [provider for provider in PROVIDERS if provider.name == "own"]
+            return [provider for provider in PROVIDERS if provider.name in ("own", "generated")]
         return PROVIDERS
 
     def _result_slots(self, problem: MatmulProblem) -> dict[str, ArraySlot]:

@@ -43,7 +43,7 @@ class MatmulOptions:
     Parameters
     ----------
     codegen : bool
-        Whether planmath's own loops compute the product, whichever library could.
+        Whether planmath's own loops, or kernels, compute the product, whichever library could.
     compute_type : ComputeType, optional
         Default: that of the operands, and single precision for half precision.
     logger : logging.Logger, optional
@@ -58,7 +58,7 @@ class MatmulOptions:
     constant : iterable of {'a'}
         What does not change its values in place between resets, so that libraries may keep copies in other forms.
     provider : str, optional
-        Who computes: 'mkl', 'own' or 'scipy'. Default: the best that can.
+        Who computes: 'mkl', 'own' or 'scipy', on a device 'cusparse' or 'generated'. Default: the best that can.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     """

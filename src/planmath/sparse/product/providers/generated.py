@@ -1,0 +1,224 @@
+"""Products on CUDA devices by kernels that are generated for the format of the sparse operand; NVRTC compiles them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planmath.core.cuda import device_code, devices
+from planmath.core.cuda.device_code import ELEMENTS
+from planmath.core.executor import Program
+from planmath.core.provider import Algorithm, Prepared, Provider
+from planmath.native.call import COPY, STORE, Call, Slot
+from planmath.native.forks import load_module
+from planmath.sparse.product.problem import MatmulProblem
+from planmath.sparse.product.providers.gathering import FEW, Gathering
+from planmath.sparse.product.providers.nests import GATHERED, Nest, nest_of
+from planmath.sparse.product.providers.places import places_of
+
+#: Threads of a block where it has several rows, and the most of a row.
+THREADS, MOST_LANES = 128, 256
+#: The most columns of the result that a thread has.
+MOST_PER_THREAD = 4
+#: The most rows of a grid in y.
+MOST_BLOCKS = 65_535
+#: What adds and what multiplies, as the kernels name it, and what changes nothing when it is added.
+OPERATIONS = {
+    "plus": "sum", "times": "product", "min": "least", "max": "greatest", "first": "first", "second": "second"
+}  # fmt: skip
+NEUTRAL = {
+    "plus": "number(NUMBER(),0)", "min": "(NUMBER)of_bits(0x7f800000u)", "max": "(NUMBER)of_bits(0xff800000u)"
+}  # fmt: skip
+#: The most batch dimensions.
+MOST_BATCHES = 8
+INDEX = {"int32": "int", "int64": "long long"}
+
+
+class GeneratedKernels(Provider):
+    """Kernels over the levels of the operand as it is, where the entries of a row can be found there, else over its
+    entries gathered row by row. Nothing is added atomically, so results repeat.
+    """
+
+    name = "generated"
+
+    def unavailable(self) -> str | None:
+        return devices.missing()
+
+    def version(self) -> str:
+        return load_module("planmath").__version__
+
+    def unsupported(self, problem: MatmulProblem) -> str | None:
+        if problem.execution[0] != "cuda":
+            return "it computes on CUDA devices only"
+        if problem.functions:
+            return "functions of Python's are for products on the CPU: pass execution='cpu'"
+        if problem.sparse.format.num_levels == 0:
+            return "the sparse operand is a number"
+        if len(problem.batch) > MOST_BATCHES:
+            return f"it has at most {MOST_BATCHES} batch dimensions"
+        return None
+
+    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+        nest = nest_of(problem)
+        ways = ["gathered"] if nest is None else ["levels"]
+        if nest is not None and not nest.lanes and len(problem.sparse.format.stored) > 2:
+            ways.append("gathered")
+        return [
+            Algorithm(self.name, (("entries", way), ("threads", threads)))
+            for way in ways
+            for threads in _threads(problem, nest if way == "levels" else None)
+        ]
+
+    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+        places = places_of(problem)
+        if 0 in (problem.rows, problem.columns, *problem.batch):
+            return Prepared({None: Program([_nothing()])})
+        nest = nest_of(problem) if algorithm.get("entries") == "levels" else None
+        gathering = Gathering(problem) if nest is None else None
+        calls = _Kernel(problem, places, nest, gathering, algorithm.get("threads")).calls()
+        if gathering is None:
+            return Prepared({None: Program(calls)})
+        return Prepared({None: Program(calls)}, gathering.size, Program(gathering.calls()), gathering.watched)
+
+
+def _nothing() -> Call:
+    """A call that changes nothing of the operands."""
+    where = np.zeros(1, np.int64)
+    return Call(STORE, [where.ctypes.data, 0], name="store", keep=where)
+
+
+def _threads(problem: MatmulProblem, nest: Nest | None) -> list[int]:
+    """How many threads may share a row, the best first: negative numbers share its entries, others its columns."""
+    lines = max(1, problem.rows * (math.prod(problem.batch) if problem.sparse_batched else 1))
+    by_columns = min(32, 1 << (problem.columns - 1).bit_length())
+    mean = max(1, problem.sparse.nse // lines // (1 if nest is None else max(1, nest.inner)))
+    lanes = 1 if nest is not None and not nest.lanes else min(32, 1 << (mean - 1).bit_length())
+    if lanes == 32 and mean >= 512:
+        lanes = MOST_LANES
+    if problem.columns < 4:
+        return list(dict.fromkeys([-lanes, -max(1, lanes // 2), -min(32, max(1, lanes // 4))]))
+    if problem.b.column == 1 or problem.c.column == 1:
+        return [by_columns, -lanes]
+    return [-lanes, by_columns]
+
+
+class _Kernel:
+    """A kernel with its parameters."""
+
+    def __init__(
+        self, problem: MatmulProblem, places: Any, nest: Nest | None, gathering: Gathering | None, threads: int
+    ):
+        self.problem, self.places = problem, places
+        self.nest, self.gathering = nest, gathering
+        self.by_columns = threads > 0
+        self.width = threads if self.by_columns else 0
+        self.lanes = 1 if self.by_columns else -threads
+        self.per = min(MOST_PER_THREAD, -(-problem.columns // self.width)) if self.by_columns else 1
+        self.batches = math.prod(problem.batch)
+        self.lines = problem.rows * (self.batches if problem.sparse_batched else 1)
+        self.repeats = 1 if problem.sparse_batched else self.batches
+        self.device_id = problem.execution[1]
+        self.name = "by_columns" if self.by_columns else "by_entries"
+
+    def pointers(self) -> list[tuple[str, Slot]]:
+        """The index arrays that the kernel reads, by their names in it."""
+        if self.gathering is not None:
+            found = {"starts": self.gathering.starts, "indices": self.gathering.indices}
+            if self.gathering.places is not None:
+                found["places"] = self.gathering.places
+            return list(found.items())
+        assert self.nest is not None
+        numbers = {"pos": self.places.pos, "crd": self.places.crd}
+        return [(f"{kind}{level}", Slot(numbers[kind][level])) for kind, level in self.nest.arrays]
+
+    def source(self) -> str:
+        if self.gathering is not None:
+            entries = GATHERED.format(place="q" if self.gathering.places is None else "places[q]")
+        else:
+            assert self.nest is not None
+            entries = self.nest.code
+        names = [name for name, _ in self.pointers()]
+        text = (
+            _source(self.name)
+            .replace("POINTERS\n", "".join(f"pointer<const INDEX> {name};\n    " for name in names) + "\n", 1)
+            .replace("    NAMES\n", "".join(f"    const INDEX *{name} = p.{name};\n" for name in names), 1)
+            .replace("    ENTRIES\n", entries + "\n", 1)
+        )
+        return device_code.numbers() + text
+
+    def definitions(self) -> tuple[str, ...]:
+        p = self.problem
+        add, multiply = p.semiring.split("_")
+        wide = self.gathering.wide if self.gathering is not None else p.sparse.index_type == "int64"
+        large = max(p.sparse.nse, p.summed, self.lines) >= FEW or _may_be_large(p)
+        return (
+            f"ELEMENT_A={ELEMENTS[p.sparse.dtype]}", f"ELEMENT_B={ELEMENTS[p.dense_dtype]}", f"ELEMENT_C={ELEMENTS[p.dtype]}",
+            f"NUMBER={ELEMENTS[p.work]}", f"INDEX={INDEX['int64' if wide else 'int32']}",
+            f"AT={'long long' if large else 'int'}", f"LOOPS={max(1, len(p.batch))}",
+            f"SCALED={int(p.semiring == 'plus_times')}", f"INPLACE={int(p.inplace)}",
+            f"JOINED={OPERATIONS[add]}", f"PAIRED={OPERATIONS[multiply]}", f"NEUTRAL={NEUTRAL[add]}",
+            f"CONJUGATED_A={'conjugate' if p.conjugate[0] else ''}",
+            f"CONJUGATED_B={'conjugate' if p.conjugate[1] else ''}", f"BATCHED={int(p.sparse_batched)}",
+            f"WIDTH={self.width}", f"PER={self.per}", f"LANES={self.lanes}",
+        )  # fmt: skip
+
+    def parameters(self) -> np.ndarray:
+        p = self.problem
+        number = np.dtype(p.work)
+        loops = max(1, len(p.batch))
+        fields: list[Any] = [(name, np.uintp) for name, _ in self.pointers()]
+        fields += [(name, np.uintp) for name in ("a", "b", "c")]
+        fields += [("alpha", number), ("beta", number)]
+        values = {
+            "rows": p.rows, "lines": self.lines, "columns": p.columns, "repeats": self.repeats, "b_row": p.b.row,
+            "b_column": p.b.column, "c_row": p.c.row, "c_column": p.c.column,
+        }  # fmt: skip
+        fields += [(name, np.int64) for name in values]
+        fields += [(name, np.int64, loops) for name in ("extents", "b_steps", "c_steps")]
+        made = np.zeros(1, np.dtype(fields))
+        for name, value in values.items():
+            made[name] = value
+        made["extents"] = 1
+        b_steps = p.b.batch if p.dense_batched else (0,) * len(p.batch)
+        for n, (extent, b, c) in enumerate(zip(p.batch, b_steps, p.c.batch, strict=True)):
+            for name, value in (("extents", extent), ("b_steps", b), ("c_steps", c)):
+                made[name].reshape(-1)[n] = value
+        return made
+
+    def calls(self) -> list[Call]:
+        p, places, parameters = self.problem, self.places, self.parameters()
+        slots = {**dict(self.pointers()), "a": Slot(places.val), "b": Slot(places.b), "c": Slot(places.c)}
+        calls = [device_code.store(parameters, name, slot) for name, slot in slots.items()]
+        fields = parameters.dtype.fields
+        assert fields is not None
+        size = np.dtype(p.work).itemsize
+        for name, number in (("alpha", places.alpha), ("beta", places.beta)):
+            where = parameters.ctypes.data + fields[name][1]
+            calls.append(Call(COPY, [where, Slot(number), size], name="copy", keep=parameters))
+        kernel = device_code.kernel(self.source(), self.name, self.device_id, self.definitions())
+        threads = max(THREADS, self.lanes)
+        each = self.width or self.lanes
+        blocks = -(-self.lines * each // threads)
+        chunks = -(-p.columns // (self.width * self.per)) if self.by_columns else p.columns
+        grid = (blocks, min(MOST_BLOCKS, chunks * self.repeats))
+        return [*calls, device_code.launch(kernel, grid, threads, parameters, Slot(places.workspace + 1))]
+
+
+def _may_be_large(problem: MatmulProblem) -> bool:
+    """Whether a place in a level may not be counted in 32 bits; those of the last level are the values'."""
+    form = problem.sparse.format
+    sizes = form.dim2lvl(list(problem.sparse.extents), as_size=True)
+    listed = [n for n, level in enumerate(form.stored) if level.format.has_coordinates]
+    before = math.prod(int(n) for n in sizes[: listed[0]]) if listed else 0
+    between = listed and any(n not in listed for n in range(listed[0], listed[-1]))
+    return before >= FEW or bool(between)
+
+
+@cache
+def _source(name: str) -> str:
+    return "".join(Path(__file__).with_name(f"{part}.cu").read_text() for part in ("rows", f"rows_{name}"))

@@ -8,15 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from planmath.core.cuda import device_code, devices
-from planmath.core.cuda.device_code import ELEMENTS
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
-from planmath.native.call import COPY, STORE, Call, Slot
+from planmath.native.call import Call, Slot
 from planmath.native.forks import load_module
 from planmath.sparse.product.problem import MatmulProblem
+from planmath.sparse.product.providers import launching
 from planmath.sparse.product.providers.gathering import FEW, Gathering
 from planmath.sparse.product.providers.nests import GATHERED, Nest, nest_of
 from planmath.sparse.product.providers.places import places_of
@@ -27,16 +25,8 @@ THREADS, MOST_LANES = 128, 256
 MOST_PER_THREAD = 4
 #: The most rows of a grid in y.
 MOST_BLOCKS = 65_535
-#: What adds and what multiplies, as the kernels name it, and what changes nothing when it is added.
-OPERATIONS = {
-    "plus": "sum", "times": "product", "min": "least", "max": "greatest", "first": "first", "second": "second"
-}  # fmt: skip
-NEUTRAL = {
-    "plus": "number(NUMBER(),0)", "min": "(NUMBER)of_bits(0x7f800000u)", "max": "(NUMBER)of_bits(0xff800000u)"
-}  # fmt: skip
 #: The most batch dimensions.
 MOST_BATCHES = 8
-INDEX = {"int32": "int", "int64": "long long"}
 
 
 class GeneratedKernels(Provider):
@@ -77,19 +67,13 @@ class GeneratedKernels(Provider):
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
         places = places_of(problem)
         if 0 in (problem.rows, problem.columns, *problem.batch):
-            return Prepared({None: Program([_nothing()])})
+            return Prepared({None: Program([launching.nothing()])})
         nest = nest_of(problem) if algorithm.get("entries") == "levels" else None
         gathering = Gathering(problem) if nest is None else None
         calls = _Kernel(problem, places, nest, gathering, algorithm.get("threads")).calls()
         if gathering is None:
             return Prepared({None: Program(calls)})
         return Prepared({None: Program(calls)}, gathering.size, Program(gathering.calls()), gathering.watched)
-
-
-def _nothing() -> Call:
-    """A call that changes nothing of the operands."""
-    where = np.zeros(1, np.int64)
-    return Call(STORE, [where.ctypes.data, 0], name="store", keep=where)
 
 
 def _threads(problem: MatmulProblem, nest: Nest | None) -> list[int]:
@@ -153,60 +137,27 @@ class _Kernel:
 
     def definitions(self) -> tuple[str, ...]:
         p = self.problem
-        add, multiply = p.semiring.split("_")
         wide = self.gathering.wide if self.gathering is not None else p.sparse.index_type == "int64"
         large = max(p.sparse.nse, p.summed, self.lines) >= FEW or _may_be_large(p)
         return (
-            f"ELEMENT_A={ELEMENTS[p.sparse.dtype]}", f"ELEMENT_B={ELEMENTS[p.dense_dtype]}", f"ELEMENT_C={ELEMENTS[p.dtype]}",
-            f"NUMBER={ELEMENTS[p.work]}", f"INDEX={INDEX['int64' if wide else 'int32']}",
-            f"AT={'long long' if large else 'int'}", f"LOOPS={max(1, len(p.batch))}",
-            f"SCALED={int(p.semiring == 'plus_times')}", f"INPLACE={int(p.inplace)}",
-            f"JOINED={OPERATIONS[add]}", f"PAIRED={OPERATIONS[multiply]}", f"NEUTRAL={NEUTRAL[add]}",
-            f"CONJUGATED_A={'conjugate' if p.conjugate[0] else ''}",
-            f"CONJUGATED_B={'conjugate' if p.conjugate[1] else ''}", f"BATCHED={int(p.sparse_batched)}",
-            f"WIDTH={self.width}", f"PER={self.per}", f"LANES={self.lanes}",
+            *launching.definitions(p, (p.sparse.dtype, p.dense_dtype), p.conjugate, wide, large),
+            f"BATCHED={int(p.sparse_batched)}", f"WIDTH={self.width}", f"PER={self.per}", f"LANES={self.lanes}",
         )  # fmt: skip
 
-    def parameters(self) -> np.ndarray:
-        p = self.problem
-        number = np.dtype(p.work)
-        loops = max(1, len(p.batch))
-        fields: list[Any] = [(name, np.uintp) for name, _ in self.pointers()]
-        fields += [(name, np.uintp) for name in ("a", "b", "c")]
-        fields += [("alpha", number), ("beta", number)]
+    def calls(self) -> list[Call]:
+        p, places = self.problem, self.places
+        pointers = {**dict(self.pointers()), "a": Slot(places.val), "b": Slot(places.b), "c": Slot(places.c)}
         values = {
             "rows": p.rows, "lines": self.lines, "columns": p.columns, "repeats": self.repeats, "b_row": p.b.row,
             "b_column": p.b.column, "c_row": p.c.row, "c_column": p.c.column,
         }  # fmt: skip
-        fields += [(name, np.int64) for name in values]
-        fields += [(name, np.int64, loops) for name in ("extents", "b_steps", "c_steps")]
-        made = np.zeros(1, np.dtype(fields))
-        for name, value in values.items():
-            made[name] = value
-        made["extents"] = 1
-        b_steps = p.b.batch if p.dense_batched else (0,) * len(p.batch)
-        for n, (extent, b, c) in enumerate(zip(p.batch, b_steps, p.c.batch, strict=True)):
-            for name, value in (("extents", extent), ("b_steps", b), ("c_steps", c)):
-                made[name].reshape(-1)[n] = value
-        return made
-
-    def calls(self) -> list[Call]:
-        p, places, parameters = self.problem, self.places, self.parameters()
-        slots = {**dict(self.pointers()), "a": Slot(places.val), "b": Slot(places.b), "c": Slot(places.c)}
-        calls = [device_code.store(parameters, name, slot) for name, slot in slots.items()]
-        fields = parameters.dtype.fields
-        assert fields is not None
-        size = np.dtype(p.work).itemsize
-        for name, number in (("alpha", places.alpha), ("beta", places.beta)):
-            where = parameters.ctypes.data + fields[name][1]
-            calls.append(Call(COPY, [where, Slot(number), size], name="copy", keep=parameters))
-        kernel = device_code.kernel(self.source(), self.name, self.device_id, self.definitions())
+        steps = {"b_steps": p.b.batch if p.dense_batched else (0,) * len(p.batch), "c_steps": p.c.batch}
         threads = max(THREADS, self.lanes)
-        each = self.width or self.lanes
-        blocks = -(-self.lines * each // threads)
+        blocks = -(-self.lines * (self.width or self.lanes) // threads)
         chunks = -(-p.columns // (self.width * self.per)) if self.by_columns else p.columns
-        grid = (blocks, min(MOST_BLOCKS, chunks * self.repeats))
-        return [*calls, device_code.launch(kernel, grid, threads, parameters, Slot(places.workspace + 1))]
+        kernel = device_code.kernel(self.source(), self.name, self.device_id, self.definitions())
+        launch = launching.Kernel(kernel, (blocks, min(MOST_BLOCKS, chunks * self.repeats)), threads)
+        return launching.calls(launch, p, places, pointers, values, steps)
 
 
 def _may_be_large(problem: MatmulProblem) -> bool:
@@ -221,4 +172,4 @@ def _may_be_large(problem: MatmulProblem) -> bool:
 
 @cache
 def _source(name: str) -> str:
-    return "".join(Path(__file__).with_name(f"{part}.cu").read_text() for part in ("rows", f"rows_{name}"))
+    return "".join(Path(__file__).with_name(f"{part}.cu").read_text() for part in ("elements", "rows", f"rows_{name}"))

@@ -29,7 +29,7 @@ COLUMNS = {"vector": None, "columns": 32}
 #: The formats that nvmath-python takes from a package in time; it converts a million rows in minutes.
 PACKAGED = ("CSR", "CSC", "COO", "BSR", "DIAJ")
 #: The others are compared with planmath's own product of the same matrix by rows.
-OTHERS = ("DCSR", "DELTA4", "DIAI")
+OTHERS = ("DCSR", "DELTA16", "DIAI")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Product:
                 operands = (tensor, module.ust.Tensor.from_package(b), module.ust.Tensor.from_package(c))
         else:
             formats = module.ust.NamedFormats
-            wanted = formats.DELTA(4) if form == "DELTA4" else getattr(formats, form)
+            wanted = formats.DELTA(16) if form == "DELTA16" else getattr(formats, form)
             operands = (module.ust.Tensor.from_package(self.package("CSR")).convert(tensor_format=wanted), b)
         beta = {"beta": 0.0} if len(operands) == 3 else {}
         options = {} if provider is None else {"options": {"provider": provider}}

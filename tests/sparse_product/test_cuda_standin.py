@@ -55,8 +55,9 @@ def test_every_format(run):
         ]
         for n, form in enumerate(forms):
             for provider in ("cusparse", "generated"):
-                for transposed in (False, True)[: 1 if n % 3 and form not in (N.COO, N.CSC) else 2]:
-                    has = check_product(provider, form, columns=(None, 7)[n % 2], transposed=transposed, most=2)
+                for transposed in (False, True) if form in (N.COO, N.CSC, N.BSRLeft((2, 3))) else (False,):
+                    most = 9 if provider == "cusparse" or form == N.CSR else 1
+                    has = check_product(provider, form, columns=(None, 7)[n % 2], transposed=transposed, most=most)
                     assert has or provider == "cusparse", form
                     if has and provider == "cusparse":
                         taken.add((form.name, transposed))
@@ -187,6 +188,13 @@ def test_nothing_to_multiply(run):
 def test_what_is_refused(run):
     run("""
         a, x = sp.csr_array(np.eye(3)), np.ones(3)
+        with Matmul(a, x, execution="cuda", options={"memory_limit": 10, "provider": "cusparse"}) as mm:
+            try:
+                mm.plan()
+            except UnavailableError as error:
+                assert "options.memory_limit allows 10" in str(error)
+            else:
+                raise AssertionError
         with Matmul(a, x, execution="cuda") as mm:
             try:
                 mm.plan(prologs={"a": np.sqrt})

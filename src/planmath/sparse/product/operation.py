@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from planmath.core.arrays import Layout, package_named, package_of
-from planmath.core.errors import InvalidStateError
-from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
+from planmath.core.cuda import devices
+from planmath.core.errors import InvalidStateError, UnavailableError
+from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA, resolve_execution
+from planmath.core.executor import Executor
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
-from planmath.core.provider import Provider
+from planmath.core.provider import Prepared, Provider
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.sparse.product.functions import functions_of, semiring_of
@@ -456,6 +458,19 @@ class Matmul(Operation):
         return changes | self._changes(new, self._make_executor(planned, prepared, slots), slots)
 
     # What the lifecycle asks for.
+
+    def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Executor:
+        if isinstance(self._execution, ExecutionCUDA):
+            given = self._options.memory_limit
+            limit = devices.memory_limit(
+                f"{100 * given}%" if isinstance(given, float) else given, self._execution.device_id
+            )
+            if prepared.workspace_size > limit:
+                raise UnavailableError(
+                    f"the product needs {prepared.workspace_size} bytes of temporary memory, and options.memory_limit "
+                    f"allows {limit}"
+                )
+        return super()._make_executor(problem, prepared, slots)
 
     def _providers(self) -> Sequence[Provider]:
         if self._options.codegen:

@@ -15,17 +15,21 @@ from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Call, Slot
-from planmath.sparse.product.problem import MatmulProblem, Steps
+from planmath.sparse.product.problem import MatmulProblem
 from planmath.sparse.product.providers.cusparse_objects import (
+    COLUMN,
     INDEX_TYPES,
     NOWHERE,
+    ROW,
     TYPES,
     Dense,
     Descriptions,
     Handle,
     call,
+    order_of,
 )
-from planmath.sparse.product.providers.gathering import ALIGNMENT, Gathering
+from planmath.sparse.product.providers.gathering import Gathering
+from planmath.sparse.product.providers.launching import ALIGNMENT
 from planmath.sparse.product.providers.nests import in_row_order
 from planmath.sparse.product.providers.places import places_of
 from planmath.sparse.ust.named import NamedFormats as N
@@ -35,7 +39,6 @@ DTYPES = {
     *((name, name, name) for name in ("float32", "float64", "complex64", "complex128")),
     *((name, result, "float32") for name in ("float16", "bfloat16") for result in (name, "float32")),
 }  # fmt: skip
-ROW, COLUMN = cusparse.Order.ROW, cusparse.Order.COL
 #: The library's algorithms by format, those for a vector and for a matrix by columns and by rows, the first ones
 #: expected to be the fastest.
 VECTOR_ALGORITHMS = {
@@ -130,8 +133,8 @@ def arranged(problem: MatmulProblem) -> Arrangement | None:
     if b_step is None or c_step is None:
         return None
     vector = problem.columns == 1 and problem.b.row == problem.c.row == 1 and count == 1
-    c = _matrix(problem.c, problem.rows, problem.columns)
-    b = _matrix(problem.b, problem.summed, problem.columns)
+    c = order_of(problem.c, problem.rows, problem.columns)
+    b = order_of(problem.b, problem.summed, problem.columns)
     if b is None or c is None:
         return None
     order, c_leading = c
@@ -145,19 +148,6 @@ def arranged(problem: MatmulProblem) -> Arrangement | None:
         Dense(problem.rows, problem.columns, c_leading, order, problem.dtype, count, c_step),
         transposed, order, vector,
     )  # fmt: skip
-
-
-def _matrix(steps: Steps, rows: int, columns: int) -> tuple[int, int] | None:
-    """The order and the leading dimension of a matrix, or None."""
-    if columns == 1 and steps.row >= 1:
-        return (COLUMN, rows) if steps.row == 1 else (ROW, steps.row)
-    if rows == 1 and steps.column >= 1:
-        return (ROW, columns) if steps.column == 1 else (COLUMN, steps.column)
-    if steps.column == 1 and steps.row >= columns:
-        return ROW, steps.row
-    if steps.row == 1 and steps.column >= rows:
-        return COLUMN, steps.column
-    return None
 
 
 def _one_step(batch: tuple[int, ...], steps: tuple[int, ...]) -> int | None:

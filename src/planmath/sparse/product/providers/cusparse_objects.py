@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 from planmath.bindings import cusparse, runtime
 from planmath.bindings.library_types import CudaDataType
 from planmath.native.call import Call, Slot
+from planmath.sparse.product.problem import Steps
 
 TYPES = {
     "float16": CudaDataType.CUDA_R_16F, "bfloat16": CudaDataType.CUDA_R_16BF, "float32": CudaDataType.CUDA_R_32F,
     "float64": CudaDataType.CUDA_R_64F, "complex64": CudaDataType.CUDA_C_32F, "complex128": CudaDataType.CUDA_C_64F,
 }  # fmt: skip
 INDEX_TYPES = {4: cusparse.IndexType.INDEX_32I, 8: cusparse.IndexType.INDEX_64I}
+ROW, COLUMN = cusparse.Order.ROW, cusparse.Order.COL
 #: Stands for the address of an array that is not known yet: descriptions get the real ones before they are used.
 NOWHERE = 256
 
@@ -51,6 +53,23 @@ class Dense(NamedTuple):
     dtype: str
     batch: int = 1
     batch_step: int = 0
+
+    def turned(self) -> Dense:
+        """The transposed matrix in the same memory."""
+        return self._replace(rows=self.columns, columns=self.rows, order=COLUMN if self.order == ROW else ROW)
+
+
+def order_of(steps: Steps, rows: int, columns: int) -> tuple[int, int] | None:
+    """The order and the leading dimension of a matrix, or None where cuSPARSE takes none such."""
+    if columns == 1 and steps.row >= 1:
+        return (COLUMN, rows) if steps.row == 1 else (ROW, steps.row)
+    if rows == 1 and steps.column >= 1:
+        return (ROW, columns) if steps.column == 1 else (COLUMN, steps.column)
+    if steps.column == 1 and steps.row >= columns:
+        return ROW, steps.row
+    if steps.row == 1 and steps.column >= rows:
+        return COLUMN, steps.column
+    return None
 
 
 class Descriptions:

@@ -13,13 +13,12 @@ from planmath.bindings import runtime
 from planmath.core.errors import LibraryError
 from planmath.native.call import STORE, Call, Slot
 from planmath.sparse.product.problem import MatmulProblem
+from planmath.sparse.product.providers.launching import ALIGNMENT
 from planmath.sparse.product.providers.nests import in_row_order
 from planmath.sparse.product.providers.places import places_of
 from planmath.sparse.ust.conversion import Arrays, batches_of, bounds_of, expand
 from planmath.sparse.ust.levels import LevelFormat as F
 
-#: Arrays in temporary memory begin at multiples of this many bytes.
-ALIGNMENT = 256
 #: Indices are counted in 32 bits below this.
 FEW = 1 << 31
 

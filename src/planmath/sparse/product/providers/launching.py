@@ -58,6 +58,7 @@ def definitions(
         f"ELEMENT_A={ELEMENTS[dtypes[0]]}", f"ELEMENT_B={ELEMENTS[dtypes[1]]}", f"ELEMENT_C={ELEMENTS[problem.dtype]}",
         f"NUMBER={ELEMENTS[problem.work]}", f"INDEX={'long long' if wide else 'int'}",
         f"AT={'long long' if large else 'int'}", f"LOOPS={max(1, len(problem.batch))}",
+        f"PLAIN={int(not problem.batch)}",
         f"SCALED={int(name == 'plus_times')}", f"INPLACE={int(problem.inplace)}",
         f"JOINED={OPERATIONS[add]}", f"PAIRED={OPERATIONS[multiply]}", f"NEUTRAL={NEUTRAL[add]}",
         f"CONJUGATED_A={'conjugate' if conjugate[0] else ''}", f"CONJUGATED_B={'conjugate' if conjugate[1] else ''}",

@@ -14,7 +14,7 @@ template <class F> static __device__ void entries(const parameters &p, AT matrix
     NAMES
     AT batch[LOOPS];
     AT rest = matrix;
-    for (int axis = LOOPS - 1; axis >= 0; axis--) {
+    for (int axis = LOOPS - 1; axis >= 0 && !PLAIN; axis--) {
         const AT next = rest / (AT)p.extents[axis];
         batch[axis] = rest - next * (AT)p.extents[axis];
         rest = next;

@@ -2,11 +2,11 @@
 extern "C" __global__ void by_columns(const parameters p) {
     const long long line = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / WIDTH;
     if (line >= p.lines) return;
-    const AT matrix = (AT)(line / p.rows), row = (AT)(line - (long long)matrix * p.rows);
+    const AT matrix = PLAIN ? 0 : (AT)(line / p.rows), row = (AT)(line - (long long)matrix * p.rows);
     const long long chunks = (p.columns + WIDTH * PER - 1) / (WIDTH * PER);
     const ELEMENT_A *a = p.a;
     for (long long y = blockIdx.y; y < chunks * p.repeats; y += gridDim.y) {
-        const long long repeat = y / chunks, begin = (y - repeat * chunks) * WIDTH * PER + threadIdx.x % WIDTH;
+        const long long repeat = PLAIN ? 0 : y / chunks, begin = (y - repeat * chunks) * WIDTH * PER + threadIdx.x % WIDTH;
         const AT of = BATCHED ? matrix : (AT)repeat;
         const ELEMENT_B *b = p.b + shifted(p, p.b_steps, of);
         NUMBER totals[PER];

@@ -3,10 +3,10 @@ extern "C" __global__ void by_entries(const parameters p) {
     const long long line = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / LANES;
     const int lane = (int)(threadIdx.x % LANES);
     const bool inside = line < p.lines;
-    const AT matrix = (AT)(line / p.rows), row = (AT)(line - (long long)matrix * p.rows);
+    const AT matrix = PLAIN ? 0 : (AT)(line / p.rows), row = (AT)(line - (long long)matrix * p.rows);
     const ELEMENT_A *a = p.a;
     for (long long y = blockIdx.y; y < p.columns * p.repeats; y += gridDim.y) {
-        const long long repeat = y / p.columns, column = y - repeat * p.columns;
+        const long long repeat = PLAIN ? 0 : y / p.columns, column = y - repeat * p.columns;
         const AT of = BATCHED ? matrix : (AT)repeat;
         const ELEMENT_B *b = p.b + (shifted(p, p.b_steps, of) + column * p.b_column);
         NUMBER total = NEUTRAL;

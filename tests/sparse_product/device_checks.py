@@ -145,3 +145,67 @@ def by(array: np.ndarray, order: str) -> np.ndarray:
     if order == "C" or array.ndim < 2:
         return np.ascontiguousarray(array)
     return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
+
+
+def whole(result: Any) -> np.ndarray:
+    """A sparse result as a dense array on the host."""
+    tensor = result if isinstance(result, ust.Tensor) else ust.Tensor.from_package(result)
+    return to_numpy(tensor.to("cpu").convert(tensor_format=N.DensedRight(tensor.num_dimensions)).to_package())
+
+
+def check_pair(
+    first: ust.TensorFormat, second: ust.TensorFormat, dtype: str = "float64", package: str = "numpy",
+    transposed: tuple[int, int] = (0, 0), conjugated: tuple[int, int] = (0, 0), index_type: str = "int32",
+) -> None:  # fmt: skip
+    """Products of two sparse tensors: into a new one, with other values, into a dense c, and into the entries of c."""
+    a, b = values((12, 8), dtype, density=0.4), values((8, 10), dtype, 1, density=0.4)
+    x, y = (v.T.copy() if t else v for v, t in zip((a, b), transposed, strict=True))
+    left, right = (v.conj() if c else v for v, c in zip((a, b), conjugated, strict=True))
+    wide = "complex128" if dtype.startswith("complex") else "float64"
+    expected = left.astype(wide) @ right.astype(wide)
+    tensors = [sparse(v, f, index_type, package, dtype) for v, f in ((x, first), (y, second))]
+    options = {"provider": "generated", "tuning": False}
+    given = {"qualifiers": qualified(*zip(transposed, conjugated, strict=True)), "options": options}
+    with Matmul(*tensors, execution="cuda", alpha=2.0, **given) as product:  # type: ignore[arg-type]
+        product.plan()
+        close(whole(product.execute()), 2 * expected, dtype)
+        out = product.empty_result()
+        tensors[0].val[...] = tensors[0].val * 2
+        assert product.execute(out=out) is out
+        close(whole(out), 4 * expected, dtype)
+        tensors[0].val[...] = tensors[0].val / 2
+        np.testing.assert_array_equal(whole(product.execute()), whole(product.execute()))
+    if dtype not in ("float16", "bfloat16"):
+        for order in "CF":
+            c = by(values((12, 10), dtype, 2), order)
+            with Matmul(*tensors, dense(c.copy("K"), package), execution="cuda", beta=0.5, **given) as product:  # type: ignore[arg-type]
+                product.plan()
+                close(product.execute(), expected + 0.5 * c, dtype)
+    c = values((12, 10), dtype, 2, density=0.5)
+    with Matmul(*tensors, sparse(c, N.CSR, index_type, package, dtype), execution="cuda", beta=0.5, **given) as product:  # type: ignore[arg-type]
+        product.plan()
+        close(whole(product.execute()), np.where(c != 0, expected + 0.5 * c, 0), dtype)
+
+
+def check_sampled(
+    provider: str, form: ust.TensorFormat, dtype: str = "float64", package: str = "numpy", orders: str = "CC",
+    k: int = 9, index_type: str = "int32", with_zeros: bool = True,
+) -> bool:  # fmt: skip
+    """Products of two dense matrices into the entries of a sparse one; False where the provider has none."""
+    c = values((8, 12), dtype, density=0.4)
+    a, b = by(values((8, k), dtype, 1), orders[0]), by(values((k, 12), dtype, 2), orders[1])
+    wide = "complex128" if dtype.startswith("complex") else "float64"
+    expected = 2 * a.astype(wide) @ b.astype(wide) + 0.5 * c.astype(wide)
+    options = {"provider": provider, "tuning": False}
+    operands = [dense(a, package, dtype), dense(b, package, dtype), sparse(c, form, index_type, package, dtype)]
+    with Matmul(*operands, execution="cuda", alpha=2.0, beta=0.5, options=options) as product:
+        try:
+            for _ in every_way(product):
+                target = sparse(c, form, index_type, package, dtype)
+                product.reset_operands(c=target)
+                assert product.execute() is target
+                found = whole(target)
+                close(found[c != 0], expected[c != 0], dtype)
+        except UnavailableError:
+            return False
+    return True

@@ -249,6 +249,42 @@ extern "C" int cusparseSpMV(handle *h, int opa, const void *alpha, sparse *a, de
                             int work, int, void *buffer) {
     return multiply("SpMV", h, opa, 0, alpha, a, b, beta, c, work, buffer, true);
 }
+
+static int sample(handle *h, int opa, int opb, const void *alpha, const dense *a, const dense *b, const void *beta,
+                  const sparse *c, int work, void *buffer, bool computes) {
+    if (!h->known) return NOT_INITIALIZED;
+    for (const void *p : {c->first, c->second, (const void *)c->val, (const void *)a->values, (const void *)b->values,
+                          (const void *)buffer})
+        if (!on_device(p)) return MAPPING;
+    if (on_device(alpha) || on_device(beta)) return MAPPING;
+    note(computes ? "SDDMM" : "preprocess", h);
+    if (!computes) return 0;
+    const number scale = read(work, alpha, 0), keep = read(work, beta, 0);
+    for (const entry &e : entries(c, 0)) {
+        number total = 0;
+        for (size k = 0; k < a->cols; k++)
+            total += read(a->type, at(a->values), place(a, e.row, k))
+                     * read(b->type, at(b->values), place(b, k, e.col));
+        total *= scale;
+        if (keep != 0.0) total += keep * read(c->type, at(c->val), e.place);
+        write(c->type, at(c->val), e.place, total);
+    }
+    return 0;
+}
+extern "C" int cusparseSDDMM_bufferSize(handle *, int opa, int opb, const void *, dense *a, dense *b, const void *,
+                                        sparse *c, int, int, size_t *size) {
+    *size = 100;
+    if (opa || opb || c->format != CSR) return UNSUPPORTED;
+    return a->rows == c->rows && b->cols == c->cols && a->cols == b->rows ? 0 : INVALID;
+}
+extern "C" int cusparseSDDMM_preprocess(handle *h, int opa, int opb, const void *alpha, dense *a, dense *b,
+                                        const void *beta, sparse *c, int work, int, void *buffer) {
+    return sample(h, opa, opb, alpha, a, b, beta, c, work, buffer, false);
+}
+extern "C" int cusparseSDDMM(handle *h, int opa, int opb, const void *alpha, dense *a, dense *b, const void *beta,
+                             sparse *c, int work, int, void *buffer) {
+    return sample(h, opa, opb, alpha, a, b, beta, c, work, buffer, true);
+}
 """
 
 

@@ -17,12 +17,15 @@ from tests.sparse_product.device_checks import (
     MATRICES,
     OTHERS,
     N,
+    check_pair,
     check_product,
+    check_sampled,
     close,
     dense,
     every_way,
     sparse,
     values,
+    whole,
 )
 
 MISSING = cusparse.LIBRARY.missing or nvrtc.LIBRARY.missing or devices.missing()
@@ -152,9 +155,9 @@ def test_batches_of_torch() -> None:
     one = torch.from_numpy(values((8, 5), seed=2)).cuda()
     with warnings.catch_warnings(action="ignore"):
         rows, blocks = a.to_sparse_csr(), torch.ones(3, 6, 8, dtype=torch.float64).cuda().to_sparse_bsr((2, 2))
-    for given, whole in ((rows, a), (blocks, torch.ones_like(a))):
+    for given, full in ((rows, a), (blocks, torch.ones_like(a))):
         for other in (b, one, one.T.contiguous().T):
-            expected = to_numpy(whole @ other)
+            expected = to_numpy(full @ other)
             for provider in ("cusparse", "generated"):
                 with Matmul(given, other, options={"provider": provider}) as mm:
                     for _ in every_way(mm):
@@ -245,6 +248,42 @@ def test_large_and_uneven_rows() -> None:
     x = rng.random((100_000, 2))
     t = sparse(v, N.SparseVector, package="torch-cuda")
     np.testing.assert_allclose(to_numpy(matmul(t, torch.from_numpy(x).cuda())), v @ x, rtol=1e-10)
+
+
+@pytest.mark.parametrize("package", DEVICE_PACKAGES)
+@pytest.mark.parametrize("first", [N.CSR, N.CSC, N.COO, N.BSRRight((2, 2)), N.DIAI], ids=lambda f: f.name)
+def test_products_of_two_sparse_ones(package: str, first: ust.TensorFormat) -> None:
+    for n, second in enumerate((N.CSR, N.CSC, N.DCSR)):
+        dtype = ("float64", "complex64", "float32")[n]
+        check_pair(first, second, dtype, package, (n % 2, 0), (0, n == 1), ("int32", "int64")[n % 2])
+
+
+@pytest.mark.parametrize("package", DEVICE_PACKAGES)
+@pytest.mark.parametrize("provider", ["cusparse", "generated"])
+def test_products_into_entries(package: str, provider: str) -> None:
+    for form in (N.CSR, N.CSC, N.COO, N.BSRRight((2, 2)), N.DIAI):
+        for n, orders in enumerate(("CC", "CF", "FC", "FF")):
+            dtype = ("float64", "complex64", "float32", "complex128")[n]
+            has = check_sampled(provider, form, dtype, package, orders, (1, 9, 32, 100)[n], ("int32", "int64")[n % 2])
+            assert has or (provider == "cusparse" and form not in (N.CSR, N.CSC)), (form, orders)
+    assert provider == "cusparse" or check_sampled(provider, N.CSR, "float16", package)
+
+
+def test_large_products_of_two_sparse_ones() -> None:
+    """Rows of all lengths, of which the long ones are summed in temporary memory."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    a = sp.random_array((3000, 2000), density=0.01, rng=rng, format="csr")
+    b = sp.random_array((2000, 4000), density=0.02, rng=rng, format="csr")
+    moved = [
+        torch.sparse_csr_tensor(*(torch.from_numpy(x).cuda() for x in (m.indptr, m.indices, m.data)), m.shape)
+        for m in (a, b)
+    ]
+    with Matmul(*moved) as product:
+        product.plan()
+        for _ in range(2):
+            found = product.execute()
+            np.testing.assert_allclose(whole(found), (a @ b).toarray(), rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)

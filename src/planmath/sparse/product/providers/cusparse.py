@@ -16,6 +16,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Call, Slot
 from planmath.sparse.product.problem import MatmulProblem
+from planmath.sparse.product.providers import cusparse_sampled
 from planmath.sparse.product.providers.cusparse_objects import (
     COLUMN,
     INDEX_TYPES,
@@ -79,9 +80,13 @@ class CusparseProvider(Provider):
     def path(self) -> str | None:
         return cusparse.LIBRARY.path
 
-    def unsupported(self, problem: MatmulProblem) -> str | None:
+    def unsupported(self, problem: Any) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
+        if problem.kind == "sampled":
+            return cusparse_sampled.unsupported(problem)
+        if problem.kind == "pair":
+            return "products of two sparse tensors are by planmath's own kernels"
         dtypes = (problem.sparse.dtype, problem.dtype, problem.work)
         if problem.dense_dtype != problem.sparse.dtype or dtypes not in DTYPES:
             return "it multiplies operands of one dtype"
@@ -97,7 +102,9 @@ class CusparseProvider(Provider):
             return f"it has nothing of the format {problem.sparse.format.name} like that (CSR, CSC, COO, BSR)"
         return None
 
-    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+    def algorithms(self, problem: Any) -> Sequence[Algorithm]:
+        if problem.kind == "sampled":
+            return [Algorithm(self.name)]
         arrangement = arranged(problem)
         assert arrangement is not None
         found = []
@@ -107,8 +114,10 @@ class CusparseProvider(Provider):
             found += [Algorithm(self.name, (("entries", way), ("algorithm", name))) for name in names]
         return found
 
-    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+    def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
         try:
+            if problem.kind == "sampled":
+                return cusparse_sampled.prepare(problem)
             return _Product(problem, algorithm).prepared()
         except cusparse.cuSPARSEError as error:
             raise UnavailableError(f"cuSPARSE cannot: {error}") from error

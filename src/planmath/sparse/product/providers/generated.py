@@ -14,7 +14,7 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Call, Slot
 from planmath.native.forks import load_module
 from planmath.sparse.product.problem import MatmulProblem
-from planmath.sparse.product.providers import launching
+from planmath.sparse.product.providers import generated_pairs, launching
 from planmath.sparse.product.providers.gathering import FEW, Gathering
 from planmath.sparse.product.providers.nests import GATHERED, Nest, nest_of
 from planmath.sparse.product.providers.places import places_of
@@ -42,18 +42,25 @@ class GeneratedKernels(Provider):
     def version(self) -> str:
         return load_module("planmath").__version__
 
-    def unsupported(self, problem: MatmulProblem) -> str | None:
+    def unsupported(self, problem: Any) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
         if problem.functions:
             return "functions of Python's are for products on the CPU: pass execution='cpu'"
-        if problem.sparse.format.num_levels == 0:
-            return "the sparse operand is a number"
         if len(problem.batch) > MOST_BATCHES:
             return f"it has at most {MOST_BATCHES} batch dimensions"
+        if problem.kind == "pair":
+            return generated_pairs.unsupported_pair(problem)
+        if problem.kind == "dense" and problem.sparse.format.num_levels == 0:
+            return "the sparse operand is a number"
         return None
 
-    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+    def algorithms(self, problem: Any) -> Sequence[Algorithm]:
+        if problem.kind == "pair":
+            return [Algorithm(self.name)]
+        if problem.kind == "sampled":
+            threads = generated_pairs.sampled_threads(problem)
+            return [Algorithm(self.name, (("threads", n),)) for n in threads]
         nest = nest_of(problem)
         ways = ["gathered"] if nest is None else ["levels"]
         if nest is not None and not nest.lanes and len(problem.sparse.format.stored) > 2:
@@ -64,7 +71,11 @@ class GeneratedKernels(Provider):
             for threads in _threads(problem, nest if way == "levels" else None)
         ]
 
-    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+    def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
+        if problem.kind == "pair":
+            return generated_pairs.prepare_pair(problem, algorithm)
+        if problem.kind == "sampled":
+            return generated_pairs.prepare_sampled(problem, algorithm)
         places = places_of(problem)
         if 0 in (problem.rows, problem.columns, *problem.batch):
             return Prepared({None: Program([launching.nothing()])})

@@ -176,6 +176,67 @@ def large(name: str, product: Product, form: str, settings: Settings) -> Outcome
     return compare(name, makers, expected, "float64", targets, settings, everyone=True)
 
 
+def square(name: str, kind: str, extent: int, settings: Settings) -> Outcome:
+    """A sparse matrix times itself, whose pattern is known, beside packages that find it anew each time."""
+    product = Product(kind, extent, None)
+    expected = product.host @ product.host
+    expected.sort_indices()
+    values = on_device(expected.data, "torch")
+
+    def ours(stack: ExitStack) -> Iterator[Contender]:
+        a = product.package("CSR")
+        operation = stack.enter_context(import_module("planmath.sparse").Matmul(a, a))
+        operation.plan()
+        out = operation.empty_result()
+        names = {"execute": operation.execute, "out": out}
+        into = out.values()
+        yield Contender(PLANMATH, "execute(out=)", "execute(out=out)", names, into=into, clock=device_clock())
+
+    def torch(stack: ExitStack) -> Iterator[Contender]:
+        a = product.package("CSR")
+        yield Contender("torch", "@", "(a @ a).values()", {"a": a}, clock=device_clock())
+
+    def cupy(stack: ExitStack) -> Iterator[Contender]:
+        torch, module = importable("torch"), import_module("cupyx.scipy.sparse")
+        a = module.csr_matrix(
+            tuple(on_device(x, "cupy") for x in (product.host.data, product.host.indices, product.host.indptr)),
+            shape=product.host.shape,
+        )
+        names = {"a": a, "torch": torch}
+        yield Contender("CuPy", "@", "torch.as_tensor((a @ a).data, device='cuda')", names, clock=device_clock())
+
+    makers: dict[str, Maker] = {PLANMATH: ours, "torch": torch, "cupy": cupy}
+    targets: list[Target] = [faster(3, "planmath execute(out=)", "torch @")]
+    return compare(name, makers, values, "float64", targets, settings, everyone=True)
+
+
+def sampled(name: str, settings: Settings) -> Outcome:
+    """Products of 32 numbers for half a million entries."""
+    product = Product("random16", 31_250, None)
+    n, rng = product.rows, np.random.default_rng(2)
+    a, b = (on_device(rng.random(shape), "torch") for shape in ((n, COLUMNS["columns"]), (COLUMNS["columns"], n)))
+    row = np.repeat(np.arange(n), np.diff(product.host.indptr))
+    host_a, host_b = a.cpu().numpy(), b.cpu().numpy()
+    expected = on_device(np.einsum("ij,ij->i", host_a[row], host_b.T[product.host.indices]), "torch")
+
+    def ours(stack: ExitStack) -> Iterator[Contender]:
+        for provider in ("cusparse", "generated"):
+            c = product.package("CSR")
+            options = {"provider": provider}
+            operation = stack.enter_context(import_module("planmath.sparse").Matmul(a, b, c, beta=0.0, options=options))
+            operation.plan()
+            names = {"execute": operation.execute}
+            into = c.values()
+            yield Contender(PLANMATH, provider, "execute()", names, into=into, clock=device_clock())
+
+    def torch(stack: ExitStack) -> Iterator[Contender]:
+        names = {"sampled": importable("torch").sparse.sampled_addmm, "c": product.package("CSR"), "a": a, "b": b}
+        yield Contender("torch", "sampled_addmm", "sampled(c, a, b, beta=0).values()", names, clock=device_clock())
+
+    targets: list[Target] = [at_most(1.0, "planmath cusparse", "torch sampled_addmm")]
+    return compare(name, {PLANMATH: ours, "torch": torch}, expected, "float64", targets, settings, everyone=True)
+
+
 def rows(settings: Settings) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for label, columns in COLUMNS.items():
@@ -188,4 +249,8 @@ def rows(settings: Settings) -> dict[str, Row]:
         if not settings.quick:
             name = f"cuda/product/1M/random16/{label}"
             found[name] = partial(large, name, Product("random16", LARGE, columns), "CSR")
+    for kind, extent in (("poisson", 100_000), ("random16", 100_000)):
+        name = f"cuda/product/square/{kind}"
+        found[name] = partial(square, name, kind, extent)
+    found["cuda/product/sampled"] = partial(sampled, "cuda/product/sampled")
     return found

@@ -214,7 +214,7 @@ class _Product:
         assert arrangement is not None
         self.arrangement = arrangement
         self.handle = Handle(problem.execution[1])
-        self.descriptions = Descriptions()
+        self.descriptions = Descriptions(problem.execution[1])
         self.keep = (self.handle, self.descriptions)
         self.places = places_of(problem)
         self.stream = Slot(self.places.workspace + 1)

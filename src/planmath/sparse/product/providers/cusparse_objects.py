@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from planmath.bindings import cusparse, runtime
 from planmath.bindings.library_types import CudaDataType
+from planmath.core.cuda import devices
 from planmath.native.call import Call, Slot
 from planmath.sparse.product.problem import Steps
 
@@ -73,9 +75,16 @@ def order_of(steps: Steps, rows: int, columns: int) -> tuple[int, int] | None:
 
 
 class Descriptions:
-    """Descriptions that are destroyed when nothing refers to them any more."""
+    """Descriptions that are destroyed when nothing refers to them any more.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    device_id : int
+        The current device.
+    """
+
+    def __init__(self, device_id: int) -> None:
+        self.device_id = device_id
         self._made: list[tuple[Callable[[int], Any], int]] = []
         self._end = weakref.finalize(self, _destroy, self._made)
         self._end.atexit = False
@@ -103,12 +112,13 @@ class Descriptions:
         """Device memory for as long as these descriptions."""
         address = runtime.malloc_async(max(size, 1), 0)
         runtime.stream_synchronize(0)
-        self._made.append((_free, address))
+        self._made.append((partial(_free, self.device_id), address))
         return address
 
 
-def _free(address: int) -> None:
-    runtime.free_async(address, 0)
+def _free(device_id: int, address: int) -> None:
+    with devices.on(device_id):
+        runtime.free_async(address, 0)
 
 
 def _destroy(made: Sequence[tuple[Callable[[int], Any], int]]) -> None:

@@ -59,7 +59,7 @@ def _dense(steps: Steps, rows: int, columns: int, dtype: str) -> Dense | None:
 
 def prepare(problem: SampledProblem) -> Prepared:
     places = sampled_places(problem)
-    handle, describe = Handle(problem.execution[1]), Descriptions()
+    handle, describe = Handle(problem.execution[1]), Descriptions(problem.execution[1])
     keep = (handle, describe)
     by_rows = problem.sparse.format.storage == N.CSR.storage
     first, second = factors(problem)

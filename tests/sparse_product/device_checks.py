@@ -156,6 +156,7 @@ def whole(result: Any) -> np.ndarray:
 def check_pair(
     first: ust.TensorFormat, second: ust.TensorFormat, dtype: str = "float64", package: str = "numpy",
     transposed: tuple[int, int] = (0, 0), conjugated: tuple[int, int] = (0, 0), index_type: str = "int32",
+    most: int = 99,
 ) -> None:  # fmt: skip
     """Products of two sparse tensors: into a new one, with other values, into a dense c, and into the entries of c."""
     a, b = values((12, 8), dtype, density=0.4), values((8, 10), dtype, 1, density=0.4)
@@ -167,14 +168,14 @@ def check_pair(
     options = {"provider": "generated", "tuning": False}
     given = {"qualifiers": qualified(*zip(transposed, conjugated, strict=True)), "options": options}
     with Matmul(*tensors, execution="cuda", alpha=2.0, **given) as product:  # type: ignore[arg-type]
-        product.plan()
-        close(whole(product.execute()), 2 * expected, dtype)
-        out = product.empty_result()
-        tensors[0].val[...] = tensors[0].val * 2
-        assert product.execute(out=out) is out
-        close(whole(out), 4 * expected, dtype)
-        tensors[0].val[...] = tensors[0].val / 2
-        np.testing.assert_array_equal(whole(product.execute()), whole(product.execute()))
+        for _ in every_way(product, most):
+            close(whole(product.execute()), 2 * expected, dtype)
+            out = product.empty_result()
+            tensors[0].val[...] = tensors[0].val * 2
+            assert product.execute(out=out) is out
+            close(whole(out), 4 * expected, dtype)
+            tensors[0].val[...] = tensors[0].val / 2
+            np.testing.assert_array_equal(whole(product.execute()), whole(product.execute()))
     if dtype not in ("float16", "bfloat16"):
         for order in "CF":
             c = by(values((12, 10), dtype, 2), order)

@@ -56,11 +56,9 @@ class GeneratedKernels(Provider):
         return None
 
     def algorithms(self, problem: Any) -> Sequence[Algorithm]:
-        if problem.kind == "pair":
-            return [Algorithm(self.name)]
-        if problem.kind == "sampled":
-            threads = generated_pairs.sampled_threads(problem)
-            return [Algorithm(self.name, (("threads", n),)) for n in threads]
+        if problem.kind != "dense":
+            known = generated_pairs.pair_threads if problem.kind == "pair" else generated_pairs.sampled_threads
+            return [Algorithm(self.name, (("threads", n),)) for n in known(problem)]
         nest = nest_of(problem)
         ways = ["gathered"] if nest is None else ["levels"]
         if nest is not None and not nest.lanes and len(problem.sparse.format.stored) > 2:

@@ -19,7 +19,7 @@ from planmath.sparse.product.providers import launching
 from planmath.sparse.product.providers.places import SparsePlaces, pair_places, sampled_places
 from planmath.sparse.product.sampled_problem import SampledProblem
 
-#: Threads of a block; a row of a product of sparse matrices has a warp of them.
+#: Threads of a block, and of a warp, the most that share a row of a product of sparse matrices.
 THREADS, WARP = 128, 32
 #: The same semiring with the operands exchanged.
 EXCHANGED = {"plus_first": "plus_second", "plus_second": "plus_first"}
@@ -70,11 +70,11 @@ def prepare_pair(problem: PairProblem, algorithm: Algorithm) -> Prepared:
         *launching.definitions(
             problem, (a.dtype, b.dtype), (first_conjugate, second_conjugate), wide, wide, semiring
         ),
-        f"UNIQUE={int(has_no_twins(b))}",
+        f"UNIQUE={int(has_no_twins(b))}", f"GROUP={algorithm.get('threads')}",
     )  # fmt: skip
     name = "pairs_filled" if pattern.result is None else "pairs_known"
     kernel = device_code.kernel(_source("pairs", name), name, problem.execution[1], definitions)
-    blocks = -(-lines * WARP // THREADS)
+    blocks = -(-lines * algorithm.get("threads") // THREADS)
     calls = launching.calls(launching.Kernel(kernel, (blocks, 1), THREADS), problem, places, pointers, values, steps)
     return Prepared({None: Program(calls)}, size, Program(uploading.calls()), watched(places.a, places.b))
 
@@ -106,6 +106,14 @@ def prepare_sampled(problem: SampledProblem, algorithm: Algorithm) -> Prepared:
     launch = launching.Kernel(kernel, (-(-count * lanes // THREADS), 1), THREADS)
     calls = launching.calls(launch, problem, places, pointers, values, steps)
     return Prepared({None: Program(calls)}, uploading.size, Program(uploading.calls()), watched(places.sparse))
+
+
+def pair_threads(problem: PairProblem) -> list[int]:
+    """How many threads may share a row, the best first."""
+    second = problem.pattern.second
+    mean = len(second.crd) // max(1, second.count)
+    wanted = min(WARP, max(4, 1 << max(0, mean - 1).bit_length()))
+    return list(dict.fromkeys([wanted, WARP, max(4, wanted // 2)]))
 
 
 def sampled_threads(problem: SampledProblem) -> list[int]:

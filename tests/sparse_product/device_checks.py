@@ -190,7 +190,7 @@ def check_pair(
 
 def check_sampled(
     provider: str, form: ust.TensorFormat, dtype: str = "float64", package: str = "numpy", orders: str = "CC",
-    k: int = 9, index_type: str = "int32", with_zeros: bool = True,
+    k: int = 9, index_type: str = "int32",
 ) -> bool:  # fmt: skip
     """Products of two dense matrices into the entries of a sparse one; False where the provider has none."""
     c = values((8, 12), dtype, density=0.4)

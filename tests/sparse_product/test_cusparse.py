@@ -131,6 +131,11 @@ def test_matrices_of_packages(name: str) -> None:
     there = host.to(0)
     assert (there.device, there.package) == ("cuda", t.package)
     assert t.get_value([0, 0]) == a[0, 0]
+    t.set_kernel(lambda v, i, j: v + i - j)
+    t.run_kernel()
+    assert t.get_value([0, 0]) == a[0, 0]
+    i, j = np.nonzero(a)
+    np.testing.assert_array_equal(whole(t)[i, j], (a + np.subtract.outer(np.arange(12), np.arange(8)))[i, j])
 
 
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)

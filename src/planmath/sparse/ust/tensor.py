@@ -478,12 +478,13 @@ class Tensor:
             raise TypeError(
                 f"user_code is a {type(user_code).__name__}; expected a Python function (compiled code is for devices)"
             )
-        if self.device == "cuda":
-            raise NotImplementedError("kernels of tensors on a device are not available; move it with to('cpu')")
         self._kernel = user_code, bool(with_indices)
 
     def run_kernel(self, stream: Any = None) -> None:
-        """Replace every stored value by what the function of `set_kernel` makes of it."""
+        """Replace every stored value by what the function of `set_kernel` makes of it.
+
+        The values of a tensor on a device come to the host for that, and go back.
+        """
         if self._kernel is None:
             raise ValueError("run_kernel() needs a function; call set_kernel() first")
         arrays = self._filled()
@@ -491,12 +492,15 @@ class Tensor:
         values = packages.to_host(arrays.val)
         if values.dtype != self._dtype:
             raise NotImplementedError(f"functions of {self._dtype} are not available; convert the tensor to float32")
-        if not with_indices:
-            values[...] = mapped(function, values)
-            return
-        entries = expand(self._format, self._extents, self._on_host())
-        places = slice(None) if entries.places is None else entries.places
-        values[places] = mapped(function, values[places], *entries.indices)
+        places: Any = slice(None)
+        indices: list[np.ndarray] = []
+        if with_indices:
+            entries = expand(self._format, self._extents, self._on_host())
+            indices = entries.indices
+            places = places if entries.places is None else entries.places
+        values[places] = mapped(function, values[places], *indices)
+        if self.device == "cuda":
+            arrays.val[...] = packages.put_like(values, arrays.val)
 
     def _on_host(self) -> Arrays:
         return self._filled().each(packages.to_host)

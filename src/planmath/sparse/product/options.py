@@ -115,3 +115,9 @@ def qualifiers_of(given: Any) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
         raise NotImplementedError("qualifiers says something of c, which is used as it is; leave it 0 for c")
     a, b = ((bool(q["is_transpose"]), bool(q["is_conjugate"])) for q in array[:2])
     return a, b
+
+
+def qualifiers_for(transposed: tuple[bool, bool], conjugated: tuple[bool, bool]) -> np.ndarray:
+    """The array of qualifiers that says this."""
+    pairs = [*zip(transposed, conjugated, strict=True), (False, False)]
+    return np.array(pairs, matmul_matrix_qualifiers_dtype)

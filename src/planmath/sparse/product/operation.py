@@ -20,7 +20,16 @@ from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.sparse.product import patterns
 from planmath.sparse.product.functions import functions_of, semiring_of
-from planmath.sparse.product.operands import Taken, are_tensors, dense_array, is_sparse, parts_of, read, take
+from planmath.sparse.product.operands import (
+    Taken,
+    are_tensors,
+    check_once,
+    dense_array,
+    is_sparse,
+    parts_of,
+    read,
+    take,
+)
 from planmath.sparse.product.options import MatmulOptions, qualifiers_for, qualifiers_of
 from planmath.sparse.product.pair_problem import specify_pair
 from planmath.sparse.product.problem import Given, Sparse, specify, summary
@@ -128,6 +137,7 @@ class Matmul(Operation):
         super().__init__(as_options(MatmulOptions, options))
         taken = take(a, b, c)
         self._package = package = taken.package
+        self._check_sparse_result(c)
         self._given_c = c
         self._as_tensor = are_tensors({"a": a, "b": b})
         layouts = {name: package.layout(x, name, lazy=name != "c") for name, x in taken.dense.items()}
@@ -454,11 +464,14 @@ class Matmul(Operation):
             if isinstance(getattr(self._made_for, name), Sparse):
                 tensors[name] = read(array, name, check)
                 self._check_alike(name, tensors[name])
+                if name == "c" and check:
+                    check_once(tensors[name])
                 parts |= dict(parts_of(name, tensors[name]))
             else:
                 parts[name] = dense_array(array, name)
+        self._check_sparse_result(c := given.get("c") if given_c is None else given_c)
         if "c" in given:
-            stores["_given_c"] = given["c"] if given_c is None else given_c
+            stores["_given_c"] = c
         stores["_tensors"] = tensors
         missing = [name for name, slot in self._slots.items() if slot.array is None and name not in parts]
         if missing:
@@ -474,6 +487,11 @@ class Matmul(Operation):
         if lengths or self._has_other_pattern(given, tensors, check if compare is None else compare):
             stores |= self._changes_of_pattern(tensors, slots)
         self._replace(bindings, (self, stores))
+
+    def _check_sparse_result(self, c: Any) -> None:
+        """Raise where autograd would not see what is written into the values of a sparse tensor."""
+        if c is not None and not isinstance(c, Tensor) and is_sparse(c):
+            self._check_written("c", c)
 
     def _check_alike(self, name: str, tensor: Tensor) -> None:
         planned, new = getattr(self._made_for, name), summary(tensor)

@@ -78,7 +78,8 @@ class MatmulProblem(NamedTuple):
     b: Steps
     c: Steps
     inplace: bool
-    semiring: str
+    semiring: Any
+    """The name of one, or a semiring of the user's own."""
     functions: tuple[tuple[str, Any], ...]
     """The user's functions: of the elements of 'a' and 'b', and of the result, 'epilog'."""
     constant: bool

@@ -6,10 +6,11 @@ from typing import Any
 from planmath.core.provider import Algorithm, Provider
 from planmath.sparse.product.problem import meets_once
 from planmath.sparse.product.providers.mkl import MKLProvider
+from planmath.sparse.product.providers.numba_loops import NumbaLoops
 from planmath.sparse.product.providers.own import OwnLoops
 from planmath.sparse.product.providers.scipy_sparse import SciPyProvider
 
-PROVIDERS: Sequence[Provider] = (MKLProvider(), OwnLoops(), SciPyProvider())
+PROVIDERS: Sequence[Provider] = (MKLProvider(), OwnLoops(), SciPyProvider(), NumbaLoops())
 
 #: Columns from which on planmath's own loops are expected to be faster than libraries, where rows of b and c are
 #: contiguous: they keep the sums of all columns in registers, and ask for the rows of b ahead.

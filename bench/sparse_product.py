@@ -47,7 +47,7 @@ def format_named(name: str) -> Any:
     from planmath.sparse.ust import NamedFormats
 
     if name == "DELTA":
-        return NamedFormats.DELTA(8)
+        return NamedFormats.DELTA(20)
     return NamedFormats.BSRRight((4, 4)) if name == "BSRRight4x4" else getattr(NamedFormats, name)
 
 
@@ -192,15 +192,12 @@ def pair(name: str, kind: str, rows: int, settings: Settings) -> Outcome:
     def planmath(stack: ExitStack) -> Iterator[Contender]:
         from planmath.sparse import Matmul
 
-        for provider in ("own", "mkl"):
-            mm = stack.enter_context(Matmul(a, a, options={"provider": provider}))
-            mm.plan()
-            out = mm.empty_result()
-            names = {"execute": mm.execute, "out": out}
-            form = "" if provider == "own" else f" by {provider}"
-            yield Contender(PLANMATH, f"execute(out=){form}", "execute(out=out)", names, into=out.data)
-            if provider == "own":
-                yield Contender(PLANMATH, "execute()", "execute()", names)
+        mm = stack.enter_context(Matmul(a, a))
+        mm.plan()
+        out = mm.empty_result()
+        names = {"execute": mm.execute, "out": out}
+        yield Contender(PLANMATH, "execute(out=)", "execute(out=out)", names, into=out.data)
+        yield Contender(PLANMATH, "execute()", "execute()", names)
 
     def scipy(stack: ExitStack) -> Iterator[Contender]:
         yield Contender("scipy", "@", "a @ a", {"a": a})

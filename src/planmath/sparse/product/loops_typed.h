@@ -186,6 +186,27 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
 #define PM_WIDE_STEPS(suffix)
 #endif
 
+#if PM_SCALED
+#define PM_FACTOR(sum) (alpha * (sum))
+#define PM_STORED(at, sum) (assigns ? beta == 0 ? alpha * (sum) : alpha * (sum) + beta * (at) : (at) + alpha * (sum))
+#else
+#define PM_FACTOR(sum) (sum)
+#define PM_STORED(at, sum) (assigns && beta == 0 ? (sum) : ADD(at, sum))
+#endif
+/* Rows of one column where nothing else is to be looked at; `at` is where the sum of row t goes. */
+#define PM_FAST_ROWS(at, value)                                                                                        \
+    for (i64 t = from, q = pos[from]; t < to; t++) {                                                                   \
+        const i64 end = pos[t + 1];                                                                                    \
+        T s0 = (T)ZERO, s1 = (T)ZERO;                                                                                  \
+        for (; q + 2 <= end; q += 2) {                                                                                 \
+            s0 = ADD(s0, MUL(val[q], b[crd[q]]));                                                                      \
+            s1 = ADD(s1, MUL(val[q + 1], b[crd[q + 1]]));                                                              \
+        }                                                                                                              \
+        if (q < end) s0 = ADD(s0, MUL(val[q], b[crd[q]])), q++;                                                        \
+        const T sum = ADD(s0, s1);                                                                                     \
+        at = value;                                                                                                    \
+    }
+
 #define PM_SEGMENTS(INDEX, suffix)                                                                                     \
     PM_WIDE_SUMS(INDEX, suffix)                                                                                        \
     PM_SEGMENT(segment_4_##suffix, 4, INDEX)                                                                           \
@@ -241,10 +262,14 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
         if (cs == 0 && job->columns == 1) {                                                                            \
             const T *b = (const T *)job->b + b0 + job->column * bn;                                                    \
             T *c = (T *)job->c + c0 + job->column * cn;                                                                \
-            if (bs == 1 && !skips && pos && !parents && b_above == 0)                                                  \
-                for (i64 t = from; t < to; t++)                                                                        \
-                    P(store)(c + (t - shift) * c_above, P(vector_##suffix)(pos[t], pos[t + 1], val, crd, 0, 0, b, 1),  \
-                             alpha, beta, assigns);                                                                    \
+            if (bs == 1 && !skips && pos && b_above == 0) {                                                            \
+                if (assigns && beta == 0 && c_above == 1 && !parents)                                                  \
+                    PM_FAST_ROWS(c[t - shift], PM_FACTOR(sum))                                                         \
+                else if (parents)                                                                                      \
+                    PM_FAST_ROWS(c[parents[t] * c_above], PM_STORED(c[parents[t] * c_above], sum))                     \
+                else                                                                                                   \
+                    PM_FAST_ROWS(c[(t - shift) * c_above], PM_STORED(c[(t - shift) * c_above], sum))                   \
+            }                                                                                                          \
             else                                                                                                       \
                 for (i64 t = from; t < to; t++) {                                                                      \
                     const i64 above = parents ? parents[t] : t - shift;                                                \
@@ -479,6 +504,66 @@ PM_INLINE void P(run)(const pm_job *job, i64 count, const T *val, const T *b, i6
         for (i64 t = 0; t < count; t++) P(one_entry)(job, val[t], b + t * bs, c + t * cs, alpha);
 }
 
+#if BITS
+/* Rows of a window, all columns of each in vectors: of every diagonal the entry that is in the row. `sign` and the like say
+ * how an index of the level of the diagonals and the row give the place in b; returns 0 where rows are not so simple. */
+static int P(diagonals)(const pm_job *job, i64 number, i64 from, i64 to) {
+    const i64 *p = job->p, *top = pm_level(p, number), *level = pm_level(p, number + 1), columns = job->columns;
+    const i64 bn = p[PM_B_COLUMN], cn = p[PM_C_COLUMN], step = p[PM_ROW_STEP], low = level[PM_LOW];
+    const void *crd = pm_array(p, number, 1);
+    const T *val = (const T *)job->val, alpha = *(const T *)job->alpha;
+    /* the position of row i in a diagonal k is sign * (i - k * shift) with the steps of both levels */
+    const i64 sign = level[PM_C_STEP] > 0 ? 1 : -1;
+    enum { L = P(LANES), MOST = 64 };
+    i64 first[MOST], last[MOST], start[MOST], place[MOST], count = 0;
+    pm_job probe = *job;
+    if (bn != 1 || cn != 1 || columns < 2 * L || to - from > MOST || level[PM_C_STEP] != sign * step || low != 0) return 0;
+    if (top[PM_C_STEP] % step != 0 || job->high <= job->low) return 0;
+    for (i64 t = from; t < to; t++) { /* the rows that each diagonal has in the window, and where the first one's entry is */
+        const i64 k = pm_at(p, crd, t), row0 = k * top[PM_C_STEP] / step; /* of position 0 */
+        i64 begin, end, a, z;
+        probe.index[number] = k;
+        pm_range(&probe, level, &begin, &end);
+        a = sign > 0 ? row0 + begin : row0 - end + 1, z = sign > 0 ? row0 + end : row0 - begin + 1;
+        a = pm_most(a, job->low / step), z = pm_least(z, job->high / step);
+        if (a >= z) continue;
+        first[count] = a, last[count] = z;
+        start[count] = t * level[PM_SIZE] + sign * (a - row0);
+        place[count] = k * top[PM_B_STEP] + sign * (a - row0) * level[PM_B_STEP];
+        count++;
+    }
+    const T *b = (const T *)job->b + job->column;
+    T *c = (T *)job->c + job->column;
+    for (i64 row = job->low / step; row < job->high / step; row++) {
+        T *at = c + row * step;
+        i64 w = 0;
+        for (; w + 4 * L <= columns; w += 4 * L) {
+            V s0 = P(all)((T)ZERO), s1 = s0, s2 = s0, s3 = s0;
+            for (i64 d = 0; d < count; d++) {
+                if (row < first[d] || row >= last[d]) continue;
+                const V x = P(all)(val[start[d] + sign * (row - first[d])]);
+                const T *y = b + place[d] + sign * (row - first[d]) * level[PM_B_STEP] + w;
+                (void)x, (void)y;
+                s0 = VADD(s0, VMUL(x, P(load)(y))), s1 = VADD(s1, VMUL(x, P(load)(y + L)));
+                s2 = VADD(s2, VMUL(x, P(load)(y + 2 * L))), s3 = VADD(s3, VMUL(x, P(load)(y + 3 * L)));
+            }
+            P(keep)(at + w, s0, alpha, 1, 0, 0), P(keep)(at + w + L, s1, alpha, 1, 0, 0);
+            P(keep)(at + w + 2 * L, s2, alpha, 1, 0, 0), P(keep)(at + w + 3 * L, s3, alpha, 1, 0, 0);
+        }
+        for (; w < columns; w++) {
+            T sum = (T)ZERO;
+            for (i64 d = 0; d < count; d++) {
+                if (row < first[d] || row >= last[d]) continue;
+                const i64 moved = sign * (row - first[d]);
+                sum = ADD(sum, MUL(val[start[d] + moved], b[place[d] + moved * level[PM_B_STEP] + w]));
+            }
+            PM_PUT(at + w, sum);
+        }
+    }
+    return 1;
+}
+#endif
+
 /* The positions of a level from `from` to `to`, of which `shift` has the index 0 of a dense one. */
 static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0, i64 c0);
 
@@ -547,6 +632,11 @@ static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0
             return;
         }
     }
+#if BITS
+    if (kind == PM_COMPRESSED && leaf && pm_level(p, number + 1)[PM_KIND] == PM_RANGE && p[PM_MODE] == PM_BY_WINDOWS &&
+        b0 == 0 && c0 == 0 && P(diagonals)(job, number, from, to))
+        return;
+#endif
     if (kind == PM_COMPRESSED && number + 3 == levels && pm_level(p, number + 1)[PM_KIND] == PM_DENSE &&
         pm_level(p, number + 2)[PM_KIND] == PM_DENSE && P(blocks)(job, number, from, to, b0, c0))
         return;
@@ -572,6 +662,9 @@ static void P(product)(const i64 *p, const char *val, const char *b, char *c, co
 }
 
 #undef PM_VECTORS
+#undef PM_FACTOR
+#undef PM_STORED
+#undef PM_FAST_ROWS
 #undef PM_EACH_8
 #undef PM_EACH_4
 #undef PM_EACH_2

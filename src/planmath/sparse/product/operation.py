@@ -271,7 +271,7 @@ class Matmul(Operation):
         if formats is False:
             return
         ((name, tensor),) = self._tensors.items()
-        wanted = format_times.candidates(tensor) if formats is True else list(formats)  # type: ignore[arg-type]
+        wanted = format_times.candidates(tensor) if formats is True else list(formats)
         problem = self._plan_made.problem  # type: ignore[union-attr]
 
         def planned(other: Tensor) -> Matmul:
@@ -505,7 +505,8 @@ class Matmul(Operation):
 
     def _changes_of_pattern(self, tensors: Mapping[str, Tensor], slots: dict[str, ArraySlot]) -> dict[str, Any]:
         """The attributes that change with the places of entries: what was planned is prepared for them."""
-        made_for = self._made_for._replace(**{name: summary(tensor) for name, tensor in tensors.items()})
+        now: dict[str, Any] = {name: summary(tensor) for name, tensor in tensors.items()}
+        made_for = self._made_for._replace(**now)
         problem = self._problem
         if problem.kind == "dense":
             problem = problem._replace(sparse=summary(next(iter(tensors.values()))))

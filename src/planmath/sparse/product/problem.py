@@ -106,7 +106,7 @@ class MatmulProblem(NamedTuple):
 
 def summary(tensor: Tensor) -> Sparse:
     """What matters of a sparse tensor for planning."""
-    arrays = tuple((tensor.pos(n) is not None, tensor.crd(n) is not None) for n in range(tensor.num_levels))
+    arrays = tuple((level.format.has_positions, level.format.has_coordinates) for level in tensor.tensor_format.stored)
     return Sparse(tensor.tensor_format, tuple(tensor.extents), tensor.index_type, tensor.dtype, tensor.nse, arrays)
 
 

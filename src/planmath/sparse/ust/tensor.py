@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -568,7 +569,13 @@ class Tensor:
 
 
 def _name(array: Any) -> str:
-    return str(array.dtype).removeprefix("torch.")
+    return _named(array.dtype)
+
+
+@cache
+def _named(dtype: Any) -> str:
+    """The name of a dtype object, which NumPy takes microseconds to put together."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _index_type(name: Any) -> str:

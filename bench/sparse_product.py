@@ -20,7 +20,9 @@ QUICK = ("1k", "100k")
 KINDS = ("random16", "poisson")
 COLUMNS = 32
 #: The named formats whose loops are compared with those by rows, and the most that they may take of these.
-FORMATS = {"COO": 2.0, "CSC": 2.0, "DIAI": 1.3, "DCSR": 1.3}
+FORMATS = {"COO": 1.3, "CSC": 2.0, "DIAI": 1.3, "DCSR": 1.3, "DELTA": 1.3}
+#: Conversions from rows, by the name of the format here and SciPy's method.
+CONVERSIONS = {"CSC": "tocsc", "COO": "tocoo", "BSRRight4x4": "tobsr", "DIAJ": "todia"}
 
 
 @cache
@@ -38,6 +40,15 @@ def matrix(kind: str, rows: int) -> Any:
     made = sp.csr_array((rng.random(16 * rows), columns, starts), shape=(rows, rows))
     made.sum_duplicates()
     return made
+
+
+def format_named(name: str) -> Any:
+    """A format by the name that this module has for it."""
+    from planmath.sparse.ust import NamedFormats
+
+    if name == "DELTA":
+        return NamedFormats.DELTA(20)
+    return NamedFormats.BSRRight((4, 4)) if name == "BSRRight4x4" else getattr(NamedFormats, name)
 
 
 def dense(a: Any, columns: int | None) -> np.ndarray:
@@ -118,7 +129,7 @@ def formats(name: str, kind: str, rows: int, columns: int | None, settings: Sett
 
         whole = ust.Tensor.from_package(a)
         for form in ("CSR", *wanted):
-            tensor = whole.convert(tensor_format=getattr(ust.NamedFormats, form))
+            tensor = whole.convert(tensor_format=format_named(form))
             mm = stack.enter_context(Matmul(tensor, b, options={"provider": "own"}))
             mm.plan()
             out = mm.empty_result()
@@ -126,6 +137,51 @@ def formats(name: str, kind: str, rows: int, columns: int | None, settings: Sett
 
     targets = [at_most(most, f"planmath {form}", "planmath CSR") for form, most in wanted.items()]
     return compare(name, {PLANMATH: planmath}, a @ b, "float64", targets, settings, True)
+
+
+def semirings(name: str, kind: str, rows: int, columns: int | None, settings: Settings) -> Outcome:
+    """The largest of sums beside sums of products, both by the own loops; all terms are 4 in both."""
+    import scipy.sparse as sp
+
+    a = matrix(kind, rows)
+    a = sp.csr_array((np.full(a.nnz, 2.0), a.indices, a.indptr), shape=a.shape)
+    b = np.full((a.shape[1],) if columns is None else (a.shape[1], columns), 2.0)
+    sums = np.diff(a.indptr) * 4.0
+    expected = sums if columns is None else np.repeat(sums[:, None], columns, axis=1)
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import Matmul
+
+        for semiring, scale in (("plus_times", 1.0), ("max_plus", expected / 4.0)):
+            mm = stack.enter_context(Matmul(a, b, options={"provider": "own"}))
+            mm.plan(semiring=semiring)
+            out = mm.empty_result()
+            mm.execute(out=out)
+            assert np.array_equal(out * scale, expected), semiring
+            yield Contender(PLANMATH, semiring, "execute(out=out); expected", {
+                "execute": mm.execute, "out": out, "expected": expected})  # fmt: skip
+
+    targets = [at_most(1.1, "planmath max_plus", "planmath plus_times")]
+    return compare(name, {PLANMATH: planmath}, expected, "float64", targets, settings, True)
+
+
+def conversion(name: str, form: str, settings: Settings) -> Outcome:
+    """From rows to another format, a million entries."""
+    a = matrix("poisson", 200_704)
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import ust
+
+        names = {"t": ust.Tensor.from_package(a), "form": format_named(form)}
+        yield Contender(PLANMATH, "convert", "t.convert(tensor_format=form).val.sum()", names)
+
+    def scipy(stack: ExitStack) -> Iterator[Contender]:
+        method = CONVERSIONS[form]
+        call = "a.tobsr((4, 4))" if method == "tobsr" else f"a.{method}()"
+        yield Contender("scipy", "", f"{call}.data.sum()", {"a": a})
+
+    targets = [at_most(1.0, "planmath convert", "scipy")]
+    return compare(name, {PLANMATH: planmath, "scipy": scipy}, a.data.sum(), "float64", targets, settings, True)
 
 
 def pair(name: str, kind: str, rows: int, settings: Settings) -> Outcome:
@@ -136,15 +192,12 @@ def pair(name: str, kind: str, rows: int, settings: Settings) -> Outcome:
     def planmath(stack: ExitStack) -> Iterator[Contender]:
         from planmath.sparse import Matmul
 
-        for provider in ("own", "mkl"):
-            mm = stack.enter_context(Matmul(a, a, options={"provider": provider}))
-            mm.plan()
-            out = mm.empty_result()
-            names = {"execute": mm.execute, "out": out}
-            form = "" if provider == "own" else f" by {provider}"
-            yield Contender(PLANMATH, f"execute(out=){form}", "execute(out=out)", names, into=out.data)
-            if provider == "own":
-                yield Contender(PLANMATH, "execute()", "execute()", names)
+        mm = stack.enter_context(Matmul(a, a))
+        mm.plan()
+        out = mm.empty_result()
+        names = {"execute": mm.execute, "out": out}
+        yield Contender(PLANMATH, "execute(out=)", "execute(out=out)", names, into=out.data)
+        yield Contender(PLANMATH, "execute()", "execute()", names)
 
     def scipy(stack: ExitStack) -> Iterator[Contender]:
         yield Contender("scipy", "@", "a @ a", {"a": a})
@@ -199,6 +252,10 @@ def rows(settings: Settings) -> dict[str, Row]:
         for label, columns in (("vector", None), ("columns", COLUMNS)):
             name = f"product/formats/{kind}/{label}"
             found[name] = partial(formats, name, kind, 40_000, columns)
+            name = f"product/semiring/{kind}/{label}"
+            found[name] = partial(semirings, name, kind, 100_000, columns)
+    for form in CONVERSIONS:
+        found[f"product/convert/{form}"] = partial(conversion, f"product/convert/{form}", form)
     found |= {
         f"product/pair/{kind}/100k": partial(pair, f"product/pair/{kind}/100k", kind, 100_000) for kind in ("poisson",)
     }

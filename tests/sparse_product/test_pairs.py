@@ -20,6 +20,7 @@ from tests.ust.test_tensor import formats
 
 N = ust.NamedFormats
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+MULTIPLIERS = [name for name in NAMES if name in ("own", "scipy")]
 FORMATS = [N.CSR, N.CSC, N.COO, N.BSRRight((2, 2)), N.DIAI, N.DCSR, N.DELTA(2), N.CROW]
 
 
@@ -35,10 +36,7 @@ def product(
     provider: str, *operands: Any, plan: dict[str, Any] | None = None, threads: int = 1, **keywords: Any
 ) -> Any:
     with Matmul(*operands, options={"provider": provider}, execution={"num_threads": threads}, **keywords) as mm:
-        try:
-            mm.plan(**(plan or {}))
-        except UnavailableError as error:
-            pytest.skip(str(error))
+        mm.plan(**(plan or {}))
         return mm.execute()
 
 
@@ -49,7 +47,8 @@ def threaded(request: Any, monkeypatch: pytest.MonkeyPatch) -> int:
     return 3
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.pairwise(times=2)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 @pytest.mark.parametrize("first", FORMATS, ids=lambda f: f.name[:12])
 @pytest.mark.parametrize("second", [N.CSR, N.CSC, N.COO, N.BSRRight((2, 2))], ids=lambda f: f.name[:12])
 @pytest.mark.parametrize("transposed", [(0, 0), (1, 0), (1, 1)])
@@ -90,10 +89,11 @@ def test_results_are_of_the_operands_package(kinds: tuple[str, str], kind: str) 
         )
         t = matmul(x.coalesce() if kinds[0] == "coo" else x, y.coalesce() if kinds[1] == "coo" else y)
         assert t.layout is getattr(torch, f"sparse_{kind}")
+        assert kind != "coo" or t.is_coalesced()
         close(as_dense(t), a @ b)
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "complex64", "complex128"])
 @pytest.mark.parametrize("into", ["new", "dense", "dense by columns", "sparse"])
 def test_dtypes_and_results(provider: str, dtype: str, into: str, threaded: int) -> None:
@@ -116,7 +116,7 @@ def test_dtypes_and_results(provider: str, dtype: str, into: str, threaded: int)
           expected if conjugated or (dtype == "float16" and into in ("new", "sparse")) else expected.real, dtype)
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 @pytest.mark.parametrize("form", [N.CSR, N.CSC, N.COO, N.DIAJ, N.BSRRight((2, 5))], ids=lambda f: f.name)
 def test_products_into_a_pattern(provider: str, form: Any) -> None:
     a, b, c = values((6, 8), density=0.6), values((8, 10), seed=1, density=0.6), values((6, 10), seed=2, density=0.3)
@@ -129,7 +129,7 @@ def test_products_into_a_pattern(provider: str, form: Any) -> None:
     close(as_dense(found), np.where(stored, 3 * a @ b, 0))
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 @pytest.mark.parametrize("batches", [((3,), ()), ((), (3,)), ((3,), (3,)), ((2, 3), (2, 3))])
 @pytest.mark.parametrize("into", ["new", "dense"])
 def test_batches(provider: str, batches: Any, into: str) -> None:
@@ -141,7 +141,7 @@ def test_batches(provider: str, batches: Any, into: str) -> None:
         close(as_dense(product(provider, sparse(a, N.BatchedCSR), y, c, beta=0 if c is not None else None)), a @ b)
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 def test_vectors(provider: str) -> None:
     a, v, w = values((6, 8), density=0.5), values((8,), seed=1, density=0.5), values((6,), seed=2, density=0.5)
     x = sparse(a, N.CSR)
@@ -188,7 +188,7 @@ def test_semirings(name: str, form: Any, into: str, threaded: int) -> None:
     close(as_dense(found), np.where(stored, expected, 0))
 
 
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 def test_functions(provider: str) -> None:
     a, b = values((6, 8), density=0.4), values((8, 5), seed=1, density=0.4)
     found = product(
@@ -198,18 +198,16 @@ def test_functions(provider: str) -> None:
     close(found.toarray(), np.where((a != 0).astype(int) @ (b != 0) > 0, 2 * a @ abs(b) + 1, 0))
 
 
-@pytest.mark.parametrize("provider", NAMES)
-@pytest.mark.parametrize("package", ["scipy", "torch", "ust"])
+@pytest.mark.parametrize("provider", MULTIPLIERS)
+@pytest.mark.parametrize("package", ["scipy", "torch", "torch list", "ust"])
 def test_values_again_and_again(provider: str, package: str) -> None:
     make = {
-        "scipy": sp.csr_array, "torch": lambda x: torch.from_numpy(x).to_sparse_csr(), "ust": lambda x: sparse(x, N.CSR)
+        "scipy": sp.csr_array, "torch": lambda x: torch.from_numpy(x).to_sparse_csr(),
+        "torch list": lambda x: torch.from_numpy(x).to_sparse().coalesce(), "ust": lambda x: sparse(x, N.CSR),
     }[package]  # fmt: skip
     a, b = values((30, 20), density=0.2), values((20, 25), seed=1, density=0.2)
     with Matmul(make(a), make(b), options={"provider": provider}) as mm:
-        try:
-            mm.plan()
-        except UnavailableError as error:
-            pytest.skip(str(error))
+        mm.plan()
         first = mm.execute()
         close(as_dense(first), a @ b)
         out = mm.empty_result()
@@ -261,17 +259,17 @@ def test_threads_change_nothing_from_run_to_run(eight_cpus: None) -> None:
 
 
 def test_rows_of_many_entries() -> None:
-    a, b = sp.csr_array(np.ones((3, 400))), sp.csr_array(values((400, 70_000), density=0.001))
+    a, b = sp.csr_array(np.ones((3, 400))), sp.csr_array(values((400, 7_000), density=0.01))
     for way in ("gathered", "scheduled"):
         with pytest.MonkeyPatch.context() as patch:
             if way == "scheduled":
-                b = b[:, :5000]
+                b = b[:, :500]
             patch.setattr(own_pairs, "ways", lambda problem, way=way: [way])
-            close((product("own", a, b) - a @ b).data, np.zeros((product("own", a, b) - a @ b).nnz))
+            assert abs(product("own", a, b) - a @ b).max() < 1e-10
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 2), (3, 0, 2), (3, 3, 0), (0, 0, 0), (1, 1, 1)])
-@pytest.mark.parametrize("provider", NAMES)
+@pytest.mark.parametrize("provider", MULTIPLIERS)
 def test_empty_products(provider: str, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     for form in ("csr", "csc", "coo"):

@@ -13,12 +13,6 @@
     })
 #define PM_LESS(x, y) PM_CHOSEN(x, <, y)
 #define PM_MORE(x, y) PM_CHOSEN(x, >, y)
-/* What is written in a loop is nothing that it reads. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define PM_APART _Pragma("GCC ivdep")
-#else
-#define PM_APART
-#endif
 #define PM_LEFT(x, y) ((void)(y), (x))
 #define PM_RIGHT(x, y) ((void)(x), (y))
 
@@ -51,8 +45,13 @@
 #undef VMUL
 #undef ZERO
 
-/* Other operations than sums of products are built for two instruction sets: all would take minutes to compile. */
+/* Other operations than sums of products are built for two instruction sets, by vectors of columns for the better one: all would take minutes to compile. */
 #if PM_VECTOR < 64
+#if PM_VECTOR == 16 && defined(__x86_64__)
+#define PM_BITS(n) 0
+#else
+#define PM_BITS(n) n
+#endif
 #define PM_SCALED 0
 #define ADD PM_LESS
 #define VADD P(less)
@@ -60,11 +59,11 @@
 #define VMUL PM_ADD
 #define ZERO __builtin_inf()
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_min_plus_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_min_plus_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -72,11 +71,11 @@
 #define MUL PM_TIMES
 #define VMUL PM_TIMES
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_min_times_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_min_times_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -84,11 +83,11 @@
 #define MUL PM_MORE
 #define VMUL P(more)
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_min_max_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_min_max_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -102,11 +101,11 @@
 #define MUL PM_ADD
 #define VMUL PM_ADD
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_max_plus_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_max_plus_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -114,11 +113,11 @@
 #define MUL PM_TIMES
 #define VMUL PM_TIMES
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_max_times_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_max_times_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -126,11 +125,11 @@
 #define MUL PM_LESS
 #define VMUL P(less)
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_max_min_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_max_min_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -144,11 +143,11 @@
 #define MUL PM_LEFT
 #define VMUL PM_LEFT
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_plus_first_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_plus_first_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -156,11 +155,11 @@
 #define MUL PM_RIGHT
 #define VMUL PM_RIGHT
 #define T float
-#define BITS 32
+#define BITS PM_BITS(32)
 #define P(name) PM_JOIN(pm_plus_second_f32_##name, PM_ISA)
 #include "loops_typed.h"
 #define T double
-#define BITS 64
+#define BITS PM_BITS(64)
 #define P(name) PM_JOIN(pm_plus_second_f64_##name, PM_ISA)
 #include "loops_typed.h"
 #undef MUL
@@ -169,6 +168,7 @@
 #undef VADD
 #undef ZERO
 #undef PM_SCALED
+#undef PM_BITS
 #endif
 
 /* In the order of the PM_* numbers of loops.h. */
@@ -191,7 +191,6 @@ static void *const K(pm_kernels)[] = {
 #undef PM_TIMES
 #undef PM_LESS
 #undef PM_CHOSEN
-#undef PM_APART
 #undef PM_MORE
 #undef PM_LEFT
 #undef PM_RIGHT

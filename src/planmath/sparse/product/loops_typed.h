@@ -126,7 +126,7 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
 #define PM_EACH_1(M) M(0)
 #define PM_BEGIN_OF(n) V s##n = P(all)((T)ZERO);
 #define PM_TERM_OF(n) s##n = VADD(s##n, VMUL(x, P(load)(y + n * P(LANES))));
-#define PM_ASK_OF(n) __builtin_prefetch(next + n * P(LANES));
+#define PM_ASK_OF(n) (void)(n * PM_VECTOR % 64 == 0 && (__builtin_prefetch(next + n * P(LANES)), 1));
 #define PM_KEEP_OF(n) P(keep)(c + n * P(LANES), s##n, alpha, beta, assigns, streams);
 #define PM_VECTORS(N, INDEX, suffix)                                                                                   \
     PM_INLINE void P(vectors_##N##_##suffix)(i64 from, i64 to, i64 limit, const T *val, const INDEX *crd, int skips,   \
@@ -186,6 +186,27 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
 #define PM_WIDE_STEPS(suffix)
 #endif
 
+#if PM_SCALED
+#define PM_FACTOR(sum) (alpha * (sum))
+#define PM_STORED(at, sum) (assigns ? beta == 0 ? alpha * (sum) : alpha * (sum) + beta * (at) : (at) + alpha * (sum))
+#else
+#define PM_FACTOR(sum) (sum)
+#define PM_STORED(at, sum) (assigns && beta == 0 ? (sum) : ADD(at, sum))
+#endif
+/* Rows of one column where nothing else is to be looked at; `at` is where the sum of row t goes. */
+#define PM_FAST_ROWS(at, value)                                                                                        \
+    for (i64 t = from, q = pos[from]; t < to; t++) {                                                                   \
+        const i64 end = pos[t + 1];                                                                                    \
+        T s0 = (T)ZERO, s1 = (T)ZERO;                                                                                  \
+        for (; q + 2 <= end; q += 2) {                                                                                 \
+            s0 = ADD(s0, MUL(val[q], b[crd[q]]));                                                                      \
+            s1 = ADD(s1, MUL(val[q + 1], b[crd[q + 1]]));                                                              \
+        }                                                                                                              \
+        if (q < end) s0 = ADD(s0, MUL(val[q], b[crd[q]])), q++;                                                        \
+        const T sum = ADD(s0, s1);                                                                                     \
+        at = value;                                                                                                    \
+    }
+
 #define PM_SEGMENTS(INDEX, suffix)                                                                                     \
     PM_WIDE_SUMS(INDEX, suffix)                                                                                        \
     PM_SEGMENT(segment_4_##suffix, 4, INDEX)                                                                           \
@@ -241,10 +262,14 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
         if (cs == 0 && job->columns == 1) {                                                                            \
             const T *b = (const T *)job->b + b0 + job->column * bn;                                                    \
             T *c = (T *)job->c + c0 + job->column * cn;                                                                \
-            if (bs == 1 && !skips && pos && !parents && b_above == 0)                                                  \
-                for (i64 t = from; t < to; t++)                                                                        \
-                    P(store)(c + (t - shift) * c_above, P(vector_##suffix)(pos[t], pos[t + 1], val, crd, 0, 0, b, 1),  \
-                             alpha, beta, assigns);                                                                    \
+            if (bs == 1 && !skips && pos && b_above == 0) {                                                            \
+                if (assigns && beta == 0 && c_above == 1 && !parents)                                                  \
+                    PM_FAST_ROWS(c[t - shift], PM_FACTOR(sum))                                                         \
+                else if (parents)                                                                                      \
+                    PM_FAST_ROWS(c[parents[t] * c_above], PM_STORED(c[parents[t] * c_above], sum))                     \
+                else                                                                                                   \
+                    PM_FAST_ROWS(c[(t - shift) * c_above], PM_STORED(c[(t - shift) * c_above], sum))                   \
+            }                                                                                                          \
             else                                                                                                       \
                 for (i64 t = from; t < to; t++) {                                                                      \
                     const i64 above = parents ? parents[t] : t - shift;                                                \
@@ -317,14 +342,21 @@ PM_INLINE void P(entry)(const pm_job *job, T x, const T *b, T *c, T alpha) {
 #else
 #define PM_EACH(at, y) (at) = ADD(at, MUL(x, y))
 #endif
-    if (bn == 1 && cn == 1) {
-        i64 w = 0;
-        for (; w + 8 <= columns; w += 8)
-            PM_APART for (i64 v = 0; v < 8; v++) PM_EACH(c[w + v], b[w + v]);
-        for (; w < columns; w++) PM_EACH(c[w], b[w]);
-    }
-    else
-        for (i64 w = 0; w < columns; w++) PM_EACH(c[w * cn], b[w * bn]);
+    i64 w = 0;
+#if BITS
+    const V v = P(all)(x);
+    (void)v;
+    if (bn == 1 && cn == 1)
+        for (; w + P(LANES) <= columns; w += P(LANES)) {
+            const V sum = VADD(P(load)(c + w), VMUL(v, P(load)(b + w)));
+            memcpy(c + w, &sum, sizeof sum);
+        }
+#endif
+    for (; w < columns; w++) PM_EACH(c[w * cn], b[w * bn]);
+}
+
+static __attribute__((noinline)) void P(one_entry)(const pm_job *job, T x, const T *b, T *c, T alpha) {
+    P(entry)(job, x, b, c, alpha);
 }
 
 PM_SEGMENTS(int32_t, narrow)
@@ -353,6 +385,59 @@ PM_INLINE void P(block_row)(i64 from, i64 to, const void *crd, int wide, const T
         for (i64 w = 0; w < columns; w++) PM_PUT(c + r * (c1 ? c1 : c2) + w * cn, sum[r][w]);
 }
 
+/* Blocks of 4 by 4, of which the element in row r and column t is x[r * vr + t * vt]: of one column, and of two vectors of
+ * columns. The sums of the four rows stay in registers. */
+PM_INLINE void P(block_row_4)(i64 from, i64 to, const void *crd, int wide, const T *val, const T *b, i64 bs, i64 bt, i64 vr,
+                              i64 vt, T alpha, T *c, i64 cr) {
+    T s0 = (T)ZERO, s1 = (T)ZERO, s2 = (T)ZERO, s3 = (T)ZERO, u0 = (T)ZERO, u1 = (T)ZERO, u2 = (T)ZERO, u3 = (T)ZERO;
+    for (i64 q = from; q < to; q++) {
+        const T *x = val + q * 16, *y = b + (wide ? ((const i64 *)crd)[q] : ((const int32_t *)crd)[q]) * bs;
+        const T y0 = y[0], y1 = y[bt], y2 = y[2 * bt], y3 = y[3 * bt];
+        s0 = ADD(ADD(s0, MUL(x[0], y0)), MUL(x[vt], y1));
+        s1 = ADD(ADD(s1, MUL(x[vr], y0)), MUL(x[vr + vt], y1));
+        s2 = ADD(ADD(s2, MUL(x[2 * vr], y0)), MUL(x[2 * vr + vt], y1));
+        s3 = ADD(ADD(s3, MUL(x[3 * vr], y0)), MUL(x[3 * vr + vt], y1));
+        u0 = ADD(ADD(u0, MUL(x[2 * vt], y2)), MUL(x[3 * vt], y3));
+        u1 = ADD(ADD(u1, MUL(x[vr + 2 * vt], y2)), MUL(x[vr + 3 * vt], y3));
+        u2 = ADD(ADD(u2, MUL(x[2 * vr + 2 * vt], y2)), MUL(x[2 * vr + 3 * vt], y3));
+        u3 = ADD(ADD(u3, MUL(x[3 * vr + 2 * vt], y2)), MUL(x[3 * vr + 3 * vt], y3));
+    }
+    PM_PUT(c, ADD(s0, u0));
+    PM_PUT(c + cr, ADD(s1, u1));
+    PM_PUT(c + 2 * cr, ADD(s2, u2));
+    PM_PUT(c + 3 * cr, ADD(s3, u3));
+}
+#if BITS
+PM_INLINE void P(block_vectors_4)(i64 from, i64 to, const void *crd, int wide, const T *val, const T *b, i64 bs, i64 bt,
+                                  i64 vr, i64 vt, T alpha, T *c, i64 cr) {
+    enum { L = P(LANES) };
+    const V zero = P(all)((T)ZERO);
+    V s0 = zero, s1 = zero, s2 = zero, s3 = zero, u0 = zero, u1 = zero, u2 = zero, u3 = zero;
+    for (i64 q = from; q < to; q++) {
+        const T *x = val + q * 16, *y = b + (wide ? ((const i64 *)crd)[q] : ((const int32_t *)crd)[q]) * bs;
+#define PM_COLUMN(t)                                                                                                   \
+    {                                                                                                                  \
+        const V first = P(load)(y + t * bt), second = P(load)(y + t * bt + L);                                         \
+        V v = P(all)(x[t * vt]);                                                                                       \
+        s0 = VADD(s0, VMUL(v, first)), u0 = VADD(u0, VMUL(v, second)), v = P(all)(x[vr + t * vt]);                      \
+        s1 = VADD(s1, VMUL(v, first)), u1 = VADD(u1, VMUL(v, second)), v = P(all)(x[2 * vr + t * vt]);                  \
+        s2 = VADD(s2, VMUL(v, first)), u2 = VADD(u2, VMUL(v, second)), v = P(all)(x[3 * vr + t * vt]);                  \
+        s3 = VADD(s3, VMUL(v, first)), u3 = VADD(u3, VMUL(v, second));                                                 \
+        (void)v, (void)first, (void)second;                                                                            \
+    }
+        PM_COLUMN(0)
+        PM_COLUMN(1)
+        PM_COLUMN(2)
+        PM_COLUMN(3)
+#undef PM_COLUMN
+    }
+    P(keep)(c, s0, alpha, 1, 0, 0), P(keep)(c + L, u0, alpha, 1, 0, 0), c += cr;
+    P(keep)(c, s1, alpha, 1, 0, 0), P(keep)(c + L, u1, alpha, 1, 0, 0), c += cr;
+    P(keep)(c, s2, alpha, 1, 0, 0), P(keep)(c + L, u2, alpha, 1, 0, 0), c += cr;
+    P(keep)(c, s3, alpha, 1, 0, 0), P(keep)(c + L, u3, alpha, 1, 0, 0);
+}
+#endif
+
 /* The same for all columns; returns 0 where the blocks are none of these. */
 PM_INLINE int P(blocks)(const pm_job *job, i64 number, i64 from, i64 to, i64 b0, i64 c0) {
     const i64 *p = job->p, *level = pm_level(p, number), *one = pm_level(p, number + 1), *two = pm_level(p, number + 2);
@@ -364,13 +449,24 @@ PM_INLINE int P(blocks)(const pm_job *job, i64 number, i64 from, i64 to, i64 b0,
     const int wide = (int)p[PM_WIDE];
     if (level[PM_C_STEP] != 0 || low != 0 || (c1 == 0) == (c2 == 0) || (c1 ? s1 : s2) > P(TALL)) return 0;
 #define PM_ROW(S1, S2, BN, W) P(block_row)(from, to, crd, wide, val, b + w * bn, bs, S1, S2, b1, b2, c1, c2, BN, W, alpha, c + w * cn, cn)
-    for (i64 w = 0, n; w < job->columns; w += n) {
+    i64 w = 0;
+    if (s1 == 4 && s2 == 4) {
+        const i64 bt = c1 ? b2 : b1, cr = c1 ? c1 : c2;
+        if (job->columns == 1) {
+            if (c1) P(block_row_4)(from, to, crd, wide, val, b, bs, bt, 4, 1, alpha, c, cr);
+            else P(block_row_4)(from, to, crd, wide, val, b, bs, bt, 1, 4, alpha, c, cr);
+            return 1;
+        }
+#if BITS
+        for (; bn == 1 && cn == 1 && w + 2 * P(LANES) <= job->columns; w += 2 * P(LANES)) {
+            if (c1) P(block_vectors_4)(from, to, crd, wide, val, b + w, bs, bt, 4, 1, alpha, c + w, cr);
+            else P(block_vectors_4)(from, to, crd, wide, val, b + w, bs, bt, 1, 4, alpha, c + w, cr);
+        }
+#endif
+    }
+    for (i64 n; w < job->columns; w += n) {
         n = pm_least(job->columns - w, P(WIDE));
-        if (s1 == 4 && s2 == 4 && n == 8 && bn == 1) PM_ROW(4, 4, 1, 8);
-        else if (s1 == 4 && s2 == 4 && n == 1 && b1 == 0 && b2 == 1 && !wide)
-            P(block_row)(from, to, crd, 0, val, b + w * bn, bs, 4, 4, 0, 1, c1, 0, 1, 1, alpha, c + w * cn, cn);
-        else if (s1 == 2 && s2 == 2 && n == 8 && bn == 1) PM_ROW(2, 2, 1, 8);
-        else if (n == 8 && bn == 1) PM_ROW(s1, s2, 1, 8);
+        if (n == 8 && bn == 1) PM_ROW(s1, s2, 1, 8);
         else if (n == 1) PM_ROW(s1, s2, 1, 1);
         else PM_ROW(s1, s2, bn, n);
     }
@@ -389,13 +485,84 @@ PM_INLINE void P(run)(const pm_job *job, i64 count, const T *val, const T *b, i6
         }
         if (t < count) s0 = ADD(s0, MUL(val[t], b[t * bs]));
         PM_PUT(c, ADD(s0, s1));
-    } else if (job->columns == 1 && bs == 1 && cs == 1)
-        PM_APART for (i64 t = 0; t < count; t++) PM_PUT(c + t, MUL(val[t], b[t]));
-    else if (job->columns == 1)
+    } else if (job->columns == 1 && bs == 1 && cs == 1) {
+        i64 t = 0;
+#if BITS
+        for (; t + P(LANES) <= count; t += P(LANES)) {
+            V term = VMUL(P(load)(val + t), P(load)(b + t));
+#if PM_SCALED
+            term *= alpha;
+#endif
+            term = VADD(P(load)(c + t), term);
+            memcpy(c + t, &term, sizeof term);
+        }
+#endif
+        for (; t < count; t++) PM_PUT(c + t, MUL(val[t], b[t]));
+    } else if (job->columns == 1)
         for (i64 t = 0; t < count; t++) PM_PUT(c + t * cs, MUL(val[t], b[t * bs]));
     else
-        for (i64 t = 0; t < count; t++) P(entry)(job, val[t], b + t * bs, c + t * cs, alpha);
+        for (i64 t = 0; t < count; t++) P(one_entry)(job, val[t], b + t * bs, c + t * cs, alpha);
 }
+
+#if BITS
+/* Rows of a window, all columns of each in vectors: of every diagonal the entry that is in the row. `sign` and the like say
+ * how an index of the level of the diagonals and the row give the place in b; returns 0 where rows are not so simple. */
+static int P(diagonals)(const pm_job *job, i64 number, i64 from, i64 to) {
+    const i64 *p = job->p, *top = pm_level(p, number), *level = pm_level(p, number + 1), columns = job->columns;
+    const i64 bn = p[PM_B_COLUMN], cn = p[PM_C_COLUMN], step = p[PM_ROW_STEP], low = level[PM_LOW];
+    const void *crd = pm_array(p, number, 1);
+    const T *val = (const T *)job->val, alpha = *(const T *)job->alpha;
+    /* the position of row i in a diagonal k is sign * (i - k * shift) with the steps of both levels */
+    const i64 sign = level[PM_C_STEP] > 0 ? 1 : -1;
+    enum { L = P(LANES), MOST = 64 };
+    i64 first[MOST], last[MOST], start[MOST], place[MOST], count = 0;
+    pm_job probe = *job;
+    if (bn != 1 || cn != 1 || columns < 2 * L || to - from > MOST || level[PM_C_STEP] != sign * step || low != 0) return 0;
+    if (top[PM_C_STEP] % step != 0 || job->high <= job->low) return 0;
+    for (i64 t = from; t < to; t++) { /* the rows that each diagonal has in the window, and where the first one's entry is */
+        const i64 k = pm_at(p, crd, t), row0 = k * top[PM_C_STEP] / step; /* of position 0 */
+        i64 begin, end, a, z;
+        probe.index[number] = k;
+        pm_range(&probe, level, &begin, &end);
+        a = sign > 0 ? row0 + begin : row0 - end + 1, z = sign > 0 ? row0 + end : row0 - begin + 1;
+        a = pm_most(a, job->low / step), z = pm_least(z, job->high / step);
+        if (a >= z) continue;
+        first[count] = a, last[count] = z;
+        start[count] = t * level[PM_SIZE] + sign * (a - row0);
+        place[count] = k * top[PM_B_STEP] + sign * (a - row0) * level[PM_B_STEP];
+        count++;
+    }
+    const T *b = (const T *)job->b + job->column;
+    T *c = (T *)job->c + job->column;
+    for (i64 row = job->low / step; row < job->high / step; row++) {
+        T *at = c + row * step;
+        i64 w = 0;
+        for (; w + 4 * L <= columns; w += 4 * L) {
+            V s0 = P(all)((T)ZERO), s1 = s0, s2 = s0, s3 = s0;
+            for (i64 d = 0; d < count; d++) {
+                if (row < first[d] || row >= last[d]) continue;
+                const V x = P(all)(val[start[d] + sign * (row - first[d])]);
+                const T *y = b + place[d] + sign * (row - first[d]) * level[PM_B_STEP] + w;
+                (void)x, (void)y;
+                s0 = VADD(s0, VMUL(x, P(load)(y))), s1 = VADD(s1, VMUL(x, P(load)(y + L)));
+                s2 = VADD(s2, VMUL(x, P(load)(y + 2 * L))), s3 = VADD(s3, VMUL(x, P(load)(y + 3 * L)));
+            }
+            P(keep)(at + w, s0, alpha, 1, 0, 0), P(keep)(at + w + L, s1, alpha, 1, 0, 0);
+            P(keep)(at + w + 2 * L, s2, alpha, 1, 0, 0), P(keep)(at + w + 3 * L, s3, alpha, 1, 0, 0);
+        }
+        for (; w < columns; w++) {
+            T sum = (T)ZERO;
+            for (i64 d = 0; d < count; d++) {
+                if (row < first[d] || row >= last[d]) continue;
+                const i64 moved = sign * (row - first[d]);
+                sum = ADD(sum, MUL(val[start[d] + moved], b[place[d] + moved * level[PM_B_STEP] + w]));
+            }
+            PM_PUT(at + w, sum);
+        }
+    }
+    return 1;
+}
+#endif
 
 /* The positions of a level from `from` to `to`, of which `shift` has the index 0 of a dense one. */
 static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0, i64 c0);
@@ -465,6 +632,11 @@ static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0
             return;
         }
     }
+#if BITS
+    if (kind == PM_COMPRESSED && leaf && pm_level(p, number + 1)[PM_KIND] == PM_RANGE && p[PM_MODE] == PM_BY_WINDOWS &&
+        b0 == 0 && c0 == 0 && P(diagonals)(job, number, from, to))
+        return;
+#endif
     if (kind == PM_COMPRESSED && number + 3 == levels && pm_level(p, number + 1)[PM_KIND] == PM_DENSE &&
         pm_level(p, number + 2)[PM_KIND] == PM_DENSE && P(blocks)(job, number, from, to, b0, c0))
         return;
@@ -474,7 +646,7 @@ static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0
         job->index[number] = k;
         const i64 b1 = b0 + k * bs, c1 = c0 + k * cs;
         if (number + 1 == levels)
-            P(entry)(job, val[t], (const T *)job->b + b1 + bn, (T *)job->c + c1 + cn, alpha);
+            P(one_entry)(job, val[t], (const T *)job->b + b1 + bn, (T *)job->c + c1 + cn, alpha);
         else
             P(below)(job, number, t, b1, c1);
     }
@@ -490,6 +662,9 @@ static void P(product)(const i64 *p, const char *val, const char *b, char *c, co
 }
 
 #undef PM_VECTORS
+#undef PM_FACTOR
+#undef PM_STORED
+#undef PM_FAST_ROWS
 #undef PM_EACH_8
 #undef PM_EACH_4
 #undef PM_EACH_2

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from planmath.core.arrays import Package, package_named, package_of
 from planmath.sparse.ust import packages, pattern
-from planmath.sparse.ust.format import TensorFormat
+from planmath.sparse.ust.conversion import expand
 from planmath.sparse.ust.levels import LevelFormat as F
 from planmath.sparse.ust.tensor import Tensor
 
@@ -61,13 +63,18 @@ def parts_of(name: str, tensor: Tensor) -> list[tuple[str, Any]]:
     return [*found, (f"{name}.val", tensor.val)]
 
 
-def stores_twice(form: TensorFormat) -> bool:
-    """Whether there may be two entries for one element."""
-    stored = form.stored
-    return any(
-        not level.unique and (n + 1 == len(stored) or stored[n + 1].format is not F.SINGLETON)
-        for n, level in enumerate(stored)
-    )
+def check_once(c: Tensor) -> None:
+    """Raise ValueError where a sparse result stores an element twice."""
+    stored = c.tensor_format.stored
+    if all(
+        level.unique or (n + 1 < len(stored) and stored[n + 1].format is F.SINGLETON) for n, level in enumerate(stored)
+    ):
+        return
+    host = c._filled().each(packages.to_host)
+    indices = expand(c.tensor_format, c.extents, host).indices
+    places = np.ravel_multi_index(indices, tuple(c.extents)) if len(indices[0]) else indices[0]
+    if len(np.unique(places)) < len(places):
+        raise ValueError("c has more than one entry for an element; sum them (.sum_duplicates(), .coalesce()) first")
 
 
 class Taken(NamedTuple):
@@ -112,8 +119,8 @@ def take(a: Any, b: Any, c: Any) -> Taken:
         )
     sparse = {name: read(given[name], name) for name, is_one in kinds.items() if is_one}
     arrays = {name: dense_array(given[name], name) for name, is_one in kinds.items() if not is_one}
-    if "c" in sparse and stores_twice(sparse["c"].tensor_format):
-        raise ValueError("c has more than one entry for an element; sum them (.sum_duplicates(), .coalesce()) first")
+    if "c" in sparse:
+        check_once(sparse["c"])
     owners = {name: package_of(array, name).name for name, array in arrays.items()}
     owners |= {name: tensor.package for name, tensor in sparse.items()}
     names = sorted(owners)

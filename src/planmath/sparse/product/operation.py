@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 import planmath.sparse.product.formats as format_times
 from planmath.core.arrays import Layout
 from planmath.core.cuda import devices
@@ -20,16 +18,24 @@ from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
-from planmath.sparse.product import patterns
+from planmath.sparse.product import patterns, sparse_results
 from planmath.sparse.product.functions import functions_of, semiring_of
-from planmath.sparse.product.operands import Taken, are_tensors, dense_array, is_sparse, parts_of, read, take
+from planmath.sparse.product.operands import (
+    Taken,
+    are_tensors,
+    check_once,
+    dense_array,
+    is_sparse,
+    parts_of,
+    read,
+    take,
+)
 from planmath.sparse.product.options import MatmulOptions, qualifiers_for, qualifiers_of
 from planmath.sparse.product.pair_problem import specify_pair
 from planmath.sparse.product.problem import Given, Sparse, specify, summary
 from planmath.sparse.product.providers import PROVIDERS, expected
 from planmath.sparse.product.sampled_problem import specify_sampled
 from planmath.sparse.ust.format import TensorFormat
-from planmath.sparse.ust.packages import put_like, to_host
 from planmath.sparse.ust.tensor import Tensor
 
 #: Multiplications up to which stateless calls leave the pattern of a product to the next one: what is kept takes up to
@@ -131,6 +137,7 @@ class Matmul(Operation):
         super().__init__(as_options(MatmulOptions, options))
         taken = take(a, b, c)
         self._package = package = taken.package
+        self._check_sparse_result(c)
         self._given_c = c
         self._as_tensor = are_tensors({"a": a, "b": b})
         layouts = {name: package.layout(x, name, lazy=name != "c") for name, x in taken.dense.items()}
@@ -195,8 +202,10 @@ class Matmul(Operation):
             The same, of each element of the result.
         semiring : str, pair or dict, optional
             What adds and what multiplies, by a name such as 'min_plus', or as in ``(np.minimum, np.add)``: of real
-            numbers. Sums begin with c where it is given and else with what changes nothing; entries that are not stored
-            take no part. alpha and beta have to be 1.
+            numbers; or a dict with 'add' and 'mul', functions of two numbers of your own, which Numba compiles, and
+            the 'identity' that an addition does not change, for products with one sparse operand. Sums begin with c
+            where it is given and else with what changes nothing; entries that are not stored take no part. alpha and
+            beta have to be 1.
         compute_capability : object, optional
             Without effect on the CPU.
         stream : object, optional
@@ -214,7 +223,7 @@ class Matmul(Operation):
         self._require("plan")
         functions, name = functions_of(prologs, epilog), semiring_of(semiring)
         if name != "plus_times":
-            if self._problem.work.startswith("complex"):
+            if isinstance(name, str) and self._problem.work.startswith("complex"):
                 raise ValueError(f"semiring is {name}, which is not defined for {self._problem.work}")
             factors = {"alpha": 1, "beta": 1 if self._problem.inplace else 0}
             for factor, only in factors.items():
@@ -265,7 +274,7 @@ class Matmul(Operation):
         if formats is False:
             return
         ((name, tensor),) = self._tensors.items()
-        wanted = format_times.candidates(tensor) if formats is True else list(formats)  # type: ignore[arg-type]
+        wanted = format_times.candidates(tensor) if formats is True else list(formats)
         problem = self._plan_made.problem  # type: ignore[union-attr]
 
         def planned(other: Tensor) -> Matmul:
@@ -331,31 +340,15 @@ class Matmul(Operation):
         """The values of a sparse tensor that takes the result. Raises where its entries are others."""
         self._require("execute")
         if out is self._checked_out():
-            return out.val if isinstance(out, Tensor) else out.values() if hasattr(out, "values") else out.data
-        if not is_sparse(out) or isinstance(out, Tensor) != self._as_tensor:
-            raise TypeError(f"out is a {type(out).__name__}; expected a sparse one as empty_result() makes")
-        problem, tensor = self._plan_made.problem, read(out, "out")  # type: ignore[union-attr]
-        if (tensor.tensor_format, tuple(tensor.extents)) != (problem.result.format, problem.result.extents):
-            raise ValueError(
-                f"out is {tensor!r}; expected {problem.result.format.name} of {problem.result.extents}; "
-                "empty_result() makes one that fits"
-            )
-        planned = problem.pattern.index_arrays(problem)
-        for level in range(tensor.num_levels):
-            for mine, wanted in ((tensor.pos(level), planned.pos[level]), (tensor.crd(level), planned.crd[level])):
-                if mine is not None and not np.array_equal(to_host(mine), wanted):
-                    raise ValueError(
-                        "out has entries at other places than the product; empty_result() makes one that fits"
-                    )
+            return sparse_results.values_of(out)
+        values = sparse_results.checked_values(out, self._plan_made.problem, self._as_tensor)  # type: ignore[union-attr]
         self._checked_out = weakref.ref(out)
-        return tensor.val
+        return values
 
     def _wrapped(self, val: Any) -> Any:
         """A sparse result of the kind of the operands over its values."""
-        plan = self._plan_made
-        assert plan is not None
-        made = patterns.new_result(plan.problem, val, lambda x: put_like(x, val), self._package.name)
-        return made if self._as_tensor else made.to_package()
+        problem = self._plan_made.problem  # type: ignore[union-attr]
+        return sparse_results.wrapped(problem, val, self._package.name, self._as_tensor)
 
     def empty_result(self) -> Any:
         """An uninitialized result that fits ``execute(out=...)``: an array, or a sparse tensor with all its entries."""
@@ -457,11 +450,14 @@ class Matmul(Operation):
             if isinstance(getattr(self._made_for, name), Sparse):
                 tensors[name] = read(array, name, check)
                 self._check_alike(name, tensors[name])
+                if name == "c" and check:
+                    check_once(tensors[name])
                 parts |= dict(parts_of(name, tensors[name]))
             else:
                 parts[name] = dense_array(array, name)
+        self._check_sparse_result(c := given.get("c") if given_c is None else given_c)
         if "c" in given:
-            stores["_given_c"] = given["c"] if given_c is None else given_c
+            stores["_given_c"] = c
         stores["_tensors"] = tensors
         missing = [name for name, slot in self._slots.items() if slot.array is None and name not in parts]
         if missing:
@@ -477,6 +473,11 @@ class Matmul(Operation):
         if lengths or self._has_other_pattern(given, tensors, check if compare is None else compare):
             stores |= self._changes_of_pattern(tensors, slots)
         self._replace(bindings, (self, stores))
+
+    def _check_sparse_result(self, c: Any) -> None:
+        """Raise where autograd would not see what is written into the values of a sparse tensor."""
+        if c is not None and not isinstance(c, Tensor) and is_sparse(c):
+            self._check_written("c", c)
 
     def _check_alike(self, name: str, tensor: Tensor) -> None:
         planned, new = getattr(self._made_for, name), summary(tensor)
@@ -507,7 +508,8 @@ class Matmul(Operation):
 
     def _changes_of_pattern(self, tensors: Mapping[str, Tensor], slots: dict[str, ArraySlot]) -> dict[str, Any]:
         """The attributes that change with the places of entries: what was planned is prepared for them."""
-        made_for = self._made_for._replace(**{name: summary(tensor) for name, tensor in tensors.items()})
+        now: dict[str, Any] = {name: summary(tensor) for name, tensor in tensors.items()}
+        made_for = self._made_for._replace(**now)
         problem = self._problem
         if problem.kind == "dense":
             problem = problem._replace(sparse=summary(next(iter(tensors.values()))))
@@ -581,7 +583,7 @@ class Matmul(Operation):
         if problem.kind != "dense":
             about["pattern"] = f"2^{problem.work_amount.bit_length()} products"
         names = tuple(name for name, _ in problem.functions)
-        return super()._tuning_key(problem._replace(functions=names, **about))
+        return super()._tuning_key(problem._replace(functions=names, semiring=str(problem.semiring), **about))
 
     def _describe(self) -> str:
         p, given = self._problem, self._made_for

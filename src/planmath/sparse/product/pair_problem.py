@@ -36,7 +36,8 @@ class PairProblem(NamedTuple):
     """Of a dense result."""
     inplace: bool
     """Whether c is replaced: where it is sparse, the product is computed for what it stores alone."""
-    semiring: str
+    semiring: Any
+    """The name of one, or a semiring of the user's own."""
     functions: tuple[tuple[str, Any], ...]
     """The user's functions: of the entries of 'a' and 'b', and of those of the result, 'epilog'."""
     constant: bool

@@ -32,7 +32,8 @@ class Rows(NamedTuple):
     """Where each one's value is; None where number n has the value number n."""
 
     @property
-    def count(self) -> int:
+    def height(self) -> int:
+        """How many rows there are."""
         return len(self.pos) - 1
 
     def as_indices(self, dtype: Any) -> Rows:
@@ -104,7 +105,7 @@ class ProductPattern:
         self.flipped = _is_flipped(problem)
         first, second = _factors(problem, tensors, self.flipped)
         self.columns = problem.rows if self.flipped else problem.columns
-        sizes = (first.count, second.count, self.columns, len(first.crd), len(second.crd))
+        sizes = (first.height, second.height, self.columns, len(first.crd), len(second.crd))
         index: Any = np.int32 if max(sizes) < 2**31 else np.int64
         self.first, self.second = first.as_indices(index), second.as_indices(index)
         self.products = symbolic.products(self.first.pos, self.first.crd, self.second.pos)
@@ -131,10 +132,10 @@ class ProductPattern:
         pos, crd = self.result.pos.astype(index), self.result.crd.astype(index)
         if form.num_levels == 1:
             if len(problem.b.extents) == 1:  # the one column of it
-                crd = np.repeat(np.arange(self.result.count, dtype=index), np.diff(pos))
+                crd = np.repeat(np.arange(self.result.height, dtype=index), np.diff(pos))
             return Arrays((np.array([0, len(crd)], index),), (crd,), None)
         if form.stored[0].format.has_positions:  # a list
-            row = np.repeat(np.arange(self.result.count, dtype=index), np.diff(pos))
+            row = np.repeat(np.arange(self.result.height, dtype=index), np.diff(pos))
             *batch, last = np.unravel_index(row, (*problem.batch, problem.rows)) if problem.batch else (row,)
             crds = [np.ascontiguousarray(x, index) for x in (*batch, last)]
             return Arrays((np.array([0, len(crd)], index), *[None] * len(crds)), (*crds, crd), None)

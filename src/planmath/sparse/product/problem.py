@@ -78,7 +78,8 @@ class MatmulProblem(NamedTuple):
     b: Steps
     c: Steps
     inplace: bool
-    semiring: str
+    semiring: Any
+    """The name of one, or a semiring of the user's own."""
     functions: tuple[tuple[str, Any], ...]
     """The user's functions: of the elements of 'a' and 'b', and of the result, 'epilog'."""
     constant: bool
@@ -105,7 +106,7 @@ class MatmulProblem(NamedTuple):
 
 def summary(tensor: Tensor) -> Sparse:
     """What matters of a sparse tensor for planning."""
-    arrays = tuple((tensor.pos(n) is not None, tensor.crd(n) is not None) for n in range(tensor.num_levels))
+    arrays = tuple((level.format.has_positions, level.format.has_coordinates) for level in tensor.tensor_format.stored)
     return Sparse(tensor.tensor_format, tuple(tensor.extents), tensor.index_type, tensor.dtype, tensor.nse, arrays)
 
 

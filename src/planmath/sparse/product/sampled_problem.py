@@ -34,7 +34,8 @@ class SampledProblem(NamedTuple):
     """By what is summed, and by columns."""
     vectors: tuple[bool, bool]
     """Whether a and b are vectors."""
-    semiring: str
+    semiring: Any
+    """The name of one, or a semiring of the user's own."""
     functions: tuple[tuple[str, Any], ...]
     """The user's functions: of the elements of 'a' and 'b', and of the entries of the result, 'epilog'."""
     constant: bool

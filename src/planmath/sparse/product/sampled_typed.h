@@ -43,6 +43,10 @@ static inline __attribute__((always_inline)) T P(dot)(const T *x, const T *y, i6
     for (; i < n; i++) sum += x[i] * y[i];
     return sum;
 }
+#define PM_EACH_8(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
+#define PM_EACH_4(M) M(0) M(1) M(2) M(3)
+#define PM_FIRST_OF(n) const P(vector) x##n = P(load)(x + n * P(LANES));
+#define PM_TERM_OF(n) (n & 1 ? &odd : &even)[0] += x##n * P(load)(y + n * P(LANES));
 #else
 static inline T P(dot)(const T *x, const T *y, i64 n) {
     T s0 = 0, s1 = 0;
@@ -66,7 +70,34 @@ static void P(copy)(void *work, i64 part, i64 member) {
 }
 
 /* Columns that are asked for before they are needed, so many elements ahead. */
-enum { P(AHEAD) = 6 };
+enum { P(AHEAD) = 8 };
+#define PM_ASK                                                                                                         \
+    if (e + P(AHEAD) < to) {                                                                                           \
+        const char *next = (const char *)(b + column[e + P(AHEAD)] * step_b);                                          \
+        for (i64 i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);                                              \
+    }
+#define PM_PUT(sum)                                                                                                    \
+    T *at = c + (places ? places[e] : e);                                                                              \
+    *at = beta == 0 ? alpha * (sum) : alpha * (sum) + beta * *at;
+#if REAL
+/* Elements of one row, the first part of which stays in registers. */
+#define PM_RUN(N)                                                                                                      \
+    if (n >= N * P(LANES)) {                                                                                           \
+        PM_EACH_##N(PM_FIRST_OF)                                                                                       \
+        for (; e < end; e++) {                                                                                         \
+            const T *y = b + column[e] * step_b;                                                                       \
+            P(vector) even = {0}, odd = {0};                                                                           \
+            PM_ASK                                                                                                     \
+            PM_EACH_##N(PM_TERM_OF)                                                                                    \
+            T sum = P(total)(even + odd);                                                                              \
+            if (n > N * P(LANES)) sum += P(dot)(x + N * P(LANES), y + N * P(LANES), n - N * P(LANES));                 \
+            PM_PUT(sum)                                                                                                \
+        }                                                                                                              \
+        continue;                                                                                                      \
+    }
+#else
+#define PM_RUN(N)
+#endif
 #define PM_ELEMENTS(INDEX, suffix)                                                                                     \
     static void P(elements_##suffix)(const pm_sampled *w, i64 from, i64 to) {                                          \
         const i64 *p = w->p, n = p[PM_SUMMED], *places = (const i64 *)p[PM_VALUES];                                    \
@@ -75,14 +106,16 @@ enum { P(AHEAD) = 6 };
         const i64 bytes = n * (i64)sizeof(T) < 512 ? n * (i64)sizeof(T) : 512;                                         \
         const T *a = (const T *)w->a, *b = (const T *)w->b, alpha = *(const T *)w->alpha, beta = *(const T *)w->beta;  \
         T *c = (T *)w->c;                                                                                              \
-        for (i64 e = from; e < to; e++) {                                                                              \
-            T *at = c + (places ? places[e] : e);                                                                      \
-            if (e + P(AHEAD) < to) {                                                                                   \
-                const char *next = (const char *)(b + column[e + P(AHEAD)] * step_b);                                  \
-                for (i64 i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);                                      \
+        for (i64 e = from; e < to;) {                                                                                  \
+            const T *x = a + row[e] * step_a;                                                                          \
+            i64 end = e + 1;                                                                                           \
+            while (end < to && row[end] == row[e]) end++;                                                              \
+            PM_RUN(8)                                                                                                  \
+            PM_RUN(4)                                                                                                  \
+            for (; e < end; e++) {                                                                                     \
+                PM_ASK                                                                                                 \
+                PM_PUT(P(dot)(x, b + column[e] * step_b, n))                                                           \
             }                                                                                                          \
-            const T sum = alpha * P(dot)(a + row[e] * step_a, b + column[e] * step_b, n);                              \
-            *at = beta == 0 ? sum : sum + beta * *at;                                                                  \
         }                                                                                                              \
     }
 PM_ELEMENTS(int32_t, narrow)
@@ -113,6 +146,13 @@ static void P(product)(const i64 *p, const char *a, const char *b, char *c, cons
     }
     pm_share(P(part), &work, p[PM_PARTS], p[PM_THREADS]);
 }
+#undef PM_RUN
+#undef PM_PUT
+#undef PM_ASK
+#undef PM_TERM_OF
+#undef PM_FIRST_OF
+#undef PM_EACH_8
+#undef PM_EACH_4
 #undef PM_ELEMENTS
 #undef REAL
 #undef T

@@ -27,22 +27,28 @@ def as_bits(values):
     return values.view({1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}[values.dtype.itemsize])
 
 
-def has_zero(const bits[::1] val, uint64_t mask):
-    """Whether a value is zero; of those that are no complex numbers in the bits of the mask."""
+cdef inline bint is_zero(bits value, uint64_t mask) noexcept nogil:
+    """Whether a value is zero; of those that are no complex numbers in the bits of the mask. With a mask of 0 none is."""
+    if bits is cython.doublecomplex:
+        return mask != 0 and value == 0
+    else:
+        return mask != 0 and (value & <bits>mask) == 0
+
+
+def copied(const bits[::1] val, bits[::1] copy, uint64_t mask):
+    """Copy values; whether one is zero."""
     cdef int64_t q
     cdef bint found = False
     with nogil:
         for q in range(val.shape[0]):
-            if bits is cython.doublecomplex:
-                found = found or val[q] == 0
-            else:
-                found = found | ((val[q] & <bits>mask) == 0)
+            found = found | is_zero(val[q], mask)
+            copy[q] = val[q]
     return found
 
 
 def to_columns(const index[::1] pos, const index[::1] crd, const bits[::1] val, int64_t columns,
-               index[::1] starts, index[::1] rows, bits[::1] moved):
-    """The same by columns.
+               index[::1] starts, index[::1] rows, bits[::1] moved, uint64_t mask):
+    """The same by columns; whether a value is zero.
 
     Parameters
     ----------
@@ -52,6 +58,7 @@ def to_columns(const index[::1] pos, const index[::1] crd, const bits[::1] val, 
         To be filled: `starts` with zeros in it.
     """
     cdef int64_t i, q, at, n = pos.shape[0] - 1
+    cdef bint found = False
     with nogil:
         for q in range(crd.shape[0]):
             starts[crd[q] + 1] += 1
@@ -62,10 +69,12 @@ def to_columns(const index[::1] pos, const index[::1] crd, const bits[::1] val, 
                 at = starts[crd[q]]
                 rows[at] = <index>i
                 moved[at] = val[q]
-                starts[crd[q]] += 1
+                found = found | is_zero(val[q], mask)
+                starts[crd[q]] = <index>(at + 1)
         for i in range(columns, 0, -1):
             starts[i] = starts[i - 1]
         starts[0] = 0
+    return found
 
 
 def to_list(const index[::1] pos, index[::1] rows):
@@ -94,11 +103,12 @@ def count_blocks(const index[::1] pos, const index[::1] crd, int64_t columns, in
 
 
 def to_blocks(const index[::1] pos, const index[::1] crd, const bits[::1] val, int64_t columns, int64_t m, int64_t n,
-              const index[::1] starts, index[::1] blocks, bits[::1] filled):
-    """Blocks whose starts are known, in order, row by row; `filled` has zeros in it."""
+              const index[::1] starts, index[::1] blocks, bits[::1] filled, uint64_t mask):
+    """Whether a value is zero. Blocks whose starts are known, in order, row by row; `filled` has zeros in it."""
     cdef int64_t i, j, r, q, block, count, at
     cdef int64_t[::1] place = np.full(columns // n + 1, -1, np.int64)
     cdef int64_t lines = (pos.shape[0] - 1) // m
+    cdef bint found = False
     with nogil:
         for i in range(lines):
             count = starts[i]
@@ -119,6 +129,8 @@ def to_blocks(const index[::1] pos, const index[::1] crd, const bits[::1] val, i
                     block = crd[q] // n
                     at = place[block] * m * n + r * n + (crd[q] - block * n)
                     filled[at] = val[q]
+                    found = found | is_zero(val[q], mask)
+    return found
 
 
 def mark_diagonals(const index[::1] pos, const index[::1] crd, uint8_t[::1] present):
@@ -131,10 +143,13 @@ def mark_diagonals(const index[::1] pos, const index[::1] crd, uint8_t[::1] pres
 
 
 def to_diagonals(const index[::1] pos, const index[::1] crd, const bits[::1] val, const int64_t[::1] first, bint by_rows,
-                 bits[::1] filled):
-    """Diagonals by their columns or by their rows; `first` says where that of each number begins."""
+                 bits[::1] filled, uint64_t mask):
+    """Whether a value is zero. Diagonals by their columns or by their rows; `first` says where that of each number begins."""
     cdef int64_t i, q, n = pos.shape[0] - 1
+    cdef bint found = False
     with nogil:
         for i in range(n):
             for q in range(pos[i], pos[i + 1]):
+                found = found | is_zero(val[q], mask)
                 filled[first[crd[q] - i + n - 1] + (i if by_rows else crd[q])] = val[q]
+    return found

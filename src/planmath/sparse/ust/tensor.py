@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Tensor:
         self._dtype = _dtype(dtype)
         self._package = package_named(package or "numpy").name
         self._kind = ""
-        self._base: Any = self
+        self._base: Any = None  # not itself, which only the collector would find: large arrays are to go at once
         self._arrays: Arrays | None = None
         self._kernel: tuple[Callable[..., Any], bool] | None = None
 
@@ -101,8 +102,7 @@ class Tensor:
         largest = max(extents, default=0)
         index_type = _name(indices) if indices is not None else "int32" if largest < 2**31 else "int64"
         made = cls(extents, tensor_format=form, index_type=index_type, dtype=_name(arrays.val), package=package)
-        made._arrays, made._kind = arrays, kind
-        made._base = made if base is None else base
+        made._arrays, made._kind, made._base = arrays, kind, base
         return made
 
     # From packages and files, and back.
@@ -151,7 +151,7 @@ class Tensor:
             If the package has nothing of this format.
         """
         arrays = self._filled()
-        if packages.is_dense(self._format) and self._base is not self:
+        if packages.is_dense(self._format) and self._base is not None:
             return self._base
         return packages.write(self._package, tuple(self._extents), self._format, arrays, self._kind)
 
@@ -350,7 +350,7 @@ class Tensor:
     @property
     def base(self) -> Any:
         """The object that it came from, or itself."""
-        return self._base
+        return self if self._base is None else self._base
 
     def pos(self, level: int) -> Any:
         """Where the segments of a level begin and the last one ends; None where it has none."""
@@ -573,7 +573,13 @@ class Tensor:
 
 
 def _name(array: Any) -> str:
-    return str(array.dtype).removeprefix("torch.")
+    return _named(array.dtype)
+
+
+@cache
+def _named(dtype: Any) -> str:
+    """The name of a dtype object, which NumPy takes microseconds to put together."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _index_type(name: Any) -> str:

@@ -8,11 +8,12 @@ from planmath.sparse.product.problem import meets_once
 from planmath.sparse.product.providers.cusparse import CusparseProvider
 from planmath.sparse.product.providers.generated import GeneratedKernels
 from planmath.sparse.product.providers.mkl import MKLProvider
+from planmath.sparse.product.providers.numba_loops import NumbaLoops
 from planmath.sparse.product.providers.own import OwnLoops
 from planmath.sparse.product.providers.scipy_sparse import SciPyProvider
 
 PROVIDERS: Sequence[Provider] = (
-    MKLProvider(), OwnLoops(), SciPyProvider(), CusparseProvider(), GeneratedKernels(),
+    MKLProvider(), OwnLoops(), SciPyProvider(), NumbaLoops(), CusparseProvider(), GeneratedKernels(),
 )  # fmt: skip
 
 #: Columns from which on planmath's own loops are expected to be faster than libraries, where rows of b and c are

@@ -45,7 +45,7 @@ class GeneratedKernels(Provider):
     def unsupported(self, problem: Any) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
-        if problem.functions:
+        if problem.functions or not isinstance(problem.semiring, str):
             return "functions of Python's are for products on the CPU: pass execution='cpu'"
         if len(problem.batch) > MOST_BATCHES:
             return f"it has at most {MOST_BATCHES} batch dimensions"

@@ -89,10 +89,10 @@ class PairLoops:
         self.function = pairs.PRODUCT[EXCHANGED.get(name, name) if pattern.flipped else name, problem.work]
         words = dict.fromkeys(pairs.PLACE, 0)
         self.keep: list[Any] = [pattern]
-        parts = min(PARTS * threads, max(first.count, 1)) if threads > 1 else 1
+        parts = min(PARTS * threads, max(first.height, 1)) if threads > 1 else 1
         starts, before = symbolic.part_starts(first.pos, first.crd, second.pos, parts)
         words |= {
-            "way": pairs.WAYS[way], "rows": first.count, "columns": pattern.columns, "threads": threads,
+            "way": pairs.WAYS[way], "rows": first.height, "columns": pattern.columns, "threads": threads,
             "parts": parts, "wide": int(first.crd.dtype == np.int64), "masked": int(problem.inplace),
             "pos_1": self.at(first.pos), "crd_1": self.at(first.crd), "pos_2": self.at(second.pos),
             "crd_2": self.at(second.crd), "starts": self.at(starts), "before": self.at(before),

@@ -103,7 +103,7 @@ class _Pair:
         self.stage, self.problem = Stage(problem), problem
         rows = problem.pattern.result
         if rows is not None:  # as one number for each entry, in ascending order
-            row = np.repeat(np.arange(rows.count), np.diff(rows.pos))
+            row = np.repeat(np.arange(rows.height), np.diff(rows.pos))
             keys = row * max(problem.pattern.columns, 1) + rows.crd
             self.order = np.argsort(keys, kind="stable")
             self.keys = keys[self.order]
@@ -123,7 +123,7 @@ class _Pair:
             self.matrix(rows, x, columns)
             for rows, x, columns in zip(
                 (pattern.first, pattern.second), (b, a) if pattern.flipped else (a, b),
-                (pattern.second.count, pattern.columns), strict=True,
+                (pattern.second.height, pattern.columns), strict=True,
             )
         ]  # fmt: skip
         found = both[0] @ both[1]
@@ -140,7 +140,7 @@ class _Pair:
         import scipy.sparse as sp
 
         taken = values if rows.places is None else values[rows.places]
-        return sp.csr_array((taken, rows.crd, rows.pos), shape=(rows.count, columns))
+        return sp.csr_array((taken, rows.crd, rows.pos), shape=(rows.height, columns))
 
     def at_places(self, found: Any) -> np.ndarray:
         """The entries of a product as the values of the result, which may have fewer, or more."""
@@ -148,6 +148,7 @@ class _Pair:
         keys = found.coords[0].astype(np.int64) * max(self.problem.pattern.columns, 1) + found.coords[1]
         at = np.minimum(np.searchsorted(self.keys, keys), max(len(self.keys) - 1, 0))
         there = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), bool)
+        assert self.problem.result is not None
         made = np.zeros(self.problem.result.nse, found.dtype)
         places = self.problem.pattern.result.places
         to = self.order if places is None else places[self.order]

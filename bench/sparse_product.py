@@ -20,7 +20,9 @@ QUICK = ("1k", "100k")
 KINDS = ("random16", "poisson")
 COLUMNS = 32
 #: The named formats whose loops are compared with those by rows, and the most that they may take of these.
-FORMATS = {"COO": 2.0, "CSC": 2.0, "DIAI": 1.3, "DCSR": 1.3}
+FORMATS = {"COO": 1.3, "CSC": 2.0, "DIAI": 1.3, "DCSR": 1.3, "DELTA": 1.3}
+#: Conversions from rows, by the name of the format here and SciPy's method.
+CONVERSIONS = {"CSC": "tocsc", "COO": "tocoo", "BSRRight4x4": "tobsr", "DIAJ": "todia"}
 
 
 @cache
@@ -38,6 +40,15 @@ def matrix(kind: str, rows: int) -> Any:
     made = sp.csr_array((rng.random(16 * rows), columns, starts), shape=(rows, rows))
     made.sum_duplicates()
     return made
+
+
+def format_named(name: str) -> Any:
+    """A format by the name that this module has for it."""
+    from planmath.sparse.ust import NamedFormats
+
+    if name == "DELTA":
+        return NamedFormats.DELTA(20)
+    return NamedFormats.BSRRight((4, 4)) if name == "BSRRight4x4" else getattr(NamedFormats, name)
 
 
 def dense(a: Any, columns: int | None) -> np.ndarray:
@@ -118,7 +129,7 @@ def formats(name: str, kind: str, rows: int, columns: int | None, settings: Sett
 
         whole = ust.Tensor.from_package(a)
         for form in ("CSR", *wanted):
-            tensor = whole.convert(tensor_format=getattr(ust.NamedFormats, form))
+            tensor = whole.convert(tensor_format=format_named(form))
             mm = stack.enter_context(Matmul(tensor, b, options={"provider": "own"}))
             mm.plan()
             out = mm.empty_result()
@@ -126,6 +137,107 @@ def formats(name: str, kind: str, rows: int, columns: int | None, settings: Sett
 
     targets = [at_most(most, f"planmath {form}", "planmath CSR") for form, most in wanted.items()]
     return compare(name, {PLANMATH: planmath}, a @ b, "float64", targets, settings, True)
+
+
+def semirings(name: str, kind: str, rows: int, columns: int | None, settings: Settings) -> Outcome:
+    """The largest of sums beside sums of products, both by the own loops; all terms are 4 in both."""
+    import scipy.sparse as sp
+
+    a = matrix(kind, rows)
+    a = sp.csr_array((np.full(a.nnz, 2.0), a.indices, a.indptr), shape=a.shape)
+    b = np.full((a.shape[1],) if columns is None else (a.shape[1], columns), 2.0)
+    sums = np.diff(a.indptr) * 4.0
+    expected = sums if columns is None else np.repeat(sums[:, None], columns, axis=1)
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import Matmul
+
+        for semiring, scale in (("plus_times", 1.0), ("max_plus", expected / 4.0)):
+            mm = stack.enter_context(Matmul(a, b, options={"provider": "own"}))
+            mm.plan(semiring=semiring)
+            out = mm.empty_result()
+            mm.execute(out=out)
+            assert np.array_equal(out * scale, expected), semiring
+            yield Contender(PLANMATH, semiring, "execute(out=out); expected", {
+                "execute": mm.execute, "out": out, "expected": expected})  # fmt: skip
+
+    targets = [at_most(1.1, "planmath max_plus", "planmath plus_times")]
+    return compare(name, {PLANMATH: planmath}, expected, "float64", targets, settings, True)
+
+
+def conversion(name: str, form: str, settings: Settings) -> Outcome:
+    """From rows to another format, a million entries."""
+    a = matrix("poisson", 200_704)
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import ust
+
+        names = {"t": ust.Tensor.from_package(a), "form": format_named(form)}
+        yield Contender(PLANMATH, "convert", "t.convert(tensor_format=form).val.sum()", names)
+
+    def scipy(stack: ExitStack) -> Iterator[Contender]:
+        method = CONVERSIONS[form]
+        call = "a.tobsr((4, 4))" if method == "tobsr" else f"a.{method}()"
+        yield Contender("scipy", "", f"{call}.data.sum()", {"a": a})
+
+    targets = [at_most(1.0, "planmath convert", "scipy")]
+    return compare(name, {PLANMATH: planmath, "scipy": scipy}, a.data.sum(), "float64", targets, settings, True)
+
+
+def pair(name: str, kind: str, rows: int, settings: Settings) -> Outcome:
+    """The square of a matrix, whose pattern is known."""
+    a = matrix(kind, rows)
+    expected = (a @ a).sorted_indices().data
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import Matmul
+
+        mm = stack.enter_context(Matmul(a, a))
+        mm.plan()
+        out = mm.empty_result()
+        names = {"execute": mm.execute, "out": out}
+        yield Contender(PLANMATH, "execute(out=)", "execute(out=out)", names, into=out.data)
+        yield Contender(PLANMATH, "execute()", "execute()", names)
+
+    def scipy(stack: ExitStack) -> Iterator[Contender]:
+        yield Contender("scipy", "@", "a @ a", {"a": a})
+
+    ours = "planmath execute(out=)"
+    targets: list[Target] = [at_most(1 / 3, ours, "scipy @"), at_most(1.0, "planmath execute()", "scipy @")]
+    return compare(name, {PLANMATH: planmath, "scipy": scipy}, expected, "float64", targets, settings, True)
+
+
+def sampled(name: str, entries: int, k: int, settings: Settings) -> Outcome:
+    """The product of two dense matrices for some elements."""
+    import scipy.sparse as sp
+
+    n = 10_000
+    c = sp.random_array((n, n), density=entries / n**2, rng=0).tocsr()
+    rng = np.random.default_rng(1)
+    a, b = rng.random((n, k)), rng.random((k, n))
+    rows, columns = c.tocoo().coords
+    expected = np.einsum("ek,ek->e", a[rows], b.T[columns])
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import Matmul
+
+        for form, other in (("", b), (" by columns", np.asfortranarray(b))):
+            into = c.copy()
+            mm = stack.enter_context(Matmul(a, other, into, beta=0))
+            mm.plan()
+            yield Contender(PLANMATH, f"execute(){form}", "execute()", {"execute": mm.execute}, into=into.data)
+
+    def torch(stack: ExitStack) -> Iterator[Contender]:
+        import torch
+
+        with warnings.catch_warnings(action="ignore"):  # of a format in its beta state
+            t = torch.sparse_csr_tensor(*map(torch.from_numpy, (c.indptr, c.indices, c.data.copy())), c.shape)
+        x, y, out = torch.from_numpy(a), torch.from_numpy(b), t.clone()
+        names = {"f": torch.sparse.sampled_addmm, "t": t, "x": x, "y": y, "out": out}
+        yield Contender("torch", "sampled_addmm", "f(t, x, y, beta=0.0, out=out)", names, into=out.values())
+
+    targets: list[Target] = [at_most(1 / 5, "planmath execute()", "torch sampled_addmm")]
+    return compare(name, {PLANMATH: planmath, "torch": torch}, expected, "float64", targets, settings, True)
 
 
 def rows(settings: Settings) -> dict[str, Row]:
@@ -140,4 +252,12 @@ def rows(settings: Settings) -> dict[str, Row]:
         for label, columns in (("vector", None), ("columns", COLUMNS)):
             name = f"product/formats/{kind}/{label}"
             found[name] = partial(formats, name, kind, 40_000, columns)
+            name = f"product/semiring/{kind}/{label}"
+            found[name] = partial(semirings, name, kind, 100_000, columns)
+    for form in CONVERSIONS:
+        found[f"product/convert/{form}"] = partial(conversion, f"product/convert/{form}", form)
+    found |= {
+        f"product/pair/{kind}/100k": partial(pair, f"product/pair/{kind}/100k", kind, 100_000) for kind in ("poisson",)
+    }
+    found["product/sampled/500k"] = partial(sampled, "product/sampled/500k", 500_000, COLUMNS)
     return found

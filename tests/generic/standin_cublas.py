@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planmath.bindings import cublas
+from planmath.core.cuda import device_code
 from planmath.linalg.product import device_kernels
 from tests.core.standin_kernels import COMPILER
 
@@ -385,7 +386,7 @@ HERMITIAN(Z, std::complex<double>)
 """
 
 
-SOURCE = SOURCE.replace("@NUMBERS@", device_kernels.text("numbers"))
+SOURCE = SOURCE.replace("@NUMBERS@", device_code.numbers() + device_kernels.text("places"))
 
 
 def install(folder: str | Path) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from planmath.sparse.ust import Dimension, LevelFormat, LevelProperty, NamedFormats, Tensor, TensorFormat
+from planmath.sparse.ust import Dimension, LevelFormat, LevelProperty, NamedFormats, Tensor, TensorFormat, shortcuts
 
 N = NamedFormats
 MATRIX_FORMATS = [
@@ -319,3 +319,28 @@ def test_values_and_words() -> None:
     for extents, form, error in (([2], N.CSR, TypeError), ([2, -1], N.CSR, ValueError), ([2, 2], None, TypeError)):
         with pytest.raises(error):
             Tensor(extents, tensor_format=form)
+
+
+@pytest.mark.parametrize("form", [N.CSC, N.COO, N.BSRRight((2, 4)), N.DIAI, N.DIAJ], ids=lambda f: f.name)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64", "complex128", "int64"])
+@pytest.mark.parametrize("index_type", ["int32", "int64"])
+@pytest.mark.parametrize("zeros", ["none", "dropped", "kept"])
+def test_short_ways_lead_where_the_long_one_does(
+    monkeypatch: pytest.MonkeyPatch, form: TensorFormat, dtype: str, index_type: str, zeros: str
+) -> None:
+    a = torch.from_numpy(sample((8, 12))).to(getattr(torch, dtype))
+    a[0, 3], a[5, 7] = 2, -3
+    rows = Tensor.from_package(a).convert(tensor_format=N.CSR, index_type=index_type)
+    if zeros != "none":
+        rows.val[1], rows.val[4] = 0, -0.0
+    back = []
+    for convert in (shortcuts.convert, lambda *given: None):
+        monkeypatch.setattr(shortcuts, "convert", convert)
+        back.append(rows.convert(tensor_format=form, keep_zeros=zeros == "kept"))
+    short, long = back
+    assert short.nse == long.nse
+    for n in range(short.num_levels):
+        for mine, other in ((short.pos(n), long.pos(n)), (short.crd(n), long.crd(n))):
+            assert (mine is None) == (other is None)
+            assert mine is None or torch.equal(mine, other)
+    assert torch.equal(short.val, long.val)

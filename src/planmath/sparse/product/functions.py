@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,13 +109,24 @@ def compile_matmul_atomic_add(
     return _compiled(add, "atomic_add", dtype)
 
 
-def semiring_of(given: Any) -> str:
-    """The name of a semiring that is given by one, or by what adds and what multiplies.
+class OwnSemiring(NamedTuple):
+    """A semiring of the user's own: functions of two numbers, and what an addition does not change."""
+
+    add: Any
+    mul: Any
+    identity: complex
+
+    def __str__(self) -> str:
+        return "a semiring of your own"
+
+
+def semiring_of(given: Any) -> str | OwnSemiring:
+    """The name of a semiring that is given by one, or by what adds and what multiplies; or one of the user's own.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none that planmath has.
+        If it is none that planmath has, and no two functions with an identity.
     """
     if given is None:
         return "plus_times"
@@ -125,14 +136,26 @@ def semiring_of(given: Any) -> str:
         parts = [given.get("add"), given.get("mul")] if isinstance(given, Mapping) else given
         if not isinstance(parts, list | tuple) or len(parts) != 2:
             raise TypeError(f"semiring is {given!r}; expected a name, a pair of addition and multiplication, or a dict "
-                            "with 'add' and 'mul'")
+                            "with 'add' and 'mul', and 'identity' for functions of your own")
         plain = [part.function if isinstance(part, CompiledFunction) else part for part in parts]
         name = "_".join(_WORDS.get(part, "") if part.__hash__ else "" for part in plain)
         if _WORDS.get(plain[0]) == "plus" and _WORDS.get(plain[1]) == "plus":
             name = ""
+        if name not in SEMIRINGS and isinstance(given, Mapping) and "identity" in given:
+            return _own_semiring(plain, given["identity"])
     if name not in SEMIRINGS:
-        raise ValueError(f"semiring is {given!r}: {nearest(name, SEMIRINGS)}")
+        own = "; functions of your own go with an identity: {'add': ..., 'mul': ..., 'identity': ...}"
+        raise ValueError(f"semiring is {given!r}: {nearest(name, SEMIRINGS)}{own}")
     return name
+
+
+def _own_semiring(functions: list[Any], identity: Any) -> OwnSemiring:
+    for name, function in zip(("add", "mul"), functions, strict=True):
+        if not callable(function):
+            raise TypeError(f"semiring[{name!r}] is a {type(function).__name__}; expected a function of two numbers")
+    if not isinstance(identity, int | float | complex | np.number):
+        raise TypeError(f"semiring['identity'] is a {type(identity).__name__}; expected a number")
+    return OwnSemiring(functions[0], functions[1], identity)
 
 
 def functions_of(prologs: Any, epilog: Any) -> tuple[tuple[str, Any], ...]:

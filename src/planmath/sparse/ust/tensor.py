@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Tensor:
         self._dtype = _dtype(dtype)
         self._package = package_named(package or "numpy").name
         self._kind = ""
-        self._base: Any = self
+        self._base: Any = None  # not itself, which only the collector would find: large arrays are to go at once
         self._arrays: Arrays | None = None
         self._kernel: tuple[Callable[..., Any], bool] | None = None
 
@@ -101,8 +102,7 @@ class Tensor:
         largest = max(extents, default=0)
         index_type = _name(indices) if indices is not None else "int32" if largest < 2**31 else "int64"
         made = cls(extents, tensor_format=form, index_type=index_type, dtype=_name(arrays.val), package=package)
-        made._arrays, made._kind = arrays, kind
-        made._base = made if base is None else base
+        made._arrays, made._kind, made._base = arrays, kind, base
         return made
 
     # From packages and files, and back.
@@ -151,7 +151,7 @@ class Tensor:
             If the package has nothing of this format.
         """
         arrays = self._filled()
-        if packages.is_dense(self._format) and self._base is not self:
+        if packages.is_dense(self._format) and self._base is not None:
             return self._base
         return packages.write(self._package, tuple(self._extents), self._format, arrays, self._kind)
 
@@ -242,7 +242,7 @@ class Tensor:
         if form == self._format or (keep_zeros and form.is_loose_of(self._format)):
             made = pattern.cast(form, self._extents, host, indices)
         else:
-            shorter = shortcuts.convert(self._format, form, self._extents, host, indices, keep_zeros)
+            shorter = shortcuts.convert(self._format, form, self._extents, host, indices, keep_zeros, self._dtype)
             made = self._converted(form, host, indices, keep_zeros) if shorter is None else shorter
         back = self._back(made)
         if values != self._dtype:
@@ -272,18 +272,9 @@ class Tensor:
 
     def _back(self, made: Arrays) -> Arrays:
         """Arrays of NumPy's as those of the tensor's package, where its own ones are."""
-        if self._package == "numpy":
-            return made
         like = self._filled().val
-        if self._package == "cupy":
-            import cupy
-
-            with cupy.cuda.Device(like.device.id):
-                return made.each(cupy.asarray)
-        import torch
-
-        put = made.each(lambda x: torch.from_numpy(x).to(like.device))
-        return put._replace(val=put.val.view(like.dtype))
+        put = made.each(lambda x: packages.put_like(x, like))
+        return put._replace(val=put.val.view(like.dtype)) if self._package == "torch" else put
 
     # What it is.
 
@@ -359,7 +350,7 @@ class Tensor:
     @property
     def base(self) -> Any:
         """The object that it came from, or itself."""
-        return self._base
+        return self if self._base is None else self._base
 
     def pos(self, level: int) -> Any:
         """Where the segments of a level begin and the last one ends; None where it has none."""
@@ -487,12 +478,13 @@ class Tensor:
             raise TypeError(
                 f"user_code is a {type(user_code).__name__}; expected a Python function (compiled code is for devices)"
             )
-        if self.device == "cuda":
-            raise NotImplementedError("kernels of tensors on a device are not available; move it with to('cpu')")
         self._kernel = user_code, bool(with_indices)
 
     def run_kernel(self, stream: Any = None) -> None:
-        """Replace every stored value by what the function of `set_kernel` makes of it."""
+        """Replace every stored value by what the function of `set_kernel` makes of it.
+
+        The values of a tensor on a device come to the host for that, and go back.
+        """
         if self._kernel is None:
             raise ValueError("run_kernel() needs a function; call set_kernel() first")
         arrays = self._filled()
@@ -500,12 +492,15 @@ class Tensor:
         values = packages.to_host(arrays.val)
         if values.dtype != self._dtype:
             raise NotImplementedError(f"functions of {self._dtype} are not available; convert the tensor to float32")
-        if not with_indices:
-            values[...] = mapped(function, values)
-            return
-        entries = expand(self._format, self._extents, self._on_host())
-        places = slice(None) if entries.places is None else entries.places
-        values[places] = mapped(function, values[places], *entries.indices)
+        places: Any = slice(None)
+        indices: list[np.ndarray] = []
+        if with_indices:
+            entries = expand(self._format, self._extents, self._on_host())
+            indices = entries.indices
+            places = places if entries.places is None else entries.places
+        values[places] = mapped(function, values[places], *indices)
+        if self.device == "cuda":
+            arrays.val[...] = packages.put_like(values, arrays.val)
 
     def _on_host(self) -> Arrays:
         return self._filled().each(packages.to_host)
@@ -578,7 +573,13 @@ class Tensor:
 
 
 def _name(array: Any) -> str:
-    return str(array.dtype).removeprefix("torch.")
+    return _named(array.dtype)
+
+
+@cache
+def _named(dtype: Any) -> str:
+    """The name of a dtype object, which NumPy takes microseconds to put together."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _index_type(name: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,6 +16,11 @@ from planmath.native.threads import Threads
 
 #: The distribution of which a transport uses the version; the others are planmath's own.
 LIBRARIES = {"mpi": "mpi4py", "torch": "torch"}
+
+
+def _own_version() -> str:
+    """Planmath's, which need not be installed to run."""
+    return sys.modules[__name__.partition(".")[0]].__version__
 
 
 class TransportProvider(Provider):
@@ -43,7 +49,8 @@ class TransportProvider(Provider):
         return None
 
     def version(self) -> str:
-        return version(LIBRARIES.get(self.name, "planmath"))
+        library = LIBRARIES.get(self.name)
+        return _own_version() if library is None else version(library)
 
     def unsupported(self, problem: Any) -> str | None:
         return None

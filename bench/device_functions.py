@@ -99,7 +99,8 @@ def convolutions() -> None:
 
 
 #: Forms of a product inside a kernel, and sizes of the block.
-FORMS = [(form, size) for form in ("one a block", "in turn") for size in ("suggested", 32, 128)]
+SIZES = ("suggested", 32)
+FORMS = [(form, size) for size in SIZES for form in ("one a block", "in turn")]
 
 
 def product(n: int, batch: int, form: str, size: Any) -> tuple[Any, Any, int]:
@@ -225,10 +226,11 @@ def warm(number: int) -> None:
     from planmath.device import launching
 
     f, i, n = types.float32[:, ::1], types.int32[:, ::1], (16, 32)[number % 2]
-    if number < 2 * len(FORMS):
-        launching._compiled(product(n, 100, *FORMS[number // 2])[0], (f, f, f))
+    if number < 2 * len(SIZES):
+        for form in ("one a block", "in turn"):
+            launching._compiled(product(n, 100, form, SIZES[number // 2])[0], (f, f, f))
     else:
-        launching._compiled(cholesky(n, PER_BLOCK[number // 2 - len(FORMS)])[0], (f, i))
+        launching._compiled(cholesky(n, PER_BLOCK[number // 2 - len(SIZES)])[0], (f, i))
 
 
 TABLES = {table.__name__: table for table in (uniforms, products, choleskys, convolutions)}

@@ -176,6 +176,24 @@ def test_tiled_product_with_tensors(suggested: bool) -> None:
     close(c, a.astype(float) @ b, np.float32)
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("arrangement", [ROWS, ("col_major", "row_major", "row_major")], ids=["rows", "mixed"])
+def test_pipelines(arrangement: Any, depth: int) -> None:
+    mm = pmd.Matmul(
+        (16, 16, 16), np.float32, "real", sm=SM, arrangement=arrangement, block_size=64, with_pipeline=True
+    )
+    a, b = random_array((32, 80), np.float32), random_array((80, 64), np.float32, 1)
+    given_a = a if arrangement[0] == "row_major" else np.asfortranarray(a)
+    if not inside.simulating():
+        given_a, b = kernels.to_device(given_a), kernels.to_device(b)
+    pipeline = mm.suggest_device_pipeline(depth, given_a, b)
+    c = run(kernels.pipelined(mm), mm, (2, 2), pipeline, np.zeros((32, 64), np.float32), shared=pipeline.buffer_size)[0]
+    expected = a.astype(float) @ (b if inside.simulating() else b.copy_to_host())
+    close(c, expected, np.float32)
+    with pytest.raises(ValueError, match=r"a is a matrix of multiples of \(16, 16\), not of shape \(32, 72\)"):
+        mm.suggest_device_pipeline(depth, a[:, :72], b)
+
+
 def test_fragments_cover_c_once() -> None:
     mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=SM, arrangement=ROWS, block_size=64)
 

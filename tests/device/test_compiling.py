@@ -15,7 +15,8 @@ from numba import cuda
 from numba.core.errors import TypingError as CoreTypingError
 from numba.cuda import types
 from numba.cuda.core.errors import TypingError
-from planmath.device import descriptors, launching, store
+from planmath.core.cuda.mathdx import descriptors, store
+from planmath.device import launching
 from planmath.device.kernels import states_type
 from planmath.device.random import device_code
 from planmath.device.solver import FUNCTIONS
@@ -67,6 +68,37 @@ def test_tensors(suggested: bool) -> None:
     mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64)
     a = F[:, ::1]
     check(pmd.compile_kernel(kernels.tiled(mm, suggested), types.void(a, a, a), 90))
+
+
+class _OnADevice:
+    """As much of an array on a device as a pipeline needs."""
+
+    def __init__(self, shape: tuple[int, int], strides: tuple[int, int]):
+        self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype(np.float32)
+        self.__cuda_array_interface__ = {"shape": shape, "data": (4096, False), "strides": strides}
+
+
+def test_arguments_of_pipelines() -> None:
+    mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64, with_pipeline=True)
+    a, b = _OnADevice((32, 80), (400, 4)), _OnADevice((80, 48), (192, 4))
+    pipeline = mm.suggest_device_pipeline(2, a, b)
+    assert pipeline.arguments == (4096, 100, 4096, 48, 5)
+    assert pipeline.buffer_size == 4 * 1024
+    kind = pipeline._numba_type_
+    (extension,) = pmd.cublasdx_numba.pipeline_extensions
+    assert extension.prepare_args(kind, pipeline) == (types.UniTuple(types.int64, 5), pipeline.arguments)
+    assert extension.prepare_args(F, 2.0) == (F, 2.0)
+    with pytest.raises(ValueError, match=r"a has strides of \(4, 128\) bytes; expected rows without gaps"):
+        mm.suggest_device_pipeline(2, _OnADevice((32, 80), (4, 128)), b)
+    with pytest.raises(ValueError, match="b is a ndarray; expected an array on the current CUDA device"):
+        mm.suggest_device_pipeline(2, a, np.zeros((80, 48), np.float32))
+
+
+@pytest.mark.exhaustive
+def test_pipelines() -> None:
+    mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64, with_pipeline=True)
+    pipeline = mm.suggest_device_pipeline(2, _OnADevice((32, 80), (320, 4)), _OnADevice((80, 48), (192, 4)))
+    check(pmd.compile_kernel(kernels.pipelined(mm), types.void(pipeline._numba_type_, F[:, ::1]), 90))
 
 
 @pytest.mark.exhaustive

@@ -12,7 +12,7 @@ def test_a_child_that_was_forked_while_a_thread_compiled(tmp_path):
     run_python("""
         import os, sys, threading
         os.environ["PLANMATH_CACHE_DIR"] = sys.argv[1]
-        from planmath.device import store
+        from planmath.core.cuda.mathdx import store
         began, end = threading.Event(), threading.Event()
 
         def slow():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from planmath.core.cuda import device_code
 from planmath.fft.callbacks import Callback
-from planmath.fft.providers import callback_kernels, callbacks_device, fused_transform
+from planmath.fft.providers import callback_kernels, callbacks_device, dx_transform, fused_transform, lines
 from planmath.fft.providers.cufft import CuFFTProvider
 from tests.core.standin_kernels import COMPILER
 from tests.fft.callbacks import ARRANGEMENTS, offsets, operand_of
@@ -63,7 +63,7 @@ class StandinWithKernels(Standin):
         if name == "call_back":
             self.call_back(array_at(at, callback_kernels.PARAMETERS, [1], [1])[0], source, threads * blocks)
         else:
-            self.transform(array_at(at, fused_transform.PARAMETERS, [1], [1])[0], source, defined, threads, blocks)
+            self.transform(array_at(at, lines.PARAMETERS, [1], [1])[0], source, defined, threads, blocks)
         return 0
 
     def call_back(self, given: Any, source: str, threads: int) -> None:
@@ -125,7 +125,9 @@ def standin(monkeypatch):
         patch.setattr(callback_kernels, "source", lambda callback, capability: (
             f"{callback.element} {callback_kernels._CALL[callback.phase]}", ()))  # fmt: skip
         patch.setattr(fused_transform.Step, "source", lambda step, capability: (
-            " ".join([*step.elements, *(each.phase for each in (step.prolog, step.epilog) if each)]), ()))  # fmt: skip
+            " ".join([*step.lines.elements, *(each.phase for each in (step.lines.prolog, step.lines.epilog) if each)]),
+            ()))  # fmt: skip
+        patch.setattr(dx_transform, "suits", lambda problem: False)
         yield standin
         gc.collect()
         assert not standin.plans, "plans that were not destroyed"
@@ -229,6 +231,7 @@ HOST = """
 #define __global__
 #define __shared__
 #define __align__(n)
+#define __grid_constant__
 #define __launch_bounds__(n)
 struct float2 { float x, y; };
 struct double2 { double x, y; };
@@ -298,16 +301,15 @@ def test_kernel_on_the_host(monkeypatch, tmp_path, kind, precision, shape, axis,
         library = tmp_path / f"kernel{number}.so"
         _compile_for_the_host(step, direction, library)
         parameters["operand"], parameters["result"] = places[number : number + 2]
-        ctypes.CDLL(library).launch(blocks[0], threads, ctypes.c_void_p(parameters.ctypes.data))
+        ctypes.CDLL(library).launch(blocks[0], threads[0], ctypes.c_void_p(parameters.ctypes.data))
     by = problem.factor(direction) * (6 if len(launched) == 1 else 36)
     assert_accurate(result / by, kind, operand, (axis,), direction)
 
 
 def _compile_for_the_host(step: Any, direction: int, library: Path) -> None:
-    source = HOST + Path(fused_transform.__file__).with_suffix(".cu").read_text() + LAUNCH
+    source = HOST + lines.SOURCE + Path(fused_transform.__file__).with_suffix(".cu").read_text() + LAUNCH
     options = ["-std=c++20", "-O1", "-w", "-pthread", "-shared", "-fPIC", "-x", "c++", "-"]
     options += [f"-D{each}" for each in step.definitions(direction)]
-    options.append(f"-DIN={callback_kernels.ELEMENTS[step.elements[0]]}")
     made = [COMPILER, *options, "-o", library]
     done = subprocess.run(made, input=source, text=True, capture_output=True, check=False)
     if "barrier: No such file" in done.stderr:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from planmath.device import inside, store
+from planmath.core.cuda.mathdx import store
+from planmath.device import inside
 from planmath.device.function import positive
 
 #: Bytes of dynamic shared memory that a launch may ask for without being allowed to.
@@ -106,7 +107,7 @@ def _name(kernel: Any, kinds: tuple[Any, ...]) -> str | None:
     import numba_cuda
     from numba import cuda
 
-    from planmath.device import descriptors
+    from planmath.core.cuda.mathdx import descriptors
     from planmath.device.kernels import identity
 
     parts = identity.of_function(kernel.py_func)

@@ -371,6 +371,7 @@ def _for_device(
     if name is not None and (kept := code_cache.load(name)) is not None:
         return kept
     compiler = cuda_compiler()
+    failures: tuple[type[BaseException], ...] = (ImportError, OSError, *_nvvm_errors())
     try:
         with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
             function, signature = made_for(compiler)
@@ -378,7 +379,7 @@ def _for_device(
                 function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
                 cc=capability,
             )  # fmt: skip
-    except (ImportError, OSError, *_nvvm_errors()) as error:
+    except failures as error:
         raise RuntimeError(f"the {described.name} cannot be compiled for CUDA devices: {error}") from error
     made = code.encode() if isinstance(code, str) else bytes(code)
     if name is not None:

@@ -128,8 +128,8 @@ def allow_shared(kernel: int, size: int, device_id: int) -> None:
 
 
 def launch(
-    kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot, keep: object = None,
-    shared: int = 0, **options: Any,
+    kernel: int, blocks: tuple[int, int], threads: int | tuple[int, int], parameters: np.ndarray, stream: Slot,
+    keep: object = None, shared: int = 0, **options: Any,
 ) -> Call:  # fmt: skip
     """The launch of a kernel.
 
@@ -138,8 +138,8 @@ def launch(
     kernel : int
     blocks : tuple of int
         The extents of the grid in x and y.
-    threads : int
-        Of a block.
+    threads : int or tuple of int
+        Of a block, in x, or in x and y.
     parameters : numpy.ndarray
         One record: the kernel's only parameter, which is read anew at each launch.
     stream : Slot
@@ -150,11 +150,12 @@ def launch(
     **options
         Of the `Call`.
     """
+    width, height = threads if isinstance(threads, tuple) else (threads, 1)
     pointers = np.array([parameters.ctypes.data], np.uintp)
     return Call(
         # a dim3 by value takes two words: x and y, and z
         runtime.LIBRARY.address("cudaLaunchKernel"),
-        [kernel, blocks[0] | blocks[1] << 32, 1, threads | 1 << 32, 1, pointers.ctypes.data, shared, stream],
+        [kernel, blocks[0] | blocks[1] << 32, 1, width | height << 32, 1, pointers.ctypes.data, shared, stream],
         name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers, keep),
         **options,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from numba.cuda.datamodel import models
 from numba.cuda.extending import register_model
 from numba.cuda.typing.templates import AttributeTemplate
 
-from planmath.device import store
+from planmath.core.cuda.mathdx import store
 from planmath.device.function import DeviceFunction
 from planmath.device.kernels import vectors
 from planmath.device.targets import CodeType

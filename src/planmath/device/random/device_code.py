@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from planmath.device import store
+from planmath.core.cuda.mathdx import store
 from planmath.device.random import FUNCTIONS, states
 from planmath.device.targets import ComputeCapability
 from planmath.native.library import MissingLibraryError, in_package
@@ -69,7 +69,7 @@ def compile(cc: ComputeCapability) -> bytes:
     MissingLibraryError
         Without cuRAND's headers.
     """
-    from planmath.device.descriptors import versions
+    from planmath.core.cuda.mathdx.descriptors import versions
 
     name = store.key("random", versions()[1], source(), cc[:2], _folders())
     return store.get(name, lambda: _compile(cc))

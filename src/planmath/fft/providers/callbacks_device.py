@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from planmath.fft.providers.cufft_stages import REAL, Stage, divisions
 from planmath.fft.providers.tiles import Tile, rounded, slowest_first, tile_of
 from planmath.native.call import Call, Slot
 
-FUSED, KERNELS, LIBRARY = "fused", "kernels", "linked by the library"
+FUSED, KERNELS, DX, LIBRARY = "fused", "kernels", "cuFFTDx", "linked by the library"
 #: cuFFT takes the symbol's name since this version.
 SINCE = 12000
 #: With larger prime factors some versions compute callbacks wrongly.
@@ -65,6 +67,8 @@ class DeviceCallbacks(Provider):
             Algorithm(self.name, (("callbacks", KERNELS), *algorithm.knobs))
             for algorithm in self.inner.algorithms(_whole(problem).problem)
         ]
+        if not fused_transform.suits(problem) and _cufftdx().suits(problem):
+            ways.append(Algorithm(self.name, (("callbacks", DX),)))
         if _library_stages(problem):
             ways.append(Algorithm(self.name, (("callbacks", LIBRARY),)))
         return ways
@@ -77,11 +81,19 @@ class DeviceCallbacks(Provider):
         if algorithm.get("callbacks") == FUSED:
             programs = _programs(problem, lambda direction: fused_transform.calls(problem, direction))
             return Prepared(programs, fused_transform.scratch(problem))
+        if algorithm.get("callbacks") == DX:
+            made_for = _cufftdx().calls(problem)
+            return Prepared(_programs(problem, made_for.__getitem__))
         tile = _whole(problem)
         knobs = tuple(knob for knob in algorithm.knobs if knob[0] != "callbacks")
         made = self.inner.prepare(tile.problem, Algorithm(self.name, knobs))
         programs = _programs(problem, lambda direction: _calls(problem, tile, made, direction))
         return Prepared(programs, _scratch(tile) + made.workspace_size)
+
+
+def _cufftdx() -> Any:
+    """The module about cuFFTDx, with libmathdx's binding, which few processes need."""
+    return import_module("planmath.fft.providers.dx_transform")
 
 
 def _programs(problem: FFTProblem, calls: Callable[[int], list[Call]]) -> dict[Hashable, Program]:

@@ -5,13 +5,7 @@
 // that RADICES lists, they go through shared memory. Pairs of real elements are transformed as complex ones, and the
 // spectrum is taken apart, or put together, in shared memory (section 4.3 there). Where SIDE_BY_SIDE, neighbouring threads
 // have neighbouring transforms, whose elements are next to each other. A transform of TURN elements is two such kernels:
-// the first one's results are turned (section 3.3). `load` and `store` stand before this source.
-
-struct parameters {
-    void *operand, *result, *loaded, *stored;
-    double scale;
-    long long count, read_step, written_step, axes, extents[MOST_AXES], read[MOST_AXES], written[MOST_AXES];
-};
+// the first one's results are turned (section 3.3). `load`, `store` and the parameters stand before this source.
 
 enum { LENGTH = THREADS * EACH };
 
@@ -115,26 +109,18 @@ static __device__ ELEMENT put_together(const ELEMENT *x, int k) {
     return {a.x + b.x - turned.y, a.y - b.y + turned.x};
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transform(const parameters p) {
+extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transform(const __grid_constant__ parameters p) {
     const int thread = SIDE_BY_SIDE ? threadIdx.x / PER_BLOCK : threadIdx.x % THREADS;
     const int member = SIDE_BY_SIDE ? threadIdx.x % PER_BLOCK : threadIdx.x / THREADS;
     const long long number = (long long)blockIdx.x * PER_BLOCK + member;
-    const bool there = number < p.count;
-    long long read = 0, written = 0;
-    unsigned rest = (unsigned)number;
-    for (int axis = 0; axis < (int)p.axes; axis++) {
-        const unsigned extent = (unsigned)p.extents[axis], next = rest / extent;
-        read += (long long)(rest - next * extent) * p.read[axis];
-        written += (long long)(rest - next * extent) * p.written[axis];
-        rest = next;
-    }
+    const line of = line_of(p, number);
     ELEMENT v[EACH], *shared = all_shared + member * ROOM;
-    const auto loaded = [&](int i) { return load(p.operand, (unsigned long long)(read + i * p.read_step), p.loaded); };
+    const auto loaded = [&](int i) { return load(p.operand, (unsigned long long)(of.read + i * p.read_step), p.loaded); };
     const auto stored = [&](int i, OUT x) {
-        store(p.result, (unsigned long long)(written + i * p.written_step), x, p.stored);
+        store(p.result, (unsigned long long)(of.written + i * p.written_step), x, p.stored);
     };
 #if KIND == C2R
-    if (there) {
+    if (of.there) {
         for (int k = thread; k <= LENGTH; k += THREADS) {
             ELEMENT x = loaded(k);
             if (k % LENGTH == 0) x.y = 0;
@@ -143,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transfor
     }
     __syncthreads();
 #endif
-    if (there) {
+    if (of.there) {
 #pragma unroll
         for (int b = 0; b < EACH / FIRST_RADIX; b++) {
 #pragma unroll
@@ -168,15 +154,14 @@ extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transfor
 #if KIND == R2C
     __syncthreads();
 #else
-    if (!there) return;
+    if (!of.there) return;
 #endif
 #pragma unroll
     for (int b = 0; b < EACH / LAST_RADIX; b++) {
 #pragma unroll
         for (int r = 0; r < LAST_RADIX; r++) {
             const int i = thread + b * THREADS + r * (LENGTH / LAST_RADIX);
-            ELEMENT x = v[b * LAST_RADIX + r];
-            x = ELEMENT{x.x * scale, x.y * scale};
+            ELEMENT x = multiplied(v[b * LAST_RADIX + r], scale);
 #if KIND == C2C
             if (TURN > 1) x = product(x, root(i * (int)((unsigned)number % (unsigned)p.extents[0]), TURN));
             stored(i, x);
@@ -190,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transfor
     }
 #if KIND == R2C
     __syncthreads();
-    if (there)
+    if (of.there)
         for (int k = thread; k <= LENGTH; k += THREADS) stored(k, taken_apart(shared, k));
 #endif
 }

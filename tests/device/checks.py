@@ -87,6 +87,24 @@ def test_transforms_in_shared_memory() -> None:
     close(y.reshape(4, 64), np.fft.fft(x.reshape(4, 64)), np.float32)
 
 
+def test_more_shared_memory_than_is_usual() -> None:
+    @cuda.jit
+    def kernel(x):
+        shared = cuda.shared.array(0, dtype=np.float32)
+        for i in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
+            shared[i] = x[i]
+        cuda.syncthreads()
+        for i in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
+            x[i] = shared[x.size - 1 - i]
+
+    x = np.arange(17_000, dtype=np.float32)
+    (y,) = run(kernel, None, 1, x, shared=4 * x.size, block=32)
+    assert (y == x[::-1]).all()
+    if not inside.simulating():
+        with pytest.raises(ValueError, match="cannot give a block 1073741824 bytes of dynamic shared memory"):
+            run(kernel, None, 1, x, shared=1 << 30, block=32)
+
+
 def test_convolution_in_one_kernel() -> None:
     make = functools.partial(pmd.FFT, 128, np.float32, "c2c", "Block", sm=SM, ffts_per_block="suggested")
     forward, inverse = make(direction="forward"), make(direction="inverse")
@@ -156,6 +174,24 @@ def test_tiled_product_with_tensors(suggested: bool) -> None:
     a, b = random_array((32, 64), np.float32), random_array((64, 48), np.float32, 1)
     c = run(kernels.tiled(mm, suggested), mm, (2, 3), a, b, np.zeros((32, 48), np.float32))[2]
     close(c, a.astype(float) @ b, np.float32)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("arrangement", [ROWS, ("col_major", "row_major", "row_major")], ids=["rows", "mixed"])
+def test_pipelines(arrangement: Any, depth: int) -> None:
+    mm = pmd.Matmul(
+        (16, 16, 16), np.float32, "real", sm=SM, arrangement=arrangement, block_size=64, with_pipeline=True
+    )
+    a, b = random_array((32, 80), np.float32), random_array((80, 64), np.float32, 1)
+    given_a = a if arrangement[0] == "row_major" else np.asfortranarray(a)
+    if not inside.simulating():
+        given_a, b = kernels.to_device(given_a), kernels.to_device(b)
+    pipeline = mm.suggest_device_pipeline(depth, given_a, b)
+    c = run(kernels.pipelined(mm), mm, (2, 2), pipeline, np.zeros((32, 64), np.float32), shared=pipeline.buffer_size)[0]
+    expected = a.astype(float) @ (b if inside.simulating() else b.copy_to_host())
+    close(c, expected, np.float32)
+    with pytest.raises(ValueError, match=r"a is a matrix of multiples of \(16, 16\), not of shape \(32, 72\)"):
+        mm.suggest_device_pipeline(depth, a[:, :72], b)
 
 
 def test_fragments_cover_c_once() -> None:

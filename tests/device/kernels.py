@@ -195,6 +195,27 @@ def tiled(mm: Any, suggested: bool) -> Any:
     return kernel
 
 
+def pipelined(mm: Any) -> Any:
+    """The same by a pipeline; each block computes two tiles of C."""
+    tile_m, tile_n, _ = mm.size
+
+    @cuda.jit(extensions=pmd.cublasdx_numba.pipeline_extensions)
+    def kernel(pipeline, c):
+        smem = cuda.shared.array(0, dtype=np.uint8)
+        tile = pipeline.get_tile(smem, cuda.blockIdx.x, cuda.blockIdx.y)
+        for half in range(2):
+            column = cuda.blockIdx.y + half * cuda.gridDim.y
+            pipeline.reset_tile(tile, (cuda.blockIdx.x, 0), (column, 0))
+            accumulator = mm.suggest_accumulator()
+            tile.execute(accumulator)
+            layout = mm.get_layout_gmem_c(c.shape[1])
+            tensor = pmd.make_tensor(c[tile_m * cuda.blockIdx.x :, tile_n * column :], layout)
+            accumulator.partition_and_store(tensor)
+        tile._del()
+
+    return kernel
+
+
 # Solvers.
 
 

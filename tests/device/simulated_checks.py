@@ -152,29 +152,6 @@ def test_copies_of_states() -> None:
     assert out[2] == out[3]
 
 
-def test_pipelines() -> None:
-    mm = pmd.Matmul(
-        (4, 4, 4), np.float32, "real", sm=90, arrangement=("row_major",) * 3, block_size=32, with_pipeline=True
-    )
-    a, b = random_array((8, 12), np.float32), random_array((12, 8), np.float32, 1)
-    pipeline = mm.suggest_device_pipeline(2, a, b)
-
-    @cuda.jit(extensions=pmd.cublasdx_numba.pipeline_extensions)
-    def kernel(pipeline, c):
-        smem = cuda.shared.array(0, dtype=np.uint8)
-        tile = pipeline.get_tile(smem, cuda.blockIdx.x, cuda.blockIdx.y)
-        accumulator = mm.suggest_accumulator()
-        tile.execute(accumulator)
-        tensor = pmd.make_tensor(c[4 * cuda.blockIdx.x :, 4 * cuda.blockIdx.y :], mm.get_layout_gmem_c(c.shape[1]))
-        accumulator.partition_and_store(tensor)
-        tile._del()
-
-    c = run(kernel, mm, (2, 2), pipeline, np.zeros((8, 8), np.float32), shared=pipeline.buffer_size)[0]
-    np.testing.assert_allclose(c, a @ b, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match=r"a is a matrix of multiples of \(4, 4\), not of shape \(7, 12\)"):
-        mm.suggest_device_pipeline(2, a[:7], b)
-
-
 def test_votes_and_device_functions() -> None:
     @cuda.jit(device=True, inline=True)
     def index():

@@ -15,7 +15,9 @@ from numba import cuda
 from numba.core.errors import TypingError as CoreTypingError
 from numba.cuda import types
 from numba.cuda.core.errors import TypingError
-from planmath.device import descriptors, launching, store
+from planmath.core import code_cache, fingerprints
+from planmath.core.cuda.mathdx import descriptors
+from planmath.device import launching
 from planmath.device.kernels import states_type
 from planmath.device.random import device_code
 from planmath.device.solver import FUNCTIONS
@@ -69,6 +71,37 @@ def test_tensors(suggested: bool) -> None:
     check(pmd.compile_kernel(kernels.tiled(mm, suggested), types.void(a, a, a), 90))
 
 
+class _OnADevice:
+    """As much of an array on a device as a pipeline needs."""
+
+    def __init__(self, shape: tuple[int, int], strides: tuple[int, int]):
+        self.shape, self.ndim, self.dtype = shape, len(shape), np.dtype(np.float32)
+        self.__cuda_array_interface__ = {"shape": shape, "data": (4096, False), "strides": strides}
+
+
+def test_arguments_of_pipelines() -> None:
+    mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64, with_pipeline=True)
+    a, b = _OnADevice((32, 80), (400, 4)), _OnADevice((80, 48), (192, 4))
+    pipeline = mm.suggest_device_pipeline(2, a, b)
+    assert pipeline.arguments == (4096, 100, 4096, 48, 5)
+    assert pipeline.buffer_size == 4 * 1024
+    kind = pipeline._numba_type_
+    (extension,) = pmd.cublasdx_numba.pipeline_extensions
+    assert extension.prepare_args(kind, pipeline) == (types.UniTuple(types.int64, 5), pipeline.arguments)
+    assert extension.prepare_args(F, 2.0) == (F, 2.0)
+    with pytest.raises(ValueError, match=r"a has strides of \(4, 128\) bytes; expected rows without gaps"):
+        mm.suggest_device_pipeline(2, _OnADevice((32, 80), (4, 128)), b)
+    with pytest.raises(ValueError, match="b is a ndarray; expected an array on the current CUDA device"):
+        mm.suggest_device_pipeline(2, a, np.zeros((80, 48), np.float32))
+
+
+@pytest.mark.exhaustive
+def test_pipelines() -> None:
+    mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64, with_pipeline=True)
+    pipeline = mm.suggest_device_pipeline(2, _OnADevice((32, 80), (320, 4)), _OnADevice((80, 48), (192, 4)))
+    check(pmd.compile_kernel(kernels.pipelined(mm), types.void(pipeline._numba_type_, F[:, ::1]), 90))
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("execution", ["Block", "Thread"])
 @pytest.mark.parametrize("fft_type", ["c2c", "r2c", "c2r"])
@@ -94,11 +127,11 @@ def test_every_solver(name: str) -> None:
 
 def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(store, "_memory", {})
+    monkeypatch.setattr(code_cache, "_made", {})
     fft = pmd.FFT(8, np.float32, "c2c", "Thread", sm=90, direction="forward")
     code_type = pmd.CodeType("lto", fft.sm)
     first, symbol = pmd.compile_fft_execute(fft, code_type)
-    store._memory.clear()
+    code_cache._made.clear()
     monkeypatch.setattr(descriptors, "packed", lambda *_: pytest.fail("compiled again"))
     assert pmd.compile_fft_execute(fft, code_type) == (first, symbol)
 
@@ -125,7 +158,8 @@ def test_what_the_compiler_refuses(call: Any, message: str) -> None:
 
 
 def test_identity_of_kernels() -> None:
-    from planmath.device.kernels import identity
+    def told(function: Any) -> str | None:
+        return fingerprints.fingerprint(function, launching._known)
 
     def make(n: int, fft: Any = None) -> Any:
         def kernel(x):
@@ -135,11 +169,11 @@ def test_identity_of_kernels() -> None:
         return kernel
 
     small, large = (pmd.FFT(n, np.float32, "c2c", "Thread", sm=90, direction="forward") for n in (8, 16))
-    assert identity.of_function(make(1, small)) == identity.of_function(make(1, small))
-    assert identity.of_function(make(1)) != identity.of_function(make(2))
-    assert identity.of_function(make(1, small)) != identity.of_function(make(1, large))
-    assert identity.of_function(make(1, object())) is None
-    assert identity.of_function(cuda.jit(make(1)).py_func) == identity.of_function(make(1))
+    assert told(make(1, small)) == told(make(1, small))
+    assert told(make(1)) != told(make(2))
+    assert told(make(1, small)) != told(make(1, large))
+    assert told(make(1, object())) is None
+    assert told(cuda.jit(make(1)).py_func) == told(make(1))
 
 
 def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,9 +201,34 @@ def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: p
         return kernel
 
     first = launching._compiled(make(4), kinds)
-    store._memory.clear()
+    code_cache._made.clear()
     again = make(4)
     restored = launching._restored(again, kinds)
     assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code
     assert again.overloads[kinds] is restored
     assert launching._restored(make(6), kinds) is None
+
+
+def test_much_shared_memory_is_allowed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What numba-cuda launches is a kernel of a library, for which the driver has a call of its own."""
+    from types import SimpleNamespace
+
+    from cuda.bindings import driver
+
+    allowed, most = [], 227 << 10
+
+    def allow(attribute: Any, value: int, kernel: Any, device: Any) -> tuple[Any]:
+        assert attribute == driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        assert (type(kernel), int(kernel), int(device)) == (driver.CUkernel, 77, 3)
+        allowed.append(value)
+        return (driver.CUresult.CUDA_SUCCESS if value <= most else driver.CUresult.CUDA_ERROR_INVALID_VALUE,)
+
+    monkeypatch.setattr(driver, "cuKernelSetAttribute", allow)
+    function = SimpleNamespace(handle=driver.CUkernel(77), device=SimpleNamespace(id=3))
+    compiled = SimpleNamespace(_codelibrary=SimpleNamespace(get_cufunc=lambda: function))
+    kernel = SimpleNamespace(typeof_pyval=lambda value: "x", overloads={("x",): compiled})
+    for shared in (0, 48 << 10, (48 << 10) + 16, most):
+        launching._prepare(kernel, [1], shared)
+    assert allowed == [(48 << 10) + 16, most]
+    with pytest.raises(ValueError, match=f"cannot give a block {most + 1} bytes of dynamic shared memory"):
+        launching._prepare(kernel, [1], most + 1)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import planmath.device as pmd
-from planmath.device import descriptors, value_types
+from planmath.core.cuda.mathdx import descriptors
+from planmath.device import value_types
 from planmath.device.solver import FUNCTIONS
 
 pytestmark = pytest.mark.skipif(bool(descriptors.missing()), reason="libmathdx is not there")

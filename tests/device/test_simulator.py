@@ -32,7 +32,7 @@ def test_all_checks() -> None:
 #: libmathdx is not found, as on a machine without it.
 WITHOUT = """
 import sys
-from planmath.device import descriptors
+from planmath.core.cuda.mathdx import descriptors
 descriptors.missing = lambda: "it is not installed"
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/device/simulated_checks.py"]))

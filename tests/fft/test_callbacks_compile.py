@@ -12,9 +12,10 @@ from planmath.bindings import nvjitlink, nvrtc
 from planmath.core import code_cache
 from planmath.core.arrays import COMPLEX_OF
 from planmath.core.cuda import device_code
+from planmath.core.cuda.mathdx import descriptors
 from planmath.fft import FFT, DeviceCallable, compile_prolog, fft, jit
 from planmath.fft.callbacks import Callback, CallbackCode
-from planmath.fft.providers import callback_kernels, fused_transform
+from planmath.fft.providers import callback_kernels, dx_transform, fused_transform, lines
 
 pytest.importorskip("numba")
 if not jit.has_cuda_compiler():
@@ -68,18 +69,42 @@ def test_kernels_have_the_callback_inlined(phase, element):
     assert not re.search(r"\bcall\b", text)
 
 
-@pytest.mark.parametrize("length", [64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [*(("C2C", 1 << n) for n in range(6, 15)), ("R2C", 128), ("R2C", 2048), ("C2R", 128), ("C2R", 4096)],
+)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_kernel_that_transforms(precision, length):
-    element = COMPLEX_OF[precision]
-    callbacks = {phase: Callback(phase, "x", element, 0, compiled(phase, element)) for phase in ("prolog", "epilog")}
-    problem = FFT.create_key_from_metadata((9, length), element, "cpu", axes=[1])._replace(**callbacks)
-    assert fused_transform.suits(problem) == (length <= fused_transform.LONGEST[precision])
-    if not fused_transform.suits(problem):
-        return
-    text = linked_to_ptx(*fused_transform.source(problem, (9, 0)), fused_transform.definitions(problem, 1))
-    assert ".entry fused_transform" in text
-    assert not re.search(r"\bcall\b.*planmath", text)
+def test_kernel_that_transforms(precision, kind, length):
+    element = precision if kind == "R2C" else COMPLEX_OF[precision]
+    shape = (9, length // 2 + 1) if kind == "C2R" else (9, length)
+    problem = FFT.create_key_from_metadata(shape, element, "cpu", axes=[1], options={"fft_type": kind})
+    dtypes = {"prolog": problem.dtype, "epilog": problem.result_dtype}
+    problem = problem._replace(
+        **{phase: Callback(phase, "x", dtypes[phase], 0, compiled(phase, dtypes[phase])) for phase in dtypes}
+    )
+    steps = fused_transform.steps(problem)
+    assert len(steps) == (1 if kind != "C2C" or length <= fused_transform.LONGEST[precision] else 2)
+    for step in steps:
+        text = linked_to_ptx(*step.source((9, 0)), step.definitions(-1 if kind == "R2C" else 1))
+        assert ".entry fused_transform" in text
+        assert not re.search(r"\bcall\b.*planmath", text)
+        assert "planmath_" not in text
+
+
+@pytest.mark.skipif(bool(descriptors.missing()), reason="libmathdx is not there")
+@pytest.mark.parametrize(("kind", "length"), [("C2C", 30), ("R2C", 27), ("C2R", 20)])
+def test_kernel_around_a_function_of_cufftdx(kind, length):
+    element = "float32" if kind == "R2C" else "complex64"
+    shape = (9, length // 2 + 1) if kind == "C2R" else (9, length)
+    problem = FFT.create_key_from_metadata(shape, element, "cpu", axes=[1], options={"fft_type": kind})
+    dtypes = {"prolog": problem.dtype, "epilog": problem.result_dtype}
+    problem = problem._replace(
+        **{phase: Callback(phase, "x", dtypes[phase], 0, compiled(phase, dtypes[phase])) for phase in dtypes}
+    )
+    assert not fused_transform.suits(problem)
+    kernel = dx_transform.Kernel(lines.lines_of(problem), problem.directions[-1], (9, 0))
+    text = linked_to_ptx(*kernel.source(), kernel.definitions)
+    assert ".entry dx_transform" in text
     assert "planmath_" not in text
 
 

@@ -12,6 +12,7 @@ numba = pytest.importorskip("numba")
 from planmath.bindings import nvrtc, runtime  # noqa: E402
 from planmath.core.arrays import COMPLEX_OF  # noqa: E402
 from planmath.core.cuda import devices  # noqa: E402
+from planmath.core.cuda.mathdx import descriptors  # noqa: E402
 from planmath.fft import FFT, DeviceCallable, fft, jit  # noqa: E402
 from planmath.fft.providers import callbacks_device  # noqa: E402
 from tests.arrays import DEVICE_PACKAGES, address_of, to_numpy, to_package  # noqa: E402
@@ -38,8 +39,9 @@ if not jit.has_cuda_compiler():
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 package_of_each = pytest.mark.parametrize("package", DEVICE_PACKAGES)
-WAYS = {"fused": callbacks_device.FUSED, "kernels": callbacks_device.KERNELS, "library": callbacks_device.LIBRARY}
-each_way = pytest.mark.parametrize("way", WAYS)
+WAYS = {"fused": callbacks_device.FUSED, "kernels": callbacks_device.KERNELS, "library": callbacks_device.LIBRARY,
+        "cufftdx": callbacks_device.DX}  # fmt: skip
+each_way = pytest.mark.parametrize("way", [way for way in WAYS if way != "cufftdx"])  # which takes seconds to compile
 COMPLEX = (np.arange(24).reshape(4, 6) + 1j).astype(np.complex64)
 
 
@@ -152,6 +154,61 @@ def test_one_kernel(package, precision, shape, layout):
                 result = to_numpy(transform.execute(direction=direction)) / (2 if callbacks[1] else 1)
                 loaded = operand * operand if callbacks[0] else operand
                 assert_accurate(result, "C2C", loaded, (len(shape) - 1,), direction)
+
+
+@package_of_each
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("kind", "shape", "axis"),
+    [("R2C", (5, 128), 1), ("R2C", (3, 4, 2048), 2), ("R2C", (256, 11), 0), ("R2C", (2, 8192), 1),
+     ("C2R", (5, 65), 1), ("C2R", (3, 4, 1025), 2), ("C2R", (129, 11), 0), ("C2R", (2, 4097), 1),
+     ("C2C", (64, 37), 0), ("C2C", (2, 512, 9), 1), ("C2C", (3, 8192), 1), ("C2C", (3, 16384), 1),
+     ("C2C", (2, 2, 65536), 2), ("C2C", (1 << 17,), 0)],
+)  # fmt: skip
+def test_own_kernels(package, precision, kind, shape, axis):
+    _check_one_axis(package, "fused", precision, kind, shape, axis)
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "shape", "axis"),
+    [("C2C", "float32", (7, 1000), 1), ("R2C", "float64", (5, 81), 1), ("C2R", "float32", (2, 3, 61), 2)],
+)
+def test_around_a_function_of_cufftdx(precision, kind, shape, axis):
+    if descriptors.missing():
+        pytest.skip(str(descriptors.missing()))
+    _check_one_axis(DEVICE_PACKAGES[0], "cufftdx", precision, kind, shape, axis)
+
+
+def _check_one_axis(package: str, way: str, precision: str, kind: str, shape: tuple[int, ...], axis: int) -> None:
+    operand = random_operand(kind, precision, shape, (axis,))
+    options = {"fft_type": kind, "norm": "ortho", "result_layout": "natural"}
+    with FFT(made(operand, package), axes=[axis], options=options) as transform:
+        problem = transform.get_key()
+        filter_ = random_operand(kind, precision, shape, (axis,), seed=1)
+        filtered = DeviceCallable(prolog_of(filtering, problem.dtype), data=made(filter_, package))
+        doubled = DeviceCallable(epilog_of(doubling, problem.result_dtype))
+        for callbacks in ((filtered, doubled), (filtered, None), (None, doubled)):
+            planned(transform, way, *callbacks)
+            loaded = operand * filter_ if callbacks[0] else operand
+            for direction in problem.directions:
+                keywords = {"direction": direction} if kind == "C2C" else {}
+                result = to_numpy(transform.execute(**keywords)) / (2 if callbacks[1] else 1)
+                assert_accurate(result / problem.factor(direction), kind, loaded, (axis,), direction)
+
+
+@package_of_each
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+def test_an_epilog_gets_what_is_scaled(package, norm):
+    operand = random_operand("C2C", "float64", (30, 24), (1,))
+
+    def raised(data_out, offset, data, user_info, reserved):
+        data_out[offset] = data + 1
+
+    with FFT(made(operand, package), axes=[1], options={"norm": norm}) as transform:
+        transform.plan(epilog=DeviceCallable(epilog_of(raised, "complex128")))
+        for direction in (FORWARD, INVERSE):
+            result = to_numpy(transform.execute(direction=direction)) - 1
+            assert_accurate(result / transform.get_key().factor(direction), "C2C", operand, (1,), direction)
 
 
 @package_of_each

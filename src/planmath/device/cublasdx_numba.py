@@ -7,7 +7,8 @@ class _Pipelines:
     """Lets a `DevicePipeline` be an argument of a kernel."""
 
     def prepare_args(self, ty: Any, val: Any, stream: Any = 0, retr: Any = None) -> tuple[Any, Any]:
-        return ty, val
+        arguments = getattr(val, "arguments", ())
+        return (ty.argument, arguments) if arguments and hasattr(ty, "argument") else (ty, val)
 
 
 #: For ``cuda.jit(extensions=...)``.

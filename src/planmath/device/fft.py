@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from planmath.device import descriptors, inside
-from planmath.device.descriptors import Description
+from planmath.core.cuda.mathdx import descriptors
+from planmath.core.cuda.mathdx.descriptors import Description
+from planmath.device import inside
 from planmath.device.function import Choice, DeviceFunction, choose, positive
 from planmath.device.targets import Code, CodeType, Dim3, check_code_type, target
 from planmath.device.value_types import PRECISION, precision, value_type
@@ -199,7 +200,7 @@ class FFT(DeviceFunction):
             return transforms.valid(self, knobs, fixed)
         descriptors.require()
         try:
-            return _knob_values(self._description(fixed), knobs)
+            return descriptors.knob_values(self._description(fixed), [KNOBS[knob] for knob in knobs])
         except RuntimeError:
             return []
 
@@ -282,17 +283,6 @@ def _smooth(limit: int) -> list[int]:
             if n * prime <= limit:
                 found.append(n * prime)  # noqa: PERF401
     return found
-
-
-def _knob_values(description: Description, knobs: Sequence[str]) -> list[tuple[int, ...]]:
-    from planmath.bindings import mathdx
-
-    numbers = [int(mathdx.CufftdxKnobType[KNOBS[knob]]) for knob in knobs]
-    with description.handle() as handle:
-        count = mathdx.cufftdx_get_knob_int64_size(handle, len(numbers), numbers)
-        values = np.zeros(count, np.int64)
-        mathdx.cufftdx_get_knob_int64s(handle, len(numbers), numbers, count, values.ctypes.data)
-    return [tuple(row) for row in values.reshape(-1, len(numbers)).tolist()]
 
 
 def _precision(given: Any) -> type:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from planmath.device import descriptors, inside
+from planmath.core.cuda.mathdx import descriptors
+from planmath.device import inside
 from planmath.device.function import DeviceFunction, positive
 from planmath.device.value_types import host_dtype
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from planmath.device import descriptors, inside
-from planmath.device.descriptors import Description
+from planmath.core.cuda.mathdx import descriptors
+from planmath.core.cuda.mathdx.descriptors import Description
+from planmath.device import inside
 from planmath.device.function import Choice, DeviceFunction, choose, positives
 from planmath.device.layouts import Layout, SharedStorageCalc
 from planmath.device.targets import (

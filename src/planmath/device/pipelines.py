@@ -1,4 +1,8 @@
-"""Pipelines: tiles of two matrices in global memory that stream through shared memory."""
+"""Pipelines: tiles of two matrices in global memory that stream through shared memory.
+
+In the simulator a product of whole blocks of rows and columns; on a device copies that are under way while the tiles
+before are multiplied (`kernels/pipelines.py`).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,31 @@ if TYPE_CHECKING:
     from planmath.device.matmul import Matmul
     from planmath.device.targets import Dim3
 
+#: As what a kernel is given a pipeline: addresses, elements between rows or columns, and how many tiles a product has.
+FIELDS = ("a", "a_leading", "b", "b_leading", "tiles")
+#: Bytes to which tiles are aligned in shared memory.
+ALIGNMENT = 128
+
+
+def stage(mm: Matmul) -> tuple[tuple[int, int], int]:
+    """Where in shared memory a tile of A and one of B are, and the bytes of both, in any of their layouts."""
+    from planmath.device import tensor_code
+
+    sizes = [
+        max(tensor_code.traits(mm, f"{kind}smem_{side}")["STORAGE_BYTES"] for kind in ("", "suggested_"))
+        for side in "ab"
+    ]
+    second, end = (-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
+    return (0, second), second + end
+
+
 
 class DevicePipeline:
     """The tiles of A and B for all blocks of a kernel. `Matmul.suggest_device_pipeline` makes it.
 
-    In the simulator the depth is checked and otherwise ignored.
+    In the simulator the depth is checked and otherwise ignored. A kernel gets it as an argument, and is compiled with
+    ``extensions=planmath.device.cublasdx_numba.pipeline_extensions``; it needs `buffer_size` bytes of dynamic shared
+    memory.
 
     Parameters
     ----------
@@ -25,7 +49,8 @@ class DevicePipeline:
     pipeline_depth : int
         Tiles that are under way at a time.
     a, b : array
-        Matrices in global memory, M × K and K × N, multiples of the product's size. They must outlive the pipeline.
+        Matrices in global memory, M × K and K × N, multiples of the product's size, on the current device. The pipeline
+        keeps them.
 
     Attributes
     ----------
@@ -40,11 +65,6 @@ class DevicePipeline:
         if not mm.with_pipeline:
             raise ValueError("a pipeline needs a product made with with_pipeline=True")
         self.mm, self.pipeline_depth = mm, positive("pipeline_depth", pipeline_depth)
-        if not inside.simulating():
-            raise NotImplementedError(
-                "pipelines run in the simulator only: on a device, copy tiles by copy() and copy_wait(), as in "
-                "examples/device_tiled_product.py"
-            )
         for name, array, extents, dtype in (
             ("a", a, mm.a_dim, mm.a_value_type), ("b", b, mm.b_dim, mm.b_value_type),
         ):  # fmt: skip
@@ -55,6 +75,15 @@ class DevicePipeline:
         if a.shape[1] != b.shape[0]:
             raise ValueError(f"A of shape {a.shape} and B of shape {b.shape} cannot be multiplied")
         self.a, self.b = a, b
+        self.arguments: tuple[int, ...] = ()
+        if not inside.simulating():
+            self.arguments = (*_matrix("a", a, mm, 0), *_matrix("b", b, mm, 1), a.shape[1] // mm.size[2])
+
+    @property
+    def _numba_type_(self) -> Any:
+        from planmath.device import kernels
+
+        return kernels.type_of(self)
 
     @property
     def block_dim(self) -> Dim3 | None:
@@ -62,11 +91,13 @@ class DevicePipeline:
 
     @property
     def buffer_size(self) -> int:
-        return self.pipeline_depth * self.mm.get_shared_storage_size_ab()
+        if inside.simulating():
+            return self.pipeline_depth * self.mm.get_shared_storage_size_ab()
+        return self.pipeline_depth * stage(self.mm)[1]
 
     @property
     def buffer_alignment(self) -> int:
-        return 16
+        return 16 if inside.simulating() else ALIGNMENT
 
     @property
     def storage_bytes(self) -> int:
@@ -112,6 +143,20 @@ class TilePipeline:
 
     def _del(self) -> None:
         """The end of its use."""
+
+
+def _matrix(name: str, array: Any, mm: Matmul, side: int) -> tuple[int, int]:
+    """The address of a matrix on a device, and how many elements apart its rows or columns are."""
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:
+        raise ValueError(f"{name} is a {type(array).__name__}; expected an array on the current CUDA device")
+    size = host_dtype((mm.a_value_type, mm.b_value_type)[side]).itemsize
+    strides = interface.get("strides") or (interface["shape"][1] * size, size)
+    leading, inner = strides if mm._rows[side] else strides[::-1]
+    if inner != size or leading % size:
+        wanted = "rows" if mm._rows[side] else "columns"
+        raise ValueError(f"{name} has strides of {strides} bytes; expected {wanted} without gaps")
+    return int(interface["data"][0]), leading // size
 
 
 def _index(given: Any) -> int:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from planmath.device import descriptors, inside
-from planmath.device.descriptors import Description
+from planmath.core.cuda.mathdx import descriptors
+from planmath.core.cuda.mathdx.descriptors import Description
+from planmath.device import inside
 from planmath.device.function import Choice, DeviceFunction, choose, positive, positives
 from planmath.device.targets import Code, CodeType, Dim3, check_block, check_code_type, target
 from planmath.device.value_types import PRECISION, Complex, precision

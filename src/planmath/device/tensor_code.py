@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from planmath.bindings import mathdx
 from planmath.core import code_cache
-from planmath.device.descriptors import Description, packed, unpacked, versions
+from planmath.core.cuda.mathdx.descriptors import Description, packed, unpacked, versions
 from planmath.device.function import choose
 from planmath.device.targets import Code, CodeType
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: What can be asked for: tensors of these kinds, which are names of libmathdx's in lower case.
 KINDS = tuple(each.name.lower() for each in mathdx.CublasdxTensorType)
+_OF_PIPELINES = ("WITH_PIPELINE", "ENABLE_INPUT_STREAMING")
 _TRAITS = ("LOGICAL_SIZE", "STORAGE_BYTES", "ALIGNMENT_BYTES")
 
 
@@ -66,8 +67,9 @@ class Function(NamedTuple):
 
 
 def description(mm: Matmul) -> Description:
-    """Of a product of tensors."""
-    return mm._description(2)
+    """Of a product of tensors. Pipelines are made of its copies, and need no other code."""
+    library, operators = mm._description(2)
+    return Description(library, tuple(each for each in operators if each[0] not in _OF_PIPELINES))
 
 
 def traits(mm: Matmul, kind: str) -> dict[str, int]:

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 
 from planmath.core import code_cache
 from planmath.core.cuda import devices
+from planmath.core.cuda.mathdx import descriptors
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
 from planmath.core.tuning import record
-from planmath.device import descriptors
 from planmath.native.threads import Threads
 from planmath.report import ranks
 from planmath.report.pages import Report, Table, page

@@ -117,7 +117,7 @@ class _Part(cuda.LTOIR):
         return self._make(self._bundle.described, self._bundle.code_type, list(self._bundle.functions)).data
 
 
-def _call(to: Emitter, mm: Matmul, function: Function, *passed: Any) -> None:
+def call_function(to: Emitter, mm: Matmul, function: Function, *passed: Any) -> None:
     bundle = linked(("tensors", mm.key), lambda: _Bundle(mm))
     to.call(f"{bundle.symbol(function)}_call", passed, bundle.link)
 
@@ -267,7 +267,7 @@ def _copying(name: str, src: Any, dst: Any, alignment: Any, registers: bool) -> 
     made = Function("COPY", (src.operand, dst.operand), _alignment(name, alignment, src.dtype))
 
     def emit(to: Emitter, source: Any, target: Any, *ignored: Any) -> None:
-        _call(to, src.mm, made, *_passed(to, src, source), *_passed(to, dst, target))
+        call_function(to, src.mm, made, *_passed(to, src, source), *_passed(to, dst, target))
 
     return Plan(types.none, emit)
 
@@ -282,16 +282,23 @@ def _copy_fragment(src: Any, dst: Any, alignment: Any = None) -> Plan:
     return _copying("copy_fragment", src, dst, alignment, True)
 
 
+def assembly(to: Emitter, text: str) -> None:
+    """An instruction, around which memory is not kept in registers."""
+    to.builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), text, "~{memory}", side_effect=True), [])
+
+
+def barrier(to: Emitter) -> None:
+    """All threads of the block."""
+    assembly(to, "bar.sync 0;")
+
+
 @function(tensors.copy_wait)
 def _copy_wait() -> Plan:
     """All asynchronous copies of the thread, then all threads."""
 
     def emit(to: Emitter) -> None:
-        nothing = ir.FunctionType(ir.VoidType(), [])
-        wait = ir.InlineAsm(nothing, "cp.async.wait_all;", "~{memory}", side_effect=True)
-        to.builder.call(wait, [])
-        barrier = ir.InlineAsm(nothing, "bar.sync 0;", "~{memory}", side_effect=True)
-        to.builder.call(barrier, [])
+        assembly(to, "cp.async.wait_all;")
+        barrier(to)
 
     return Plan(types.none, emit)
 
@@ -301,7 +308,7 @@ def _clear(arr: Any) -> Plan:
     if not (isinstance(arr, AccumulatorType) or (isinstance(arr, TensorType) and arr.registers)):
         raise TypingError(f"clear takes a fragment or an accumulator, not {arr}")
     made = Function("CLEAR", (arr.operand,))
-    return Plan(types.none, lambda to, value: _call(to, arr.mm, made, *_passed(to, arr, value)))
+    return Plan(types.none, lambda to, value: call_function(to, arr.mm, made, *_passed(to, arr, value)))
 
 
 @function(tensors.axpby)
@@ -314,7 +321,7 @@ def _axpby(alpha: Any, x_tensor: Any, beta: Any, y_tensor: Any) -> Plan:
     def emit(to: Emitter, a: Any, x: Any, b: Any, y: Any) -> None:
         passed = [to.by_address(a, alpha, x_tensor.dtype), *_passed(to, x_tensor, x)]
         passed += [to.by_address(b, beta, y_tensor.dtype), *_passed(to, y_tensor, y)]
-        _call(to, x_tensor.mm, made, *passed)
+        call_function(to, x_tensor.mm, made, *passed)
 
     return Plan(types.none, emit)
 
@@ -386,7 +393,7 @@ def _accumulator_method(name: str, kind: str) -> None:
             size = tensor_code.traits(result.mm, kind)["STORAGE_BYTES"]
             slot = to.bytes(to.slot(types.uint8, max(16, size)))
             for each in made:
-                _call(to, result.mm, each, slot)
+                call_function(to, result.mm, each, slot)
             return _struct(to, result, to.builder.bitcast(slot, to.context.get_value_type(POINTER)))
 
         return Plan(result, emit)
@@ -398,7 +405,7 @@ _accumulator_method("suggest_accumulator", "suggested_accumulator_c")
 
 def _to_registers(to: Emitter, kind: AccumulatorType, value: Any, fragment: TensorType, target: Any) -> None:
     made = Function("COPY", (kind.operand, fragment.operand))
-    _call(to, kind.mm, made, *_passed(to, kind, value), *_passed(to, fragment, target))
+    call_function(to, kind.mm, made, *_passed(to, kind, value), *_passed(to, fragment, target))
 
 
 @method(AccumulatorType, "get_results")
@@ -428,7 +435,7 @@ def _partition(kind: AccumulatorType, src: Any) -> Plan:
 
     def emit(to: Emitter, value: Any, source: Any) -> Any:
         target = _registers(to, fragment)
-        _call(to, kind.mm, made, *_passed(to, src, source), *_passed(to, fragment, target))
+        call_function(to, kind.mm, made, *_passed(to, src, source), *_passed(to, fragment, target))
         return target
 
     return Plan(fragment, emit)
@@ -471,7 +478,7 @@ def _map_fragment_index(kind: Any, fragment_index: Any) -> Plan:
     def emit(to: Emitter, value: Any, index: Any) -> Any:
         slots = [to.slot(types.int32) for _ in range(2)]
         passed = [*_passed(to, kind, value), to.by_address(index, fragment_index, types.int32)]
-        _call(to, kind.mm, made, *passed, *map(to.bytes, slots))
+        call_function(to, kind.mm, made, *passed, *map(to.bytes, slots))
         parts = [to.cast(to.load(types.int32, slot), types.int32, types.int64) for slot in slots]
         return to.context.make_tuple(to.builder, result, parts)
 
@@ -485,7 +492,7 @@ def _question(name: str, function_name: str, indexed: bool) -> None:
         def emit(to: Emitter, value: Any, *index: Any) -> Any:
             slot = to.slot(types.int32)
             passed = [to.by_address(each, index_kind, types.int32) for each in index]
-            _call(to, kind.mm, made, *_passed(to, kind, value), *passed, to.bytes(slot))
+            call_function(to, kind.mm, made, *_passed(to, kind, value), *passed, to.bytes(slot))
             return to.cast(to.load(types.int32, slot), types.int32, types.boolean)
 
         return emit
@@ -511,7 +518,7 @@ _question("is_index_in_bounds", "IS_INDEX_IN_BOUNDS", True)
 @method(AccumulatorType, "clear")
 def _clear_accumulator(kind: Any) -> Plan:
     made = Function("CLEAR", (kind.operand,))
-    return Plan(types.none, lambda to, value: _call(to, kind.mm, made, *_passed(to, kind, value)))
+    return Plan(types.none, lambda to, value: call_function(to, kind.mm, made, *_passed(to, kind, value)))
 
 
 @method(AccumulatorType, "axpby")
@@ -525,7 +532,7 @@ def _axpby_accumulator(kind: Any, alpha: Any, x: Any, beta: Any) -> Plan:
         registers = _registers(to, fragment)
         _to_registers(to, kind, value, fragment, registers)
         plan.emit(to, a, x_value, b, registers)
-        _call(to, kind.mm, back, *_passed(to, fragment, registers), *_passed(to, kind, value))
+        call_function(to, kind.mm, back, *_passed(to, fragment, registers), *_passed(to, kind, value))
 
     return Plan(types.none, emit)
 
@@ -569,8 +576,8 @@ def execute(kind: Any, args: Any) -> Plan:
         if scalars:
             value = vectors.of(mm.c_value_type)
             first, second = to.by_address(values[0], alpha, value), to.by_address(values[3], beta, value)
-            _call(to, mm, made, first, *passed[0], *passed[1], second, *passed[2])
+            call_function(to, mm, made, first, *passed[0], *passed[1], second, *passed[2])
         else:
-            _call(to, mm, made, *passed[0], *passed[1], *passed[2])
+            call_function(to, mm, made, *passed[0], *passed[1], *passed[2])
 
     return Plan(types.none, emit)

@@ -9,15 +9,18 @@ from numba.cuda.descriptor import cuda_target
 
 from planmath.device.function import DeviceFunction
 from planmath.device.inside import KernelFunction
-from planmath.device.kernels import fragments, objects, products, random, solvers, transforms, vectors
+from planmath.device.kernels import fragments, objects, pipelines, products, random, solvers, transforms, vectors
+from planmath.device.pipelines import DevicePipeline
 
-REGISTERED = (fragments, products, random, solvers, transforms)
+REGISTERED = (fragments, pipelines, products, random, solvers, transforms)
 
 
 def type_of(value: Any) -> Any:
     """Numba's type of an object that kernels can name."""
     if isinstance(value, DeviceFunction):
         return objects.type_of(value)
+    if isinstance(value, DevicePipeline):
+        return pipelines.type_of(value)
     if isinstance(value, KernelFunction):
         cuda_target.typing_context.refresh()
         return cuda_target.typing_context._lookup_global(value)

@@ -10,8 +10,8 @@ from numba import cuda
 from numba.cuda import types
 from numba.cuda.core.errors import TypingError
 
+from planmath.core.cuda.mathdx.descriptors import universal_fatbin
 from planmath.device import solvers
-from planmath.device.descriptors import universal_fatbin
 from planmath.device.kernels import objects, vectors
 from planmath.device.kernels.calls import Emitter, Pending, Plan, check_array, constant_method, given, linked, method
 from planmath.device.solver import APIS, MATRICES, Solver, compile_solver_execute

@@ -69,7 +69,7 @@ def compile(cc: ComputeCapability) -> bytes:
     MissingLibraryError
         Without cuRAND's headers.
     """
-    from planmath.device.descriptors import versions
+    from planmath.core.cuda.mathdx.descriptors import versions
 
     name = code_cache.digest("random", versions()[1], source(), cc[:2], _folders())
     return code_cache.get(name, lambda: _compile(cc))

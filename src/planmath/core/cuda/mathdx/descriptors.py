@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 
 from planmath.bindings import mathdx
 from planmath.core import code_cache
-from planmath.device.targets import Code, CodeType, ComputeCapability, ISAVersion
+from planmath.core.cuda.mathdx.codes import Code, CodeType, ComputeCapability, ISAVersion
 from planmath.native.library import MissingLibraryError
 
 #: What an operator is set to: a member of the library's enum by its name or its number, or several numbers.
@@ -109,6 +109,16 @@ class Description(NamedTuple):
                 return packed(code_type.cc, lambda code: self.function("finalize_code")(code, handle))
 
         return unpacked(code_type, code_cache.get(name, make))
+
+
+def knob_values(description: Description, knobs: Sequence[str]) -> list[tuple[int, ...]]:
+    """What combinations of knobs a function of cuFFTDx has, the suggested one first."""
+    numbers = [int(mathdx.CufftdxKnobType[knob]) for knob in knobs]
+    with description.handle() as handle:
+        count = mathdx.cufftdx_get_knob_int64_size(handle, len(numbers), numbers)
+        values = np.zeros(count, np.int64)
+        mathdx.cufftdx_get_knob_int64s(handle, len(numbers), numbers, count, values.ctypes.data)
+    return [tuple(row) for row in values.reshape(-1, len(numbers)).tolist()]
 
 
 def packed(cc: ComputeCapability, finalize: Any) -> bytes:

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from planmath.core import waiting
 from planmath.core.cache_folder import cache_folder
 
 #: Bytes that the files may take, unless ``PLANMATH_DEVICE_CACHE_LIMIT`` names another number.
@@ -60,12 +61,12 @@ def get(name: str, make: Callable[[], bytes]) -> bytes:
             future = _making[name] = Future()
     assert future is not None
     if not mine:
-        return future.result()
+        with waiting.going_on("compiling for kernels"):
+            return future.result()
     try:
         content = peek(name)
         if content is None:
-            content = make()
-            put(name, content)
+            content = waiting.interruptible("compiling for kernels", lambda: _made(name, make))
         future.set_result(content)
     except BaseException as error:
         future.set_exception(error)
@@ -73,6 +74,12 @@ def get(name: str, make: Callable[[], bytes]) -> bytes:
     finally:
         with _lock:
             _making.pop(name, None)
+    return content
+
+
+def _made(name: str, make: Callable[[], bytes]) -> bytes:
+    content = make()
+    put(name, content)
     return content
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from planmath.bindings import nvjitlink, nvrtc, runtime
-from planmath.core import code_cache
+from planmath.core import code_cache, waiting
 from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.native.call import STORE, Call, Slot
@@ -92,16 +92,20 @@ def linked_code(
         return kept
     architecture = f"sm_{capability[0]}{capability[1]}"
     options = [f"--gpu-architecture={architecture}", "-dlto", *(f"-D{each}" for each in definitions)]
-    own = nvrtc.compile_to_ltoir(source, options)
-    made = nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
-    code_cache.store(name, made)
-    return made
+
+    def make() -> bytes:
+        own = nvrtc.compile_to_ltoir(source, options)
+        made = nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
+        code_cache.store(name, made)
+        return made
+
+    return waiting.interruptible("compiling a kernel", make)
 
 
 def machine_code(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> bytes:
     """What NVRTC makes of a source: in up to a second the first time, but it keeps what it made on disk."""
     options = [f"--gpu-architecture=sm_{capability[0]}{capability[1]}", *(f"-D{each}" for each in definitions)]
-    return nvrtc.compile_to_cubin(source, options)
+    return waiting.interruptible("compiling a kernel", lambda: nvrtc.compile_to_cubin(source, options))
 
 
 def launch(

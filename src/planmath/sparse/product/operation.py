@@ -9,13 +9,14 @@ from typing import Any
 from planmath.core.arrays import Layout, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
-from planmath.core.operation import Operation, make_slot
+from planmath.core.operation import Operation, Plan, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Provider
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import of_one_that_is_sparse
 from planmath.sparse.product.functions import functions_of, semiring_of
-from planmath.sparse.product.options import MatmulOptions, qualifiers_of
+from planmath.sparse.product.options import MatmulOptions, MatmulOptionsDict, qualifiers_of
 from planmath.sparse.product.problem import Given, MatmulProblem, specify, summary
 from planmath.sparse.product.providers import PROVIDERS
 from planmath.sparse.ust import packages, pattern
@@ -112,7 +113,7 @@ class Matmul(Operation):
         alpha: complex | None = None,
         beta: complex | None = None,
         qualifiers: Any = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -251,7 +252,8 @@ class Matmul(Operation):
                 if self._constants[factor].array != only:
                     raise ValueError(f"{factor} is {self._constants[factor].array}; a semiring has none: leave it away")
         problem = self._problem._replace(semiring=name, functions=functions)
-        self._make_plan(problem, self._slots, stream=stream)
+        asked = {"prologs": prologs and dict(prologs), "epilog": epilog, "semiring": semiring}
+        self._make_plan(problem, self._slots, stream=stream, asked=asked)
 
     def autotune(
         self, iterations: int = 10, prune: int | None = None, *, stream: Any = None, seconds: float | None = None
@@ -369,6 +371,17 @@ class Matmul(Operation):
 
     # Details.
 
+    def _stays_because(self) -> str | None:
+        if self._tensor is None:
+            return "it has no operands, and without the sparse one it is not known what it is; reset operands first"
+        return super()._stays_because()
+
+    def _present(self) -> dict[str, Any]:
+        return super()._present() | {self._names[0]: self._tensor, "c": self._given_c}
+
+    def _asked(self, plan: Plan) -> dict[str, Any]:
+        return dict(plan.asked)
+
     def _replace_operands(self, arrays: dict[str, Any], scalars: dict[str, Any], call: str, check: bool) -> None:
         self._require("reset", call)
         given = {name: array for name, array in arrays.items() if array is not None}
@@ -480,6 +493,7 @@ class Matmul(Operation):
         return f"{p.dtype} {both[0]} @ {both[1]}{' + c' if p.inplace else ''} on {p.execution[0]}"
 
 
+@of_one_that_is_sparse
 def matmul(
     a: Any,
     b: Any,
@@ -493,7 +507,7 @@ def matmul(
     epilog: Callable[[Any], Any] | None = None,
     semiring: Any = None,
     compute_capability: Any = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
+    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

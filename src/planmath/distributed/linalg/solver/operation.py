@@ -20,10 +20,11 @@ from planmath.core.operation import State, make_slot
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning import record
+from planmath.core.typed import of_two
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
 from planmath.distributed.distribution.placement import Placement
-from planmath.distributed.linalg.solver.options import DirectSolverOptions
+from planmath.distributed.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.distributed.linalg.solver.problem import Blocks, SolverProblem
 from planmath.distributed.linalg.solver.providers import BlockPhases, BlockProvider, dense_strides
 from planmath.distributed.runtime import required_context
@@ -91,7 +92,7 @@ class DirectSolver(CollectiveOperation):
         /,
         *,
         distributions: Sequence[Distribution],
-        options: DirectSolverOptions | dict[str, Any] | None = None,
+        options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
         stream: Any = None,
     ):
         group = required_context().process_group
@@ -340,13 +341,14 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Block
     return Blocks(n, min(BLOCK, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
 
 
+@of_two
 def direct_solver(
     a: Any,
     b: Any,
     /,
     *,
     distributions: Sequence[Distribution],
-    options: DirectSolverOptions | dict[str, Any] | None = None,
+    options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:
     """Solve linear systems whose matrices lie across processes once. Collective.

@@ -20,17 +20,18 @@ from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.fft import FFT, DeviceCallable
 from planmath.linalg import advanced
 from planmath.sparse import ust
+from tests.arrays import DEVICE_PACKAGES, to_numpy, to_package
 
 RNG = np.random.default_rng(3)
 
 
-def numbers(*shape, dtype=np.float64):
-    return (RNG.random(shape) + 1j * RNG.random(shape)).astype(dtype) if dtype in (complex,) else RNG.random(shape)
+def numbers(*shape, dtype=float):
+    return RNG.random(shape) + 1j * RNG.random(shape) if dtype is complex else RNG.random(shape)
 
 
-def spread(*shape):
+def spread(*shape, dtype=float):
     """An array with gaps, and steps in another order."""
-    return numbers(*(3 * n for n in reversed(shape)))[tuple(slice(n) for n in reversed(shape))].T
+    return numbers(*(3 * n for n in reversed(shape)), dtype=dtype)[tuple(slice(n) for n in reversed(shape))].T
 
 
 def square(n=6):
@@ -74,7 +75,7 @@ TRANSPOSED["is_transpose"][0] = True
 #: Operations, and what `plan` is asked for.
 OPERATIONS = {
     "fft": (lambda: FFT(numbers(4, 6), axes=[0], options={"norm": "ortho"}, execution={"num_threads": 1}), {}),
-    "fft of what has gaps": (lambda: FFT(spread(4, 6) + 0j, axes=[-1]), {"direction": "inverse"}),
+    "fft of what has gaps": (lambda: FFT(spread(4, 6, dtype=complex), axes=[-1]), {"direction": "inverse"}),
     "fft in place": (lambda: in_place(numbers(8, dtype=complex)), {}),
     "matmul": (lambda: advanced.Matmul(numbers(3, 4), spread(4, 2), numbers(3, 2), alpha=2, beta=3), {}),
     "matmul with an epilog": (
@@ -352,6 +353,33 @@ def test_tensors_travel_with_their_layout():
             with pickle.loads(pickle.dumps(product)) as arrived:
                 assert layouts(arrived) == layouts(product)
                 assert torch.equal(arrived.execute(), product.execute())
+
+
+class Derived(FFT):
+    """A class of a user's that passes on what it is given."""
+
+    def __init__(self, *operands, **named):
+        super().__init__(*operands, **named)
+
+
+@pytest.mark.parametrize("package", DEVICE_PACKAGES)
+@pytest.mark.parametrize("operand", [numbers(4, 6, dtype=complex), spread(4, 6, dtype=complex)])
+def test_operands_on_a_device(package, operand):
+    with FFT(to_package(operand, package), axes=[1]) as transform:
+        transform.plan()
+        with pickle.loads(pickle.dumps(transform)) as arrived:
+            assert layouts(arrived) == layouts(transform)
+            assert arrived._slots["operand"].device_id == transform._slots["operand"].device_id
+            assert np.array_equal(to_numpy(arrived.execute()), to_numpy(transform.execute()))
+
+
+def test_classes_of_users():
+    with Derived(numbers(2, 4), axes=[0], options={"norm": "ortho"}) as transform:
+        transform.plan()
+        with pickle.loads(pickle.dumps(transform)) as arrived:
+            assert type(arrived) is Derived
+            assert arrived.get_key() == transform.get_key()
+            assert np.array_equal(arrived.execute(), transform.execute())
 
 
 def test_classes_say_what_they_take():

@@ -12,15 +12,18 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from planmath.core.arrays import Layout, Package, package_named
+from planmath.core.cuda import devices
 from planmath.core.cuda.streams import is_capturing
 from planmath.core.execution import Execution
 from planmath.core.provider import Algorithm, Provider
 from planmath.core.slots import ArraySlot
+from planmath.native.forks import load_module
 
 if TYPE_CHECKING:
     from planmath.core.telling import Plan
@@ -33,6 +36,9 @@ PRESENT = frozenset(
 
 #: An element of an operand that is a list.
 ELEMENT = re.compile(r"(\w+)\[\d+\]")
+
+#: Values that users may change.
+CHANGEABLE = (list, np.ndarray)
 
 #: Where a plan's choice came from if it was measured.
 MEASURED = ("autotuning", "the tuning record")
@@ -69,12 +75,27 @@ class Recipe(NamedTuple):
     """Whether it has no operands."""
 
 
+@cache
+def signature_of(cls: type) -> inspect.Signature:
+    """What a class is called with, as the `__init__` says that does not pass on whatever it is given."""
+    inits = [base.__dict__["__init__"] for base in cls.__mro__ if "__init__" in base.__dict__]
+    passed_on = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    found = next(s for s in map(inspect.signature, inits) if not passed_on <= {p.kind for p in s.parameters.values()})
+    return found.replace(parameters=list(found.parameters.values())[1:])
+
+
+@cache
+def positional(cls: type) -> tuple[str, ...]:
+    """The names of what may be given without them."""
+    parameters = signature_of(cls).parameters.values()
+    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
 class Signature:
-    """What classes are called with, which is what their `__init__` takes, whatever `__new__` looks like."""
+    """What `inspect` is told, whatever `__new__` looks like."""
 
     def __get__(self, instance: Any, cls: Any) -> inspect.Signature:
-        found = inspect.signature(cls.__init__)
-        return found.replace(parameters=list(found.parameters.values())[1:])
+        return signature_of(cls)
 
 
 class Travelling:
@@ -112,8 +133,9 @@ class Travelling:
             raise TypeError(f"this {self.noun} was freed, and nothing is left to copy or pickle; create a new one")
         if (reason := self._stays_because()) is not None:
             raise TypeError(f"this {self.noun} cannot be copied or pickled: {reason}")
-        cls, plan = type(self), self._plan_made
-        known = cls.__signature__.parameters
+        plan = self._plan_made
+        cls: Any = type(self)
+        known = signature_of(cls).parameters
         given = self._said | {name: value for name, value in self._present().items() if name in known}
         released = any(slot.array is None for slot in self._slots.values())
         asked, choice = (None, None) if plan is None else (self._asked(plan), self._choice(plan))
@@ -155,20 +177,18 @@ class Travelling:
 
 def said(cls: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
     """What an object of the class is made of beside what is `PRESENT`, from what its `__init__` is given."""
-    code = getattr(cls.__init__, "__code__", None)  # type: ignore[misc]
-    names = () if code is None else code.co_varnames[1 : code.co_argcount]
-    return {
-        name: copy.deepcopy(value) if isinstance(value, list | np.ndarray) else value  # which users may change
-        for name, value in (*zip(names, arguments, strict=False), *named.items())
-        if name not in PRESENT
-    }
+    found = {}
+    for name, value in (*zip(positional(cls), arguments, strict=False), *named.items()):
+        if name not in PRESENT:
+            found[name] = copy.deepcopy(value) if isinstance(value, CHANGEABLE) else value
+    return found
 
 
 def remade(recipe: Recipe) -> Any:
     """The operation that was copied or pickled: made, and planned where it was."""
     values = arrived(recipe.arguments)
     arguments: list[Any] = []
-    parameters = recipe.cls.__signature__.parameters.values()  # type: ignore[attr-defined]
+    parameters = signature_of(recipe.cls).parameters.values()
     if many := next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None):
         arguments = [values.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         arguments += values.pop(many.name)
@@ -231,6 +251,8 @@ def packed(array: Any, layout: Layout, package: str, shared: bool = False) -> An
     """An array so that it has the same layout where it arrives; `shared` if another one has parts of its memory."""
     if package == "torch":  # whose own pickles keep strides, and what is shared
         return array
+    if package == "cupy":  # whose own pickles bring arrays to the device that is current
+        return Strided(array, layout, package)
     dense = array.flags.c_contiguous or array.flags.f_contiguous
     return array if dense and not (shared and _owner(array) is not array) else Strided(array, layout, package)
 
@@ -249,7 +271,7 @@ class Strided:
         if type(owner) is np.ndarray and owner.flags.forc and owner.nbytes <= 2 * array.nbytes and owner is not array:
             start = array.ctypes.data - owner.ctypes.data
             return _view, (owner, start, array.shape, array.strides, array.dtype)
-        return _strided, (array.copy(), self.layout, self.package)
+        return _strided, (array.get() if self.package == "cupy" else array.copy(), self.layout, self.package)
 
 
 class Absent:
@@ -286,16 +308,18 @@ def _view(owner: np.ndarray, start: int, shape: tuple[int, ...], strides: tuple[
     return np.ndarray(shape, dtype, owner.reshape(-1, order="A").view(np.uint8).data, start, strides)
 
 
-def _strided(dense: Any, layout: Layout, package: str) -> Any:
+def _strided(dense: np.ndarray, layout: Layout, package: str) -> Any:
     """An array with this layout, and the elements of another one."""
     array = _empty(layout, package)
-    array[...] = dense
+    with devices.on(layout.device_id):
+        array[...] = load_module("cupy").asarray(dense) if package == "cupy" else dense
     return array
 
 
 def _empty(layout: Layout, package: str) -> Any:
     found = package_named(package)
-    return found.empty(layout.shape, layout.strides, found.dtype(layout.dtype), layout.device_id)
+    with devices.on(layout.device_id):
+        return found.empty(layout.shape, layout.strides, found.dtype(layout.dtype), layout.device_id)
 
 
 def arrived(value: Any) -> Any:

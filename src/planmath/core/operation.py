@@ -90,6 +90,8 @@ class Operation(Travelling, Telling):
     """Whether a plan of it is too large for stateless calls to leave it to the next one."""
     _is_part = False
     """Whether another operation owns it, and tunes it."""
+    _tells = True
+    """Whether it is this process that shows what takes long."""
     _lost = ""
     """For messages: what became of a plan that new operands ended."""
 
@@ -297,7 +299,7 @@ class Operation(Travelling, Telling):
         """
         self._require("plan")
         logged = phase(self._logger, self.noun, "PLANNING")
-        shown = waiting.going_on(f"{self.noun} planning")
+        shown = waiting.going_on(f"{self.noun} planning", here=self._tells)
         with self._on_device(stream), logged, wisdom.kept(self._options.tuning), shown as task:
             chosen, problem, notes = choose_by_hints(self._providers(), self._options.provider, problem, hints or {})
             for note in notes:

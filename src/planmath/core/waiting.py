@@ -40,10 +40,10 @@ class Waiting:
 
 
 @contextmanager
-def going_on(title: str, text: str = "") -> Iterator[Waiting]:
-    """Show from `SILENT` seconds on that this is being done, unless progress of the whole is shown."""
+def going_on(title: str, text: str = "", here: bool = True) -> Iterator[Waiting]:
+    """Show from `SILENT` seconds on that this is being done, unless progress of the whole is shown, or not `here`."""
     waiting = Waiting(title, text)
-    if covered.get() or not is_watched(sys.stderr):
+    if not here or covered.get() or not is_watched(sys.stderr):
         yield waiting
         return
     _watcher.begin(waiting)

@@ -41,6 +41,7 @@ class CollectiveOperation(Operation):
     def __init__(self, options: Any, group: ProcessGroup):
         super().__init__(options)
         self._group = group
+        self._tells = group.rank == 0
         self._executions = 0
         self._checks = bool(getattr(options, "check", False)) or os.environ.get(CHECK, "") not in ("", "0")
 
@@ -129,7 +130,7 @@ class CollectiveOperation(Operation):
         missed: list[Algorithm] = []
         slots, out = self._scratch(plan)
         budget = Budget(seconds)
-        with progress.shown(self.noun, budget, self._group.rank == 0) as shown, interrupts.noted() as interrupt:
+        with progress.shown(self.noun, budget, self._tells) as shown, interrupts.noted() as interrupt:
             for algorithm in plan.algorithms:
                 if measured and self._slowest(math.inf if interrupt.came else budget.elapsed()) > seconds:
                     missed.append(algorithm)

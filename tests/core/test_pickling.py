@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 import operator
 import pickle
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
@@ -385,6 +386,14 @@ def test_classes_of_users():
 def test_classes_say_what_they_take():
     assert list(inspect.signature(FFT).parameters) == ["operand", "axes", "options", "execution", "stream"]
     assert "qualifiers" in inspect.signature(linalg.Matmul).parameters
+
+
+def test_what_arrives_need_not_be_freed():
+    with FFT(numbers(4)) as transform, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        transform.plan()
+        assert np.array_equal(pickle.loads(pickle.dumps(transform)).execute(), transform.execute())
+    assert not told
 
 
 def test_other_processes_execute_what_they_get():

@@ -668,8 +668,9 @@ class Operation(Travelling, Telling):
 
     def __del__(self) -> None:
         if getattr(self, "_plan_made", None) is not None:
-            message = f"unfreed {self!r}; use it in a with statement or call free()"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            if not self._arrived:
+                message = f"unfreed {self!r}; use it in a with statement or call free()"
+                warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.free()
 
 

@@ -107,6 +107,8 @@ class Travelling:
     """What `__init__` was given beside what is `PRESENT`."""
     _carried: Choice | None = None
     """While an operation that arrived is planned."""
+    _arrived = False
+    """Whether it came from a pickle or is a copy: whoever got it need not know that it is to be freed."""
     __signature__ = Signature()
 
     if TYPE_CHECKING:  # of `Operation`
@@ -195,6 +197,7 @@ def remade(recipe: Recipe) -> Any:
     else:
         arguments = [values.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_ONLY]
     operation = recipe.cls(*arguments, **values)
+    operation._arrived = True
     operation._settle(recipe.settings)
     if recipe.planned is not None:
         operation._carried = choice = recipe.choice

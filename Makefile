@@ -45,6 +45,7 @@ lint: $(VENV)/.stamp-lint
 
 docs: $(VENV)/.stamp-docs
 	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(VENV)/bin/python docs/check_links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # One thread each: cuDSS's would spin beside those of all the other workers. What measures how much memory the device

@@ -3,15 +3,17 @@
 The public API is that of nvmath-python; planmath is an independent implementation of it, for the CPU and CUDA devices.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from planmath import bindings, fft, linalg, memory, sparse, tensor, tuning
-from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
-from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
-from planmath.core.errors import AutogradWarning
-from planmath.dropin import install_as_nvmath
+import planmath.core.executor  # noqa: F401 (compiled, on NumPy: if that does not work here, nothing does)
 from planmath.native.forks import load_module
+
+if TYPE_CHECKING:
+    from planmath import bindings, device, distributed, fft, linalg, memory, sparse, tensor, tuning
+    from planmath.core.cuda.memory import BaseCUDAMemoryManager, BaseCUDAMemoryManagerAsync, MemoryPointer
+    from planmath.core.datatypes import ComputeType, CudaDataType, LibraryPropertyType
+    from planmath.core.errors import AutogradWarning
+    from planmath.dropin import install_as_nvmath
 
 __version__ = "0.1.0"
 
@@ -37,18 +39,25 @@ __all__ = [
 
 
 #: Imported when they are first used; the device's functions set up Numba's simulator then, where that is on.
-_LATER = ("device", "distributed")
+_MODULES = ("bindings", "device", "distributed", "fft", "linalg", "memory", "sparse", "tensor", "tuning")
 
-
-#: What opt_einsum looks for in a backend, imported when it does.
-_FOR_OPT_EINSUM = ("einsum", "tensordot", "transpose")
+#: Where the names are, and what opt_einsum looks for in a backend.
+_NAMES = {
+    "planmath.core.cuda.memory": ("BaseCUDAMemoryManager", "BaseCUDAMemoryManagerAsync", "MemoryPointer"),
+    "planmath.core.datatypes": ("ComputeType", "CudaDataType", "LibraryPropertyType"),
+    "planmath.core.errors": ("AutogradWarning",),
+    "planmath.dropin": ("install_as_nvmath",),
+    "planmath.interfaces.opt_einsum": ("einsum", "tensordot", "transpose"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FOR_OPT_EINSUM:
-        return getattr(import_module("planmath.interfaces.opt_einsum"), name)
-    if name in _LATER:
+    if name in _MODULES:
         return load_module(f"{__name__}.{name}")
+    for module, names in _NAMES.items():
+        if name in names:
+            found = globals()[name] = getattr(load_module(module), name)
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -16,7 +16,7 @@ MODULES = ["planmath"] + [
     if not module.name.endswith("__main__")
 ]
 #: Packages that are not there on every machine, by what is in the names of modules that need them.
-OPTIONAL = {"torch": "torch", "cupy": "cupy", "device.kernels": "numba_cuda"}
+OPTIONAL = {"torch": "torch", "cupy": "cupy", "device.kernels": "numba_cuda", "interfaces.jax": "jax"}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,7 +1,5 @@
 """Operands whose owner gives them other memory after they were bound: followed, or an error; never the old memory."""
 
-import copy
-import pickle
 import warnings
 
 import numpy as np
@@ -196,20 +194,6 @@ def test_packed_operands_are_packed_again():
             product.reset_operands(alpha=2.0)
             assert np.allclose(product.execute(), 2 * (a @ b), atol=1e-3)
             product.reset_operands(alpha=1.0)
-
-
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: FFT(numbers(4) + 0j), lambda: Matmul(numbers(2, 2), numbers(2, 2)),
-        lambda: Contraction("ij,jk", numbers(2, 2), numbers(2, 2)),
-        lambda: BinaryContraction("ij,jk", numbers(2, 2), numbers(2, 2)), lambda: DirectSolver(square(), numbers(4)),
-    ],
-)  # fmt: skip
-def test_operations_are_not_copied(make, how):
-    with make() as operation, pytest.raises(TypeError, match=f"a {operation.noun} cannot be copied or pickled"):
-        how(operation)
 
 
 def test_a_slot_tells_its_layout():

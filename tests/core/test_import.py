@@ -20,6 +20,41 @@ def test_import_is_light(program):
     assert loaded_after(program).isdisjoint(HEAVY)
 
 
+def test_operations_are_imported_when_they_are_used():
+    program = "import planmath; planmath.memory; from planmath import BaseCUDAMemoryManager"
+    operations = {f"planmath.{name}" for name in ("fft", "linalg", "sparse", "tensor", "distributed", "device")}
+    assert loaded_after(program).isdisjoint(operations)
+    assert "planmath.sparse.ust" in loaded_after("import planmath; planmath.sparse.ust")
+
+
+def test_every_public_name_is_there_after_the_import():
+    program = """
+        import planmath
+        for name in planmath.__all__:
+            if name != "device":
+                getattr(planmath, name)
+                assert name in vars(planmath), name
+        print(sorted(set(planmath.__all__) - set(dir(planmath))))
+        try:
+            planmath.ftt
+        except AttributeError as error:
+            print(error)
+    """
+    assert run_python(textwrap.dedent(program)) == "[]\nmodule 'planmath' has no attribute 'ftt'\n"
+
+
+def test_what_was_not_built_is_told_by_the_import():
+    program = """
+        import sys
+        sys.modules["planmath.core.executor"] = None
+        try:
+            import planmath
+        except ImportError as error:
+            print(error)
+    """
+    assert "planmath.core.executor" in run_python(textwrap.dedent(program))
+
+
 def test_transform_of_numpys_arrays_needs_no_torch():
     program = "import numpy, planmath; planmath.fft.fft(numpy.ones(8, complex))"
     assert "torch" not in loaded_after(program)

@@ -122,3 +122,27 @@ def test_what_the_library_does_not_take_is_measured_anew(tuning_record):
     with pytest.warns(TuningRecordWarning, match="does not take it"), planned("measure") as transform:
         np.testing.assert_allclose(transform.execute(), np.fft.fft(np.ones(SIZE)))
     assert "  (nonsense" not in kept()
+
+
+def test_what_was_learned_before_an_interruption_is_kept(tuning_record):
+    def interrupted():
+        with wisdom.kept(True):
+            wisdom.learned(FFTW.wisdom_title("float64"), ["  (a line)"], refused=False)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert kept() == ["  (a line)"]
+
+
+def test_an_interruption_leaves_no_limit_of_time(monkeypatch):
+    limits = []
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fftw3.Interface, "planner", lambda *of: interrupted)
+    monkeypatch.setattr(fftw3.Interface, "_time_limiter", lambda *of: limits.append)
+    with pytest.raises(KeyboardInterrupt):
+        FFTW.plan("float64", "C2C", [(8, 1, 1)], [], (0, 16), flags=MEASURE, limit=2.0)
+    assert limits == [2.0, fftw3.NO_LIMIT]

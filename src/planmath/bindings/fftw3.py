@@ -196,9 +196,11 @@ class Interface:
             self._thread_setter(precision)(threads)
             if not flags & ESTIMATE:
                 self._time_limiter(precision)(limit if limit < math.inf else NO_LIMIT)
-            address = self.planner(precision, kind)(*arguments)
-            if not flags & ESTIMATE:
-                self._time_limiter(precision)(NO_LIMIT)
+            try:
+                address = self.planner(precision, kind)(*arguments)
+            finally:  # also where Ctrl-C was pressed meanwhile
+                if not flags & ESTIMATE:
+                    self._time_limiter(precision)(NO_LIMIT)
         return NativePlan(address, self._destroyer(precision)) if address else None
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
+from planmath.core import waiting
 from planmath.core.cache_folder import cache_folder
 
 #: Bytes of all files, at most, unless ``PLANMATH_CODE_CACHE_LIMIT`` names another number.
@@ -50,8 +51,18 @@ def digest(*parts: object) -> str:
     return _DIGEST("\0".join(map(repr, parts)).encode()).hexdigest()[:40]
 
 
-def get(name: str, make: Callable[[], bytes]) -> bytes:
-    """A piece: from this process, from disk, or made now; of threads that ask for the same one, one makes it."""
+def get(name: str, make: Callable[[], bytes], title: str | None = "compiling for kernels") -> bytes:
+    """A piece: from this process, from disk, or made now; of threads that ask for the same one, one makes it.
+
+    Parameters
+    ----------
+    name : str
+        From `digest`.
+    make : callable
+        Returns the piece.
+    title : str, optional
+        What somebody who waits is told, and may interrupt; None where `make` tells that itself.
+    """
     if (found := _made.get(name)) is not None:
         return found
     with _lock:
@@ -60,12 +71,18 @@ def get(name: str, make: Callable[[], bytes]) -> bytes:
             future = _making[name] = Future()
     assert future is not None
     if not mine:
-        return future.result()
+        with waiting.going_on(title or "compiling"):
+            return future.result()
+
+    def made() -> bytes:
+        content = make()
+        store(name, content)
+        return content
+
     try:
         content = load(name)
         if content is None:
-            content = make()
-            store(name, content)
+            content = made() if title is None else waiting.interruptible(title, made)
         _made[name] = content
         future.set_result(content)
     except BaseException as error:

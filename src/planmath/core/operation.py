@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from planmath.core import crossing
+from planmath.core import crossing, waiting
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_named, package_of, same_strides, share_memory
 from planmath.core.autotuning import autotune
 from planmath.core.cuda import devices, streams
@@ -22,6 +22,7 @@ from planmath.core.errors import AutogradWarning, InvalidStateError, Unavailable
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import Executor
 from planmath.core.log import LOGGER, UNHEARD, format_seconds, levels_of, phase
+from planmath.core.pickling import Travelling
 from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints
 from planmath.core.slots import ArraySlot, Binding, commit
 from planmath.core.telling import Plan, Telling
@@ -66,7 +67,7 @@ FORBIDDEN: dict[str, dict[State, str]] = {
 _NOTHING_TO_RUN = Executor((), (), {})
 
 
-class Operation(Telling):
+class Operation(Travelling, Telling):
     """What all stateful operations share; each one adds its signature, its problem and its providers.
 
     A subclass fills ``_execution`` (where to compute), ``_slots`` (name of each operand -> `ArraySlot`, in the order in
@@ -89,6 +90,8 @@ class Operation(Telling):
     """Whether a plan of it is too large for stateless calls to leave it to the next one."""
     _is_part = False
     """Whether another operation owns it, and tunes it."""
+    _tells = True
+    """Whether it is this process that shows what takes long."""
     _lost = ""
     """For messages: what became of a plan that new operands ended."""
 
@@ -287,14 +290,17 @@ class Operation(Telling):
 
     def _make_plan(
         self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = (), stream: Any = None,
-        hints: Hints | None = None,
+        hints: Hints | None = None, asked: Mapping[str, Any] | None = None,
     ) -> Plan:  # fmt: skip
         """Plan the problem for the operands in `slots`, and only then put plan and operands in place of the old ones.
 
-        With algorithms `given`, only these are candidates. The problem may do without `hints`.
+        With algorithms `given`, only these are candidates. The problem may do without `hints`. `asked` is what a copy's
+        `plan` is to be asked for.
         """
         self._require("plan")
-        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"), wisdom.kept(self._options.tuning):
+        logged = phase(self._logger, self.noun, "PLANNING")
+        shown = waiting.going_on(f"{self.noun} planning", here=self._tells)
+        with self._on_device(stream), logged, wisdom.kept(self._options.tuning), shown as task:
             chosen, problem, notes = choose_by_hints(self._providers(), self._options.provider, problem, hints or {})
             for note in notes:
                 self._logger.info("Hint: %s.", note)
@@ -304,6 +310,7 @@ class Operation(Telling):
             for position, algorithm in enumerate(ranked):
                 try:
                     provider = providers[algorithm.provider]
+                    task.text = str(algorithm)
                     with budgets.planners(budgets.UNTRIED if origin == "the heuristic" else budgets.TRIED):
                         prepared = provider.prepare(self._problem_for(provider, problem), algorithm)
                 except UnavailableError as error:
@@ -314,7 +321,9 @@ class Operation(Telling):
                 break
             else:
                 raise UnavailableError("no provider can solve this problem. " + "; ".join(passed_over))
-            plan = Plan(problem, tuple(ranked), prepared, origin, tuple(passed_over), notes=tuple(notes))
+            plan = Plan(
+                problem, tuple(ranked), prepared, origin, tuple(passed_over), notes=tuple(notes), asked=asked or {}
+            )
             executor = self._make_executor(plan.problem, prepared, slots)
             executor.allocate_workspace()
             self._adopt(plan, executor, slots)
@@ -341,6 +350,10 @@ class Operation(Telling):
             if best is not None and best in ranked:
                 ranked.insert(0, ranked.pop(ranked.index(best)))
                 return ranked, "the tuning record"
+        carried = self._carried
+        if carried is not None and carried.algorithm in ranked and carried.counts(providers, self._machine()):
+            ranked.insert(0, ranked.pop(ranked.index(carried.algorithm)))
+            return ranked, carried.origin
         return ranked, "the heuristic"
 
     def _problem_for(self, provider: Provider, problem: Any) -> Any:
@@ -644,12 +657,6 @@ class Operation(Telling):
             "_queue": None,
         }  # fmt: skip
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(
-            f"a {self.noun} cannot be copied or pickled: it holds plans and memory of native libraries; "
-            f"create a new {self.noun} from the same arguments"
-        )
-
     def __enter__(self) -> Self:
         if self._freed:
             raise self.invalid_state(_FREED.format(call="__enter__", noun=self.noun))
@@ -660,8 +667,9 @@ class Operation(Telling):
 
     def __del__(self) -> None:
         if getattr(self, "_plan_made", None) is not None:
-            message = f"unfreed {self!r}; use it in a with statement or call free()"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            if not self._arrived:
+                message = f"unfreed {self!r}; use it in a with statement or call free()"
+                warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
             self.free()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,6 +36,8 @@ class Plan:
     """Hints of the user's that have no effect, each with the reason."""
     missed: tuple[Algorithm, ...] = ()
     """Candidates that were not measured, because autotuning's time was over or it was interrupted."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What `plan` was asked for, but for operands."""
 
     @property
     def chosen(self) -> Algorithm:

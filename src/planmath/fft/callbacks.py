@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from planmath.core.arrays import Layout, dtype_name, package_of, same_strides, spanned
 from planmath.core.cuda import devices
 from planmath.core.options import as_options
+from planmath.core.pickling import packed
 from planmath.fft import jit
 
 if TYPE_CHECKING:
@@ -327,6 +328,15 @@ def with_callbacks(problem: FFTProblem, prolog: Any, epilog: Any) -> FFTProblem:
         prolog=_callback("prolog", prolog, problem, problem.dtype, problem.shape, problem.strides),
         epilog=_callback("epilog", epilog, problem, problem.result_dtype, problem.result_shape, problem.result_strides),
     )
+
+
+def as_given(callback: Callback) -> dict[str, Any]:
+    """What a user gives for the same callback, with the data as it travels."""
+    given: dict[str, Any] = {"ltoir": callback.code}
+    if callback.owner is not None:
+        package = package_of(callback.owner, "data")
+        given["data"] = packed(callback.owner, package.layout(callback.owner, "data"), package.name)
+    return given
 
 
 def borrowed(problem: FFTProblem) -> FFTProblem:

@@ -4,47 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any
 
 from planmath.core import remembered
 from planmath.core.arrays import COMPLEX_OF, REAL_OF, WIDER, package_of
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.options import as_given, as_options
+from planmath.core.typed import of_one
 from planmath.fft.callbacks import borrowed, said, with_callbacks
 from planmath.fft.operation import FFT
 from planmath.fft.options import FFTOptions, FFTOptionsDict
 from planmath.fft.problem import unsupported_dtype
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
-#: The package's own type, of operand and result.
-A = TypeVar("A")
-
-
-class FFTArguments(TypedDict, total=False):
-    """What `rfft` and `irfft` take beside the operand."""
-
-    axes: Sequence[int] | None
-    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None
-    execution: Execution | str | dict[str, Any] | None
-    prolog: Any
-    epilog: Any
-    stream: Any
-    out: Any
-
-
-class ComplexFFTArguments(FFTArguments, total=False):
-    """What `fft` and `ifft` take beside the operand."""
-
-    direction: Any
-    check_dtype: str | None
-
-
-@overload
-def fft(operand: NDArray[Any], /, **arguments: Unpack[ComplexFFTArguments]) -> NDArray[Any]: ...
-@overload
-def fft(operand: A, /, **arguments: Unpack[ComplexFFTArguments]) -> A: ...
+@of_one
 def fft(
     operand: Any,
     /,
@@ -93,10 +66,7 @@ def fft(
     )
 
 
-@overload
-def ifft(operand: NDArray[Any], /, **arguments: Unpack[ComplexFFTArguments]) -> NDArray[Any]: ...
-@overload
-def ifft(operand: A, /, **arguments: Unpack[ComplexFFTArguments]) -> A: ...
+@of_one
 def ifft(
     operand: Any,
     /,
@@ -128,10 +98,7 @@ def ifft(
     )
 
 
-@overload
-def rfft(operand: NDArray[Any], /, **arguments: Unpack[FFTArguments]) -> NDArray[Any]: ...
-@overload
-def rfft(operand: A, /, **arguments: Unpack[FFTArguments]) -> A: ...
+@of_one
 def rfft(
     operand: Any,
     /,
@@ -162,10 +129,7 @@ def rfft(
     return _single("rfft", "real", operand, axes, None, options, execution, prolog, epilog, stream, out)
 
 
-@overload
-def irfft(operand: NDArray[Any], /, **arguments: Unpack[FFTArguments]) -> NDArray[Any]: ...
-@overload
-def irfft(operand: A, /, **arguments: Unpack[FFTArguments]) -> A: ...
+@of_one
 def irfft(
     operand: Any,
     /,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.core import code_cache, fingerprints
+from planmath.core import code_cache, fingerprints, waiting
 from planmath.native.forks import load_module
 
 #: The types that elements can have; and user_info where it is given by a name.
@@ -144,13 +144,19 @@ def host_loops(described: Description) -> Loops:
     kept = None if name is None else code_cache.load(name)
     loops = None if kept is None else _from_disk(kept)
     if loops is None:
-        loops, content = _compile_loops(described)
-        if name is not None and content is not None:
-            code_cache.store(name, content)
+        loops = waiting.interruptible(f"compiling the {described.name}", lambda: _make_loops(described, name))
     if name is not None:
         while len(_loaded) >= MOST_KEPT:
             del _loaded[next(iter(_loaded))]
         _loaded[name] = loops
+    return loops
+
+
+def _make_loops(described: Description, name: str | None) -> Loops:
+    """Compile them, and keep them on disk."""
+    loops, content = _compile_loops(described)
+    if name is not None and content is not None:
+        code_cache.store(name, content)
     return loops
 
 
@@ -371,7 +377,8 @@ def _for_device(
         compiler = cuda_compiler()
         failures: tuple[type[BaseException], ...] = (ImportError, OSError, *_nvvm_errors())
         try:
-            with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
+            shown = waiting.going_on(f"compiling the {described.name}")
+            with _explained(described, f"compute capability {capability[0]}.{capability[1]}"), shown:
                 function, signature = made_for(compiler)
                 code, _ = compiler.compile(
                     function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
@@ -382,7 +389,7 @@ def _for_device(
         return code.encode() if isinstance(code, str) else bytes(code)
 
     name = described.digest(capability, symbol, representation, _cuda_version())
-    return make() if name is None else code_cache.get(name, make)
+    return make() if name is None else code_cache.get(name, make, None)
 
 
 def _nvvm_errors() -> tuple[type[Exception], ...]:

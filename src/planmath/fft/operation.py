@@ -10,12 +10,12 @@ from typing import Any
 from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides, dtype_name, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.operation import Operation
+from planmath.core.operation import Operation, Plan
 from planmath.core.options import as_options
 from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning.limits import Work
-from planmath.fft.callbacks import with_callbacks
+from planmath.fft.callbacks import as_given, with_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, FFTOptionsDict, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
 from planmath.fft.providers import PLAIN, PROVIDERS, Estimating
@@ -350,6 +350,18 @@ class FFT(Operation):
     def _tuning_key(self, problem: FFTProblem) -> str:
         """One entry serves both directions of a transform: the work is the same."""
         return super()._tuning_key(problem._replace(directions=()))
+
+    def _stays_because(self) -> str | None:
+        for callback in () if self._plan_made is None else self._plan_made.problem.callbacks:
+            if callback.address and callback.owner is None:
+                return f"the data of its {callback.phase} is an address in this process; give the array itself as data"
+        return super()._stays_because()
+
+    def _asked(self, plan: Plan) -> dict[str, Any]:
+        problem = plan.problem
+        directions = problem.directions
+        callbacks = {callback.phase: as_given(callback) for callback in problem.callbacks}
+        return {**callbacks, "direction": directions[0] if len(directions) == 1 else None}
 
     def _work(self) -> Work:
         problem = self._problem

@@ -10,6 +10,7 @@ module          what it is
 `scipy_sparse`  `spsolve`, `factorized`, and inverses as SciPy's linear operators
 `opt_einsum`    what opt_einsum asks of a backend; `planmath.tensor.einsum` has NumPy's signature
 `torch`         products, transforms and contractions with gradients, for `torch.compile`, `vmap` and `torch.export`
+`jax`           transforms and products for `jax.jit`, `vmap` and `grad`, on the CPU
 `array_api`     planmath's functions on any arrays that speak DLPack, such as JAX's
 =============== ===================================================================================================
 """

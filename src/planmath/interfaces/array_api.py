@@ -3,7 +3,7 @@
 JAX's arrays and those of other packages are taken where they are in memory, on the CPU or a CUDA device, and results
 are handed over the same way, without copies; on the CPU read-only memory too. Besides: NumPy's scalars and subclasses
 (results are plain arrays), and dask's arrays, which are computed first. What is being traced, as within ``jax.jit``,
-has no memory: put the call into ``jax.pure_callback``.
+has no memory: `planmath.interfaces.jax` has functions for that.
 
 `adapted` makes such a function of any other of planmath's.
 

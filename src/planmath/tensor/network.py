@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
-from planmath.core import remembered
+from planmath.core import remembered, waiting
 from planmath.core.arrays import ITEMSIZE, Layout, package_of
 from planmath.core.cuda import devices
 from planmath.core.execution import Execution, resolve_execution
@@ -21,10 +21,26 @@ from planmath.report.pages import Report
 from planmath.tensor import path as paths
 from planmath.tensor.expression import read
 from planmath.tensor.operation import MOST_KEPT, InvalidContractionState
-from planmath.tensor.options import ContractionOptions, bytes_of_limit, memory_of
+from planmath.tensor.options import ContractionOptions, ContractionOptionsDict, bytes_of_limit, memory_of
 from planmath.tensor.problem import HALF, as_operand, check_compute, check_dtypes, place_of, result_strides
 from planmath.tensor.providers import least_workspace
 from planmath.tensor.steps import Network, NetworkProblem, step_problems, steps_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    class ContractArguments(TypedDict, total=False):
+        """What `contract` takes beside expression and operands."""
+
+        out: Any
+        optimize: str | Sequence[tuple[int, ...]]
+        options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None
+        execution: Execution | str | dict[str, Any] | None
+        stream: Any
+
+
+#: The package's own type, of operands and result.
+A = TypeVar("A")
 
 
 class Contraction(Operation):
@@ -77,7 +93,7 @@ class Contraction(Operation):
         expr: Any,
         *operands: Any,
         optimize: str | Sequence[tuple[int, ...]] = "auto",
-        options: ContractionOptions | dict[str, Any] | None = None,
+        options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -141,7 +157,8 @@ class Contraction(Operation):
             plan stays then.
         """
         self._require("plan")
-        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"):
+        shown = waiting.going_on(f"{self.noun} planning")
+        with self._on_device(stream), phase(self._logger, self.noun, "PLANNING"), shown:
             path = self._path()
             operands = [*self._slots.values(), *self._extra]
             network = Network(path, self._problem, self._package, operands, self._index, self._options, self._execution)
@@ -341,12 +358,22 @@ def _without(layout: Layout, index: Sequence[Any]) -> Layout:
     return layout._replace(shape=_kept(layout.shape, index), strides=_kept(layout.strides, index))
 
 
+@overload
+def contract(
+    expr: str | Sequence[Sequence[Hashable]], *operands: NDArray[Any], **arguments: Unpack[ContractArguments]
+) -> NDArray[Any]: ...
+@overload
+def contract(
+    expr: str | Sequence[Sequence[Hashable]], *operands: A, **arguments: Unpack[ContractArguments]
+) -> A: ...
+@overload  # operands, each followed by its modes
+def contract(expr: Any, *operands: Any, **arguments: Unpack[ContractArguments]) -> Any: ...
 def contract(
     expr: Any,
     *operands: Any,
     out: Any = None,
     optimize: str | Sequence[tuple[int, ...]] = "auto",
-    options: ContractionOptions | dict[str, Any] | None = None,
+    options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from planmath.core.arrays import ITEMSIZE
 from planmath.tensor.network import contract
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 #: What `order` is called as an option.
 _LAYOUTS = {"K": "auto", "A": "auto", "C": "C", "F": "F"}
 
 
+@overload
+def einsum(
+    subscripts: str, /, *operands: NDArray[Any], out: Any = None, dtype: Any = None, order: str = "K",
+    casting: str = "safe", optimize: Any = True,
+) -> NDArray[Any]: ...  # fmt: skip
+@overload
+def einsum(
+    *operands: Any, out: Any = None, dtype: Any = None, order: str = "K", casting: str = "safe", optimize: Any = True
+) -> Any: ...
 def einsum(
     *operands: Any,
     out: Any = None,

@@ -14,9 +14,11 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
 from planmath.core.operation import Operation, State, make_slot
 from planmath.core.options import as_given, as_options
+from planmath.core.pickling import Absent
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import of_tensors
 from planmath.tensor.expression import read
-from planmath.tensor.options import ContractionOptions, ContractionPlanPreference
+from planmath.tensor.options import ContractionOptions, ContractionOptionsDict, ContractionPlanPreference
 from planmath.tensor.problem import (
     WORK_DTYPE,
     ContractionProblem,
@@ -241,6 +243,21 @@ class _Contraction(Operation):
 
     # Details.
 
+    def _present(self) -> dict[str, Any]:
+        present = super()._present()
+        if self._problem.inplace:
+            return present | {"out": present[self._addend or ""]}
+        result = self._out
+        if result is _RELEASED:
+            result = Absent(self._result, self._package.name)
+        return present | {"out": result}
+
+    def _settings(self) -> dict[str, Any]:
+        return dict(self._preference._values)
+
+    def _settle(self, settings: dict[str, Any]) -> None:
+        self._preference._values.update(settings)
+
     def _set_scalars(self, alpha: Any, beta: Any) -> None:
         if self._addend is not None and beta is None:
             raise ValueError(f"beta was not given, but {self._addend} was; pass beta=1.0 to add {self._addend}")
@@ -385,7 +402,7 @@ class BinaryContraction(_Contraction):
         out: Any = None,
         qualifiers: np.ndarray | None = None,
         stream: Any = None,
-        options: ContractionOptions | dict[str, Any] | None = None,
+        options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
     ):
         super().__init__(expr, {"a": a, "b": b, "c": c}, out, qualifiers, options, execution)
@@ -480,7 +497,7 @@ class TernaryContraction(_Contraction):
         out: Any = None,
         qualifiers: np.ndarray | None = None,
         stream: Any = None,
-        options: ContractionOptions | dict[str, Any] | None = None,
+        options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
     ):
         super().__init__(expr, {"a": a, "b": b, "c": c, "d": d}, out, qualifiers, options, execution)
@@ -522,6 +539,7 @@ class TernaryContraction(_Contraction):
         self._reset_operands({"a": a, "b": b, "c": c, "d": d}, out, "reset_operands_unchecked")
 
 
+@of_tensors
 def binary_contraction(
     expr: Any,
     a: Any,
@@ -533,7 +551,7 @@ def binary_contraction(
     out: Any = None,
     qualifiers: np.ndarray | None = None,
     stream: Any = None,
-    options: ContractionOptions | dict[str, Any] | None = None,
+    options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
 ) -> Any:
     """Contract two tensors once: ``alpha * a b + beta * c``.
@@ -571,6 +589,7 @@ def binary_contraction(
     )
 
 
+@of_tensors
 def ternary_contraction(
     expr: Any,
     a: Any,
@@ -583,7 +602,7 @@ def ternary_contraction(
     out: Any = None,
     qualifiers: np.ndarray | None = None,
     stream: Any = None,
-    options: ContractionOptions | dict[str, Any] | None = None,
+    options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
 ) -> Any:
     """Contract three tensors once: ``alpha * a b c + beta * d``.

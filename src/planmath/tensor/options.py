@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -31,6 +31,20 @@ RESULT_LAYOUTS = ("auto", "C", "F", "optimized")
 
 #: What the units of a memory limit multiply by.
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+class ContractionOptionsDict(TypedDict, total=False):
+    """The fields of `ContractionOptions`, as a dictionary may have them."""
+
+    compute_type: int | None
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    handle: int | None
+    allocator: Any
+    memory_limit: int | str | None
+    result_layout: Literal["auto", "C", "F", "optimized"]
+    provider: str | None
+    tuning: bool
 
 
 @dataclass(slots=True)

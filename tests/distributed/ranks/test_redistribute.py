@@ -1,6 +1,9 @@
 """Redistribution between any two distributions, and what is wrong with arguments, on all ranks."""
 
 import itertools
+import os
+import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -104,6 +107,34 @@ def test_autotune():
         assert group().allreduce_object([chosen], op=lambda a, b: a + b) == [chosen] * group().nranks
         assert len(redistribution._plan_made.measurements) >= 2
         assert np.array_equal(redistribution.execute(), local(full, Slab.Y))
+
+
+def test_ctrl_c_on_one_rank_ends_autotuning_on_all(monkeypatch):
+    full, times = whole((16, 24, 8)), Redistribute._times
+
+    def interrupted(self, *arguments):
+        if group().rank == group().nranks - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return times(self, *arguments)
+
+    monkeypatch.setattr(Redistribute, "_times", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background processes lack
+    with Redistribute(local(full, Slab.X), Slab.X, Slab.Y) as redistribution:
+        redistribution.plan()
+        with pytest.raises(KeyboardInterrupt):
+            redistribution.autotune(iterations=1)
+        plan = redistribution._plan_made
+        assert plan.origin == "autotuning", "what was measured is kept"
+        assert (len(plan.measurements), bool(plan.missed)) == (1, True)
+        assert np.array_equal(redistribution.execute(), local(full, Slab.Y))
+    signal.signal(signal.SIGINT, before)
+
+
+def test_operations_of_several_ranks_stay_in_their_processes():
+    told = r"Redistribute cannot be copied or pickled: .* create it on all ranks"
+    redistribution = Redistribute(local(whole((6, 8)), Slab.X), Slab.X, Slab.Y)
+    with redistribution, pytest.raises(TypeError, match=told):
+        pickle.dumps(redistribution)
 
 
 def wrong(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from planmath.bindings import runtime
-from planmath.core.collective import deadline, device_space
+from planmath.core.collective import deadline, device_space, interrupts
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.exchange import Space
 from planmath.core.collective.process_group import ProcessGroup, ReductionOp
@@ -25,7 +26,8 @@ from planmath.core.executor import Executor
 from planmath.core.operation import Operation, Plan
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.slots import ArraySlot
-from planmath.core.tuning import record
+from planmath.core.tuning import progress, record
+from planmath.core.tuning.budget import Budget
 from planmath.native.threads import openmp_threads
 
 CHECK = "PLANMATH_DISTRIBUTED_CHECK"
@@ -42,9 +44,13 @@ class CollectiveOperation(Operation):
     def __init__(self, options: Any, group: ProcessGroup):
         super().__init__(options)
         self._group = group
+        self._tells = group.rank == 0
         self._executions = 0
         self._device_space: device_space.DeviceSpace | None = None
         self._checks = bool(getattr(options, "check", False)) or os.environ.get(CHECK, "") not in ("", "0")
+
+    def _stays_because(self) -> str | None:
+        return "its group's ranks plan and execute together, each in its own process; create it on all ranks"
 
     def _settle_in(self, slot: ArraySlot) -> None:
         """Compute where the operands are: on the CPU, with this rank's share of the threads, or on their device."""
@@ -152,23 +158,30 @@ class CollectiveOperation(Operation):
                 self._measure(self._plan_made, iterations, prune, ALL if seconds is None else seconds)
 
     def _measure(self, plan: Plan, iterations: int, prune: int | None, seconds: float) -> None:
+        """Measure all candidates on all ranks, adopt the best, and record what was measured.
+
+        When one rank is interrupted, all do that with what was measured by then, and all are interrupted.
+        """
         providers = {provider.name: provider for provider in self._providers()}
         measured: list[record.Measurement] = []
         prepared: dict[Algorithm, Prepared] = {}
         missed: list[Algorithm] = []
         slots, out = self._scratch(plan)
-        began = time.perf_counter()
-        for algorithm in plan.algorithms:
-            if measured and self._slowest(time.perf_counter() - began) > seconds:
-                missed.append(algorithm)
-                continue
-            with suppress(UnavailableError):
-                provider = providers[algorithm.provider]
-                made = provider.prepare(self._problem_for(provider, plan.problem), algorithm)
-                prepared[algorithm] = made
-                executor = self._make_executor(plan.problem, made, slots)
-                times = self._times(executor, out, iterations)
-                measured.append(record.Measurement(algorithm, median(times[1:])))
+        budget = Budget(seconds)
+        with progress.shown(self.noun, budget, self._tells) as shown, interrupts.noted() as interrupt:
+            for algorithm in plan.algorithms:
+                if measured and self._slowest(math.inf if interrupt.came else budget.elapsed()) > seconds:
+                    missed.append(algorithm)
+                    continue
+                shown.tell(str(algorithm))
+                with suppress(UnavailableError):
+                    provider = providers[algorithm.provider]
+                    made = provider.prepare(self._problem_for(provider, plan.problem), algorithm)
+                    prepared[algorithm] = made
+                    executor = self._make_executor(plan.problem, made, slots)
+                    times = self._times(executor, out, iterations)
+                    measured.append(record.Measurement(algorithm, median(times[1:])))
+            interrupted = self._slowest(interrupt.came) > 0
         measured.sort(key=lambda m: m.warm)
         best = measured[0].algorithm
         new = replace(
@@ -182,6 +195,8 @@ class CollectiveOperation(Operation):
                 key, new.measurements, self._versions(providers), record.today(), tuple(map(str, missed))
             )
             record.store(entry, self._machine())
+        if interrupted:
+            raise KeyboardInterrupt
 
     def _times(self, executor: Executor, out: Any, iterations: int) -> list[float]:
         """How long executions take on the slowest rank: the first one, and others behind a barrier each."""
@@ -201,7 +216,7 @@ class CollectiveOperation(Operation):
 
     def _slowest(self, seconds: float) -> float:
         """The longest of the ranks' times."""
-        longest = np.array([seconds])
+        longest = np.array([seconds], np.float64)
         self._group.allreduce_buffer(longest, op=ReductionOp.MAX)
         return float(longest[0])
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from planmath.bindings import nvjitlink, nvrtc, runtime
-from planmath.core import code_cache
+from planmath.core import code_cache, waiting
 from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError
 from planmath.native.call import STORE, Call, Slot
@@ -107,13 +107,13 @@ def linked_code(
         own = nvrtc.compile_to_ltoir(source, options)
         return nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
 
-    return code_cache.get(name, make)
+    return code_cache.get(name, make, "compiling a kernel")
 
 
 def machine_code(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> bytes:
     """What NVRTC makes of a source: in up to a second the first time, but it keeps what it made on disk."""
     options = [f"--gpu-architecture=sm_{capability[0]}{capability[1]}", *(f"-D{each}" for each in definitions)]
-    return nvrtc.compile_to_cubin(source, options)
+    return waiting.interruptible("compiling a kernel", lambda: nvrtc.compile_to_cubin(source, options))
 
 
 #: Bytes of dynamic shared memory that a block may have without more ado.

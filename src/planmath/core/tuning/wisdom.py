@@ -34,15 +34,15 @@ _news: ContextVar[_News | None] = ContextVar("news", default=None)
 
 @contextlib.contextmanager
 def kept(wanted: bool) -> Iterator[None]:
-    """Let planners use, for a while, what was learned before, and keep what they learn."""
+    """Let planners use, for a while, what was learned before, and keep what they learn, also when interrupted."""
     news = _News()
     token = _news.set(news if wanted else None)
     try:
         yield
     finally:
         _news.reset(token)
-    if any(news.lines.values()):
-        _store(news)
+        if any(news.lines.values()):
+            _store(news)
 
 
 def known(title: str) -> list[str]:

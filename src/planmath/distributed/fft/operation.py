@@ -16,9 +16,10 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.log import format_seconds
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import of_one
 from planmath.distributed.distribution.distributions import Box, Distribution, Slab
 from planmath.distributed.fft import memory
-from planmath.distributed.fft.options import FFTOptions
+from planmath.distributed.fft.options import FFTOptions, FFTOptionsDict
 from planmath.distributed.fft.pipeline import Pipeline
 from planmath.distributed.fft.problem import FFTProblem
 from planmath.distributed.fft.providers import Run, providers_for
@@ -100,7 +101,7 @@ class FFT(CollectiveOperation):
         *,
         distribution: Distribution | Sequence[Box],
         axes: Sequence[int] | None = None,
-        options: FFTOptions | dict[str, Any] | None = None,
+        options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None,
         stream: Any = None,
     ):
         context = required_context()
@@ -407,9 +408,10 @@ _COMPLEX = [dtype for dtype in REAL_OF if dtype != "complex32"]
 _REAL = [dtype for dtype in COMPLEX_OF if dtype != "float16"]
 
 
+@of_one
 def fft(
     operand: Any, /, *, distribution: Distribution | Sequence[Box], sync_symmetric_memory: bool = True,
-    options: FFTOptions | dict[str, Any] | None = None, stream: Any = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None, stream: Any = None,
 ) -> Any:  # fmt: skip
     """Transform a complex array forward, in place. Collective; parameters are those of `FFT`.
 
@@ -427,25 +429,28 @@ def fft(
     return _once("fft", _COMPLEX, operand, distribution, options, stream, -1, ValueError, "C2C")
 
 
+@of_one
 def ifft(
     operand: Any, /, *, distribution: Distribution | Sequence[Box], sync_symmetric_memory: bool = True,
-    options: FFTOptions | dict[str, Any] | None = None, stream: Any = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None, stream: Any = None,
 ) -> Any:  # fmt: skip
     """Transform a complex array backward, in place and not scaled. Collective; parameters are those of `FFT`."""
     return _once("ifft", _COMPLEX, operand, distribution, options, stream, 1, ValueError, "C2C")
 
 
+@of_one
 def rfft(
     operand: Any, /, *, distribution: Distribution | Sequence[Box], sync_symmetric_memory: bool = True,
-    options: FFTOptions | dict[str, Any] | None = None, stream: Any = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None, stream: Any = None,
 ) -> Any:  # fmt: skip
     """Transform a real array, in place. Collective; parameters are those of `FFT`."""
     return _once("rfft", _REAL, operand, distribution, options, stream, -1, RuntimeError, "R2C")
 
 
+@of_one
 def irfft(
     operand: Any, /, *, distribution: Distribution | Sequence[Box], sync_symmetric_memory: bool = True,
-    options: FFTOptions | dict[str, Any] | None = None, stream: Any = None,
+    options: FFTOptions | FFTOptionsDict | dict[str, Any] | None = None, stream: Any = None,
 ) -> Any:  # fmt: skip
     """Transform a half spectrum back into a real array, in place and not scaled. Collective; parameters as of `FFT`."""
     return _once("irfft", _COMPLEX, operand, distribution, options, stream, 1, ValueError, "C2R")

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from planmath.core.options import check_choice, check_common
+
+
+class FFTOptionsDict(TypedDict, total=False):
+    """The fields of `FFTOptions`, as a dictionary may have them."""
+
+    fft_type: Literal["C2C", "C2R", "R2C"] | None
+    redistribute: bool
+    last_axis_parity: Literal["even", "odd"]
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    provider: str | None
+    tuning: bool
+    check: bool
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from planmath.core import provider, remembered
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
-from planmath.core.operation import Operation
+from planmath.core.operation import Operation, Plan
 from planmath.core.options import as_given, as_options
+from planmath.core.pickling import operands
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.limits import Work
@@ -33,8 +34,11 @@ from planmath.linalg.advanced.narrow import (
 from planmath.linalg.advanced.options import (
     MatmulEpilogPreferences,
     MatmulOptions,
+    MatmulOptionsDict,
     MatmulPlanPreferences,
+    MatmulPlanPreferencesDict,
     MatmulQuantizationScales,
+    MatmulQuantizationScalesDict,
     for_devices,
 )
 from planmath.linalg.advanced.problem import (
@@ -54,6 +58,14 @@ from planmath.linalg.advanced.specification import (
     specify,
 )
 from planmath.linalg.product.matrix import ALIGNED, Matrix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from planmath.linalg.advanced.options import MatmulArguments
+
+#: The package's own type, of operands and result.
+A = TypeVar("A")
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -135,8 +147,8 @@ class Matmul(Operation):
         alpha: complex | None = None,
         beta: complex | None = None,
         qualifiers: np.ndarray | None = None,
-        quantization_scales: MatmulQuantizationScales | dict[str, Any] | None = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        quantization_scales: MatmulQuantizationScales | MatmulQuantizationScalesDict | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -177,7 +189,7 @@ class Matmul(Operation):
     def plan(
         self,
         *,
-        preferences: MatmulPlanPreferences | dict[str, Any] | None = None,
+        preferences: MatmulPlanPreferences | MatmulPlanPreferencesDict | dict[str, Any] | None = None,
         algorithms: Sequence[Algorithm] | Algorithm | None = None,
         epilog: MatmulEpilog | None = None,
         epilog_inputs: dict[str, Any] | None = None,
@@ -224,7 +236,8 @@ class Matmul(Operation):
             if not isinstance(algorithm, Algorithm):
                 raise TypeError(f"algorithms has a {type(algorithm).__name__}; expected Algorithm objects")
         hints = for_devices(limits) if problem.cuda is None else {}
-        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given], stream, hints)
+        asked = {"preferences": limits, "algorithms": given, "epilog": problem.epilog}
+        self._make_plan(problem, slots, [algorithm._algorithm for algorithm in given], stream, hints, asked)
         return self.algorithms[: limits.limit]
 
     @property
@@ -599,6 +612,15 @@ class Matmul(Operation):
         }
         self._replace({**self._bindings_for(arrays, call, scalars), **numbers})
 
+    def _present(self) -> dict[str, Any]:
+        present = super()._present()
+        scales = {name: array for name in "abcd" if (array := present.get(scale_slot(name))) is not None}
+        return present | ({"quantization_scales": scales} if scales else {})
+
+    def _asked(self, plan: Plan) -> dict[str, Any]:
+        inputs = {name: array for name, array in operands(self._slots).items() if name in plan.problem.input_names}
+        return {**plan.asked, "epilog_inputs": inputs}
+
     def _execute_carefully(self, algorithm: Any, out: Any, stream: Any) -> Any:
         self._require("execute")
         if algorithm is None:
@@ -640,6 +662,17 @@ class Matmul(Operation):
         return super()._tuning_key(problem)
 
 
+@overload
+def matmul(
+    a: NDArray[Any], b: NDArray[Any], /, c: Any = None, *, epilog: None = None, **arguments: Unpack[MatmulArguments]
+) -> NDArray[Any]: ...
+@overload
+def matmul(a: A, b: A, /, c: Any = None, *, epilog: None = None, **arguments: Unpack[MatmulArguments]) -> A: ...
+@overload  # with auxiliary results a tuple
+def matmul(
+    a: Any, b: Any, /, c: Any = None, *, epilog: MatmulEpilog | None, epilog_inputs: dict[str, Any] | None = None,
+    **arguments: Unpack[MatmulArguments],
+) -> Any: ...  # fmt: skip
 def matmul(
     a: Any,
     b: Any,
@@ -651,10 +684,10 @@ def matmul(
     epilog: MatmulEpilog | None = None,
     epilog_inputs: dict[str, Any] | None = None,
     qualifiers: np.ndarray | None = None,
-    quantization_scales: MatmulQuantizationScales | dict[str, Any] | None = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
+    quantization_scales: MatmulQuantizationScales | MatmulQuantizationScalesDict | dict[str, Any] | None = None,
+    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
-    preferences: MatmulPlanPreferences | dict[str, Any] | None = None,
+    preferences: MatmulPlanPreferences | MatmulPlanPreferencesDict | dict[str, Any] | None = None,
     algorithm: Algorithm | None = None,
     stream: Any = None,
     out: Any = None,

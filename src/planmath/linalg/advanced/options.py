@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -15,6 +15,28 @@ from planmath.linalg.advanced.enums import MatmulComputeType, MatmulNumericalImp
 
 #: Element type of the `qualifiers` array: one element for each of a, b and c.
 matrix_qualifiers_dtype = np.dtype([("structure", "O"), ("is_conjugate", "<i4")])
+
+
+class MatmulOptionsDict(TypedDict, total=False):
+    """The fields of `MatmulOptions`, as a dictionary may have them."""
+
+    inplace: bool
+    compute_type: int | None
+    scale_type: int | None
+    result_type: int | None
+    result_amax: bool
+    block_scaling: bool
+    sm_count_target: int | None
+    fast_accumulation: bool | None
+    device_id: int | None
+    handle: int | None
+    logger: logging.Logger | None
+    memory_limit: int | str | None
+    blocking: Literal["auto", True]
+    allocator: Any
+    provider: str | None
+    tuning: bool
+    constant: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -103,6 +125,13 @@ class MatmulOptions:
         check_common(self)
 
 
+class MatmulEpilogPreferencesDict(TypedDict, total=False):
+    """The fields of `MatmulEpilogPreferences`, as a dictionary may have them."""
+
+    aux_type: int | None
+    aux_amax: bool
+
+
 @dataclass(slots=True)
 class MatmulEpilogPreferences:
     """Preferences for auxiliary results of epilogs.
@@ -124,6 +153,16 @@ class MatmulEpilogPreferences:
             names = ", ".join(CudaDataType.__members__)
             raise ValueError(f"MatmulEpilogPreferences.aux_type is {self.aux_type!r}; expected a CudaDataType: {names}")
         check_choice("MatmulEpilogPreferences", "aux_amax", self.aux_amax, (False, True))
+
+
+class MatmulPlanPreferencesDict(TypedDict, total=False):
+    """The fields of `MatmulPlanPreferences`, as a dictionary may have them."""
+
+    reduction_scheme_mask: MatmulReductionScheme
+    max_waves_count: float
+    numerical_impl_mask: MatmulNumericalImplFlags
+    limit: int
+    epilog: MatmulEpilogPreferences | MatmulEpilogPreferencesDict | dict[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -177,6 +216,15 @@ def for_devices(preferences: MatmulPlanPreferences) -> dict[str, None]:
     }
 
 
+class MatmulQuantizationScalesDict(TypedDict, total=False):
+    """The fields of `MatmulQuantizationScales`, as a dictionary may have them."""
+
+    a: Any
+    b: Any
+    c: Any
+    d: Any
+
+
 @dataclass(slots=True)
 class MatmulQuantizationScales:
     """Scales of narrow-precision (FP8, MXFP8, NVFP4) operands and of the result.
@@ -196,3 +244,21 @@ class MatmulQuantizationScales:
     b: Any = None
     c: Any = None
     d: Any = None
+
+
+if TYPE_CHECKING:
+    from planmath.core.execution import Execution
+
+    class MatmulArguments(TypedDict, total=False):
+        """What `matmul` takes beside operands and epilog."""
+
+        alpha: complex | None
+        beta: complex | None
+        qualifiers: np.ndarray | None
+        quantization_scales: MatmulQuantizationScales | MatmulQuantizationScalesDict | dict[str, Any] | None
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None
+        execution: Execution | str | dict[str, Any] | None
+        preferences: MatmulPlanPreferences | MatmulPlanPreferencesDict | dict[str, Any] | None
+        algorithm: Any
+        stream: Any
+        out: Any

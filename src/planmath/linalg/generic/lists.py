@@ -13,7 +13,7 @@ from planmath.core.options import as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.linalg.generic.operation import Matmul, noticed, result_layout
-from planmath.linalg.generic.options import MatmulOptions
+from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ListProblem
 from planmath.linalg.generic.providers import LIST_PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import as_qualifiers
@@ -38,7 +38,7 @@ class ListMatmul(Matmul):
         alpha: Any = None,
         beta: Any = None,
         qualifiers: Any = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):

@@ -15,7 +15,8 @@ from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
-from planmath.linalg.generic.options import MatmulOptions
+from planmath.core.typed import of_two_or_lists
+from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ProductProblem, kind_of_square
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
 from planmath.linalg.generic.qualifiers import MatrixQualifier, as_qualifiers
@@ -103,7 +104,7 @@ class Matmul(Operation):
     def __new__(cls, *operands: Any, **arguments: Any) -> Matmul:
         if cls is Matmul and any(isinstance(operand, (list, tuple)) for operand in operands):
             cls = cls._of_lists
-        return super().__new__(cls)
+        return super().__new__(cls, *operands, **arguments)
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class Matmul(Operation):
         alpha: complex | None = None,
         beta: complex | None = None,
         qualifiers: MatrixQualifier | None = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -336,6 +337,7 @@ def result_layout(problem: ProductProblem, squeeze: tuple[bool, bool]) -> Layout
     return Layout(shape, (*d.batch, *(step for _, step in axes)), d.dtype, "cpu", None)
 
 
+@of_two_or_lists
 def matmul(
     a: Any,
     b: Any,
@@ -345,7 +347,7 @@ def matmul(
     alpha: complex | None = None,
     beta: complex | None = None,
     qualifiers: MatrixQualifier | None = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
+    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from planmath.core.options import check_choice, check_common
+
+
+class MatmulOptionsDict(TypedDict, total=False):
+    """The fields of `MatmulOptions`, as a dictionary may have them."""
+
+    allocator: Any
+    blocking: Literal["auto", True]
+    logger: logging.Logger | None
+    inplace: bool
+    provider: str | None
+    tuning: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ import numpy as np
 from planmath.core import remembered
 from planmath.core.execution import Execution
 from planmath.core.options import as_given
+from planmath.core.typed import of_two
 from planmath.linalg.generic.operation import Matmul
-from planmath.linalg.generic.options import MatmulOptions
+from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.qualifiers import (
     GeneralMatrixQualifier,
@@ -80,7 +81,7 @@ class TriangularSolver(Matmul):
         *,
         alpha: complex | None = None,
         qualifier: MatrixQualifier | None = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -98,6 +99,7 @@ class TriangularSolver(Matmul):
         return problem._replace(a=problem.a._replace(structure=problem.a.structure._replace(inverse=True)))
 
 
+@of_two
 def triangular_solve(
     a: Any,
     b: Any,
@@ -105,7 +107,7 @@ def triangular_solve(
     *,
     alpha: complex | None = None,
     qualifier: MatrixQualifier | None = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
+    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

@@ -22,8 +22,9 @@ from planmath.core.operation import make_slot
 from planmath.core.options import as_given, as_options, check_choice
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import of_systems
 from planmath.linalg.solver.information import FactorizationInfo
-from planmath.linalg.solver.options import DirectSolverOptions
+from planmath.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.linalg.solver.phases import DensePhases
 from planmath.linalg.solver.problem import KINDS, RECTANGULAR, DenseProblem, PreparedSolver
 from planmath.linalg.solver.providers import PROVIDERS, expected_order
@@ -113,7 +114,7 @@ class DirectSolver(FactorizingOperation):
         self,
         a: Any,
         b: Any,
-        options: DirectSolverOptions | dict[str, Any] | None = None,
+        options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
         *,
@@ -430,11 +431,12 @@ class DirectSolver(FactorizingOperation):
         return f"{kind} {self._problem.dtype} {several}{extents} unknowns on {self._execution.space}"
 
 
+@of_systems
 def direct_solver(
     a: Any,
     b: Any,
     *,
-    options: DirectSolverOptions | dict[str, Any] | None = None,
+    options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
     qualifiers: Any = None,

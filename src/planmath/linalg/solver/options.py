@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from planmath.core.options import check_choice, check_common
+
+
+class DirectSolverOptionsDict(TypedDict, total=False):
+    """The fields of `DirectSolverOptions`, as a dictionary may have them."""
+
+    allocator: Any
+    blocking: Literal["auto", True]
+    logger: logging.Logger | None
+    handle: int | None
+    inplace_a: bool
+    inplace_b: bool
+    provider: str | None
+    tuning: bool
+    precision: Literal["full", "mixed", "auto"]
+    rank_tolerance: float | None
+    on_inaccurate: Literal["warn", "raise", "ignore"]
+    on_singular: Literal["raise", "warn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ from planmath.sparse.advanced.matrix import Matrices, read_matrices, read_right_
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
     DirectSolverOptions,
+    DirectSolverOptionsDict,
     DirectSolverPlanPreferences,
     DirectSolverSolutionPreferences,
     hints_on_cpu,
@@ -117,7 +118,7 @@ class DirectSolver(FactorizingOperation):
         a: Any,
         b: Any,
         *,
-        options: DirectSolverOptions | dict[str, Any] | None = None,
+        options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -426,6 +427,20 @@ class DirectSolver(FactorizingOperation):
 
     def _nothing_left(self) -> dict[str, Any]:
         return {**super()._nothing_left(), **_NO_MATRICES}
+
+    def _stays_because(self) -> str | None:
+        if self._a is None:
+            return "it has no operands, and without a matrix it is not known what it is; reset operands first"
+        return super()._stays_because()
+
+    def _present(self) -> dict[str, Any]:
+        return super()._present() | {"a": self._a}
+
+    def _settings(self) -> dict[str, Any]:
+        return dict(self._preferences)
+
+    def _settle(self, settings: dict[str, Any]) -> None:
+        self._preferences.update(settings)
 
     # What it tells.
 

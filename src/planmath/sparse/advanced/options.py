@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -30,6 +30,22 @@ memory_estimates_dtype = np.dtype([
 def as_estimates(estimates: np.ndarray) -> np.recarray:
     """One element of `memory_estimates_dtype`, whose fields are attributes as well."""
     return estimates.reshape(()).view(np.recarray)
+
+
+class DirectSolverOptionsDict(TypedDict, total=False):
+    """The fields of `DirectSolverOptions`, as a dictionary may have them."""
+
+    sparse_system_type: int
+    sparse_system_view: int
+    multithreading_lib: str | None
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    handle: int | None
+    provider: str | None
+    tuning: bool
+    on_inaccurate: Literal["warn", "raise", "ignore"]
+    backward_error: Literal["estimate", "exact"]
+    allocator: Any
 
 
 @dataclass(slots=True)
@@ -144,6 +160,19 @@ class _Preferences:
             setattr(self, field.name, checked_preference(what, field.name, getattr(self, field.name)))
 
 
+class DirectSolverPlanPreferencesDict(TypedDict, total=False):
+    """The fields of `DirectSolverPlanPreferences`, as a dictionary may have them."""
+
+    host_nthreads: int | None
+    reordering_algorithm: int | None
+    pivot_type: int | None
+    pivot_threshold: float | None
+    max_nnz: int | None
+    matching_algorithm: int | None
+    nd_min_levels: int | None
+    use_superpanels: bool | None
+
+
 @dataclass(slots=True, kw_only=True)
 class DirectSolverPlanPreferences(_Preferences):
     """Preferences for `DirectSolver.plan`. None is the default of each: the provider decides.
@@ -180,6 +209,14 @@ class DirectSolverPlanPreferences(_Preferences):
     use_superpanels: bool | None = None
 
 
+class DirectSolverFactorizationPreferencesDict(TypedDict, total=False):
+    """The fields of `DirectSolverFactorizationPreferences`, as a dictionary may have them."""
+
+    factorization_algorithm: int | None
+    pivot_eps_algorithm: int | None
+    pivot_eps: float | None
+
+
 @dataclass(slots=True, kw_only=True)
 class DirectSolverFactorizationPreferences(_Preferences):
     """Preferences for `DirectSolver.factorize`. None is the default of each: the provider decides.
@@ -198,6 +235,13 @@ class DirectSolverFactorizationPreferences(_Preferences):
     factorization_algorithm: int | None = None
     pivot_eps_algorithm: int | None = None
     pivot_eps: float | None = None
+
+
+class DirectSolverSolutionPreferencesDict(TypedDict, total=False):
+    """The fields of `DirectSolverSolutionPreferences`, as a dictionary may have them."""
+
+    solution_algorithm: int | None
+    ir_num_steps: int | None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,26 +7,36 @@ from typing import Any
 from planmath.core import remembered
 from planmath.core.arrays import as_numpy
 from planmath.core.options import as_given, as_options
+from planmath.core.typed import of_systems
 from planmath.sparse.advanced.execution import Execution
 from planmath.sparse.advanced.matrix import read_matrices
 from planmath.sparse.advanced.operation import DirectSolver
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
+    DirectSolverFactorizationPreferencesDict,
     DirectSolverOptions,
+    DirectSolverOptionsDict,
     DirectSolverPlanPreferences,
+    DirectSolverPlanPreferencesDict,
     DirectSolverSolutionPreferences,
+    DirectSolverSolutionPreferencesDict,
 )
 
 
+@of_systems
 def direct_solver(
     a: Any,
     b: Any,
     /,
     *,
-    options: DirectSolverOptions | dict[str, Any] | None = None,
-    plan_preferences: DirectSolverPlanPreferences | dict[str, Any] | None = None,
-    factorization_preferences: DirectSolverFactorizationPreferences | dict[str, Any] | None = None,
-    solution_preferences: DirectSolverSolutionPreferences | dict[str, Any] | None = None,
+    options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
+    plan_preferences: DirectSolverPlanPreferences | DirectSolverPlanPreferencesDict | dict[str, Any] | None = None,
+    factorization_preferences: (
+        DirectSolverFactorizationPreferences | DirectSolverFactorizationPreferencesDict | dict[str, Any] | None
+    ) = None,
+    solution_preferences: (
+        DirectSolverSolutionPreferences | DirectSolverSolutionPreferencesDict | dict[str, Any] | None
+    ) = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

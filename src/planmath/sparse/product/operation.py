@@ -13,7 +13,7 @@ from planmath.core.cuda import devices
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA, resolve_execution
 from planmath.core.executor import Executor
-from planmath.core.operation import Operation, make_slot
+from planmath.core.operation import Operation, Plan, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
@@ -30,7 +30,7 @@ from planmath.sparse.product.operands import (
     read,
     take,
 )
-from planmath.sparse.product.options import MatmulOptions, qualifiers_for, qualifiers_of
+from planmath.sparse.product.options import MatmulOptions, MatmulOptionsDict, qualifiers_for, qualifiers_of
 from planmath.sparse.product.pair_problem import specify_pair
 from planmath.sparse.product.problem import Given, Sparse, specify, summary
 from planmath.sparse.product.providers import PROVIDERS, expected
@@ -130,7 +130,7 @@ class Matmul(Operation):
         alpha: complex | None = None,
         beta: complex | None = None,
         qualifiers: Any = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
     ):
@@ -232,7 +232,9 @@ class Matmul(Operation):
         problem = self._problem
         if problem.kind != "dense" and problem.pattern is None:
             problem = patterns.planned(problem, self._tensors)
-        self._make_plan(problem._replace(semiring=name, functions=functions), self._slots, stream=stream)
+        asked = {"prologs": prologs and dict(prologs), "epilog": epilog, "semiring": semiring}
+        planned = problem._replace(semiring=name, functions=functions)
+        self._make_plan(planned, self._slots, stream=stream, asked=asked)
         self._problem = problem
 
     def autotune(
@@ -422,6 +424,17 @@ class Matmul(Operation):
         super()._drop_operands(*stores, (self, {"_tensors": {}, "_given_c": None}))
 
     # Details.
+
+    def _stays_because(self) -> str | None:
+        if not self._tensors:
+            return "it has no operands, and without the sparse ones it is not known what it is; reset operands first"
+        return super()._stays_because()
+
+    def _present(self) -> dict[str, Any]:
+        return super()._present() | self._tensors | {"c": self._given_c}
+
+    def _asked(self, plan: Plan) -> dict[str, Any]:
+        return dict(plan.asked)
 
     def _take_over(self, taken: Taken, c: Any) -> None:
         """Bind operands of a stateless call whose layouts and formats are those of the plan's."""

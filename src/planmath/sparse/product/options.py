@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -34,6 +34,20 @@ WORK_OF = {
     ComputeType.CUDA_R_32F: "float32", ComputeType.CUDA_R_64F: "float64", ComputeType.CUDA_C_32F: "complex64",
     ComputeType.CUDA_C_64F: "complex128",
 }  # fmt: skip
+
+
+class MatmulOptionsDict(TypedDict, total=False):
+    """The fields of `MatmulOptions`, as a dictionary may have them."""
+
+    codegen: bool
+    compute_type: ComputeType | int | None
+    logger: logging.Logger | None
+    memory_limit: int | float | str
+    blocking: Literal["auto", True]
+    allocator: Any
+    constant: Iterable[str]
+    provider: str | None
+    tuning: bool
 
 
 @dataclass(frozen=True, slots=True)

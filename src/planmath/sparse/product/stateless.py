@@ -10,12 +10,14 @@ import numpy as np
 from planmath.core import remembered
 from planmath.core.execution import Execution
 from planmath.core.options import as_given
+from planmath.core.typed import of_one_that_is_sparse
 from planmath.sparse.product.operands import Taken, take
 from planmath.sparse.product.operation import Matmul
-from planmath.sparse.product.options import MatmulOptions
+from planmath.sparse.product.options import MatmulOptions, MatmulOptionsDict
 from planmath.sparse.product.problem import summary
 
 
+@of_one_that_is_sparse
 def matmul(
     a: Any,
     b: Any,
@@ -29,7 +31,7 @@ def matmul(
     epilog: Callable[[Any], Any] | None = None,
     semiring: Any = None,
     compute_capability: Any = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
+    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
     execution: Execution | str | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

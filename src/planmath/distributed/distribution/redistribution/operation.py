@@ -14,9 +14,10 @@ from planmath.core.collective.operation import CollectiveOperation, place_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import of_one
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import Distribution
-from planmath.distributed.distribution.redistribution.options import RedistributeOptions
+from planmath.distributed.distribution.redistribution.options import RedistributeOptions, RedistributeOptionsDict
 from planmath.distributed.distribution.redistribution.problem import RedistributeProblem
 from planmath.distributed.distribution.redistribution.providers import providers_for
 from planmath.distributed.runtime import required_context
@@ -76,7 +77,7 @@ class Redistribute(CollectiveOperation):
         input_distribution: Distribution,
         output_distribution: Distribution,
         *,
-        options: RedistributeOptions | dict[str, Any] | None = None,
+        options: RedistributeOptions | RedistributeOptionsDict | dict[str, Any] | None = None,
         stream: Any = None,
     ):
         context = required_context()
@@ -244,6 +245,7 @@ class Redistribute(CollectiveOperation):
         return f"{tuple(self._slots['operand'].shape) if self._slots else ''} to {traffic.shape}"
 
 
+@of_one
 def redistribute(
     operand: Any,
     /,
@@ -251,7 +253,7 @@ def redistribute(
     output_distribution: Distribution,
     *,
     sync_symmetric_memory: bool = True,
-    options: RedistributeOptions | dict[str, Any] | None = None,
+    options: RedistributeOptions | RedistributeOptionsDict | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:
     """Redistribute an array once. Collective.

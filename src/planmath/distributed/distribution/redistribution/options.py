@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from planmath.core.options import check_choice, check_common
+
+
+class RedistributeOptionsDict(TypedDict, total=False):
+    """The fields of `RedistributeOptions`, as a dictionary may have them."""
+
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    provider: str | None
+    tuning: bool
+    check: bool
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -20,7 +20,11 @@ from planmath.core.slots import ArraySlot
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import Distribution
 from planmath.distributed.linalg.advanced.enums import MatmulEpilog
-from planmath.distributed.linalg.advanced.options import MatmulOptions, MatmulPlanPreferences
+from planmath.distributed.linalg.advanced.options import (
+    MatmulOptions,
+    MatmulOptionsDict,
+    MatmulPlanPreferences,
+)
 from planmath.distributed.linalg.advanced.problem import MatmulProblem
 from planmath.distributed.linalg.advanced.providers import Run, providers_for
 from planmath.distributed.linalg.advanced.specification import (
@@ -36,6 +40,25 @@ from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulQuantizationScales
 from planmath.linalg.advanced.specification import as_epilog_inputs, check_epilog_input
 from planmath.report.pages import Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    class MatmulArguments(TypedDict, total=False):
+        """What `matmul` takes beside operands and epilog."""
+
+        distributions: Required[Sequence[Distribution]]
+        alpha: complex | None
+        beta: complex | None
+        qualifiers: np.ndarray | None
+        quantization_scales: MatmulQuantizationScales | dict[str, Any] | None
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None
+        preferences: MatmulPlanPreferences | dict[str, Any] | None
+        stream: Any
+
+
+#: The package's own type, of operands and result.
+A = TypeVar("A")
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -106,7 +129,7 @@ class Matmul(CollectiveOperation):
         beta: complex | None = None,
         qualifiers: np.ndarray | None = None,
         quantization_scales: MatmulQuantizationScales | dict[str, Any] | None = None,
-        options: MatmulOptions | dict[str, Any] | None = None,
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
         stream: Any = None,
     ):
         context = required_context()
@@ -394,6 +417,17 @@ class Matmul(CollectiveOperation):
         return f"{p.a.dtype} {m}x{k} by {k}x{n}, {epilog}, on {self._group.nranks} ranks, here {here}"
 
 
+@overload
+def matmul(
+    a: NDArray[Any], b: NDArray[Any], /, c: Any = None, *, epilog: None = None, **arguments: Unpack[MatmulArguments]
+) -> NDArray[Any]: ...
+@overload
+def matmul(a: A, b: A, /, c: Any = None, *, epilog: None = None, **arguments: Unpack[MatmulArguments]) -> A: ...
+@overload  # with auxiliary results a tuple
+def matmul(
+    a: Any, b: Any, /, c: Any = None, *, epilog: MatmulEpilog | None, epilog_inputs: dict[str, Any] | None = None,
+    **arguments: Unpack[MatmulArguments],
+) -> Any: ...  # fmt: skip
 def matmul(
     a: Any,
     b: Any,
@@ -407,7 +441,7 @@ def matmul(
     epilog_inputs: dict[str, Any] | None = None,
     qualifiers: np.ndarray | None = None,
     quantization_scales: MatmulQuantizationScales | dict[str, Any] | None = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
+    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
     preferences: MatmulPlanPreferences | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:

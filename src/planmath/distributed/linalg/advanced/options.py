@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,24 @@ from planmath.linalg.advanced.options import MatmulEpilogPreferences
 
 #: Element type of the `qualifiers` array: one element for each of a, b and c.
 matrix_qualifiers_dtype = np.dtype([("structure", "O"), ("is_transpose", "i1"), ("is_conjugate", "i1")])
+
+
+class MatmulOptionsDict(TypedDict, total=False):
+    """The fields of `MatmulOptions`, as a dictionary may have them."""
+
+    inplace: bool
+    compute_type: int | None
+    scale_type: int | None
+    result_type: int | None
+    algo_type: int | None
+    result_amax: bool
+    block_scaling: bool
+    sm_count_communication: int | None
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    provider: str | None
+    tuning: bool
+    check: bool
 
 
 @dataclass(slots=True)

@@ -18,10 +18,11 @@ from planmath.core.log import phase
 from planmath.core.operation import State
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import of_two
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
 from planmath.distributed.distribution.placement import Placement
-from planmath.distributed.linalg.solver.options import DirectSolverOptions
+from planmath.distributed.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.distributed.linalg.solver.problem import Blocks, SolverProblem
 from planmath.distributed.linalg.solver.providers import BlockPhases, BlockProvider, dense_strides
 from planmath.distributed.runtime import required_context
@@ -89,7 +90,7 @@ class DirectSolver(CollectiveOperation):
         /,
         *,
         distributions: Sequence[Distribution],
-        options: DirectSolverOptions | dict[str, Any] | None = None,
+        options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
         stream: Any = None,
     ):
         context = required_context()
@@ -364,13 +365,14 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int, place: s
     return Blocks(n, min(usual, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
 
 
+@of_two
 def direct_solver(
     a: Any,
     b: Any,
     /,
     *,
     distributions: Sequence[Distribution],
-    options: DirectSolverOptions | dict[str, Any] | None = None,
+    options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
     stream: Any = None,
 ) -> Any:
     """Solve linear systems whose matrices lie across processes once. Collective.

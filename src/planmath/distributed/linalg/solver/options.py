@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from planmath.core.options import check_choice, check_common
+
+
+class DirectSolverOptionsDict(TypedDict, total=False):
+    """The fields of `DirectSolverOptions`, as a dictionary may have them."""
+
+    logger: logging.Logger | None
+    blocking: Literal["auto", True]
+    inplace_a: bool
+    inplace_b: bool
+    handle: int | None
+    structure: Literal["positive definite"] | None
+    provider: str | None
+    tuning: bool
+    check: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from planmath.distributed.fft import FFT, pipeline
 from planmath.distributed.fft.pipeline import MOST_PIECES
 from planmath.distributed.linalg.advanced import Matmul
 
-REPEATS, SECONDS = 7, 0.1
+REPEATS, SECONDS = 7, 0.6
 TRANSPORTS = ("ipc", "nccl")
 
 

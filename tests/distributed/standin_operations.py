@@ -74,6 +74,7 @@ class FFT(Double):
             result = np.fft.fftn(values, axes=self.axes)
         else:
             result = np.fft.ifftn(values, axes=self.axes)
+        assert out is None or out.flags.c_contiguous, out.strides
         if int(direction) == 1:
             result = result * np.prod([shape[k] for k in self.axes])
         (self.operand if out is None else out).set(result)

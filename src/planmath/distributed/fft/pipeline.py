@@ -62,6 +62,8 @@ class Local:
         if not free:
             return None
         axis = max(free, key=lambda k: self._strides[k])
+        if self.out is not None and any(n > 1 for n in sample.shape[:axis]):
+            return None  # transforms make dense arrays, which such pieces of one are not
         count = min(MOST_PIECES, sample.shape[axis], prod(sample.shape) * sample.itemsize // size)
         if count < 2:
             return None
@@ -117,7 +119,7 @@ class Local:
 #: Stands for the result's place in the user's memory.
 RESULT = object()
 #: What is sent while the next piece is computed: at most so many, of at least so many bytes.
-MOST_PIECES, PIECE = 4, 4 << 20
+MOST_PIECES, PIECE = 8, 4 << 20
 
 
 class Send:

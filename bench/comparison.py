@@ -132,6 +132,10 @@ def reason(error: Exception) -> str:
 def agrees(contender: Contender, expected: Any, tolerance: float, notes: list[str]) -> bool:
     """Whether a contender computes what it should; if not, a note says so, and it is not timed."""
     value = contender.value()
+    if type(expected).__module__.startswith("torch") and not isinstance(value, type(expected)):
+        import torch
+
+        value = torch.as_tensor(value, device=expected.device)  # of CuPy's, where it is
     if value.shape != expected.shape:
         wrong = f"shape: {tuple(value.shape)}"
     else:

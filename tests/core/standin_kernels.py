@@ -80,6 +80,16 @@ template <class T> static T __shfl_xor_sync(unsigned mask, T value, int apart) {
     wait(AT_SHUFFLE);
     return given[now][me ^ apart];
 }
+template <class T> static T __shfl_sync(unsigned mask, T value, int from, int width = WARP_SIZE) {
+    static T given[2][MOST_THREADS];
+    static bool turn[MOST_THREADS];
+    const unsigned me = threadIdx.x;
+    if (mask != 0xffffffffu) end("a shuffle among some threads of a warp only");
+    const bool now = turn[me] = !turn[me];
+    given[now][me] = value;
+    wait(AT_SHUFFLE);
+    return given[now][me / width * width + from % width];
+}
 template <class T> static T __ldg(const T *p) { return *p; }
 template <class T> static T __ldcg(const T *p) { return *p; }
 static double __longlong_as_double(long long bits) { double x; memcpy(&x, &bits, sizeof x); return x; }

@@ -17,7 +17,7 @@ from planmath.core.cuda.device_code import ELEMENTS
 from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import KINDS, Structure
-from planmath.native.call import COPY, MAX_LOOPS, STORE, Call, Slot
+from planmath.native.call import COPY, STORE, Call, Slot
 
 #: Threads of a block, and the most blocks for each multiprocessor.
 THREADS, BLOCKS = 256, 32
@@ -27,7 +27,7 @@ ADDRESSES = 256
 FEW = 1 << 31
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LIMITS = (
-    f"LOOPS={MAX_LOOPS}", f"GENERAL={_KIND['ge']}", f"SYMMETRIC={_KIND['sy']}", f"HERMITIAN={_KIND['he']}",
+    f"GENERAL={_KIND['ge']}", f"SYMMETRIC={_KIND['sy']}", f"HERMITIAN={_KIND['he']}",
     f"TRIANGULAR={_KIND['tr']}", f"DIAGONAL={_KIND['dg']}",
 )  # fmt: skip
 #: What numbers are computed with that are narrow in memory.
@@ -82,7 +82,7 @@ def expand(
         "packed", "below", "above", "conjugated", "both", "loops",
     )]  # fmt: skip
     parameters, count = _record(fields, values, batch, {"s_steps": s, "t_steps": t})
-    types = (f"SOURCE={ELEMENTS[s.dtype]}", f"TARGET={ELEMENTS[t.dtype]}")
+    types = (f"SOURCE={ELEMENTS[s.dtype]}", f"TARGET={ELEMENTS[t.dtype]}", _loops(parameters))
     regions = {"source": source, "target": target}
     stores = [device_code.store(parameters, name, region.slot) for name, region in regions.items()]
     return stores, _launch("expand", types, parameters, count, stream, device_id, **options)
@@ -228,6 +228,7 @@ class _Scaled:
         self.types = (
             f"NUMBER={ELEMENTS[str(self._number)]}",
             *(f"{name.upper()}_TYPE={ELEMENTS[matrices[f'{name}_steps'].dtype]}" for name in regions),
+            _loops(self.parameters),
         )  # fmt: skip
 
     def stores(self, alpha: Slot | None, beta: Slot | None) -> list[Call]:
@@ -259,9 +260,10 @@ def _record(
     fields: Sequence[tuple], values: dict[str, int], batch: tuple[int, ...], matrices: dict[str, Matrix]
 ) -> tuple[np.ndarray, int]:  # fmt: skip
     """A kernel's parameters, and how many elements it has to compute."""
-    arrays = [(name, np.int64, MAX_LOOPS) for name in ("extents", *matrices)]
-    parameters = np.zeros(1, np.dtype([*fields, *arrays], align=True))
     loops = batch_loops(batch, [matrix.batch or (0,) * len(batch) for matrix in matrices.values()])
+    # no longer than it has to be: parameters are copied at each launch
+    arrays = [(name, np.int64, (max(1, len(loops)),)) for name in ("extents", *matrices)]
+    parameters = np.zeros(1, np.dtype([*fields, *arrays], align=True))
     for axis, (extent, steps) in enumerate(loops):
         parameters["extents"][0, axis] = extent
         for name, step in zip(matrices, steps, strict=True):
@@ -270,6 +272,11 @@ def _record(
     for name, value in {**values, "count": count, "loops": len(loops)}.items():
         parameters[name] = value
     return parameters, count
+
+
+def _loops(parameters: np.ndarray) -> str:
+    """The definition of how many loops over a batch a kernel's parameters have room for."""
+    return f"LOOPS={parameters['extents'].shape[1]}"
 
 
 def _launch(

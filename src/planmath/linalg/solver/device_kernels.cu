@@ -240,9 +240,6 @@ struct substituting {
     pointer<NUMBER> y;
     long long n, columns_of_matrix, count, transposed;
 };
-__device__ inline NUMBER less(NUMBER y, NUMBER f, NUMBER x) {
-    return narrow(plus_product(wide(y), scaled(wide(f), -1), wide(x)));
-}
 __device__ inline void exchange(NUMBER *y, int n, int i, int other) {
     if (other < 0 || other >= n) return; /* of a matrix with NaN */
     const NUMBER before = y[i];

@@ -20,7 +20,7 @@ TILE = 32
 #: The pieces of the source, behind what all begin with, that have kernels which not every plan needs.
 PARTS = {
     ("refining",): ("residual", "norms", "relative", "add", "spoil", "detect"),
-    ("narrowing",): ("demote", "demote_sides", "correct"), ("kernels", "bands"): (
+    ("narrowing",): ("demote", "demote_sides", "correct"), ("small",): ("factorize_small",), ("kernels", "bands"): (
         "take_band", "factorize_band", "solve_band",
     ),
 }  # fmt: skip
@@ -51,6 +51,7 @@ MOVING = np.dtype(
 )  # fmt: skip
 DIVIDING = np.dtype(_words("diagonals", "x", "n", "columns_of_matrix", "count"))
 SUBSTITUTING = np.dtype(_words("factors", "pivots", "y", "n", "columns_of_matrix", "count", "transposed"))
+SMALL = np.dtype(_words("factors", "pivots", "status", "count"))
 IN_BAND = np.dtype(_words(
     "factors", "y", "pivots", "status", "n", "low", "high", "count", "columns_of_matrix", "transposed", "definite",
 ))  # fmt: skip
@@ -118,7 +119,10 @@ class Kernels:
 
     def launch_blocks(self, name: str, blocks: int, parameters: np.ndarray) -> Call:
         """The same with so many blocks."""
-        kernel = device_code.kernel(_source(name), name, self._device_id, self._definitions)
+        definitions = self._definitions
+        if name in PARTS["small",]:  # is compiled for this size
+            definitions = *definitions, f"ROWS={self.rows}"
+        kernel = device_code.kernel(_source(name), name, self._device_id, definitions)
         return device_code.launch(kernel, (blocks, 1), self.threads, parameters, Slot(0))
 
     def take(self, parameters: np.ndarray, matrices: int, kind: str) -> list[Call]:

@@ -73,6 +73,11 @@ __device__ inline bool same(NUMBER a, NUMBER b) { return a == b; }
 __device__ inline NUMBER quotient(NUMBER x, NUMBER d) { return x / d; }
 #endif
 
+/* y - f x */
+__device__ inline NUMBER less(NUMBER y, NUMBER f, NUMBER x) {
+    return narrow(plus_product(wide(y), scaled(wide(f), -1), wide(x)));
+}
+
 /* A sum over neighbouring threads, which all of them get. */
 __device__ inline double summed(double x, int lanes) {
     for (int apart = lanes / 2; apart; apart /= 2) x += __shfl_xor_sync(EVERY, x, apart);

@@ -15,7 +15,7 @@ from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
 from planmath.core.cuda.device_arrays import pinned
 from planmath.core.cuda.queue import Queue
-from planmath.linalg.solver.device_kernels import DIVIDING, IN_BAND, SUBSTITUTING, WIDENING, Kernels, record
+from planmath.linalg.solver.device_kernels import DIVIDING, IN_BAND, SMALL, SUBSTITUTING, WIDENING, Kernels, record
 from planmath.linalg.solver.problem import BANDS, Form
 from planmath.native.call import Call, Slot
 
@@ -216,7 +216,7 @@ class LU(Routine):
 
 
 class BatchedLU(Routine):
-    """Whole matrices by cuBLAS's getrfBatched, and getrsBatched, or a kernel of planmath's own in one launch."""
+    """Whole matrices by cuBLAS's getrfBatched and getrsBatched; of few rows, by kernels of planmath's own."""
 
     pivot_dtype = "int32"
 
@@ -225,6 +225,12 @@ class BatchedLU(Routine):
         self.tables()
 
     def factorize(self) -> list[Call]:
+        if self.n <= FEW_ROWS:
+            parameters = record(
+                SMALL, factors=self.of.at("factors"), pivots=self.of.at("pivots"), status=self.status(0),
+                count=self.count,
+            )  # fmt: skip
+            return [self.of.kernels.launch("factorize_small", self.count * self.of.kernels.lanes, parameters)]
         words = self.of.handles.blas, self.n, self.of.at("table of factors"), self.n, self.of.at("pivots")
         return [blas_call(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
 

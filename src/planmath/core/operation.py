@@ -388,7 +388,7 @@ class Operation(Telling):
             prepared = crossing.across(prepared, operands, constants, results, inplace, self._queue)
         elif self._queue is not None and self._options.blocking is True:
             stream = len(operands) + len(constants) + len(results) + 1
-            prepared = replace(prepared, programs=crossing.synchronized(prepared.programs, stream))
+            prepared = replace(prepared, programs=crossing.synchronized(prepared.programs, stream, self._queue))
         return Executor(
             operands + constants,
             results,

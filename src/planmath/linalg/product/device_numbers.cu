@@ -62,3 +62,9 @@ static __device__ long long offset(INDEX matrix, long long loops, const long lon
     }
     return distance;
 }
+/* Where element (i, j) of a matrix is, of `n` rows, in packed storage where that is asked for. */
+static __device__ long long stored(
+    long long i, long long j, long long row, long long col, long long packed, long long upper, long long n) {
+    if (!packed) return i * row + j * col;
+    return (i + (upper ? j * (j + 1) / 2 : j * (2 * n - j - 1) / 2)) * row;
+}

@@ -26,7 +26,10 @@ SUITES = {
         "sparse_product", "fft_sweep",
         "sweep", "company",
     ),
-    "cuda": ("cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_generic", "cuda_dense"),
+    "cuda": (
+        "cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_sparse_product",
+        "cuda_generic", "cuda_dense",
+    ),
 }
 PEERS = "peers"
 FULL_ROUNDS, QUICK_ROUNDS = 6, 3

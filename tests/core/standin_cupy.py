@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -66,6 +68,14 @@ class ndarray:
     def get(self) -> np.ndarray:
         """A copy on the host, read without the runtime."""
         return self.view().copy()
+
+    def copy(self) -> ndarray:
+        return asarray(self.get())
+
+    def reshape(self, *shape: int) -> ndarray:
+        """A view, as of contiguous arrays."""
+        found = np.empty(self.shape, np.uint8).reshape(*shape).shape
+        return ndarray(found, self.dtype, self.data)
 
     def set(self, values: Any) -> None:
         self.view()[...] = values
@@ -162,6 +172,13 @@ def install() -> ModuleType:
         def __exit__(self, *exception: object) -> None:
             STREAM.ptr = self.before
 
+    @contextmanager
+    def device(number: int) -> Iterator[None]:
+        before = runtime.get_device()
+        runtime.set_device(number)
+        yield
+        runtime.set_device(before)
+
     names: dict[str, dict[str, Any]] = {
         "cupy": {"ndarray": ndarray, "asarray": asarray, "from_host": asarray, "add": add},
         "cupy.cuda": {
@@ -170,7 +187,7 @@ def install() -> ModuleType:
                 ptr=ptr, size=size, device_id=device_id, owner=owner
             ),
             "alloc": alloc, "get_current_stream": lambda: STREAM, "ExternalStream": ExternalStream,
-            "Stream": SimpleNamespace(), "memory": SimpleNamespace(OutOfMemoryError=MemoryError),
+            "Stream": SimpleNamespace(), "Device": device, "memory": SimpleNamespace(OutOfMemoryError=MemoryError),
         },
         "cupy_backends": {}, "cupy_backends.cuda": {"stream": None}, "cupyx": {}, "cupyx.scipy": {},
         "cupyx.scipy.sparse": {"csr_matrix": csr_matrix, "issparse": lambda a: False},

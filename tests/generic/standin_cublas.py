@@ -385,7 +385,7 @@ HERMITIAN(Z, std::complex<double>)
 """
 
 
-SOURCE = SOURCE.replace("@NUMBERS@", device_kernels.text("numbers"))
+SOURCE = SOURCE.replace("@NUMBERS@", device_code.numbers() + device_kernels.text("places"))
 
 
 def install(folder: str | Path) -> Any:

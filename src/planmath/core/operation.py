@@ -595,8 +595,7 @@ class Operation(Telling):
             commit({slots[name]: self._binding_for(name, slots[name], scratch_like(slot))})
         if name is not None and not self._executor.results:
             return slots, None
-        out = self.empty_result()
-        return slots, out
+        return slots, Operation.empty_result(self)
 
     # What stateless calls log that find a plan of the one before.
 

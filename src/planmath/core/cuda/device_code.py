@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from struct import Struct
 from typing import Any
 
@@ -24,6 +25,18 @@ _PRELUDE = """
 template <class T> using pointer = T *;
 #endif
 """
+
+#: What elements are to kernels that have `numbers` in their source.
+ELEMENTS = {
+    "float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double",
+    "complex64": "complex<float>", "complex128": "complex<double>",
+}  # fmt: skip
+
+
+@cache
+def numbers() -> str:
+    """The source of these types, of what reads and writes them, and of their arithmetic."""
+    return Path(__file__).with_name("numbers.cu").read_text()
 
 
 @cache

@@ -13,6 +13,7 @@ import numpy as np
 
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import device_code, devices
+from planmath.core.cuda.device_code import ELEMENTS
 from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import KINDS, Structure
@@ -24,11 +25,6 @@ THREADS, BLOCKS = 256, 32
 ADDRESSES = 256
 #: Below this many elements, the kernels count them in 32 bits, whose divisions are several times faster.
 FEW = 1 << 31
-#: What elements are to the kernels.
-ELEMENTS = {
-    "float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double",
-    "complex64": "complex<float>", "complex128": "complex<double>",
-}  # fmt: skip
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 _LIMITS = (
     f"LOOPS={MAX_LOOPS}", f"GENERAL={_KIND['ge']}", f"SYMMETRIC={_KIND['sy']}", f"HERMITIAN={_KIND['he']}",
@@ -250,7 +246,7 @@ class _Scaled:
 
 @cache
 def text(name: str) -> str:
-    """A piece of the kernels' source: 'numbers', with which all begin, or a kernel's own."""
+    """A piece of the kernels' source: 'places', which all have behind numbers, or a kernel's own."""
     return Path(__file__).with_name(f"device_{name}.cu").read_text()
 
 
@@ -280,6 +276,6 @@ def _launch(
     name: str, types: tuple[str, ...], parameters: np.ndarray, count: int, stream: Slot, device_id: int, **options: Any
 ) -> Call:
     index = "unsigned int" if count < FEW else "unsigned long long"
-    kernel = device_code.kernel(text("numbers") + text(name), name, device_id, (*types, f"INDEX={index}", *_LIMITS))
+    kernel = device_code.kernel(device_code.numbers() + text("places") + text(name), name, device_id, (*types, f"INDEX={index}", *_LIMITS))
     blocks = min(-(-count // THREADS), devices.device(device_id).multiprocessors * BLOCKS)
     return device_code.launch(kernel, (blocks, 1), THREADS, parameters, stream, **options)

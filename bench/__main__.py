@@ -23,12 +23,11 @@ RESULTS = Path(__file__).parent / "results"
 SUITES = {
     "cpu": (
         "imports", "memory", "fft_call", "doors", "interfaces", "matmul", "generic", "tensor", "dense", "sparse",
-        "sparse_product", "fft_sweep",
-        "sweep", "company",
+        "sparse_product", "callbacks", "fft_sweep", "sweep", "company",
     ),
     "cuda": (
         "cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_sparse_product",
-        "cuda_generic", "cuda_dense",
+        "cuda_generic", "cuda_dense", "cuda_callbacks",
     ),
 }
 PEERS = "peers"

@@ -72,11 +72,6 @@ class ndarray:
     def copy(self) -> ndarray:
         return asarray(self.get())
 
-    def reshape(self, *shape: int) -> ndarray:
-        """A view, as of contiguous arrays."""
-        found = np.empty(self.shape, np.uint8).reshape(*shape).shape
-        return ndarray(found, self.dtype, self.data)
-
     def set(self, values: Any) -> None:
         self.view()[...] = values
 

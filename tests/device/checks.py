@@ -87,6 +87,24 @@ def test_transforms_in_shared_memory() -> None:
     close(y.reshape(4, 64), np.fft.fft(x.reshape(4, 64)), np.float32)
 
 
+def test_more_shared_memory_than_is_usual() -> None:
+    @cuda.jit
+    def kernel(x):
+        shared = cuda.shared.array(0, dtype=np.float32)
+        for i in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
+            shared[i] = x[i]
+        cuda.syncthreads()
+        for i in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
+            x[i] = shared[x.size - 1 - i]
+
+    x = np.arange(17_000, dtype=np.float32)
+    (y,) = run(kernel, None, 1, x, shared=4 * x.size, block=32)
+    assert (y == x[::-1]).all()
+    if not inside.simulating():
+        with pytest.raises(ValueError, match="cannot give a block 1073741824 bytes of dynamic shared memory"):
+            run(kernel, None, 1, x, shared=1 << 30, block=32)
+
+
 def test_convolution_in_one_kernel() -> None:
     make = functools.partial(pmd.FFT, 128, np.float32, "c2c", "Block", sm=SM, ffts_per_block="suggested")
     forward, inverse = make(direction="forward"), make(direction="inverse")

@@ -173,3 +173,28 @@ def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: p
     assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code
     assert again.overloads[kinds] is restored
     assert launching._restored(make(6), kinds) is None
+
+
+def test_much_shared_memory_is_allowed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What numba-cuda launches is a kernel of a library, for which the driver has a call of its own."""
+    from types import SimpleNamespace
+
+    from cuda.bindings import driver
+
+    allowed, most = [], 227 << 10
+
+    def allow(attribute: Any, value: int, kernel: Any, device: Any) -> tuple[Any]:
+        assert attribute == driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        assert (type(kernel), int(kernel), int(device)) == (driver.CUkernel, 77, 3)
+        allowed.append(value)
+        return (driver.CUresult.CUDA_SUCCESS if value <= most else driver.CUresult.CUDA_ERROR_INVALID_VALUE,)
+
+    monkeypatch.setattr(driver, "cuKernelSetAttribute", allow)
+    function = SimpleNamespace(handle=driver.CUkernel(77), device=SimpleNamespace(id=3))
+    compiled = SimpleNamespace(_codelibrary=SimpleNamespace(get_cufunc=lambda: function))
+    kernel = SimpleNamespace(typeof_pyval=lambda value: "x", overloads={("x",): compiled})
+    for shared in (0, 48 << 10, (48 << 10) + 16, most):
+        launching._prepare(kernel, [1], shared)
+    assert allowed == [(48 << 10) + 16, most]
+    with pytest.raises(ValueError, match=f"cannot give a block {most + 1} bytes of dynamic shared memory"):
+        launching._prepare(kernel, [1], most + 1)

@@ -139,6 +139,31 @@ def test_filter_and_scale(provider, way, given_, precision, name, small_tiles):
 
 @providers
 @both_ways
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+@pytest.mark.parametrize("kind", ["C2C", "R2C", "C2R"])
+def test_an_epilog_gets_what_is_scaled(provider, way, kind, norm, small_tiles):
+    operand = random_operand(kind, "float64", (30, 24), (1,))
+
+    def raised(data_out, offset, data, user_info, reserved):
+        data_out[offset] = data + 1
+
+    def doubled(data_in, offset, user_info, reserved):
+        return 2 * data_in[offset]
+
+    options = {"provider": provider, "norm": norm, "fft_type": kind}
+    with FFT(operand, axes=[1], options=options) as transform:
+        problem = transform.get_key()
+        epilog = DeviceCallable(epilog_of(raised, problem.result_dtype))
+        for prolog in (None, DeviceCallable(prolog_of(doubled, problem.dtype))):
+            planned(transform, way, prolog, epilog)
+            for direction in problem.directions:
+                keywords = {"direction": direction} if kind == "C2C" else {}
+                result = (transform.execute(**keywords) - 1) / (2 if prolog else 1)
+                assert_accurate(result / problem.factor(direction), kind, operand, (1,), direction)
+
+
+@providers
+@both_ways
 def test_threads_share_the_work(provider, way, small_tiles, eight_cpus):
     operand = random_operand("C2C", "float32", (300, 1000), (1,))
     counts = np.zeros(operand.shape, np.int32)
@@ -484,9 +509,6 @@ REFUSED = [
     Misuse("data without code", lambda: plan(prolog={"data": 3}), ValueError, ("prolog has data and no ltoir",)),
     Misuse("an epilog as prolog", lambda: plan(prolog={"ltoir": epilog_of(doubling, "complex64")}), ValueError,
            ("compiled by compile_epilog", "compile_prolog")),
-    Misuse("a scale beside", lambda: fft(COMPLEX, epilog={"ltoir": epilog_of(doubling, "complex64")},
-                                         options={"norm": "ortho"}),
-           ValueError, ("options.norm is 'ortho'", "let the callback multiply")),
     Misuse("another element", lambda: plan(epilog={"ltoir": epilog_of(doubling, "complex128")}), ValueError,
            ("epilog was compiled for elements of complex128", "the result of this C2C transform", "complex64")),
     Misuse("the element of the other side",

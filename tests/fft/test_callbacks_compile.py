@@ -68,19 +68,26 @@ def test_kernels_have_the_callback_inlined(phase, element):
     assert not re.search(r"\bcall\b", text)
 
 
-@pytest.mark.parametrize("length", [64, 128, 256, 512, 1024, 2048, 4096])
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [*(("C2C", 1 << n) for n in range(6, 15)), ("R2C", 128), ("R2C", 2048), ("C2R", 128), ("C2R", 4096)],
+)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_kernel_that_transforms(precision, length):
-    element = COMPLEX_OF[precision]
-    callbacks = {phase: Callback(phase, "x", element, 0, compiled(phase, element)) for phase in ("prolog", "epilog")}
-    problem = FFT.create_key_from_metadata((9, length), element, "cpu", axes=[1])._replace(**callbacks)
-    assert fused_transform.suits(problem) == (length <= fused_transform.LONGEST[precision])
-    if not fused_transform.suits(problem):
-        return
-    text = linked_to_ptx(*fused_transform.source(problem, (9, 0)), fused_transform.definitions(problem, 1))
-    assert ".entry fused_transform" in text
-    assert not re.search(r"\bcall\b.*planmath", text)
-    assert "planmath_" not in text
+def test_kernel_that_transforms(precision, kind, length):
+    element = precision if kind == "R2C" else COMPLEX_OF[precision]
+    shape = (9, length // 2 + 1) if kind == "C2R" else (9, length)
+    problem = FFT.create_key_from_metadata(shape, element, "cpu", axes=[1], options={"fft_type": kind})
+    dtypes = {"prolog": problem.dtype, "epilog": problem.result_dtype}
+    problem = problem._replace(
+        **{phase: Callback(phase, "x", dtypes[phase], 0, compiled(phase, dtypes[phase])) for phase in dtypes}
+    )
+    steps = fused_transform.steps(problem)
+    assert len(steps) == (1 if kind != "C2C" or length <= fused_transform.LONGEST[precision] else 2)
+    for step in steps:
+        text = linked_to_ptx(*step.source((9, 0)), step.definitions(-1 if kind == "R2C" else 1))
+        assert ".entry fused_transform" in text
+        assert not re.search(r"\bcall\b.*planmath", text)
+        assert "planmath_" not in text
 
 
 def linked_to_ptx(source: str, pieces: tuple[bytes, ...], made: tuple[str, ...]) -> str:

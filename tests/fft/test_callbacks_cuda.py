@@ -155,6 +155,47 @@ def test_one_kernel(package, precision, shape, layout):
 
 
 @package_of_each
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("kind", "shape", "axis"),
+    [("R2C", (5, 128), 1), ("R2C", (3, 4, 2048), 2), ("R2C", (256, 11), 0), ("R2C", (2, 8192), 1),
+     ("C2R", (5, 65), 1), ("C2R", (3, 4, 1025), 2), ("C2R", (129, 11), 0), ("C2R", (2, 4097), 1),
+     ("C2C", (64, 37), 0), ("C2C", (2, 512, 9), 1), ("C2C", (3, 8192), 1), ("C2C", (3, 16384), 1),
+     ("C2C", (2, 2, 65536), 2), ("C2C", (1 << 17,), 0)],
+)  # fmt: skip
+def test_own_kernels(package, precision, kind, shape, axis):
+    operand = random_operand(kind, precision, shape, (axis,))
+    options = {"fft_type": kind, "norm": "ortho", "result_layout": "natural"}
+    with FFT(made(operand, package), axes=[axis], options=options) as transform:
+        problem = transform.get_key()
+        filter_ = random_operand(kind, precision, shape, (axis,), seed=1)
+        filtered = DeviceCallable(prolog_of(filtering, problem.dtype), data=made(filter_, package))
+        doubled = DeviceCallable(epilog_of(doubling, problem.result_dtype))
+        for callbacks in ((filtered, doubled), (filtered, None), (None, doubled)):
+            planned(transform, "fused", *callbacks)
+            loaded = operand * filter_ if callbacks[0] else operand
+            for direction in problem.directions:
+                keywords = {"direction": direction} if kind == "C2C" else {}
+                result = to_numpy(transform.execute(**keywords)) / (2 if callbacks[1] else 1)
+                assert_accurate(result / problem.factor(direction), kind, loaded, (axis,), direction)
+
+
+@package_of_each
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+def test_an_epilog_gets_what_is_scaled(package, norm):
+    operand = random_operand("C2C", "float64", (30, 24), (1,))
+
+    def raised(data_out, offset, data, user_info, reserved):
+        data_out[offset] = data + 1
+
+    with FFT(made(operand, package), axes=[1], options={"norm": norm}) as transform:
+        transform.plan(epilog=DeviceCallable(epilog_of(raised, "complex128")))
+        for direction in (FORWARD, INVERSE):
+            result = to_numpy(transform.execute(direction=direction)) - 1
+            assert_accurate(result / transform.get_key().factor(direction), "C2C", operand, (1,), direction)
+
+
+@package_of_each
 def test_what_is_not_stored_stays(package):
     operand = np.arange(12.0).reshape(3, 4) + 0j
     with FFT(made(operand, package), axes=[1]) as transform:

@@ -21,7 +21,7 @@ from tests.core.standin_kernels import COMPILER
 from tests.fft.callbacks import ARRANGEMENTS, offsets, operand_of
 from tests.fft.cufft_standin import STREAM, Standin, _NoDevices, array_at, in_place_of_cufft
 from tests.fft.operands import memory_of, random_operand, strided
-from tests.fft.reference import FORWARD, assert_accurate, expected
+from tests.fft.reference import assert_accurate, expected
 from tests.fft.test_cufft_stages import DIRECTIONS, problem_of
 
 
@@ -40,25 +40,30 @@ class StandinWithKernels(Standin):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernels: list[tuple[str, str]] = []
+        self.kernels: list[tuple[str, str, dict[str, str]]] = []
+        self.allowed: dict[int, int] = {}
 
     def linked_kernel(
         self, source: str, name: str, device_id: int, definitions: tuple[str, ...], pieces: tuple[bytes, ...]
     ) -> int:  # fmt: skip
-        self.kernels.append((name, source))
+        self.kernels.append((name, source, dict(each.split("=") for each in definitions)))
         return 1000 + len(self.kernels) - 1
+
+    def allow_shared(self, kernel: int, size: int, device_id: int) -> None:
+        self.allowed[kernel] = size
 
     def launch(self, kernel: int, grid: int, grid_z: int, block: int, block_z: int, arguments: int, *rest: Any) -> int:
         if kernel < 1000:
             return super().launch(kernel, grid, grid_z, block, block_z, arguments, *rest)
-        assert rest == (0, STREAM)
-        name, source = self.kernels[kernel - 1000]
+        shared, stream = rest
+        assert (shared, stream) == (self.allowed.get(kernel, 0), STREAM)
+        name, source, defined = self.kernels[kernel - 1000]
         at = int(array_at(arguments, np.dtype(np.uintp), [1], [8])[0])
         threads, blocks = block % 2**32, grid % 2**32
         if name == "call_back":
             self.call_back(array_at(at, callback_kernels.PARAMETERS, [1], [1])[0], source, threads * blocks)
         else:
-            self.transform(array_at(at, fused_transform.PARAMETERS, [1], [1])[0], source, threads * blocks)
+            self.transform(array_at(at, fused_transform.PARAMETERS, [1], [1])[0], source, defined, threads, blocks)
         return 0
 
     def call_back(self, given: Any, source: str, threads: int) -> None:
@@ -70,29 +75,38 @@ class StandinWithKernels(Standin):
             elements_at(int(given[x]), dtype, extents, by) for x, by in (("array", steps), ("tile", tile_steps))
         )
         by = factor(offsets(extents, steps))
-        if "tile[place] = load" in source:
-            tile[...] = array * by
+        if "tile[place] = scaled(load" in source:
+            tile[...] = array * by * given["scale"]
         else:
-            array[...] = tile * by
+            array[...] = tile * given["scale"] * by
 
-    def transform(self, given: Any, source: str, threads: int) -> None:
-        axes, n = int(given["axes"]), int(source.split()[-1])
-        extents = [*(int(x) for x in given["extents"][:axes]), n]
-        read, written = ([*(int(x) for x in given[side][:axes]), 1] for side in ("read", "written"))
-        assert given["count"] * n == np.prod(extents)
-        dtype = np.dtype(source.split()[0])
-        assert threads * fused_transform.EACH[{"complex64": "float32", "complex128": "float64"}[dtype.name]] >= given[
-            "count"
-        ] * n
+    def transform(self, given: Any, source: str, defined: dict[str, str], threads: int, blocks: int) -> None:
+        axes, kind, turn, sign = int(given["axes"]), defined["KIND"], int(defined["TURN"]), int(defined["SIGN"])
+        points, per_block = int(defined["THREADS"]) * int(defined["EACH"]), int(defined["PER_BLOCK"])
+        extents = [int(x) for x in given["extents"][:axes]]
+        assert given["count"] == np.prod(extents) <= per_block * blocks
+        assert threads == int(defined["THREADS"]) * per_block
+        dtypes = [np.dtype(name) for name in source.split()[:2]]
+        n = [points if dtype.kind == "c" and kind == "C2C" else points + 1 if dtype.kind == "c" else 2 * points
+             for dtype in dtypes]  # fmt: skip
+        shapes = [[*extents, each] for each in n]
+        strides = [
+            [*(int(x) for x in given[side][:axes]), int(given[f"{side}_step"])] for side in ("read", "written")
+        ]
         operand, result = (
-            elements_at(int(given[x]), dtype, extents, by) for x, by in (("operand", read), ("result", written))
+            elements_at(int(given[x]), *rest)
+            for x, *rest in zip(("operand", "result"), dtypes, shapes, strides, strict=True)
         )
         values = np.array(operand)
         if "prolog" in source:
-            values = values * factor(offsets(extents, read))
-        values = expected("C2C", values, (len(extents) - 1,), FORWARD if "forward" in source else 1)
+            values = values * factor(offsets(shapes[0], strides[0]))
+        values = expected(kind, values, (axes,), sign)
+        if turn > 1:  # the innermost axis, which is the first one given
+            angles = np.multiply.outer(np.arange(extents[0]), np.arange(n[1])) / turn
+            values = values * np.exp(2j * np.pi * sign * angles).reshape(extents[0], *[1] * (axes - 1), n[1])
+        values = values * given["scale"]
         if "epilog" in source:
-            values = values * factor(offsets(extents, written))
+            values = values * factor(offsets(shapes[1], strides[1]))
         result[...] = values
 
 
@@ -104,22 +118,18 @@ def standin(monkeypatch):
             patch.setattr(f"planmath.fft.providers.cufft.{name}", standin)
         patch.setattr(device_code, "runtime", standin)
         patch.setattr(device_code, "linked_kernel", standin.linked_kernel)
+        patch.setattr(device_code, "allow_shared", standin.allow_shared)
         for module in (callback_kernels, fused_transform):
             patch.setattr(module, "devices", _NoDevices)
-        patch.setattr(callbacks_device, "_single_stage", lambda problem: None)
+        patch.setattr(callbacks_device, "_library_stages", lambda problem: ())
         patch.setattr(callback_kernels, "source", lambda callback, capability: (
             f"{callback.element} {callback_kernels._CALL[callback.phase]}", ()))  # fmt: skip
-        patch.setattr(fused_transform, "source", lambda problem, capability: (
-            " ".join([problem.dtype, *(each.phase for each in problem.callbacks), direction_of(problem),
-                      str(max(n for n, _, _ in problem.transformed()))]), ()))  # fmt: skip
+        patch.setattr(fused_transform.Step, "source", lambda step, capability: (
+            " ".join([*step.elements, *(each.phase for each in (step.prolog, step.epilog) if each)]), ()))  # fmt: skip
         yield standin
         gc.collect()
         assert not standin.plans, "plans that were not destroyed"
         assert not plain.plans
-
-
-def direction_of(problem: Any) -> str:
-    return "forward" if problem.directions == (FORWARD,) else "inverse"
 
 
 def run(standin: Standin, array: np.ndarray, axes: Any, given_: tuple[str, ...], **options: Any) -> None:
@@ -153,6 +163,7 @@ def run(standin: Standin, array: np.ndarray, axes: Any, given_: tuple[str, ...],
             if "epilog" in given_:
                 by = factor(offsets(problem.result_shape, problem.result_strides))
                 result = (result / by).astype(result.dtype)
+            result = result / problem.factor(direction)
             assert_accurate(result, kind, loaded, axes, direction, options.get("last_axis_parity", "even"))
             assert problem.inplace or memory_of(array) == before, "the operand was written to"
             assert (workspace[start + prepared.workspace_size :] == 0x55).all(), "written beyond the workspace"
@@ -167,13 +178,31 @@ def test_arrangements(standin, name, callbacks, precision):
     run(standin, operand_of(arranged, precision), arranged.axes, callbacks, **arranged.options)
 
 
-@pytest.mark.parametrize("shape", [(3, 64), (2, 3, 128), (1, 256), (512,)])
-@pytest.mark.parametrize("inplace", [False, True])
-def test_one_kernel(standin, shape, inplace):
-    operand = random_operand("C2C", "float64", shape, (len(shape) - 1,))
+@pytest.mark.pairwise
+@pytest.mark.parametrize("norm", [None, "backward", "ortho", "forward"])
+@pytest.mark.parametrize(("kind", "inplace"), [("C2C", False), ("C2C", True), ("R2C", False), ("C2R", False)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 64), 1), ((2, 3, 128), 2), ((256,), 0), ((128, 5), 0), ((2, 64, 3), 1)]
+)
+def test_one_kernel(standin, shape, axis, kind, inplace, norm):
+    length = {"C2C": shape[axis], "R2C": 2 * shape[axis], "C2R": shape[axis] + 1}[kind]
+    operand = random_operand(kind, "float64", (*shape[:axis], length, *shape[axis + 1 :]), (axis,))
     for callbacks in (("prolog",), ("epilog",), ("prolog", "epilog")):
-        run(standin, operand.copy(), (len(shape) - 1,), callbacks, inplace=inplace)
-    assert "fused_transform" in {name for name, _ in standin.kernels}
+        run(standin, operand.copy(), (axis,), callbacks, fft_type=kind, inplace=inplace, norm=norm,
+            result_layout="natural")  # fmt: skip
+    assert "fused_transform" in {name for name, *_ in standin.kernels}
+
+
+@pytest.mark.parametrize("norm", [None, "ortho"])
+@pytest.mark.parametrize(("shape", "inplace"), [((3, 1024), False), ((2, 2, 512), True), ((512,), False)])
+def test_two_kernels(standin, monkeypatch, shape, inplace, norm):
+    monkeypatch.setattr(fused_transform, "LONGEST", {"float64": 256})
+    memory = random_operand("C2C", "float64", (*shape[:-1], shape[-1] + 8), (len(shape) - 1,))
+    for callbacks in (("prolog",), ("epilog",), ("prolog", "epilog")):
+        run(standin, memory.copy()[..., :-8], (len(shape) - 1,), callbacks, inplace=inplace, norm=norm)
+    turns = [int(defined["TURN"]) for name, _, defined in standin.kernels if name == "fused_transform"]
+    assert turns[:2] == [shape[-1], 1]
+    assert set(standin.allowed) <= set(range(1000, 1000 + len(standin.kernels)))
 
 
 @settings(max_examples=60)
@@ -198,7 +227,9 @@ HOST = """
 #include <vector>
 #define __device__
 #define __global__
-#define __shared__ static
+#define __shared__
+#define __align__(n)
+#define __launch_bounds__(n)
 struct float2 { float x, y; };
 struct double2 { double x, y; };
 struct number { unsigned x; };
@@ -207,15 +238,14 @@ static std::barrier<> *all;
 static void __syncthreads() { all->arrive_and_wait(); }
 template <class T> static void sincospi(T a, T *s, T *c) { *s = std::sin((T)M_PI * a), *c = std::cos((T)M_PI * a); }
 #define sincospif sincospi
-static ELEMENT load(void *array, unsigned long long offset, void *) {
-    const ELEMENT x = ((ELEMENT *)array)[offset];
-    return {2 * x.x, 2 * x.y};
-}
-static void store(void *array, unsigned long long offset, ELEMENT x, void *) {
-    ((ELEMENT *)array)[offset] = {3 * x.x, 3 * x.y};
-}
+static float times(float x, int by) { return x * by; }
+static double times(double x, int by) { return x * by; }
+template <class T> static T times(T x, int by) { return {x.x * by, x.y * by}; }
+static IN load(void *array, unsigned long long offset, void *) { return times(((IN *)array)[offset], 2); }
+static void store(void *array, unsigned long long offset, OUT x, void *) { ((OUT *)array)[offset] = times(x, 3); }
 """
 LAUNCH = """
+ELEMENT all_shared[PER_BLOCK * ROOM];
 extern "C" void launch(int blocks, int n, const parameters *p) {
     for (unsigned block = blocks; block-- > 0;) {
         std::barrier<> barrier(n);
@@ -230,30 +260,56 @@ extern "C" void launch(int blocks, int n, const parameters *p) {
 
 
 @pytest.mark.skipif(not COMPILER, reason="there is no C++ compiler")
-@pytest.mark.parametrize(("precision", "length", "direction"), [("float32", 512, 1), ("float64", 256, -1)])
-def test_kernel_on_the_host(monkeypatch, tmp_path, precision, length, direction):
-    """The passes of each radix, an unfinished block, and a batch of two axes with gaps."""
-    memory = random_operand("C2C", precision, (2, 6, length), (2,))
-    operand = memory[:, ::2]
-    callbacks = {phase: Callback(phase, "x", memory.dtype.name, 0, b"") for phase in ("prolog", "epilog")}
-    problem = problem_of(operand, (2,))._replace(directions=(direction,), **callbacks)
+@pytest.mark.parametrize(
+    ("kind", "precision", "shape", "axis", "direction"),
+    [("C2C", "float32", (2, 6, 512), 2, 1), ("C2C", "float64", (2, 6, 256), 2, -1),
+     ("C2C", "float32", (128, 11), 0, -1), ("C2C", "float64", (3, 2, 4096), 2, 1),
+     ("R2C", "float32", (2, 6, 256), 2, -1), ("R2C", "float64", (256, 5), 0, -1),
+     ("C2R", "float32", (2, 6, 1025), 2, 1), ("C2R", "float64", (3, 4, 129), 2, 1)],
+    ids=lambda given: str(given).replace(" ", ""),
+)  # fmt: skip
+def test_kernel_on_the_host(monkeypatch, tmp_path, kind, precision, shape, axis, direction):
+    """The passes of each radix, an unfinished block, a batch of two axes with gaps, transforms side by side, and two
+    kernels for one transform."""
+    operand = random_operand(kind, precision, shape, (axis,))
+    if len(shape) == 3:
+        operand = random_operand(kind, precision, (shape[0], 2 * shape[1], shape[2]), (axis,))[:, ::2]
+    if kind == "C2R":
+        operand.imag[..., [0, -1]] = 7  # which does not count
+    plain = problem_of(operand, (axis,), fft_type=kind, result_layout="natural", norm="ortho")
+    dtypes = {"prolog": plain.dtype, "epilog": plain.result_dtype}
+    callbacks = {phase: Callback(phase, "x", dtypes[phase], 0, b"") for phase in dtypes}
+    problem = plain._replace(directions=(direction,), **callbacks)
+    launched: list[Any] = []
+    monkeypatch.setattr(fused_transform, "LONGEST", {"float32": 1024, "float64": 2048})
+    monkeypatch.setattr(fused_transform, "devices", _NoDevices)
+    monkeypatch.setattr(fused_transform.Step, "source", lambda *given: ("", ()))
+    monkeypatch.setattr(device_code, "linked_kernel", lambda *given: 1)
+    monkeypatch.setattr(device_code, "allow_shared", lambda *given: None)
+    monkeypatch.setattr(device_code, "launch", lambda *given: launched.append(given))
+    monkeypatch.setattr(device_code, "store", lambda *given: None)
+    fused_transform.calls(problem, direction)
+    result = np.zeros(problem.result_shape, problem.result_dtype)
+    between = np.zeros(max(1, fused_transform.scratch(problem)), np.uint8)
+    places = [operand.ctypes.data, *([between.ctypes.data] if len(launched) > 1 else []), result.ctypes.data]
+    for number, (step, (_, blocks, threads, parameters, *_)) in enumerate(
+        zip(fused_transform.steps(problem), launched, strict=True)
+    ):
+        library = tmp_path / f"kernel{number}.so"
+        _compile_for_the_host(step, direction, library)
+        parameters["operand"], parameters["result"] = places[number : number + 2]
+        ctypes.CDLL(library).launch(blocks[0], threads, ctypes.c_void_p(parameters.ctypes.data))
+    by = problem.factor(direction) * (6 if len(launched) == 1 else 36)
+    assert_accurate(result / by, kind, operand, (axis,), direction)
+
+
+def _compile_for_the_host(step: Any, direction: int, library: Path) -> None:
     source = HOST + Path(fused_transform.__file__).with_suffix(".cu").read_text() + LAUNCH
     options = ["-std=c++20", "-O1", "-w", "-pthread", "-shared", "-fPIC", "-x", "c++", "-"]
-    options += [f"-D{each}" for each in fused_transform.definitions(problem, direction)]
-    made = [COMPILER, *options, "-o", tmp_path / "kernel.so"]
+    options += [f"-D{each}" for each in step.definitions(direction)]
+    options.append(f"-DIN={callback_kernels.ELEMENTS[step.elements[0]]}")
+    made = [COMPILER, *options, "-o", library]
     done = subprocess.run(made, input=source, text=True, capture_output=True, check=False)
     if "barrier: No such file" in done.stderr:
         pytest.skip("the compiler has no barriers of C++20")
     assert done.returncode == 0, done.stderr
-    launched: list[Any] = []
-    monkeypatch.setattr(fused_transform, "devices", _NoDevices)
-    monkeypatch.setattr(fused_transform, "source", lambda *given: ("", ()))
-    monkeypatch.setattr(device_code, "linked_kernel", lambda *given: 1)
-    monkeypatch.setattr(device_code, "launch", lambda *given, **more: launched.append(given))
-    monkeypatch.setattr(device_code, "store", lambda *given: None)
-    fused_transform.calls(problem, direction)
-    ((_, blocks, threads, parameters, *_),) = launched
-    result = np.zeros(problem.result_shape, memory.dtype)
-    parameters["operand"], parameters["result"] = operand.ctypes.data, result.ctypes.data
-    ctypes.CDLL(tmp_path / "kernel.so").launch(blocks[0], threads, ctypes.c_void_p(parameters.ctypes.data))
-    assert_accurate(result / 6, "C2C", operand, (2,), direction)

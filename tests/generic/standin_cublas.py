@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planmath.bindings import cublas
+from planmath.core.cuda import device_code
 from planmath.linalg.product import device_kernels
 from tests.core.standin_kernels import COMPILER
 

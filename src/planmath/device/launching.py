@@ -132,13 +132,17 @@ _IGNORED = ("extensions", "link", "debug")
 
 
 def _allow(compiled: Any, shared: int) -> None:
+    """Let blocks of a kernel have so much dynamic shared memory, on its device.
+
+    What numba-cuda calls the function is a kernel of a library (``CUkernel``), which has its own call for that.
+    """
     from cuda.bindings import driver
 
     function = compiled._codelibrary.get_cufunc()
-    handle = getattr(function, "handle", None)
-    handle = getattr(handle, "value", handle)
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    (status,) = driver.cuFuncSetAttribute(driver.CUfunction(int(handle or 0)), attribute, shared)
+    (status,) = driver.cuKernelSetAttribute(
+        attribute, shared, driver.CUkernel(int(function.handle)), driver.CUdevice(function.device.id)
+    )
     if int(status):
         raise ValueError(f"the device cannot give a block {shared} bytes of dynamic shared memory: {status!r}")
 

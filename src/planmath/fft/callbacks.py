@@ -251,7 +251,14 @@ def _compiled(
         raise ValueError(f"name is {name!r}; expected a symbol in C")
     symbol = name or jit.SYMBOLS[phase, element_dtype]
     capability = _capability(compute_capability)
-    content = b"" if capability is None else jit.device_code(described, capability, symbol, representation)
+    content = b""
+    if capability is not None:
+        try:
+            content = jit.device_code(described, capability, symbol, representation)
+        except RuntimeError:
+            if compute_capability is not None:
+                raise
+            capability = None  # nobody asked for it: it may be for the CPU
     code = CallbackCode(content)
     code.description, code.capability, code.symbol, code.representation = described, capability, symbol, representation
     code.identity = described.digest() or f"{described.name}, number {next(_numbers)} of this process"
@@ -316,11 +323,6 @@ def with_callbacks(problem: FFTProblem, prolog: Any, epilog: Any) -> FFTProblem:
     TypeError, ValueError
         If they are none, or not for this problem.
     """
-    if problem.norm is not None and (prolog is not None or epilog is not None):
-        raise ValueError(
-            f"options.norm is {problem.norm!r}, and there is a callback; which of the two comes first would not be "
-            "clear: leave norm out, and let the callback multiply"
-        )
     return problem._replace(
         prolog=_callback("prolog", prolog, problem, problem.dtype, problem.shape, problem.strides),
         epilog=_callback("epilog", epilog, problem, problem.result_dtype, problem.result_shape, problem.result_strides),

@@ -376,12 +376,20 @@ def _for_device(
                     function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
                     cc=capability,
                 )  # fmt: skip
-        except (ImportError, OSError) as error:
+        except (ImportError, OSError, *_nvvm_errors()) as error:
             raise RuntimeError(f"the {described.name} cannot be compiled for CUDA devices: {error}") from error
         return code.encode() if isinstance(code, str) else bytes(code)
 
     name = described.digest(capability, symbol, representation, _cuda_version())
     return make() if name is None else code_cache.get(name, make)
+
+
+def _nvvm_errors() -> tuple[type[Exception], ...]:
+    """What NVVM's bindings raise where it refuses what Numba made, such as a function that raises exceptions."""
+    try:
+        return (load_module("cuda.bindings.nvvm").nvvmError,)
+    except ImportError:
+        return ()
 
 
 class _explained:

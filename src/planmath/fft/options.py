@@ -70,7 +70,8 @@ class FFTOptions:
         fastest; for 'C' the last axis does, whatever the operand's order. Ignored for `inplace`.
     norm : {'backward', 'ortho', 'forward'}, optional
         Which transforms are scaled by 1/n, n being the number of elements transformed: the inverse ones, none of them
-        but both by its square root, or the forward ones, as in `numpy.fft`. Default: none. On the CPU only.
+        but both by its square root, or the forward ones, as in `numpy.fft`. Default: none. An epilog gets what is
+        scaled already. On CUDA devices with callbacks only.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     blocking : {'auto', True}

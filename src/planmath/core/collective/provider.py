@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,6 +19,11 @@ from planmath.native.threads import Threads
 LIBRARIES = {"mpi": "mpi4py", "torch": "torch"}
 #: Spaces in words.
 PLACES = {"cpu": "the host", "cuda": "CUDA devices"}
+
+
+def _own_version() -> str:
+    """Planmath's, which need not be installed to run."""
+    return sys.modules[__name__.partition(".")[0]].__version__
 
 
 class TransportProvider(Provider):
@@ -55,7 +61,8 @@ class TransportProvider(Provider):
         own = getattr(self.transport, "version", None)
         if own is not None:
             return str(own())
-        return version(LIBRARIES.get(self.name, "planmath"))
+        library = LIBRARIES.get(self.name)
+        return _own_version() if library is None else version(library)
 
     def unsupported(self, problem: Any) -> str | None:
         return None

@@ -116,9 +116,32 @@ def machine_code(source: str, capability: tuple[int, int], definitions: tuple[st
     return nvrtc.compile_to_cubin(source, options)
 
 
+#: Bytes of dynamic shared memory that a block may have without more ado.
+USUAL_SHARED = 48 << 10
+
+
+def allow_shared(kernel: int, size: int, device_id: int) -> None:
+    """Let a kernel's blocks have so many bytes of dynamic shared memory.
+
+    Raises
+    ------
+    UnavailableError
+        If the device has less.
+    """
+    if size <= USUAL_SHARED:
+        return
+    attribute = runtime.FuncAttribute.MAX_DYNAMIC_SHARED_MEMORY_SIZE
+    try:
+        runtime.kernel_set_attribute_for_device(kernel, attribute, size, device_id)
+    except (MissingLibraryError, runtime.CUDARuntimeError) as error:
+        raise UnavailableError(
+            f"CUDA device {device_id} cannot give a block {size} bytes of shared memory: {error}"
+        ) from error
+
+
 def launch(
     kernel: int, blocks: tuple[int, int], threads: int, parameters: np.ndarray, stream: Slot, keep: object = None,
-    **options: Any,
+    shared: int = 0, **options: Any,
 ) -> Call:  # fmt: skip
     """The launch of a kernel.
 
@@ -134,6 +157,8 @@ def launch(
     stream : Slot
     keep : object
         Owns what else the kernel reads.
+    shared : int
+        Bytes of dynamic shared memory; see `allow_shared`.
     **options
         Of the `Call`.
     """
@@ -141,7 +166,7 @@ def launch(
     return Call(
         # a dim3 by value takes two words: x and y, and z
         runtime.LIBRARY.address("cudaLaunchKernel"),
-        [kernel, blocks[0] | blocks[1] << 32, 1, threads | 1 << 32, 1, pointers.ctypes.data, 0, stream],
+        [kernel, blocks[0] | blocks[1] << 32, 1, threads | 1 << 32, 1, pointers.ctypes.data, shared, stream],
         name="cudaLaunchKernel", returns_status=True, error=runtime.CUDARuntimeError, keep=(parameters, pointers, keep),
         **options,
     )  # fmt: skip

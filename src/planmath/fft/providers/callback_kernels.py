@@ -25,15 +25,22 @@ ELEMENTS = {"float32": "float", "float64": "double", "complex64": "float2", "com
 #: What the kernel is given, as `_SOURCE` declares it. Axes are ordered from the innermost to the outermost.
 PARAMETERS = np.dtype(
     [
-        ("array", np.uintp), ("tile", np.uintp), ("data", np.uintp), ("count", np.int64), ("axes", np.int64),
+        ("array", np.uintp), ("tile", np.uintp), ("data", np.uintp), ("scale", np.float64), ("count", np.int64),
+        ("axes", np.int64),
         ("extents", np.int64, MOST_AXES), ("steps", np.int64, MOST_AXES), ("tile_steps", np.int64, MOST_AXES),
     ]
 )  # fmt: skip
 _SOURCE = """
+static __device__ float scaled(float a, double by) { return a * (float)by; }
+static __device__ double scaled(double a, double by) { return a * by; }
+static __device__ float2 scaled(float2 a, double by) { return float2{a.x * (float)by, a.y * (float)by}; }
+static __device__ double2 scaled(double2 a, double by) { return double2{a.x * by, a.y * by}; }
+
 struct parameters {
     void *array;
     ELEMENT *tile;
     void *data;
+    double scale;
     long long count, axes, extents[MOST_AXES], steps[MOST_AXES], tile_steps[MOST_AXES];
 };
 
@@ -58,8 +65,8 @@ extern "C" __global__ void call_back(const __grid_constant__ parameters p) {
 """
 #: What the kernel does with an element.
 _CALL = {
-    "prolog": "p.tile[place] = load(p.array, (unsigned long long)offset, p.data);",
-    "epilog": "store(p.array, (unsigned long long)offset, p.tile[place], p.data);",
+    "prolog": "p.tile[place] = scaled(load(p.array, (unsigned long long)offset, p.data), p.scale);",
+    "epilog": "store(p.array, (unsigned long long)offset, scaled(p.tile[place], p.scale), p.data);",
 }
 
 #: How kernels load and store: through a callback that gets the element by its address, or by value, or without one.
@@ -107,8 +114,10 @@ static __device__ void store(void *array, unsigned long long offset, ELEMENT ele
 }
 
 
-def access(phase: str, callback: Callback | None, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
-    """How a kernel loads or stores an element, as source, and the LTO-IR that has to be linked to it.
+def access(
+    phase: str, callback: Callback | None, element: str, capability: tuple[int, int]
+) -> tuple[str, tuple[bytes, ...]]:  # fmt: skip
+    """How a kernel loads or stores an element of a dtype, as source, and the LTO-IR that has to be linked to it.
 
     Raises
     ------
@@ -116,19 +125,20 @@ def access(phase: str, callback: Callback | None, capability: tuple[int, int]) -
         If there is no compiler for it.
     """
     if callback is None:
-        return _WITHOUT[phase], ()
+        return _WITHOUT[phase].replace("ELEMENT", ELEMENTS[element]), ()
     try:
         if isinstance(callback.code, CallbackCode):
-            code = callback.code.by_address(capability)
-            return _BY_ADDRESS[phase].replace("SYMBOL", jit.BY_ADDRESS[phase]), (code,)
-        return _BY_VALUE[phase].replace("SYMBOL", callback.symbol), (callback.for_device(capability),)
+            text, symbol, code = _BY_ADDRESS, jit.BY_ADDRESS[phase], callback.code.by_address(capability)
+        else:
+            text, symbol, code = _BY_VALUE, callback.symbol, callback.for_device(capability)
+        return text[phase].replace("SYMBOL", symbol).replace("ELEMENT", ELEMENTS[element]), (code,)
     except RuntimeError as error:
         raise UnavailableError(f"{callback.name} has no code for CUDA devices: {error}") from error
 
 
 def source(callback: Callback, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
     """The kernel's source, and what has to be linked to it."""
-    text, pieces = access(callback.phase, callback, capability)
+    text, pieces = access(callback.phase, callback, callback.element, capability)
     return text + _SOURCE.replace("CALL", _CALL[callback.phase]), pieces
 
 
@@ -138,8 +148,9 @@ def definitions(callback: Callback, index: str = "unsigned int") -> tuple[str, .
 
 
 def calls(
-    callback: Callback, axes: Sequence[Dimension], array: Slot, tile: Slot, stream: Slot, device_id: int
-) -> list[Call]:
+    callback: Callback, axes: Sequence[Dimension], array: Slot, tile: Slot, stream: Slot, device_id: int,
+    scale: float = 1.0,
+) -> list[Call]:  # fmt: skip
     """What to call for all elements of some axes, given from the outermost to the innermost.
 
     Parameters
@@ -149,11 +160,14 @@ def calls(
         With the strides in the user's array and in the tile.
     array, tile, stream : Slot
     device_id : int
+    scale : float
+        What elements are multiplied by: behind a prolog, before an epilog.
     """
     axes = list(axes) or [(1, 0, 0)]
     count = math.prod(n for n, _, _ in axes)
     parameters = np.zeros(1, PARAMETERS)
     parameters["data"], parameters["count"], parameters["axes"] = callback.address, count, len(axes)
+    parameters["scale"] = scale
     for place, axis in enumerate(reversed(axes)):
         parameters["extents"][0, place], parameters["steps"][0, place], parameters["tile_steps"][0, place] = axis
     index = "unsigned int" if count < FEW else "unsigned long long"

@@ -14,8 +14,8 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.fft.jit import SYMBOLS
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers import callback_kernels, fused_transform
-from planmath.fft.providers.cufft import NAMES, CuFFTProvider, NativePlan
-from planmath.fft.providers.cufft_stages import Stage, divisions
+from planmath.fft.providers.cufft import NAMES, CuFFTProvider
+from planmath.fft.providers.cufft_stages import REAL, Stage, divisions
 from planmath.fft.providers.tiles import Tile, rounded, slowest_first, tile_of
 from planmath.native.call import Call, Slot
 
@@ -65,7 +65,7 @@ class DeviceCallbacks(Provider):
             Algorithm(self.name, (("callbacks", KERNELS), *algorithm.knobs))
             for algorithm in self.inner.algorithms(_whole(problem).problem)
         ]
-        if _single_stage(problem) is not None:
+        if _library_stages(problem):
             ways.append(Algorithm(self.name, (("callbacks", LIBRARY),)))
         return ways
 
@@ -73,9 +73,10 @@ class DeviceCallbacks(Provider):
         if not problem.callbacks:
             return self.inner.prepare(problem, algorithm)
         if algorithm.get("callbacks") == LIBRARY:
-            return _linked_by_library(problem)
+            return _linked_by_library(problem, self.inner)
         if algorithm.get("callbacks") == FUSED:
-            return Prepared(_programs(problem, lambda direction: fused_transform.calls(problem, direction)))
+            programs = _programs(problem, lambda direction: fused_transform.calls(problem, direction))
+            return Prepared(programs, fused_transform.scratch(problem))
         tile = _whole(problem)
         knobs = tuple(knob for knob in algorithm.knobs if knob[0] != "callbacks")
         made = self.inner.prepare(tile.problem, Algorithm(self.name, knobs))
@@ -94,7 +95,7 @@ def _programs(problem: FFTProblem, calls: Callable[[int], list[Call]]) -> dict[H
 
 def _whole(problem: FFTProblem) -> Tile:
     """All transforms as one tile: smaller ones, to stay in a device's cache, cost more launches than that saves."""
-    return tile_of(problem, slowest_first(problem.batch()), even=True)
+    return tile_of(problem._replace(norm=None), slowest_first(problem.batch()), even=True)
 
 
 def _scratch(tile: Tile) -> int:
@@ -103,34 +104,43 @@ def _scratch(tile: Tile) -> int:
 
 
 def _calls(problem: FFTProblem, tile: Tile, made: Prepared, direction: int) -> list[Call]:
-    """The prolog's kernel, the transform, the epilog's kernel."""
+    """The prolog's kernel, the transform, the epilog's kernel; the scale goes into the last of the two kernels."""
     result = 0 if problem.inplace else 1
     workspace, stream, device_id = result + 1, Slot(result + 2), problem.execution[1]
     source, target, scratch = Slot(0), Slot(result), Slot(workspace, _scratch(tile))
+    scale = problem.factor(direction)
     before: list[Call] = []
     after: list[Call] = []
     if tile.loads is not None:
         source = Slot(workspace)
-        before = callback_kernels.calls(problem.prolog, tile.loads, Slot(0), source, stream, device_id)
+        by = 1.0 if tile.stores is not None else scale
+        before = callback_kernels.calls(problem.prolog, tile.loads, Slot(0), source, stream, device_id, by)
     if tile.stores is not None:
         target = Slot(workspace, 0 if tile.problem.inplace else rounded(tile.loaded))
-        after = callback_kernels.calls(problem.epilog, tile.stores, Slot(result), target, stream, device_id)
+        after = callback_kernels.calls(problem.epilog, tile.stores, Slot(result), target, stream, device_id, scale)
     places = dict(enumerate([*([source] if tile.problem.inplace else [source, target]), scratch, stream]))
     return [*before, *(call.redirected(places) for call in made.programs[direction].calls), *after]
 
 
-def _single_stage(problem: FFTProblem) -> Stage | None:
-    """The one stage that cuFFT can compute with the callbacks in its own kernels, if it can."""
-    if problem.kind == "C2R" or not problem.aligned or not cufft.LIBRARY.has("cufftXtSetJITCallback"):
-        return None
-    if cufft.get_version() < SINCE:
-        return None
+def _library_stages(problem: FFTProblem) -> Sequence[Stage]:
+    """The stages that cuFFT can compute with the callbacks in its own kernels, if it can: one, but for C2R.
+
+    There the operand is copied first, and an epilog belongs to the last stage. A prolog is not possible: of what it
+    loads, cuFFT would have to ignore imaginary parts.
+    """
+    if any(problem.factor(direction) != 1 for direction in problem.directions):
+        return ()  # it does not scale
+    if not problem.aligned or not cufft.LIBRARY.has("cufftXtSetJITCallback") or cufft.get_version() < SINCE:
+        return ()
     if any(_largest_prime(problem.real_shape[axis]) > LARGEST_PRIME for axis in problem.axes):
-        return None
+        return ()
+    if problem.kind == "C2R" and problem.prolog is not None:
+        return ()
     for stages in divisions(problem.plain).values():
-        if len(stages) == 1 and stages[0].kind == problem.kind and not stages[0].loops:
-            return stages[0]
-    return None
+        last, alone = stages[-1], len(stages) == 1
+        if (alone or problem.kind == "C2R") and last.kind == problem.kind and last.target != REAL and not last.loops:
+            return stages
+    return ()
 
 
 def _largest_prime(n: int) -> int:
@@ -143,10 +153,9 @@ def _largest_prime(n: int) -> int:
     return max(largest, n)
 
 
-def _linked_by_library(problem: FFTProblem) -> Prepared:
-    """One plan, into whose kernels cuFFT links the callbacks."""
-    stage = _single_stage(problem)
-    assert stage is not None
+def _linked_by_library(problem: FFTProblem, provider: CuFFTProvider) -> Prepared:
+    """Plans of which the last is one into whose kernels cuFFT links the callbacks."""
+    stages = _library_stages(problem)
     device_id = problem.execution[1]
     try:
         capability = devices.device(device_id).compute_capability
@@ -155,7 +164,7 @@ def _linked_by_library(problem: FFTProblem) -> Prepared:
         raise UnavailableError(f"a callback has no code for CUDA device {device_id}: {error}") from error
     addresses = np.array([callback.address for callback in problem.callbacks], np.uintp)
 
-    def set_callbacks(handle: int) -> None:
+    def set_callbacks(handle: int) -> None:  # which the plan keeps, and so the code and the data
         for number, (callback, piece) in enumerate(zip(problem.callbacks, pieces, strict=True)):
             code = np.frombuffer(piece, np.uint8)
             usual = callback.symbol == SYMBOLS[callback.phase, callback.element]
@@ -168,12 +177,4 @@ def _linked_by_library(problem: FFTProblem) -> Prepared:
             except cufft.cuFFTError as error:
                 raise UnavailableError(f"cuFFT does not take {callback.name}: {error}") from error
 
-    plan = NativePlan(stage, problem.plain, set_callbacks)
-    plan.keep = (pieces, addresses, problem.callbacks)
-    _, slots = CuFFTProvider.places(problem.plain, [stage], [plan.work_size])
-    prepare = plan.preparing(slots["workspace"], slots["stream"])
-
-    def calls(direction: int) -> list[Call]:
-        return [*prepare, plan.executing(stage, problem.plain, slots, direction)]
-
-    return Prepared(_programs(problem, calls), plan.work_size)
+    return provider.prepare_stages(problem.plain, stages, {len(stages) - 1: set_callbacks})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planmath.bindings import cufft, runtime
@@ -85,8 +85,17 @@ class CuFFTProvider(Provider):
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         ways = divisions(problem)
-        stages = ways[algorithm.get("axes", next(iter(ways)))]
-        plans = [None if stage.kind == "copy" else NativePlan(stage, problem) for stage in stages]
+        return self.prepare_stages(problem, ways[algorithm.get("axes", next(iter(ways)))])
+
+    def prepare_stages(
+        self, problem: FFTProblem, stages: Sequence[Stage], adjust: Mapping[int, Callable[[int], None]] | None = None
+    ) -> Prepared:
+        """Stages, made ready; for some of them, by number, `adjust` is given the plan's handle before it is made."""
+        adjust = adjust or {}
+        plans = [
+            None if stage.kind == "copy" else NativePlan(stage, problem, adjust.get(number))
+            for number, stage in enumerate(stages)
+        ]
         size, slots = self.places(problem, stages, [plan.work_size for plan in plans if plan])
         prepare = [call for plan in plans if plan for call in plan.preparing(slots["workspace"], slots["stream"])]
         programs: dict[object, Program] = {}
@@ -139,7 +148,7 @@ class NativePlan:
     """
 
     def __init__(self, stage: Stage, problem: FFTProblem, adjust: Callable[[int], None] | None = None):
-        self.keep: object = None
+        self.keep = adjust
         self.device_id, self.library, self.process = problem.execution[1], cufft, 0
         self.handle = cufft.create()
         self.process = os.getpid()

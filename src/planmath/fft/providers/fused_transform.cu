@@ -2,11 +2,15 @@
 //
 // Stockham's algorithm without a reordering (C. Van Loan, "Computational Frameworks for the Fast Fourier Transform", SIAM
 // 1992, section 1.7). A transform has THREADS threads with EACH elements in registers; between its passes, of the radices
-// that RADICES lists, they go through shared memory. `load` and `store` stand before this source.
+// that RADICES lists, they go through shared memory. Pairs of real elements are transformed as complex ones, and the
+// spectrum is taken apart, or put together, in shared memory (section 4.3 there). Where SIDE_BY_SIDE, neighbouring threads
+// have neighbouring transforms, whose elements are next to each other. A transform of TURN elements is two such kernels:
+// the first one's results are turned (section 3.3). `load` and `store` stand before this source.
 
 struct parameters {
     void *operand, *result, *loaded, *stored;
-    long long count, axes, extents[MOST_AXES], read[MOST_AXES], written[MOST_AXES];
+    double scale;
+    long long count, read_step, written_step, axes, extents[MOST_AXES], read[MOST_AXES], written[MOST_AXES];
 };
 
 enum { LENGTH = THREADS * EACH };
@@ -56,7 +60,9 @@ template <> struct butterfly<1> {
 
 // A gap after as many elements as the first pass leaves in a row keeps its threads on different banks.
 static __device__ int place(int i) { return i + i / EACH; }
-enum { ROOM = LENGTH + LENGTH / EACH };
+enum { ROOM = LENGTH + LENGTH / EACH + 1 };
+
+extern __shared__ __align__(16) ELEMENT all_shared[];
 
 // What is left of a transform after passes whose radices multiply to DONE; returns the last radix.
 template <int DONE, int RADIX, int... REST> struct passes {
@@ -95,9 +101,23 @@ template <int DONE, int RADIX, int... REST> struct passes {
     template <int NOW> static __device__ void next(ELEMENT *, int, ELEMENT *) {}
 };
 
-extern "C" __global__ void fused_transform(const parameters p) {
-    __shared__ ELEMENT shared[PER_BLOCK * ROOM];
-    const int thread = threadIdx.x % THREADS, member = threadIdx.x / THREADS;
+// The spectrum of 2 LENGTH real elements at k, of which z is the transform as LENGTH complex ones.
+static __device__ ELEMENT taken_apart(const ELEMENT *z, int k) {
+    const ELEMENT a = z[place(k % LENGTH)], b = z[place((LENGTH - k) % LENGTH)], w = root(k, 2 * LENGTH);
+    const ELEMENT even = {(a.x + b.x) / 2, (a.y - b.y) / 2}, odd = {(a.y + b.y) / 2, (b.x - a.x) / 2};
+    return sum(even, product(odd, w));
+}
+
+// What has 2 LENGTH real elements as LENGTH complex ones as its transform, from their spectrum x.
+static __device__ ELEMENT put_together(const ELEMENT *x, int k) {
+    const ELEMENT a = x[place(k)], b = x[place(LENGTH - k)];
+    const ELEMENT turned = product(ELEMENT{a.x - b.x, a.y + b.y}, root(k, 2 * LENGTH));
+    return {a.x + b.x - turned.y, a.y - b.y + turned.x};
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transform(const parameters p) {
+    const int thread = SIDE_BY_SIDE ? threadIdx.x / PER_BLOCK : threadIdx.x % THREADS;
+    const int member = SIDE_BY_SIDE ? threadIdx.x % PER_BLOCK : threadIdx.x / THREADS;
     const long long number = (long long)blockIdx.x * PER_BLOCK + member;
     const bool there = number < p.count;
     long long read = 0, written = 0;
@@ -108,24 +128,69 @@ extern "C" __global__ void fused_transform(const parameters p) {
         written += (long long)(rest - next * extent) * p.written[axis];
         rest = next;
     }
-    ELEMENT v[EACH];
+    ELEMENT v[EACH], *shared = all_shared + member * ROOM;
+    const auto loaded = [&](int i) { return load(p.operand, (unsigned long long)(read + i * p.read_step), p.loaded); };
+    const auto stored = [&](int i, OUT x) {
+        store(p.result, (unsigned long long)(written + i * p.written_step), x, p.stored);
+    };
+#if KIND == C2R
+    if (there) {
+        for (int k = thread; k <= LENGTH; k += THREADS) {
+            ELEMENT x = loaded(k);
+            if (k % LENGTH == 0) x.y = 0;
+            shared[place(k)] = x;
+        }
+    }
+    __syncthreads();
+#endif
     if (there) {
 #pragma unroll
         for (int b = 0; b < EACH / FIRST_RADIX; b++) {
 #pragma unroll
-            for (int r = 0; r < FIRST_RADIX; r++)
-                v[b * FIRST_RADIX + r] =
-                    load(p.operand, (unsigned long long)(read + thread + b * THREADS + r * (LENGTH / FIRST_RADIX)), p.loaded);
+            for (int r = 0; r < FIRST_RADIX; r++) {
+                const int i = thread + b * THREADS + r * (LENGTH / FIRST_RADIX);
+#if KIND == C2C
+                v[b * FIRST_RADIX + r] = loaded(i);
+#elif KIND == R2C
+                const PART first = loaded(2 * i);
+                v[b * FIRST_RADIX + r] = ELEMENT{first, loaded(2 * i + 1)};
+#else
+                v[b * FIRST_RADIX + r] = put_together(shared, i);
+#endif
+            }
         }
     }
-    passes<1, RADICES>::run(v, thread, shared + member * ROOM);
-    if (there) {
+#if KIND == C2R
+    __syncthreads(); // what is there was read
+#endif
+    passes<1, RADICES>::run(v, thread, shared);
+    const PART scale = (PART)p.scale;
+#if KIND == R2C
+    __syncthreads();
+#else
+    if (!there) return;
+#endif
 #pragma unroll
-        for (int b = 0; b < EACH / LAST_RADIX; b++) {
+    for (int b = 0; b < EACH / LAST_RADIX; b++) {
 #pragma unroll
-            for (int r = 0; r < LAST_RADIX; r++)
-                store(p.result, (unsigned long long)(written + thread + b * THREADS + r * (LENGTH / LAST_RADIX)),
-                      v[b * LAST_RADIX + r], p.stored);
+        for (int r = 0; r < LAST_RADIX; r++) {
+            const int i = thread + b * THREADS + r * (LENGTH / LAST_RADIX);
+            ELEMENT x = v[b * LAST_RADIX + r];
+            x = ELEMENT{x.x * scale, x.y * scale};
+#if KIND == C2C
+            if (TURN > 1) x = product(x, root(i * (int)((unsigned)number % (unsigned)p.extents[0]), TURN));
+            stored(i, x);
+#elif KIND == C2R
+            stored(2 * i, x.x);
+            stored(2 * i + 1, x.y);
+#else
+            shared[place(i)] = x;
+#endif
         }
     }
+#if KIND == R2C
+    __syncthreads();
+    if (there)
+        for (int k = thread; k <= LENGTH; k += THREADS) stored(k, taken_apart(shared, k));
+#endif
 }

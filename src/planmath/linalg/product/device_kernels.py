@@ -276,6 +276,7 @@ def _launch(
     name: str, types: tuple[str, ...], parameters: np.ndarray, count: int, stream: Slot, device_id: int, **options: Any
 ) -> Call:
     index = "unsigned int" if count < FEW else "unsigned long long"
-    kernel = device_code.kernel(device_code.numbers() + text("places") + text(name), name, device_id, (*types, f"INDEX={index}", *_LIMITS))
+    source = device_code.numbers() + text("places") + text(name)
+    kernel = device_code.kernel(source, name, device_id, (*types, f"INDEX={index}", *_LIMITS))
     blocks = min(-(-count // THREADS), devices.device(device_id).multiprocessors * BLOCKS)
     return device_code.launch(kernel, (blocks, 1), THREADS, parameters, stream, **options)

@@ -27,6 +27,7 @@ OPTIONS = {
 MODULES = {
     "planmath.native.call": ["src/planmath/native/call.pyx"],
     "planmath.native.loaded": ["src/planmath/native/loaded.pyx"],
+    "planmath.native.team": ["src/planmath/native/team.pyx"],
     "planmath.native.thread_limit": ["src/planmath/native/thread_limit.pyx"],
     "planmath.core.cuda.queue": ["src/planmath/core/cuda/queue.pyx"],
     "planmath.core.slots": ["src/planmath/core/slots.pyx"],
@@ -41,8 +42,12 @@ MODULES = {
     "planmath.sparse.advanced.block_lu": ["src/planmath/sparse/advanced/block_lu.pyx"],
     "planmath.sparse.advanced.kernels": ["src/planmath/sparse/advanced/kernels.pyx"],
     "planmath.sparse.product.loops": ["src/planmath/sparse/product/loops.pyx"],
+    "planmath.sparse.product.pairs": ["src/planmath/sparse/product/pairs.pyx"],
+    "planmath.sparse.product.sampled": ["src/planmath/sparse/product/sampled.pyx"],
+    "planmath.sparse.product.symbolic": ["src/planmath/sparse/product/symbolic.pyx"],
     "planmath.sparse.product.providers.mkl_calls": ["src/planmath/sparse/product/providers/mkl_calls.pyx"],
     "planmath.sparse.ust.kernels": ["src/planmath/sparse/ust/kernels.pyx"],
+    "planmath.sparse.ust.rows": ["src/planmath/sparse/ust/rows.pyx"],
     "planmath.tensor.kernels": ["src/planmath/tensor/kernels.pyx"],
 }
 

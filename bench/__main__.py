@@ -26,8 +26,8 @@ SUITES = {
         "sparse_product", "callbacks", "fft_sweep", "sweep", "company",
     ),
     "cuda": (
-        "cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_generic", "cuda_dense",
-        "cuda_callbacks",
+        "cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_sparse_product",
+        "cuda_generic", "cuda_dense", "cuda_callbacks",
     ),
 }
 PEERS = "peers"

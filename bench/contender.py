@@ -136,9 +136,11 @@ class Contender:
 
 def in_double(array: Any) -> Any:
     """An array of any package and precision in double precision: on the CPU a NumPy one, on a device one of its own; of
-    a list of them one array."""
+    a list of them one array, of a sparse matrix by rows its values, row by row."""
     if isinstance(array, list):
         return np.array([in_double(one) for one in array])
+    if hasattr(array, "sorted_indices"):
+        array = array.sorted_indices().data
     if not isinstance(array, np.ndarray) and type(array).__module__.startswith("torch"):
         import torch
 

@@ -41,10 +41,10 @@ class Problem:
         a, b = self.host
         return on_device(a, package), on_device(b, package)
 
-    def planned(self, library: str, stack: ExitStack) -> Any:
+    def planned(self, library: str, stack: ExitStack, **options: str) -> Any:
         """A `DirectSolver` of planmath or nvmath-python, planned, and freed with the stack."""
         module = import_module(f"{LIBRARIES[library]}.linalg")
-        solver = stack.enter_context(module.DirectSolver(*self.operands("torch")))
+        solver = stack.enter_context(module.DirectSolver(*self.operands("torch"), options=options or None))
         solver.plan()
         return solver
 
@@ -88,12 +88,14 @@ class Bare:
 
 
 def lifecycle(library: str, problem: Problem, stack: ExitStack) -> Iterator[Contender]:
-    for tunes in (False, True) if library == "planmath" else (False,):
-        solver = problem.planned(library, stack)
-        if tunes:
+    forms = ["factorize(); solve()"]
+    if library == "planmath":
+        forms += ["autotuned", *([] if problem.batch else ["in mixed precision"])]
+    for form in forms:
+        solver = problem.planned(library, stack, **({"precision": "mixed"} if "mixed" in form else {}))
+        if form == "autotuned":
             solver.autotune()
         names = {"factorize": solver.factorize, "solve": solver.solve, "wait": runtime.device_synchronize}
-        form = "autotuned" if tunes else "factorize(); solve()"
         yield Contender(library, form, "factorize(); x = solve(); wait(); x", names, plan=repr(solver))
 
 

@@ -91,7 +91,7 @@ def facts() -> dict[str, Any]:
         "CUDA runtime": dotted(runtime.runtime_get_version()),
         "cuBLASLt": cublasLt._api.loaded_version,
         "cuFFT": cufft._api.loaded_version,
-        "cuTENSOR": cutensor._api.loaded_version,
+        "cuTENSOR": cutensor.LIBRARY.missing or cutensor._api.loaded_version,
         "cupy": module_version("cupy"),
     }
 

@@ -128,6 +128,65 @@ def formats(name: str, kind: str, rows: int, columns: int | None, settings: Sett
     return compare(name, {PLANMATH: planmath}, a @ b, "float64", targets, settings, True)
 
 
+def pair(name: str, kind: str, rows: int, settings: Settings) -> Outcome:
+    """The square of a matrix, whose pattern is known."""
+    a = matrix(kind, rows)
+    expected = (a @ a).sorted_indices().data
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import Matmul
+
+        for provider in ("own", "mkl"):
+            mm = stack.enter_context(Matmul(a, a, options={"provider": provider}))
+            mm.plan()
+            out = mm.empty_result()
+            names = {"execute": mm.execute, "out": out}
+            form = "" if provider == "own" else f" by {provider}"
+            yield Contender(PLANMATH, f"execute(out=){form}", "execute(out=out)", names, into=out.data)
+            if provider == "own":
+                yield Contender(PLANMATH, "execute()", "execute()", names)
+
+    def scipy(stack: ExitStack) -> Iterator[Contender]:
+        yield Contender("scipy", "@", "a @ a", {"a": a})
+
+    ours = "planmath execute(out=)"
+    targets: list[Target] = [at_most(1 / 3, ours, "scipy @"), at_most(1.0, "planmath execute()", "scipy @")]
+    return compare(name, {PLANMATH: planmath, "scipy": scipy}, expected, "float64", targets, settings, True)
+
+
+def sampled(name: str, entries: int, k: int, settings: Settings) -> Outcome:
+    """The product of two dense matrices for some elements."""
+    import scipy.sparse as sp
+
+    n = 10_000
+    c = sp.random_array((n, n), density=entries / n**2, rng=0).tocsr()
+    rng = np.random.default_rng(1)
+    a, b = rng.random((n, k)), rng.random((k, n))
+    rows, columns = c.tocoo().coords
+    expected = np.einsum("ek,ek->e", a[rows], b.T[columns])
+
+    def planmath(stack: ExitStack) -> Iterator[Contender]:
+        from planmath.sparse import Matmul
+
+        for form, other in (("", b), (" by columns", np.asfortranarray(b))):
+            into = c.copy()
+            mm = stack.enter_context(Matmul(a, other, into, beta=0))
+            mm.plan()
+            yield Contender(PLANMATH, f"execute(){form}", "execute()", {"execute": mm.execute}, into=into.data)
+
+    def torch(stack: ExitStack) -> Iterator[Contender]:
+        import torch
+
+        with warnings.catch_warnings(action="ignore"):  # of a format in its beta state
+            t = torch.sparse_csr_tensor(*map(torch.from_numpy, (c.indptr, c.indices, c.data.copy())), c.shape)
+        x, y, out = torch.from_numpy(a), torch.from_numpy(b), t.clone()
+        names = {"f": torch.sparse.sampled_addmm, "t": t, "x": x, "y": y, "out": out}
+        yield Contender("torch", "sampled_addmm", "f(t, x, y, beta=0.0, out=out)", names, into=out.values())
+
+    targets: list[Target] = [at_most(1 / 5, "planmath execute()", "torch sampled_addmm")]
+    return compare(name, {PLANMATH: planmath, "torch": torch}, expected, "float64", targets, settings, True)
+
+
 def rows(settings: Settings) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for kind in KINDS:
@@ -140,4 +199,8 @@ def rows(settings: Settings) -> dict[str, Row]:
         for label, columns in (("vector", None), ("columns", COLUMNS)):
             name = f"product/formats/{kind}/{label}"
             found[name] = partial(formats, name, kind, 40_000, columns)
+    found |= {
+        f"product/pair/{kind}/100k": partial(pair, f"product/pair/{kind}/100k", kind, 100_000) for kind in ("poisson",)
+    }
+    found["product/sampled/500k"] = partial(sampled, "product/sampled/500k", 500_000, COLUMNS)
     return found

@@ -27,11 +27,11 @@ hypothesis.settings.load_profile("repeatable")
 
 
 #: Packages and providers that only a CUDA device has, as they stand in the parameters of tests.
-CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublas", "cublaslt", "cutensor", "cudss", "cusolver"}
+CUDA_PARAMETERS = {"cupy", "torch-cuda", "cufft", "cublas", "cublaslt", "cutensor", "cudss", "cusolver", "cusparse"}
 CUDA_TESTS = (
     "tests/cuda/", "tests/bindings/test_on_device", "tests/device/test_on_device", "test_cublas", "test_cufft",
-    "test_fp8", "test_cutensor", "test_cudss", "test_cusolver", "test_callbacks_cuda", "test_device_code",
-    "test_device_kernels", "test_strided_copy",
+    "test_fp8", "test_cutensor", "test_cudss", "test_cusolver", "test_cusparse", "test_callbacks_cuda",
+    "test_device_code", "test_device_kernels", "test_strided_copy",
 )  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -36,6 +39,13 @@ def alloc(size: int) -> Pointer:
     return Pointer(memory, memory.ptr)
 
 
+def _index(key: Any) -> Any:
+    """What NumPy takes for an index."""
+    if isinstance(key, tuple):
+        return tuple(map(_index, key))
+    return key.view() if isinstance(key, ndarray) else key
+
+
 class ndarray:
     def __init__(self, shape: tuple[int, ...], dtype: Any = float, memptr: Any = None, strides: Any = None):
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
@@ -59,15 +69,71 @@ class ndarray:
         """A copy on the host, read without the runtime."""
         return self.view().copy()
 
+    def copy(self) -> ndarray:
+        return asarray(self.get())
+
     def set(self, values: Any) -> None:
         self.view()[...] = values
 
-    def view(self) -> np.ndarray:
+    def view(self, dtype: Any = None) -> Any:
+        """The memory as NumPy's array, read without the runtime; with a dtype, an array on the device of that."""
+        if dtype is not None:
+            (size,), of = self.shape, np.dtype(dtype)
+            return ndarray((size * self.itemsize // of.itemsize,), of, self.data)
         interface = {
             "version": 3, "shape": self.shape, "typestr": self.dtype.str, "strides": self.strides,
             "data": (self.data.ptr & (DEVICE - 1), False),
         }  # fmt: skip
         return np.asarray(SimpleNamespace(__array_interface__=interface))
+
+
+    def __getitem__(self, key: Any) -> ndarray:
+        whole = self.view()
+        part = whole[_index(key)]
+        if not np.may_share_memory(part, whole):
+            return asarray(part)
+        return ndarray(part.shape, self.dtype, Pointer(self.data.mem, part.ctypes.data | DEVICE), part.strides)
+
+    def __setitem__(self, key: Any, values: Any) -> None:
+        self.view()[_index(key)] = values.view() if isinstance(values, ndarray) else values
+
+    @property
+    def T(self) -> ndarray:
+        return ndarray(self.shape[::-1], self.dtype, self.data, self.strides[::-1])
+
+    def reshape(self, *shape: int) -> ndarray:
+        part = self.view().reshape(*shape)
+        return ndarray(part.shape, self.dtype, self.data, part.strides)
+
+    def astype(self, dtype: Any, copy: bool = True) -> ndarray:
+        return asarray(self.view().astype(dtype)) if copy or self.dtype != np.dtype(dtype) else self
+
+    def __iadd__(self, other: Any) -> ndarray:
+        self.view()[...] += other.view() if isinstance(other, ndarray) else other
+        return self
+
+    def __isub__(self, other: ndarray) -> ndarray:
+        self.view()[...] -= other.view()
+        return self
+
+    def __matmul__(self, other: ndarray) -> ndarray:
+        return asarray(self.view() @ other.view())
+
+    def sum(self, axis: int) -> ndarray:
+        return asarray(self.view().sum(axis=axis))
+
+    def conj(self) -> ndarray:
+        return asarray(self.view().conj())
+
+    def __mul__(self, factor: Any) -> ndarray:
+        return asarray(self.view() * np.asarray(factor, self.dtype))
+
+    __rmul__ = __mul__
+
+
+def add(a: ndarray, b: ndarray, out: ndarray) -> ndarray:
+    np.add(a.view(), b.view(), out=out.view())
+    return out
 
 
 class csr_matrix:
@@ -101,11 +167,22 @@ def install() -> ModuleType:
         def __exit__(self, *exception: object) -> None:
             STREAM.ptr = self.before
 
+    @contextmanager
+    def device(number: int) -> Iterator[None]:
+        before = runtime.get_device()
+        runtime.set_device(number)
+        yield
+        runtime.set_device(before)
+
     names: dict[str, dict[str, Any]] = {
-        "cupy": {"ndarray": ndarray, "asarray": asarray, "from_host": asarray},
+        "cupy": {"ndarray": ndarray, "asarray": asarray, "from_host": asarray, "add": add},
         "cupy.cuda": {
+            "MemoryPointer": lambda memory, offset: Pointer(memory, memory.ptr + offset),
+            "UnownedMemory": lambda ptr, size, owner, device_id: SimpleNamespace(
+                ptr=ptr, size=size, device_id=device_id, owner=owner
+            ),
             "alloc": alloc, "get_current_stream": lambda: STREAM, "ExternalStream": ExternalStream,
-            "Stream": SimpleNamespace(), "memory": SimpleNamespace(OutOfMemoryError=MemoryError),
+            "Stream": SimpleNamespace(), "Device": device, "memory": SimpleNamespace(OutOfMemoryError=MemoryError),
         },
         "cupy_backends": {}, "cupy_backends.cuda": {"stream": None}, "cupyx": {}, "cupyx.scipy": {},
         "cupyx.scipy.sparse": {"csr_matrix": csr_matrix, "issparse": lambda a: False},
@@ -113,6 +190,7 @@ def install() -> ModuleType:
     for name, contents in names.items():
         module = sys.modules[name] = ModuleType(name)
         vars(module).update(contents)
+        module.__spec__ = ModuleSpec(name, None)
         parent, _, own = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], own, module)

@@ -68,6 +68,7 @@ static void wait(state at) {
     if (!_setjmp(threads[me].at)) _longjmp(scheduler, 1);
 }
 static void __syncthreads() { wait(AT_BARRIER); }
+static void __syncwarp() { wait(AT_SHUFFLE); }
 static void __threadfence() {}
 template <class T> static T __shfl_xor_sync(unsigned mask, T value, int apart) {
     static T given[2][MOST_THREADS]; /* two, so that none is overwritten that somebody has yet to read */

@@ -14,7 +14,11 @@ from tests.cuda.work import WORKS, Work
 
 @pytest.fixture(autouse=True)
 def _on_a_device(request: pytest.FixtureRequest) -> None:
-    if not request.node.get_closest_marker("without_device") and (reason := devices.missing()):
+    if request.node.get_closest_marker("without_device"):
+        return
+    if reason := devices.missing():
+        pytest.skip(reason)
+    if "work" in request.fixturenames and (reason := request.getfixturevalue("work").missing()):
         pytest.skip(reason)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath import linalg
+from planmath.bindings import cutensor
 from planmath.fft import FFT, fft
 from planmath.linalg.advanced import Matmul, matmul
 from planmath.tensor import BinaryContraction, TernaryContraction, binary_contraction, ternary_contraction
@@ -30,6 +31,8 @@ class Work(NamedTuple):
     operands: tuple[str, ...]
     reset: str
     """The method that replaces operands."""
+    missing: Callable[[], str | None] = lambda: None
+    """Why this machine's device cannot do it, if so: a library of its own is not installed."""
 
     def operands_of(self, seed: int) -> tuple[np.ndarray, ...]:
         return self.draw(np.random.default_rng(seed))
@@ -94,7 +97,7 @@ def contraction(name: str, expr: str, *shapes: tuple[int, ...]) -> Work:
     }[len(shapes)]  # fmt: skip
     return Work(
         name, tuple_of(*(noise(shape, "float32") for shape in shapes)), partial(np.einsum, expr), partial(create, expr),
-        partial(stateless, expr), tuple("abc"[: len(shapes)]), "reset_operands",
+        partial(stateless, expr), tuple("abc"[: len(shapes)]), "reset_operands", lambda: cutensor.LIBRARY.missing,
     )  # fmt: skip
 
 

@@ -57,6 +57,10 @@ KINDS: dict[str, Callable[[], dict[str, Any]]] = {
         "qualifiers": TriangularMatrixQualifier.create(False, FillMode.UPPER, DiagType.UNIT)
     },
     "diagonal": lambda: {"qualifiers": DiagonalMatrixQualifier.create()},
+    "banded": lambda: {"bandwidths": (2, 1)},
+    "tridiagonal": lambda: {"bandwidths": (1, 1)},
+    "positive definite in a band": lambda: {"structure": "positive definite", "bandwidths": (2, 0)},
+    "positive definite in an upper band": lambda: {"structure": "positive definite", "bandwidths": (0, 1)},
     "found": lambda: {"structure": "auto"},
 }  # fmt: skip
 
@@ -66,6 +70,8 @@ def matrices(rng: np.random.Generator, kind: str, shape: tuple[int, ...], dtype:
     n = shape[-1]
     a = numbers(rng, shape, dtype) + np.eye(n, dtype=dtype) * 0.5
     half = np.triu if "upper" in kind else np.tril
+    if "band" in kind or kind == "tridiagonal":
+        return in_band(a, kind)
     if kind.startswith("positive"):
         whole = a @ adjoint(a) + np.eye(n, dtype=dtype)
     elif kind.startswith("symmetric"):
@@ -84,6 +90,23 @@ def matrices(rng: np.random.Generator, kind: str, shape: tuple[int, ...], dtype:
     else:
         return a, a
     return np.where(half(np.ones((n, n), bool)), whole, np.nan).astype(dtype), whole
+
+
+def in_band(a: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """What is near the diagonal, as LAPACK stores it, with junk where nothing is; and the matrices."""
+    n, dtype = a.shape[-1], a.dtype
+    below, above = KINDS[kind]()["bandwidths"]
+    i, j = np.indices((n, n))
+    whole = np.where((i - j <= below) & (j - i <= above), a, 0)
+    if kind.startswith("positive"):
+        whole[..., np.arange(n), np.arange(n)] = 8
+    stored = np.full((*a.shape[:-2], below + above + 1, n), np.nan, dtype)
+    for row, column in zip(*np.nonzero((i - j <= below) & (j - i <= above)), strict=True):
+        stored[..., above + row - column, column] = whole[..., row, column]
+    if kind.startswith("positive"):
+        strict = whole * (i != j)
+        whole = whole + adjoint(strict)
+    return stored, whole
 
 
 def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
@@ -303,9 +326,46 @@ def not_finite(place: Place) -> None:
                 worse = b.copy()
                 worse[0, 2] = bad
                 made.reset_operands(b=place(worse))
-                raises(ValueError, "b[0] has an element that is not finite (NaN or infinity) in row 2", made.solve)
+                words = "b[0] has an element that is not finite (NaN or infinity) in row 2"
+                if blocking is True or place.name == "numpy":
+                    raises(ValueError, words, made.solve)
+                else:
+                    assert not np.isfinite(place.host(made.solve())[0]).all()
+                    with pytest.warns(InaccurateSolutionWarning, match="or its right-hand side has an element"):
+                        raises(ValueError, words, made.solve)
                 made.reset_operands(b=place(b))
                 check(a, place.host(made.solve()), b)
+
+
+def later(place: Place) -> None:
+    """Solutions that are not waited for are looked at by the next phase, or by who asks how good they are."""
+    if place.name == "numpy":
+        return  # whose solutions come back to the host
+    rng = np.random.default_rng(19)
+    n = 20
+    u, v = (np.linalg.qr(rng.standard_normal((n, n)))[0] for _ in range(2))
+    a = u * np.where(np.arange(n) == n - 1, 1e-18, 1) @ v
+    good, bad, zero = a @ rng.standard_normal(n), rng.standard_normal(n), np.zeros(n)
+    for phase in ("solve", "factorize", "solution_info"):
+        with solver(place(a), place(good)) as made, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            made.plan()
+            made.factorize()
+            made.solve()
+            made.reset_operands(b=place(zero))
+            assert (place.host(made.solve()) == 0).all()
+            assert made.solution_info.accurate
+            made.reset_operands(b=place(bad))
+            place.host(made.solve())
+            if phase != "solution_info":
+                made.reset_operands(b=place(good))
+            with pytest.warns(InaccurateSolutionWarning, match="one of the last solutions is not as accurate"):
+                told = getattr(made, phase) if phase == "solution_info" else getattr(made, phase)()
+            assert phase != "solution_info" or told.growth > 1e14
+            if phase == "solve":
+                made.reset_operands(b=place(bad))
+                with pytest.warns(InaccurateSolutionWarning, match="the condition number of the matrix at least"):
+                    made.solve()
 
 
 def out_of_range(place: Place) -> None:
@@ -372,7 +432,7 @@ def spoil_factors(made: DirectSolver, part: float) -> None:
     """Let factors on the device differ by part of their elements from what they are."""
     phases: Any = made._executor
     (group,) = phases._work.groups
-    factors = np.empty(group.count * group.n * group.n, group.dtype)
+    factors = np.empty(group.count * group.rows * group.cols, group.dtype)
     both = group.at("factors"), factors.ctypes.data
     runtime.memcpy_async(*both[::-1], factors.nbytes, runtime.MemcpyKind.DEVICE_TO_HOST, 0)
     runtime.stream_synchronize(0)
@@ -409,13 +469,133 @@ def refusals(place: Place) -> None:
     """What is not done on a device says what to write instead, and that works."""
     rng = np.random.default_rng(13)
     tall, b = numbers(rng, (5, 3), "float64"), numbers(rng, (5,), "float64")
-    with solver(place(tall), place(b)) as made:
-        raises(UnavailableError, "rectangular systems: pass execution='cpu'", made.plan)
-    x = place.host(direct_solver(place(tall), place(b), execution="cpu"))
+    with solver(place(tall), place(b), structure="least squares") as made:
+        raises(UnavailableError, "where the rank is full, or pass execution='cpu'", made.plan)
+    x = place.host(direct_solver(place(tall), place(b), execution="cpu", structure="least squares"))
     assert np.allclose(x, np.linalg.lstsq(tall, b)[0])
-    band = np.array([[0, 1.0, 1, 1, 1], [4.0] * 5, [1, 1, 1, 1, 0]])
-    with solver(place(band), place(b), bandwidths=(1, 1)) as made:
-        raises(UnavailableError, "tridiagonal systems: pass execution='cpu'", made.plan)
+
+
+def long_bands(place: Place) -> None:
+    """Banded matrices of which all elements would not fit are factorized in their bands."""
+    rng, n = np.random.default_rng(20), 1 << 18
+    for kind, k in (("tridiagonal", 1), ("positive definite in a band", 2)):
+        below, above = KINDS[kind]()["bandwidths"]
+        band = rng.uniform(-1, 1, (below + above + 1, n))
+        band[above] += 8 if kind.startswith("positive") else 0
+        x = rng.standard_normal((n, k))
+        b = np.zeros((n, k))
+        for row, d in enumerate(range(above, -below - 1, -1)):
+            i = np.arange(max(-d, 0), n - max(d, 0))
+            b[i] += band[row, i + d, None] * x[i + d]
+            if kind.startswith("positive") and d:
+                b[i + d] += band[row, i + d, None] * x[i]
+        with solver(place(band), place(b), **KINDS[kind]()) as made:
+            made.plan()
+            assert [way.get("factorization") for way in made._plan_made.algorithms] == ["in the band"]
+            made.factorize()
+            np.testing.assert_allclose(place.host(made.solve()), x, rtol=0, atol=1e-6)
+            assert made.solution_info.accurate
+
+
+def least_squares(place: Place) -> None:
+    """More equations than unknowns, and fewer; single ones, batches, sequences, conjugated ones."""
+    rng = np.random.default_rng(17)
+    for (m, n), dtype, order in itertools.product([(9, 4), (4, 9), (50, 40), (40, 50)], DTYPES, "CF"):
+        conjugate = dtype == "complex64"
+        qualifier = {"qualifiers": GeneralMatrixQualifier.create(conjugate=True)} if conjugate else {}
+        for of_a, of_b, k in (((), (), 0), ((2,), (2,), 3), ((2, 1), (1, 3), 1)):
+            a, b = numbers(rng, (*of_a, m, n), dtype), numbers(rng, (*of_b, m, k) if k else (m,), dtype)
+            with solver(place(laid_out(a, order)), place(laid_out(b, order)), **qualifier) as made:
+                for _ in every_way(made):
+                    made.factorize()
+                    x = place.host(made.solve())
+                    op = a.conj() if conjugate else a
+                    wanted = np.linalg.pinv(op.astype(np.result_type(dtype, "float64"))) @ b
+                    assert x.shape == wanted.shape
+                    bound = 1e-10 if np.finfo(dtype).bits == 64 else 2e-3
+                    np.testing.assert_allclose(x, wanted, rtol=0, atol=bound * abs(wanted).max())
+                    assert made.solution_info.accurate
+                    assert not made.solution_info.estimated
+    a = [numbers(rng, shape, "float64") for shape in ((7, 3), (3, 5), (7, 3))]
+    b = [numbers(rng, (len(each),), "float64") for each in a]
+    with solver(place(a), place(b)) as made:
+        made.plan()
+        made.factorize()
+        for op, x, side in zip(a, place.host(made.solve()), b, strict=True):
+            np.testing.assert_allclose(x, np.linalg.pinv(op) @ side, atol=1e-10)
+        worse = [*b[:2], np.where(np.arange(7) == 2, np.nan, b[2])]
+        made.reset_operands(b=place(worse))
+        raises(ValueError, "b[2] has an element that is not finite (NaN or infinity) in row 2", made.solve)
+        a[1][2] = 0
+        made.reset_operands(a=place(a), b=place(b))
+        made.factorize()
+        error = raises(SingularMatrixError, "pass structure='least squares'", made.solve)
+        assert error.indices == (1,)
+        np.testing.assert_allclose(place.host(error.solution)[0], np.linalg.pinv(a[0]) @ b[0], atol=1e-10)
+
+
+def mixed(place: Place) -> None:
+    """Factors in single precision, and solutions that are refined to double precision."""
+    rng = np.random.default_rng(18)
+    options = {"precision": "mixed"}
+    for kind, dtype in itertools.product(
+        ["general", "positive definite", "positive definite, upper", "symmetric", "Hermitian", "found"],
+        ["float64", "complex128"],
+    ):
+        for n, (of_a, of_b) in itertools.product((7, 40), BATCHES):
+            stored, whole = matrices(rng, kind, (*of_a, n, n), dtype)
+            scale = 10.0 ** rng.integers(-60, 60)
+            b = numbers(rng, (*of_b, n, 3) if of_b else (n,), dtype)
+            order = "CF"[n == 7]
+            given = place(laid_out(stored * scale, order)), place(laid_out(b, order))
+            with solver(*given, options=options, **KINDS[kind]()) as made:
+                for _ in every_way(made):
+                    made.factorize()
+                    for trans in "NTC":
+                        x = place.host(made.solve(trans=trans))
+                        shape = (*np.broadcast_shapes(of_a, of_b), n, n)
+                        check(np.broadcast_to(whole * scale, shape), x, b, trans)
+                        info = made.solution_info
+                        assert info.accurate
+                        assert not info.estimated
+                        assert 1 <= info.refinement_steps <= 10
+                assert "did not do" not in made.report()
+                assert made.factorization_info.log_determinant()
+    for kind in ("general", "positive definite"):
+        for inplace_b in (False, True):
+            a, whole = matrices(rng, kind, (2, 20, 20), "float64")
+            u, s, v = np.linalg.svd(whole[1])
+            s = np.geomspace(1, 1e-11, 20)
+            whole[1] = u * s @ (u.T if kind != "general" else v)
+            whole[1] = (whole[1] + whole[1].T) / 2 if kind != "general" else whole[1]
+            b = numbers(rng, (2, 20, 1), "float64")
+            given = place(whole), place(b.copy())
+            with solver(*given, options={**options, "inplace_b": inplace_b}, **KINDS[kind]()) as made:
+                made.plan()
+                made.factorize()
+                check(whole, place.host(made.solve()), b)
+                assert "factors in single precision did not do" in made.report()
+                assert made.solution_info.accurate
+    a, b = numbers(rng, (2, 6, 6), "float64"), numbers(rng, (2, 6, 1), "float64")
+    with solver(place(a), place(b), options=options) as made:
+        made.plan()
+        made.factorize()
+        made.solve()
+        worse = b.copy()
+        worse[1, 3] = np.inf
+        made.reset_operands(b=place(worse))
+        raises(ValueError, "b[1] has an element that is not finite (NaN or infinity) in row 3", made.solve)
+        made.reset_operands(b=place(b))
+        check(a, place.host(made.solve()), b)
+        a[0, :, 1] = 0
+        made.reset_operands(a=place(a))
+        made.factorize()
+        assert raises(SingularMatrixError, "a[0] is singular", made.solve).indices == (0,)
+    with solver(place(numbers(rng, (2, 6, 6), "float64")), place(b), options={"precision": "auto"}) as made:
+        made.plan()
+        knobs = [dict(way.knobs) for way in made._plan_made.algorithms]
+        assert {own["precision"] for own in knobs if "precision" in own} == {"mixed"}
+        assert "precision" not in dict(made._plan_made.chosen.knobs)
 
 
 def information(place: Place) -> None:
@@ -462,6 +642,6 @@ def tuned(place: Place) -> None:
 
 
 CHECKS = [
-    sequences, conjugated, found_structures, indefinite_after_all, singular, not_finite, out_of_range, inaccurate,
-    refined, in_place, refusals, information, stateless, tuned,
+    sequences, conjugated, found_structures, indefinite_after_all, singular, not_finite, later, out_of_range,
+    inaccurate, refined, in_place, refusals, long_bands, least_squares, mixed, information, stateless, tuned,
 ]  # fmt: skip

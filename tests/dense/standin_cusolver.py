@@ -276,6 +276,81 @@ class StandIn:
         factor = matrix(a, n, n, lda, DTYPES[a_type])
         side[...] = lapack("sytrs", side.dtype)(factor, found, side, lower=uplo != UPPER)[0]
 
+    # QR.
+
+    def Xgeqrf_bufferSize(
+        self, handle: int, params: int, m: int, n: int, a_type: int, a: int, lda: int, tau_type: int, tau: int,
+        compute: int, device: int, host: int,
+    ) -> None:  # fmt: skip
+        self.known(handle, params)
+        self.sizes(device, host)
+
+    def Xgeqrf(
+        self, handle: int, params: int, m: int, n: int, a_type: int, a: int, lda: int, tau_type: int, tau: int,
+        compute: int, on_device: int, device_size: int, on_host: int, host_size: int, info: int,
+    ) -> None:  # fmt: skip
+        self.known(handle, params)
+        if device_size < WORKSPACE[0] or on_host & DEVICE or host_size != WORKSPACE[1] or lda < m:
+            raise Failure(INVALID)
+        address(on_device)
+        there = matrix(a, m, n, lda, DTYPES[a_type])
+        found, scales, _, status = lapack("geqrf", there.dtype)(there)
+        there[...] = found
+        vector(tau, min(m, n), there.dtype)[...] = scales
+        vector(info, 1, np.int32)[0] = status
+
+    def ormqr_bufferSize(
+        self, dtype: Any, handle: int, side: int, op: int, m: int, n: int, k: int, a: int, lda: int, tau: int, c: int,
+        ldc: int, where: int,
+    ) -> None:  # fmt: skip
+        self.known(handle)
+        ctypes.c_int.from_address(where).value = 128
+
+    def ormqr(
+        self, dtype: Any, handle: int, side: int, op: int, m: int, n: int, k: int, a: int, lda: int, tau: int, c: int,
+        ldc: int, work: int, words: int, info: int,
+    ) -> None:  # fmt: skip
+        self.known(handle)
+        address(work)
+        is_complex = np.dtype(dtype).kind == "c"
+        if side or words != 128 or op == (1 if is_complex else 2):
+            raise Failure(INVALID)
+        factor, there = matrix(a, m, k, lda, dtype), matrix(c, m, n, ldc, dtype)
+        name, trans = ("unmqr", "C") if is_complex else ("ormqr", "T")
+        reflect = lapack(name, dtype)
+        found, _, status = reflect("L", trans if op else "N", factor, vector(tau, k, dtype), there, max(64 * n, 1))
+        there[...] = found
+        vector(info, 1, np.int32)[0] = status
+
+    unmqr_bufferSize, unmqr = ormqr_bufferSize, ormqr
+
+    # Products.
+
+    def gemm(
+        self, dtype: Any, handle: int, op_a: int, op_b: int, m: int, n: int, k: int, alpha: int, a: int, lda: int,
+        b: int, ldb: int, beta: int, c: int, ldc: int,
+    ) -> None:  # fmt: skip
+        self.gemmStridedBatched(dtype, handle, op_a, op_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0, 1)
+
+    def gemmStridedBatched(
+        self, dtype: Any, handle: int, op_a: int, op_b: int, m: int, n: int, k: int, alpha: int, a: int, lda: int,
+        a_step: int, b: int, ldb: int, b_step: int, beta: int, c: int, ldc: int, c_step: int, count: int,
+    ) -> None:  # fmt: skip
+        self.known(handle)
+        if op_b or alpha & DEVICE or beta & DEVICE:
+            raise Failure(INVALID)
+        size = np.dtype(dtype).itemsize
+        memory = ctypes.c_char * size
+        one, other = (np.frombuffer(memory.from_address(x), dtype)[0] for x in (alpha, beta))
+        for i in range(count):
+            rows, cols = (m, k) if op_a == 0 else (k, m)
+            left = matrix(a + i * a_step * size, rows, cols, lda, dtype)
+            left = (left, left.T, left.conj().T)[op_a]
+            right, there = (matrix(x + i * step * size, r, n, ld, dtype) for x, step, r, ld in (
+                (b, b_step, k, ldb), (c, c_step, m, ldc)
+            ))
+            there[...] = one * (left @ right) + other * there
+
     # Triangles.
 
     def triangle(self, uplo: int, op: int, unit: int, a: np.ndarray, b: np.ndarray) -> None:
@@ -288,7 +363,7 @@ class StandIn:
         lda: int, b: int, ldb: int,
     ) -> None:  # fmt: skip
         self.known(handle)
-        if side or alpha & DEVICE:
+        if side or alpha & DEVICE or lda < m or ldb < m:
             raise Failure(INVALID)
         self.triangle(uplo, op, unit, matrix(a, m, m, lda, dtype), matrix(b, m, n, ldb, dtype))
 

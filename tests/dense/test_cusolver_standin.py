@@ -38,6 +38,7 @@ from tests.dense.device_checks import *
 
 standin_cupy.install()
 NUMPY, CUPY = Place("numpy"), Place("cupy")
+LONG = {"least_squares", "mixed"}
 """
 
 
@@ -60,7 +61,7 @@ def test_every_structure(run, dtype):
 @pytest.mark.parametrize("check", [check.__name__ for check in device_checks.CHECKS])
 def test_check(run, check):
     run(f"""
-        for place in (NUMPY, CUPY):
+        for place in (NUMPY, CUPY) if "{check}" not in LONG else (CUPY,):
             device_checks.{check}(place)
         remembered.clear()
         gc.collect()
@@ -92,9 +93,10 @@ def test_a_factorization_waits_for_nothing(run):
                 LIBRARY.calls.clear()
                 made.factorize()
                 assert journal() == (["launch"] * 3, waits), "copied, gathered and weighed"
-                for _ in range(2):
+                for repetition in range(2):
                     made.solve(out=out)
-                    assert journal() == (["launch"] * 2, 1), "b and x"
+                    waits = 0 if repetition and blocking == "auto" else 1
+                    assert journal() == (["launch"] * 2, waits), "b and x"
                 both = ["cusolverDnSetStream", "cublasSetStream_v2"]
                 assert LIBRARY.calls == [*both, "cusolverDnXgetrf", *[*both, "cusolverDnXgetrs"] * 2]
                 assert set(LIBRARY.streams.values()) == {3}, "CuPy's stream"

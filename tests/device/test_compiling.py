@@ -15,7 +15,8 @@ from numba import cuda
 from numba.core.errors import TypingError as CoreTypingError
 from numba.cuda import types
 from numba.cuda.core.errors import TypingError
-from planmath.core.cuda.mathdx import descriptors, store
+from planmath.core import code_cache, fingerprints
+from planmath.core.cuda.mathdx import descriptors
 from planmath.device import launching
 from planmath.device.kernels import states_type
 from planmath.device.random import device_code
@@ -126,11 +127,11 @@ def test_every_solver(name: str) -> None:
 
 def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(store, "_memory", {})
+    monkeypatch.setattr(code_cache, "_made", {})
     fft = pmd.FFT(8, np.float32, "c2c", "Thread", sm=90, direction="forward")
     code_type = pmd.CodeType("lto", fft.sm)
     first, symbol = pmd.compile_fft_execute(fft, code_type)
-    store._memory.clear()
+    code_cache._made.clear()
     monkeypatch.setattr(descriptors, "packed", lambda *_: pytest.fail("compiled again"))
     assert pmd.compile_fft_execute(fft, code_type) == (first, symbol)
 
@@ -157,7 +158,8 @@ def test_what_the_compiler_refuses(call: Any, message: str) -> None:
 
 
 def test_identity_of_kernels() -> None:
-    from planmath.device.kernels import identity
+    def identity(function: Any) -> str | None:
+        return fingerprints.fingerprint(function, launching._known)
 
     def make(n: int, fft: Any = None) -> Any:
         def kernel(x):
@@ -167,11 +169,11 @@ def test_identity_of_kernels() -> None:
         return kernel
 
     small, large = (pmd.FFT(n, np.float32, "c2c", "Thread", sm=90, direction="forward") for n in (8, 16))
-    assert identity.of_function(make(1, small)) == identity.of_function(make(1, small))
-    assert identity.of_function(make(1)) != identity.of_function(make(2))
-    assert identity.of_function(make(1, small)) != identity.of_function(make(1, large))
-    assert identity.of_function(make(1, object())) is None
-    assert identity.of_function(cuda.jit(make(1)).py_func) == identity.of_function(make(1))
+    assert identity(make(1, small)) == identity(make(1, small))
+    assert identity(make(1)) != identity(make(2))
+    assert identity(make(1, small)) != identity(make(1, large))
+    assert identity(make(1, object())) is None
+    assert identity(cuda.jit(make(1)).py_func) == identity(make(1))
 
 
 def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +201,7 @@ def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: p
         return kernel
 
     first = launching._compiled(make(4), kinds)
-    store._memory.clear()
+    code_cache._made.clear()
     again = make(4)
     restored = launching._restored(again, kinds)
     assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 
 import planmath.device as pmd
-from planmath.core.cuda.mathdx import descriptors, store
+from planmath.core.cuda.mathdx import descriptors
 from planmath.device import value_types
 from planmath.device.solver import FUNCTIONS
 
@@ -180,36 +178,6 @@ def test_code_types() -> None:
         pmd.compile_fft_execute(fft, pmd.CodeType("lto", fft.sm), "local")
     assert pmd.ComputeCapability(9, 0, "a").integer == 900
     assert pmd.ISAVersion.from_integer(13050) == (13, 5)
-
-
-def test_entries_on_disk(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(store, "_memory", {})
-    name, made = store.key("test", 1), []
-
-    def make() -> bytes:
-        made.append(1)
-        return b"content"
-
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:  # of threads that ask at once, one makes it
-        assert set(pool.map(lambda _: store.get(name, make), range(8))) == {b"content"}
-    assert len(made) == 1
-    store._memory.clear()
-    assert store.get(name, make) == b"content"
-    assert len(made) == 1
-    file = store.folder() / name
-    file.write_bytes(file.read_bytes()[:-1])  # damaged
-    store._memory.clear()
-    assert store.get(name, make) == b"content"
-    assert len(made) == 2
-    monkeypatch.setenv("PLANMATH_DEVICE_CACHE_LIMIT", "1050")
-    os.utime(file, (1, 1))
-    store.put(store.key("test", 2), bytes(990))
-    assert not file.exists()  # the one that was not used for longest
-    assert store.usage()[1:] == (1, 1022)
-    with pytest.raises(ZeroDivisionError):
-        store.get(store.key("test", 3), lambda: bytes(1 // 0))
-    assert store.clear() == 1
 
 
 def test_nothing_is_imported_before_it_is_used() -> None:

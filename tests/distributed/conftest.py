@@ -7,7 +7,7 @@ import pytest
 from planmath.distributed import ProcessGroup, runtime
 
 if "PLANMATH_TEST_RANKS" not in os.environ:
-    collect_ignore = ["ranks"]
+    collect_ignore = ["ranks", "devices"]
 
 
 class Named(ProcessGroup):

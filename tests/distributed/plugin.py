@@ -1,6 +1,7 @@
 """One pytest session on all ranks: a test that fails on any rank fails on all, and rank 0 reports.
 
-The ranks are MPI's, or, if PLANMATH_TEST_RANKS is ``torch``, those of torch.distributed with gloo.
+The ranks are MPI's, or, if PLANMATH_TEST_RANKS is ``torch``, those of torch.distributed with gloo. If
+PLANMATH_TEST_STANDIN names the stand-in for CUDA, that takes the place of the devices.
 """
 
 import faulthandler
@@ -11,9 +12,19 @@ import traceback
 import pytest
 
 import planmath.distributed as distributed
+from planmath.core.cuda import devices
+from tests.distributed import standin_operations
 
-#: Seconds that one test may take before what it does is printed.
-LIMIT = 60
+#: Multicast between devices stays off.
+os.environ.update({
+    "NCCL_NVLS_ENABLE": "0", "NVSHMEM_DISABLE_NVLS": "1", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1"
+})  # fmt: skip
+if "PLANMATH_TEST_STANDIN" in os.environ:  # before anybody asks whether there is a device
+    standin_operations.install(os.environ["PLANMATH_TEST_STANDIN"])
+#: The rank, where nobody else reports.
+OWN = {}
+#: Seconds that one test may take before what it does is printed; with a limit of the environment's, it ends then.
+LIMIT, ENDS = int(os.environ.get("PLANMATH_TEST_LIMIT", "60")), "PLANMATH_TEST_LIMIT" in os.environ
 
 
 def world():
@@ -31,10 +42,11 @@ def world():
 @pytest.hookimpl(trylast=True)  # when the reporter is there
 def pytest_configure(config):
     group = config.ranks = world()
-    distributed.initialize(0, group, ["nvshmem", "nccl"])
+    distributed.initialize(group.rank % max(devices.count(), 1), group, ["nvshmem", "nccl"])
     config.addinivalue_line("markers", "ranks(n): needs at least so many ranks")
     config.addinivalue_line("markers", "mpi: needs ranks of MPI")
     if group.rank:
+        OWN["rank"] = group.rank
         config.pluginmanager.unregister(name="terminalreporter")
 
 
@@ -52,11 +64,17 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="needs MPI"))
 
 
+def pytest_runtest_logreport(report):
+    """Let ranks without a reporter tell what fails around a test's body, of which only they may know."""
+    if report.failed and report.when != "call" and "rank" in OWN:
+        print(f"rank {OWN['rank']}, {report.when} of {report.nodeid}:\n{report.longreprtext}", file=sys.stderr)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Share the outcome of a test's body among all ranks."""
     group = item.config.ranks
-    faulthandler.dump_traceback_later(LIMIT, exit=False)
+    faulthandler.dump_traceback_later(LIMIT, exit=ENDS)
     mine, failure = None, None
     try:
         return_value = yield

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planmath.core.collective import sections
-from planmath.core.collective.exchange import Moves, Traffic, section_copy
+from planmath.core.collective.exchange import Moves, Traffic
+from planmath.core.collective.spaces import HOST, section_copy
 
 
 def indices(index_set):
@@ -76,17 +77,18 @@ def test_messages_make_up_every_target_exactly(case):
     for rank, traffic in enumerate(traffics):
         own = traffic.keep_own(traffic.dense)
         if own is not None:
-            own.run(arrays[rank].ctypes.data, found[rank].ctypes.data)
-            counts[rank] += own.size
+            HOST.copy(own).run(arrays[rank].ctypes.data, found[rank].ctypes.data)
+            counts[rank] += HOST.copy(own).size
         for number, sent in enumerate(traffic.sent):
             receiver = traffics[sent.target]
             assert sent in receiver.received
             if number % 2:  # in two copies, by a message, and in one
                 memory = np.empty(sent.elements * planned.itemsize, np.uint8)
-                traffic.pack(sent).run(arrays[rank].ctypes.data, memory.ctypes.data)
-                receiver.unpack(sent, receiver.dense).run(memory.ctypes.data, found[sent.target].ctypes.data)
+                HOST.copy(traffic.pack(sent)).run(arrays[rank].ctypes.data, memory.ctypes.data)
+                into = HOST.copy(receiver.unpack(sent, receiver.dense))
+                into.run(memory.ctypes.data, found[sent.target].ctypes.data)
             else:
-                traffic.push(sent).run(arrays[rank].ctypes.data, found[sent.target].ctypes.data)
+                HOST.copy(traffic.push(sent)).run(arrays[rank].ctypes.data, found[sent.target].ctypes.data)
             counts[sent.target] += sent.elements * planned.itemsize
     for result, array, count in zip(results, found, counts, strict=True):
         assert np.array_equal(np.frombuffer(result.tobytes(), "u1"), np.frombuffer(array.tobytes(), "u1"))

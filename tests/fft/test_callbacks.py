@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import os
 import pickle
 import weakref
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 numba = pytest.importorskip("numba")
 
-from planmath.core import code_cache, remembered  # noqa: E402
+from planmath.core import code_cache, fingerprints, remembered  # noqa: E402
 from planmath.core.arrays import COMPLEX_OF  # noqa: E402
 from planmath.core.errors import UnavailableError  # noqa: E402
 from planmath.fft import (  # noqa: E402
@@ -402,7 +401,7 @@ def test_function_without_fingerprint_is_compiled_once(monkeypatch):
     compiled = []
     compile_loops = jit._compile_loops
     monkeypatch.setattr(jit, "_compile_loops", lambda described: (compiled.append(1), compile_loops(described))[1])
-    monkeypatch.setattr(code_cache, "fingerprint", lambda function: None)
+    monkeypatch.setattr(fingerprints, "fingerprint", lambda function: None)
     operand = random_operand("C2C", "float32", (700, 1000), (1,))
     codes = [compile_epilog(doubling, "complex64", "float32") for _ in range(2)]
     assert codes[0].identity != codes[1].identity
@@ -450,18 +449,6 @@ print(fft(np.ones(4, np.complex64), epilog=DeviceCallable(compile_epilog(triplin
     assert run("4", "new") == "16.0", "a global of the function belongs to it"
     assert code_cache.stored()[0] == 2
 
-
-def test_files_that_were_not_used_go_first(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "CAPACITY", 500)
-    for name in "abc":
-        code_cache.store(name, name.encode() * 200)
-        if name == "b":
-            os.utime(code_cache.folder() / "a", (2e9, 2e9))
-            os.utime(code_cache.folder() / "b", (1e9, 1e9))
-    assert [code_cache.load(name) is not None for name in "abc"] == [True, False, True]
-    code_cache.clear()
-    assert code_cache.stored() == (0, 0)
 
 
 def few(data_in, offset, user_info):

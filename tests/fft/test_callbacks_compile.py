@@ -141,6 +141,7 @@ def test_branches_loops_and_early_returns():
 
 def test_linked_code_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(code_cache, "_made", {})
     callback = Callback("epilog", "x", "complex64", 0, compiled("epilog", "complex64"))
 
     def link() -> bytes:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from planmath.bindings import cublas
+from planmath.core.cuda import device_code
+from planmath.linalg.product import device_kernels
 from tests.core.standin_kernels import COMPILER
 
 SOURCE = r"""
@@ -21,7 +23,12 @@ SOURCE = r"""
 #include <cstring>
 #include <vector>
 
-enum { NOT_INITIALIZED = 1, INVALID = 7, MAPPING = 11 };
+namespace narrow { // numbers of 16 bits, as planmath's own kernels have them
+#define __device__
+typedef unsigned INDEX;
+@NUMBERS@
+}
+enum { NOT_INITIALIZED = 1, INVALID = 7, MAPPING = 11, NOT_SUPPORTED = 15 };
 typedef long long size; // of the 64-bit interface
 static char journal[1 << 16];
 static struct handle { void *stream, *workspace; size_t size; } the_handle;
@@ -146,6 +153,197 @@ static int trsm(const char *name, handle *h, int right, int upper, int operation
     return 0;
 }
 
+/* One triangle of a times its transpose, or adjoint; the numbers of the latter are real. */
+template <class T, class R>
+static int square(char kind, const char *name, handle *h, int upper, int operation, size n, size k, const R *alpha,
+                  const T *a, size lda, const R *beta, T *c, size ldc) {
+    if (lda < (operation ? k : n) || ldc < n || operation == (kind == 'h' ? 1 : 2)) return INVALID;
+    if (int status = begin(name, h, {a, c}, alpha)) return status;
+    const T *x = at(a);
+    T *d = at(c);
+    for (size j = 0; j < n; j++)
+        for (size i = upper ? 0 : j; i < (upper ? j + 1 : n); i++) {
+            T sum = 0;
+            for (size l = 0; l < k; l++) {
+                const T y = element(x, lda, operation, i, l), z = element(x, lda, operation, j, l);
+                sum += y * (kind == 'h' ? conj(z) : z);
+            }
+            sum = T(*alpha) * sum;
+            if (*beta != R(0)) sum += T(*beta) * d[i + j * ldc];
+            d[i + j * ldc] = kind == 'h' && i == j ? T(real(sum)) : sum;
+        }
+    return 0;
+}
+/* All elements of a matrix in band storage, or in packed storage (lda 0). */
+template <class T>
+static std::vector<T> spread(char kind, int upper, int unit, size n, size below, size above, const T *a, size lda) {
+    std::vector<T> all(n * n);
+    for (size j = 0; j < n; j++)
+        for (size i = 0; i < n; i++) {
+            const bool flips = kind != 'g' && (upper ? i > j : i < j);
+            const size r = flips ? j : i, c = flips ? i : j;
+            if (r - c > below || c - r > above || (flips && kind == 't')) continue;
+            if (i == j && unit) { all[i + j * n] = 1; continue; }
+            T x = lda ? a[above + r - c + c * lda] : a[r + (upper ? c * (c + 1) / 2 : c * (2 * n - c - 1) / 2)];
+            if (kind == 'h') x = flips ? conj(x) : i == j ? T(real(x)) : x;
+            all[i + j * n] = x;
+        }
+    return all;
+}
+template <class T>
+static int by_vector(const char *name, handle *h, int operation, const std::vector<T> &all, size n, const T *alpha,
+                     const void *a, const T *x, size incx, const T *beta, T *y, size incy) {
+    if (!incx || !incy) return INVALID;
+    if (int status = begin(name, h, {a, x, y}, alpha)) return status;
+    for (size i = 0; i < n; i++) {
+        T sum = 0;
+        for (size j = 0; j < n; j++) sum += element(all.data(), n, operation, i, j) * at(x)[j * incx];
+        T &d = at(y)[i * incy];
+        d = *beta == T(0) ? *alpha * sum : *alpha * sum + *beta * d;
+    }
+    return 0;
+}
+template <class T>
+static int in_place(const char *name, handle *h, bool solves, int upper, int operation, const std::vector<T> &all,
+                    size n, const void *a, T *x, size incx) {
+    if (!incx) return INVALID;
+    if (int status = begin(name, h, {a, x}, nullptr)) return status;
+    std::vector<T> given(n), found(n);
+    for (size i = 0; i < n; i++) given[i] = at(x)[i * incx];
+    const bool up = (upper != 0) != (operation != 0);
+    for (size step = 0; step < n; step++) {
+        const size i = up ? n - 1 - step : step;
+        T sum = 0;
+        for (size j = 0; j < n; j++)
+            if (!solves || j != i) sum += element(all.data(), n, operation, i, j) * (solves ? found[j] : given[j]);
+        found[i] = solves ? (given[i] - sum) / element(all.data(), n, operation, i, i) : sum;
+    }
+    for (size i = 0; i < n; i++) at(x)[i * incx] = found[i];
+    return 0;
+}
+/* Products of narrow numbers, with sums and factors in single precision. */
+template <class T>
+static int narrow_gemm(const char *name, handle *h, int opa, int opb, size m, size n, size k, const float *alpha,
+                       const void *a, size lda, size sa, const void *b, size ldb, size sb, const float *beta, void *c,
+                       size ldc, size sc, size count) {
+    if (lda < (opa ? k : m) || ldb < (opb ? n : k) || ldc < m) return INVALID;
+    if (int status = begin(name, h, {a, b, c}, alpha)) return status;
+    const T *x = (const T *)at(a), *y = (const T *)at(b);
+    T *d = (T *)at(c);
+    for (size q = 0; q < count; q++, x += sa, y += sb, d += sc)
+        for (size j = 0; j < n; j++)
+            for (size i = 0; i < m; i++) {
+                float sum = 0;
+                for (size l = 0; l < k; l++)
+                    sum += narrow::get(opa ? x[l + i * lda] : x[i + l * lda])
+                           * narrow::get(opb ? y[j + l * ldb] : y[l + j * ldb]);
+                sum *= *alpha;
+                if (*beta != 0) sum += *beta * narrow::get(d[i + j * ldc]);
+                narrow::put(d[i + j * ldc], sum);
+            }
+    return 0;
+}
+static int gemm_ex(const char *name, handle *h, int opa, int opb, size m, size n, size k, const float *alpha,
+                   const void *a, int ta, size lda, size sa, const void *b, int tb, size ldb, size sb,
+                   const float *beta, void *c, int tc, size ldc, size sc, size count, int compute, int algorithm) {
+    if (ta != tb || tb != tc || compute != 68 || algorithm != -1) return NOT_SUPPORTED;
+    if (ta == 2)
+        return narrow_gemm<narrow::float16>(name, h, opa, opb, m, n, k, alpha, a, lda, sa, b, ldb, sb, beta, c, ldc, sc,
+                                            count);
+    if (ta == 14)
+        return narrow_gemm<narrow::bfloat16>(name, h, opa, opb, m, n, k, alpha, a, lda, sa, b, ldb, sb, beta, c, ldc,
+                                             sc, count);
+    return NOT_SUPPORTED;
+}
+extern "C" int cublasGemmEx_64(handle *h, int opa, int opb, size m, size n, size k, const float *alpha, const void *a,
+                               int ta, size lda, const void *b, int tb, size ldb, const float *beta, void *c, int tc,
+                               size ldc, int compute, int algorithm) {
+    return gemm_ex("GemmEx", h, opa, opb, m, n, k, alpha, a, ta, lda, 0, b, tb, ldb, 0, beta, c, tc, ldc, 0, 1,
+                   compute, algorithm);
+}
+/* Groups of products, of which each has its extents, operations and factors on the host; tables of all products'
+ * addresses are on the device. */
+template <class T>
+static int grouped(const char *name, handle *h, const int *opa, const int *opb, const size *m, const size *n,
+                   const size *k, const T *alpha, T *const *a, const size *lda, T *const *b, const size *ldb,
+                   const T *beta, T *const *c, const size *ldc, size groups, const size *counts) {
+    if (int status = begin(name, h, {a, b, c}, alpha)) return status;
+    for (size g = 0, i = 0; g < groups; g++)
+        for (size end = i + counts[g]; i < end; i++) {
+            const T *x = at(a)[i], *y = at(b)[i];
+            T *d = at(c)[i];
+            if (lda[g] < (opa[g] ? k[g] : m[g]) || ldb[g] < (opb[g] ? n[g] : k[g]) || ldc[g] < m[g]) return INVALID;
+            if (!on_device(x) || !on_device(y) || !on_device(d)) return MAPPING;
+            general(opa[g], opb[g], m[g], n[g], k[g], alpha[g], (const T *)at(x), lda[g], (const T *)at(y), ldb[g],
+                    beta[g], at(d), ldc[g]);
+        }
+    return 0;
+}
+#define GROUPED(L, T)                                                                                                  \
+    extern "C" int cublas##L##gemmGroupedBatched_64(                                                                   \
+        handle *h, const int *opa, const int *opb, const size *m, const size *n, const size *k, const T *alpha,        \
+        T *const *a, const size *lda, T *const *b, const size *ldb, const T *beta, T *const *c, const size *ldc,       \
+        size groups, const size *counts) {                                                                             \
+        return grouped(#L "gemmGroupedBatched", h, opa, opb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, groups,     \
+                       counts);                                                                                        \
+    }
+GROUPED(S, float)
+GROUPED(D, double)
+
+#define STORED(L, T, S, SYMMETRIC)                                                                                     \
+    extern "C" int cublas##L##SYMMETRIC##bmv_v2_64(handle *h, int upper, size n, size k, const T *alpha, const T *a,   \
+                                                   size lda, const T *x, size incx, const T *beta, T *y, size incy) {  \
+        if (lda < k + 1) return INVALID;                                                                               \
+        auto all = spread(S, upper, 0, n, upper ? 0 : k, upper ? k : 0, at(a), lda);                                   \
+        return by_vector(#L #SYMMETRIC "bmv", h, 0, all, n, alpha, a, x, incx, beta, y, incy);                         \
+    }                                                                                                                  \
+    extern "C" int cublas##L##SYMMETRIC##pmv_v2_64(handle *h, int upper, size n, const T *alpha, const T *a,           \
+                                                   const T *x, size incx, const T *beta, T *y, size incy) {            \
+        auto all = spread(S, upper, 0, n, n, n, at(a), 0);                                                             \
+        return by_vector(#L #SYMMETRIC "pmv", h, 0, all, n, alpha, a, x, incx, beta, y, incy);                         \
+    }
+#define VECTORS(L, T)                                                                                                  \
+    extern "C" int cublas##L##gbmv_v2_64(handle *h, int operation, size m, size n, size below, size above,             \
+                                         const T *alpha, const T *a, size lda, const T *x, size incx, const T *beta,   \
+                                         T *y, size incy) {                                                            \
+        if (m != n || lda < below + above + 1) return INVALID;                                                         \
+        auto all = spread('g', 0, 0, n, below, above, at(a), lda);                                                     \
+        return by_vector(#L "gbmv", h, operation, all, n, alpha, a, x, incx, beta, y, incy);                           \
+    }                                                                                                                  \
+    TRIANGLES(L, T, mv, false) TRIANGLES(L, T, sv, true)
+#define TRIANGLES(L, T, NAME, SOLVES)                                                                                  \
+    extern "C" int cublas##L##tb##NAME##_v2_64(handle *h, int upper, int operation, int unit, size n, size k,          \
+                                               const T *a, size lda, T *x, size incx) {                                \
+        if (lda < k + 1) return INVALID;                                                                               \
+        auto all = spread('t', upper, unit, n, upper ? 0 : k, upper ? k : 0, at(a), lda);                              \
+        return in_place(#L "tb" #NAME, h, SOLVES, upper, operation, all, n, a, x, incx);                               \
+    }                                                                                                                  \
+    extern "C" int cublas##L##tp##NAME##_v2_64(handle *h, int upper, int operation, int unit, size n, const T *a,      \
+                                               T *x, size incx) {                                                      \
+        auto all = spread('t', upper, unit, n, n, n, at(a), 0);                                                        \
+        return in_place(#L "tp" #NAME, h, SOLVES, upper, operation, all, n, a, x, incx);                               \
+    }
+VECTORS(S, float)
+VECTORS(D, double)
+VECTORS(C, std::complex<float>)
+VECTORS(Z, std::complex<double>)
+STORED(S, float, 's', s)
+STORED(D, double, 's', s)
+STORED(C, std::complex<float>, 'h', h)
+STORED(Z, std::complex<double>, 'h', h)
+
+#define SQUARE(L, T, R, KIND, NAME)                                                                                    \
+    extern "C" int cublas##L##NAME##_v2_64(handle *h, int upper, int operation, size n, size k, const R *alpha,        \
+                                           const T *a, size lda, const R *beta, T *c, size ldc) {                      \
+        return square(KIND, #L #NAME, h, upper, operation, n, k, alpha, a, lda, beta, c, ldc);                         \
+    }
+SQUARE(S, float, float, 's', syrk)
+SQUARE(D, double, double, 's', syrk)
+SQUARE(C, std::complex<float>, std::complex<float>, 's', syrk)
+SQUARE(Z, std::complex<double>, std::complex<double>, 's', syrk)
+SQUARE(C, std::complex<float>, float, 'h', herk)
+SQUARE(Z, std::complex<double>, double, 'h', herk)
+
 #define ROUTINES(L, T)                                                                                                 \
     extern "C" int cublas##L##gemm_v2_64(handle *h, int opa, int opb, size m, size n, size k, const T *alpha,          \
                                          const T *a, size lda, const T *b, size ldb, const T *beta, T *c,              \
@@ -186,6 +384,9 @@ ROUTINES(Z, std::complex<double>)
 HERMITIAN(C, std::complex<float>)
 HERMITIAN(Z, std::complex<double>)
 """
+
+
+SOURCE = SOURCE.replace("@NUMBERS@", device_code.numbers() + device_kernels.text("places"))
 
 
 def install(folder: str | Path) -> Any:

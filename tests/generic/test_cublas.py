@@ -8,11 +8,13 @@ import pytest
 from planmath.bindings import cublas, nvrtc
 from planmath.core.cuda import devices
 from planmath.linalg import Matmul, matmul
-from tests.arrays import DEVICE_PACKAGES, HOST_PACKAGES, dtype_of, package_of, to_numpy, to_package
+from tests.arrays import DEVICE_PACKAGES, HOST_PACKAGES, dtype_of, missing, package_of, to_numpy, to_package
+from tests.generic import device_checks
 from tests.generic.conformance import KINDS, PAIRS, check_products, dense, operand
 from tests.generic.operands import Kind, laid, numbers, qualifiers
 from tests.generic.test_triangular import KINDS as TRIANGULAR
 from tests.generic.test_triangular import check_systems
+from tests.sparse.cudss_checks import Place
 
 MISSING = cublas.LIBRARY.missing or nvrtc.LIBRARY.missing or devices.missing()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
@@ -136,3 +138,11 @@ def test_autotuning(package, tuning_record):
     with Matmul(*arrays, qualifiers=qualifiers(TR, GE)) as product:
         product.plan()
         assert (product._plan_made.origin, product._plan_made.chosen) == ("the tuning record", best)
+
+
+@pytest.mark.parametrize("package", ["cupy", "torch-cuda"])
+@pytest.mark.parametrize("name", [check.__name__ for check in device_checks.CHECKS])
+def test_device_checks(name, package):
+    if why := missing(package):
+        pytest.skip(why)
+    getattr(device_checks, name)(Place(package))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.core.standin_kernels import COMPILER, ON_THE_STAND_IN
 from tests.core.test_cuda import standin  # noqa: F401 (a fixture)
+from tests.generic import device_checks
 from tests.processes import run_python
 
 ROOT = Path(__file__).parents[2]
@@ -268,4 +269,15 @@ def test_symmetric_results(run):
     run("""
         from tests.generic.test_symmetric_results import check_results
         check_results("cublas", "cuda")
+    """)
+
+
+@pytest.mark.parametrize("check", [check.__name__ for check in device_checks.CHECKS])
+def test_check(run, check):
+    run(f"""
+        from tests.generic import device_checks
+        from tests.core import standin_cupy
+        from tests.sparse.cudss_checks import Place
+        standin_cupy.install()
+        device_checks.{check}(Place("cupy"))
     """)

@@ -240,15 +240,6 @@ def test_refusals(call, message):
         call()
 
 
-def test_devices_refuse():
-    made = stored(np.eye(4), "sb")
-    for provider in PROVIDERS:
-        if provider.name in ("cublas", "planmath"):
-            with Matmul(made.passed, np.ones(4), qualifiers=said(made.qualifier, GE)) as product:
-                problem = product._problem._replace(execution=("cuda", 0))
-            assert "pass execution='cpu'" in str(provider.unsupported(problem))
-
-
 def test_names():
     assert BandedMatrixQualifier.to_string(BandedMatrixQualifier.create(2)) == "banded general"
     unit = TriangularPackedMatrixQualifier.create(uplo=UPPER, diag=DiagType.UNIT)

@@ -305,11 +305,56 @@ MATHDX = Library(
     ),
 )  # fmt: skip
 
+NCCL = Library(
+    "nccl", "NCCL",
+    headers=("nccl.h",), owns=("nccl.h",), prefix=("nccl", "NCCL_"),
+    functions=r"nccl", types=r"nccl(?!RedOp_dummy)", constants=r"NCCL_(WIN|SPLIT|SHRINK|REVOKE|CTA)_",
+    version=_version("NCCL", "MAJOR", "MINOR", "PATCH"),
+    binary="nccl", sonames=("libnccl.so.2",), version_function="ncclGetVersion",
+    error="NCCLError", status="ncclResult_t",
+    outputs=(
+        (r"nccl(Get\w+|CommGet\w+|CommCount|CommCuDevice|CommUserRank)", r"version|asyncError|count|device|rank"),
+        (r"ncclCommInitRank\w*", r"comm|newcomm"), (r"ncclComm(Split|Shrink)", r"newcomm"),
+        (r"ncclMemAlloc", r"ptr"), (r"ncclComm(Register|WindowRegister)", r"handle|win"),
+        (r"ncclRedOpCreate\w+", r"op"),
+    ),
+    lists=((r"ncclComm(InitAll|Shrink)", r"devlist|excludeRanksList"),),
+    quick=QUERIES + r"|ncclComm(Count|CuDevice|UserRank|GetAsyncError)$|ncclGroupStart$",
+)  # fmt: skip
+
+CUBLASMP = Library(
+    "cublasMp", "cuBLASMp",
+    headers=("cublasmp.h",), owns=("cublasmp.h",), prefix=("cublasMp", "CUBLASMP_"),
+    functions=r"cublasMp", types=r"cublasMp", constants=r"$", version=_version("CUBLASMP"),
+    binary="cublasmp", sonames=("libcublasmp.so.0",), version_function="cublasMpGetVersion",
+    error="cuBLASMpError", status="cublasMpStatus_t",
+    outputs=(
+        (r"cublasMp(Create|\w+Create)", r"handle|grid|desc|matmulDesc"), (r"cublasMpGet\w+", ANY),
+        (r"cublasMp\w+_bufferSize", r"workspaceSizeInBytesOn(Device|Host)"), (r"cublasMpMalloc", r"ptr"),
+        (r"cublasMp\w+GetAttribute", r"sizeWritten"),
+    ),
+)  # fmt: skip
+
+CUSOLVERMP = Library(
+    "cusolverMp", "cuSOLVERMp",
+    headers=("cusolverMp.h",), owns=("cusolverMp.h", "cusolver_common.h"),
+    prefix=("cusolverMp", "CUSOLVERMP_", "cusolver", "CUSOLVER_"),
+    functions=r"cusolverMp", types=r"cusolverMp|cusolverStatus_t", constants=r"CUSOLVERMP_(?!VER)",
+    version=_version("CUSOLVERMP"),
+    binary="cusolverMp", sonames=("libcusolverMp.so.0",), error="cuSOLVERMpError", status="cusolverStatus_t",
+    outputs=(
+        (r"cusolverMp(Create\w*|\w+DescriptorCreate)", r"handle|grid|desc|nsDesc|polarDesc|gesvdDesc"),
+        (r"cusolverMpGet(Stream|Version)", ANY), (r"cusolverMp\w+_bufferSize", r"workspaceInBytesOn(Device|Host)"),
+        (r"cusolverMpMalloc", r"ptr"),
+    ),
+)  # fmt: skip
+
 LIBRARIES: dict[str, Library] = {
     library.module: library
     for library in (
         CUBLAS, CUBLASLT, CUFFT, CURAND, CUSPARSE, CUSOLVER, CUSOLVERDN, CUSOLVERSP, CUSOLVERRF, CUSOLVERMG, RUNTIME,
-        LIBRARY_TYPES, CUDSS, CUTENSOR, MATHDX,
+        LIBRARY_TYPES, CUDSS, CUTENSOR, MATHDX, NCCL,
+        CUBLASMP, CUSOLVERMP,
     )
 }  # fmt: skip
 

@@ -146,9 +146,11 @@ class Interface:
         return ".".join(map(str, numbers))
 
     def _version_as_number(self) -> str:
-        if self.version_function in ("cudaRuntimeGetVersion", "mathdxGetVersion"):
+        if self.version_function in ("cudaRuntimeGetVersion", "mathdxGetVersion", "ncclGetVersion"):
             value = ctypes.c_int()
             self.library.function(self.version_function, ctypes.c_int, [ctypes.c_void_p])(ctypes.addressof(value))
+            if self.version_function == "ncclGetVersion":
+                return f"{value.value // 10000}.{value.value // 100 % 100}.{value.value % 100}"
             major, rest = divmod(value.value, 1000)
             runtime = self.version_function == "cudaRuntimeGetVersion"
             return f"{major}.{rest // 10}" if runtime else f"{major}.{rest // 100}.{rest % 100}"

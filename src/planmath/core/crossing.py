@@ -24,7 +24,7 @@ ALIGNMENT = 256
 _TO_DEVICE, _TO_HOST = runtime.MemcpyKind.HOST_TO_DEVICE, runtime.MemcpyKind.DEVICE_TO_HOST
 
 
-def synchronized(programs: Mapping[Hashable, Program], stream: int) -> dict[Hashable, Program]:
+def synchronized(programs: Mapping[Hashable, Program], stream: int, queue: Queue) -> dict[Hashable, Program]:
     """The programs, each followed by waiting until the device has finished.
 
     Parameters
@@ -32,10 +32,25 @@ def synchronized(programs: Mapping[Hashable, Program], stream: int) -> dict[Hash
     programs : dict
     stream : int
         The stream's number among a program's arrays.
+    queue : Queue
+        Where Python's functions put their work.
     """
     return {
-        key: Program([*program.calls, wait_call(Slot(stream))], lock=program.lock) for key, program in programs.items()
+        key: Program([*program.calls, wait_call(Slot(stream))], lock=program.lock)
+        if program.function is None
+        else Program(function=_waiting(program.function, queue))
+        for key, program in programs.items()
     }
+
+
+def _waiting(function: Callable[..., None], queue: Queue) -> Callable[[tuple, tuple], None]:
+    """A function that returns when the device has done what it put on the stream."""
+
+    def run(operands: tuple, results: tuple) -> None:
+        function(operands, results)
+        runtime.stream_synchronize(queue.stream)
+
+    return run
 
 
 def across(

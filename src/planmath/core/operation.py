@@ -388,7 +388,7 @@ class Operation(Telling):
             prepared = crossing.across(prepared, operands, constants, results, inplace, self._queue)
         elif self._queue is not None and self._options.blocking is True:
             stream = len(operands) + len(constants) + len(results) + 1
-            prepared = replace(prepared, programs=crossing.synchronized(prepared.programs, stream))
+            prepared = replace(prepared, programs=crossing.synchronized(prepared.programs, stream, self._queue))
         return Executor(
             operands + constants,
             results,
@@ -595,8 +595,7 @@ class Operation(Telling):
             commit({slots[name]: self._binding_for(name, slots[name], scratch_like(slot))})
         if name is not None and not self._executor.results:
             return slots, None
-        out = self.empty_result()
-        return slots, out
+        return slots, Operation.empty_result(self)
 
     # What stateless calls log that find a plan of the one before.
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from planmath.core.cuda.mathdx import store
+from planmath.core import code_cache, fingerprints
 from planmath.device import inside
-from planmath.device.function import positive
+from planmath.device.function import DeviceFunction, positive
 
 #: Bytes of dynamic shared memory that a launch may ask for without being allowed to.
 USUAL = 48 << 10
@@ -75,7 +75,7 @@ def _compiled(kernel: Any, kinds: tuple[Any, ...]) -> Any:
         try:
             states = compiled._reduce_states()
             states["extensions"] = []
-            store.put(name, pickle.dumps((type(compiled), states)))
+            code_cache.store(name, pickle.dumps((type(compiled), states)))
         except (pickle.PicklingError, TypeError, AttributeError, RuntimeError):
             pass  # a kernel with objects that cannot be kept is compiled anew in each process
         finally:
@@ -85,7 +85,7 @@ def _compiled(kernel: Any, kinds: tuple[Any, ...]) -> Any:
 
 def _restored(kernel: Any, kinds: tuple[Any, ...]) -> Any:
     name = _name(kernel, kinds)
-    content = None if name is None else store.peek(name)
+    content = None if name is None else code_cache.load(name)
     if content is None:
         return None
     try:
@@ -108,16 +108,23 @@ def _name(kernel: Any, kinds: tuple[Any, ...]) -> str | None:
     from numba import cuda
 
     from planmath.core.cuda.mathdx import descriptors
-    from planmath.device.kernels import identity
 
-    parts = identity.of_function(kernel.py_func)
-    if parts is None:
+    function = fingerprints.fingerprint(kernel.py_func, _known)
+    if function is None:
         return None
     options = sorted((name, repr(value)) for name, value in kernel.targetoptions.items() if name not in _IGNORED)
     capability = tuple(cuda.get_current_device().compute_capability)
-    return store.key(
-        "kernel", numba_cuda.__version__, descriptors.versions(), capability, parts, options, list(map(str, kinds))
+    return code_cache.digest(
+        "kernel", numba_cuda.__version__, descriptors.versions(), capability, function, options, list(map(str, kinds))
     )
+
+
+def _known(value: Any) -> object:
+    """What tells apart values that are planmath's own."""
+    if isinstance(value, DeviceFunction):
+        return value.key
+    home = str(getattr(value, "__module__", None) or getattr(value, "__name__", ""))
+    return repr(value) if home.partition(".")[0] == "planmath" else None
 
 
 #: Options of a kernel that are objects, or do not change its code.

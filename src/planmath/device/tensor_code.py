@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from planmath.bindings import mathdx
-from planmath.core.cuda.mathdx import store
+from planmath.core import code_cache
 from planmath.core.cuda.mathdx.descriptors import Description, packed, unpacked, versions
 from planmath.device.function import choose
 from planmath.device.targets import Code, CodeType
@@ -47,7 +47,7 @@ class Function(NamedTuple):
     alignment: int = 0
 
     def symbol(self, description: Description, code_type: CodeType) -> str:
-        return f"planmath_{self.name.lower()}_{store.key(description, self, code_type)[:20]}"
+        return f"planmath_{self.name.lower()}_{code_cache.digest(description, self, code_type)[:20]}"
 
     def parameters(self) -> str:
         """Of the C function, and of the one that planmath puts before it: ``p`` a pointer, ``t`` a tensor of shared
@@ -79,8 +79,8 @@ def traits(mm: Matmul, kind: str) -> dict[str, int]:
 
 @cache
 def _traits(described: Description) -> dict[str, dict[str, int]]:
-    name = store.key("tensors", versions(), described, KINDS)
-    return json.loads(store.get(name, lambda: json.dumps(_ask(described)).encode()))
+    name = code_cache.digest("tensors", versions(), described, KINDS)
+    return json.loads(code_cache.get(name, lambda: json.dumps(_ask(described)).encode()))
 
 
 def _ask(described: Description) -> dict[str, dict[str, int]]:
@@ -115,7 +115,7 @@ def _tensors(handle: int, operands: Sequence[Operand]) -> Iterator[list[int]]:
 def compile_functions(described: Description, code_type: CodeType, functions: Sequence[Function]) -> Code:
     """LTO-IR of some functions of one product."""
     ordered = sorted(set(functions))
-    name = store.key("functions", versions(), described, code_type, ordered)
+    name = code_cache.digest("functions", versions(), described, code_type, ordered)
 
     def make() -> bytes:
         with ExitStack() as stack:
@@ -135,7 +135,7 @@ def compile_functions(described: Description, code_type: CodeType, functions: Se
                 made.append(number)
             return packed(code_type.cc, lambda code: mathdx.cublasdx_finalize_device_functions(code, len(made), made))
 
-    return unpacked(code_type, store.get(name, make))
+    return unpacked(code_type, code_cache.get(name, make))
 
 
 def compile_shims(described: Description, code_type: CodeType, functions: Sequence[Function]) -> Code:
@@ -164,7 +164,7 @@ def compile_shims(described: Description, code_type: CodeType, functions: Sequen
         options = [arch, "-dlto", "--relocatable-device-code=true", "-default-device"]
         return (0).to_bytes(4, "little") + nvrtc.compile_to_ltoir(source, options)
 
-    return unpacked(code_type, store.get(store.key("shims", versions()[1], source, code_type), make))
+    return unpacked(code_type, code_cache.get(code_cache.digest("shims", versions()[1], source, code_type), make))
 
 
 def compile_tensors(mm: Matmul, code_type: CodeType, name: str, kinds: tuple[str, ...]) -> tuple[Code, str]:

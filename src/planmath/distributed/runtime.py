@@ -10,6 +10,7 @@ from typing import Any
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.mpi_group import as_group
 from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.transports.ipc import finish
 from planmath.core.errors import nearest
 
 #: Names that programs pass for the libraries of other implementations.
@@ -100,6 +101,8 @@ def finalize() -> None:
     Operations that are left keep their memory until they are freed.
     """
     global _context
+    if _context is not None:
+        finish(_context.process_group)
     _context = None
     atexit.unregister(finalize)
 

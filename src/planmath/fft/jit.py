@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from planmath.core import code_cache
+from planmath.core import code_cache, fingerprints
 from planmath.native.forks import load_module
 
 #: The types that elements can have; and user_info where it is given by a name.
@@ -66,7 +66,7 @@ class Description(NamedTuple):
 
     def digest(self, *target: object) -> str | None:
         """The name of what is made of it for a target; None where the function has no fingerprint."""
-        function = code_cache.fingerprint(self.function)
+        function = fingerprints.fingerprint(self.function)
         if function is None:
             return None
         return code_cache.digest(
@@ -367,24 +367,22 @@ def _for_device(
     described: Description, made_for: Callable[[Any], tuple[Callable[..., Any], Any]], capability: tuple[int, int],
     symbol: str, representation: str,
 ) -> bytes:  # fmt: skip
+    def make() -> bytes:
+        compiler = cuda_compiler()
+        failures: tuple[type[BaseException], ...] = (ImportError, OSError, *_nvvm_errors())
+        try:
+            with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
+                function, signature = made_for(compiler)
+                code, _ = compiler.compile(
+                    function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
+                    cc=capability,
+                )  # fmt: skip
+        except failures as error:
+            raise RuntimeError(f"the {described.name} cannot be compiled for CUDA devices: {error}") from error
+        return code.encode() if isinstance(code, str) else bytes(code)
+
     name = described.digest(capability, symbol, representation, _cuda_version())
-    if name is not None and (kept := code_cache.load(name)) is not None:
-        return kept
-    compiler = cuda_compiler()
-    failures: tuple[type[BaseException], ...] = (ImportError, OSError, *_nvvm_errors())
-    try:
-        with _explained(described, f"compute capability {capability[0]}.{capability[1]}"):
-            function, signature = made_for(compiler)
-            code, _ = compiler.compile(
-                function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
-                cc=capability,
-            )  # fmt: skip
-    except failures as error:
-        raise RuntimeError(f"the {described.name} cannot be compiled for CUDA devices: {error}") from error
-    made = code.encode() if isinstance(code, str) else bytes(code)
-    if name is not None:
-        code_cache.store(name, made)
-    return made
+    return make() if name is None else code_cache.get(name, make)
 
 
 def _nvvm_errors() -> tuple[type[Exception], ...]:

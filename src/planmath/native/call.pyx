@@ -90,8 +90,8 @@ cdef class Call:
         A power of two.
     aligned_slots : int, optional
         How many of the slots, from the first, it is asked of. Default: all.
-    unless_zero : (Slot, str), optional
-        A number and its dtype, one of `NONZERO_BITS`: the call is made only where that is not 0.
+    unless_zero : (Slot or int, str), optional
+        A number, or its address, and its dtype, one of `NONZERO_BITS`: the call is made only where that is not 0.
     if_zero : Call, optional
         Made in its place where it is.
     """
@@ -133,7 +133,7 @@ cdef class Call:
             call.unaligned = &unaligned.native
         if unless_zero is not None:
             number, dtype = unless_zero
-            call.condition_operand, call.condition_offset = number.operand, number.offset
+            call.condition_operand, call.condition_offset = number if isinstance(number, Slot) else (-1, number)
             call.condition_size, call.condition_bits = NONZERO_BITS[dtype]
             call.if_zero = NULL if if_zero is None else &if_zero.native
         self.unaligned, self.if_zero = unaligned, if_zero

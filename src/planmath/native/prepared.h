@@ -24,7 +24,8 @@ typedef struct pm_call {
     int n_aligned;                   /* how many slots, from the first, the alignment is asked of */
     word alignment_mask;             /* addresses with any of these bits set need the other call */
     const struct pm_call *unaligned;
-    int condition_operand, condition_size; /* a number that decides, and its bytes; no bytes: there is none */
+    int condition_operand, condition_size; /* a number that decides, of this operand or (-1) at the offset, and its bytes;
+                                            * no bytes: there is none */
     word condition_offset;
     uint64_t condition_bits;         /* the bits of 8 bytes, or of all there are, that are set only in what is not 0 */
     const struct pm_call *if_zero;   /* made in place of this one where the number is 0; none: nothing is */
@@ -68,7 +69,8 @@ static inline word pm_invoke(void *f, int n, const word *a) {
 
 /* Whether the number that decides about the call is 0, of either sign. */
 static int pm_decides_zero(const pm_call *call, const word *addresses) {
-    const void *number = (const void *)(addresses[call->condition_operand] + call->condition_offset);
+    const int of = call->condition_operand;
+    const void *number = (const void *)((of < 0 ? 0 : addresses[of]) + call->condition_offset);
     uint16_t quarter;
     uint32_t half;
     uint64_t bits[2] = {0, 0};

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 from planmath.core import code_cache
 from planmath.core.cuda import devices
-from planmath.core.cuda.mathdx import descriptors, store
+from planmath.core.cuda.mathdx import descriptors
 from planmath.core.execution import available_cpus
 from planmath.core.provider import Provider
 from planmath.core.tuning import record
@@ -70,8 +70,6 @@ class Facts:
     """Where compiled code is kept."""
     code_files: int
     code_bytes: int
-    device_code: tuple[str, int, int]
-    """Where code of functions for kernels is kept, how many pieces, and their bytes."""
     device_library: str
     """The library of functions for kernels, or why it cannot be used."""
 
@@ -99,7 +97,6 @@ def gather() -> Facts:
         code=str(code_cache.folder()),
         code_files=code_files,
         code_bytes=code_bytes,
-        device_code=(str(store.folder()), *store.usage()[1:]),
         device_library=descriptors.missing() or f"libmathdx {descriptors.library_version()} ({descriptors.path()})",
     )
 
@@ -144,7 +141,6 @@ def render(facts: Facts) -> Report:
         f"compiled code {facts.code}",
         f"{facts.code_files} files, {devices.bytes_in_words(facts.code_bytes)}" if facts.code_files else "nothing kept",
         f"functions for kernels: {facts.device_library}",
-        "{1} pieces of their code, {3:.1f} MiB, in {0}".format(*facts.device_code, facts.device_code[2] / (1 << 20)),
     ])  # fmt: skip
 
 

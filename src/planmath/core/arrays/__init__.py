@@ -80,6 +80,9 @@ class Package(Protocol):
     def address(self, array: Any) -> int:
         """Where the first element is."""
 
+    def over(self, owner: Any, address: int, size: int, device_id: int | None) -> Any:
+        """Bytes at an address of the host's memory or of a device's, which `owner` keeps, as an array of uint8."""
+
     def is_writeable(self, array: Any) -> bool: ...
 
     # Only where the package `differentiates`. Its property `requires_grad` of arrays is there as well.
@@ -249,6 +252,15 @@ def share_memory(package: Package, a: Any, b: Any) -> bool:
         return np.shares_memory(first, second, max_work=MOST_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
+
+
+class Bytes:
+    """Bytes at an address, and what keeps them, by the protocol of NumPy's arrays, or that of arrays on a device."""
+
+    def __init__(self, owner: Any, address: int, size: int, on_device: bool = False):
+        self.base = owner
+        name = "__cuda_array_interface__" if on_device else "__array_interface__"
+        setattr(self, name, {"version": 3, "typestr": "|u1", "data": (address, False), "shape": (size,)})
 
 
 class _Outline:

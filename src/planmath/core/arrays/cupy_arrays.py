@@ -75,6 +75,10 @@ class CuPy:
     def address(self, array: cupy.ndarray) -> int:
         return array.data.ptr
 
+    def over(self, owner: Any, address: int, size: int, device_id: int | None) -> cupy.ndarray:
+        memory = cupy.cuda.UnownedMemory(address, size, owner, device_id)
+        return cupy.ndarray((size,), np.dtype(np.uint8), cupy.cuda.MemoryPointer(memory, 0))
+
     def is_writeable(self, array: cupy.ndarray) -> bool:
         return True
 

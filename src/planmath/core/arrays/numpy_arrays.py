@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, Layout, Maker, spanned
+from planmath.core.arrays import ITEMSIZE, Bytes, Layout, Maker, spanned
 from planmath.core.errors import UnsupportedLayoutError
 
 
@@ -85,6 +85,9 @@ class NumPy:
 
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
+
+    def over(self, owner: Any, address: int, size: int, device_id: int | None) -> np.ndarray:
+        return np.asarray(Bytes(owner, address, size))
 
     def is_writeable(self, array: np.ndarray) -> bool:
         return array.flags.writeable

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from planmath.core.arrays import ITEMSIZE, Layout, Maker
+from planmath.core.arrays import ITEMSIZE, Bytes, Layout, Maker
 from planmath.core.errors import UnsupportedLayoutError
 
 #: PyTorch's compiled functions for the programs that TorchInductor writes, where this version has them.
@@ -123,6 +124,11 @@ class Torch:
 
     def address(self, array: torch.Tensor) -> int:
         return array.data_ptr()
+
+    def over(self, owner: Any, address: int, size: int, device_id: int | None) -> torch.Tensor:
+        if device_id is None:
+            return torch.from_numpy(np.asarray(Bytes(owner, address, size)))
+        return torch.as_tensor(Bytes(owner, address, size, on_device=True), device=f"cuda:{device_id}")
 
     def is_writeable(self, array: torch.Tensor) -> bool:
         return not array.is_inference() or torch.is_inference_mode_enabled()

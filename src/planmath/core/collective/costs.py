@@ -36,8 +36,17 @@ class Network:
         return messages * self.latency + size / self.bandwidth
 
 
-def network() -> Network:
+#: What transports between devices reach on two H200 that NVLink connects: barriers, pushes and packed messages there.
+DEVICES = {"ipc": Network(8e-6, 375e9), "nccl": Network(2e-5, 270e9)}
+
+
+def network(transport: str = "") -> Network:
     """What PLANMATH_DISTRIBUTED_NETWORK says, ``latency,bandwidth`` in seconds and bytes a second; else a usual one.
+
+    Parameters
+    ----------
+    transport : str, optional
+        By what messages are sent.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def network() -> Network:
     """
     text = os.environ.get("PLANMATH_DISTRIBUTED_NETWORK")
     if text is None:
-        return Network()
+        return DEVICES.get(transport, Network())
     try:
         latency, bandwidth = map(float, text.split(","))
         if not (latency >= 0 and bandwidth > 0):
@@ -58,13 +67,13 @@ def network() -> Network:
     return Network(latency, bandwidth)
 
 
-def exchange_seconds(traffic: Traffic) -> float:
+def exchange_seconds(traffic: Traffic, transport: str = "") -> float:
     """The time expected on this rank."""
-    return network().seconds(len(traffic.sent), traffic.bytes_sent)
+    return network(transport).seconds(len(traffic.sent), traffic.bytes_sent)
 
 
-def exchange_report(traffic: Traffic, title: str = "exchange") -> Sequence[str]:
-    """Who sends what, as lines of text: of this rank, and its largest message."""
+def exchange_report(traffic: Traffic, transport: str, title: str = "exchange") -> Sequence[str]:
+    """Who sends what by a transport, as lines of text: of this rank, and its largest message."""
     size = traffic.moves.itemsize
     received = sum(m.elements for m in traffic.received) * size
     kept = traffic.own.elements * size if traffic.own else 0
@@ -74,10 +83,10 @@ def exchange_report(traffic: Traffic, title: str = "exchange") -> Sequence[str]:
     ]
     if traffic.sent:
         largest = max(traffic.sent, key=lambda m: m.elements)
-        net = network()
+        net = network(transport)
         lines.append(
             f"  the largest, of {largest.elements * size} bytes, to rank {largest.target}; expected "
-            f"{format_seconds(exchange_seconds(traffic))} at {format_seconds(net.latency)} a message and "
+            f"{format_seconds(exchange_seconds(traffic, transport))} at {format_seconds(net.latency)} a message and "
             f"{net.bandwidth / 1e9:g} GB/s"
         )
     return lines

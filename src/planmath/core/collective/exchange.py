@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from math import prod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from planmath.core.arrays import contiguous_strides
-from planmath.core.collective.exchange_kernels import SectionCopy
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.sections import Run, Section, count, meet, shape_of
 
@@ -29,6 +30,16 @@ class Moves(NamedTuple):
     def target_strides(self, rank: int) -> tuple[int, ...]:
         """In elements, of the dense array that a rank receives."""
         return contiguous_strides(shape_of(self.targets[rank]), self.order)
+
+
+class Copying(NamedTuple):
+    """What to copy from one strided array to another: a product of runs. A `Space` makes it ready."""
+
+    axes: Sequence[Sequence[Run]]
+    source_strides: Sequence[int]
+    target_strides: Sequence[int]
+    """In elements."""
+    itemsize: int
 
 
 class Message(NamedTuple):
@@ -95,34 +106,46 @@ class Traffic:
     def bytes_sent(self) -> int:
         return sum(m.elements for m in self.sent) * self.moves.itemsize
 
-    def keep_own(self, strides: tuple[int, ...]) -> SectionCopy | None:
+    def keep_own(self, strides: tuple[int, ...]) -> Copying | None:
         """The copy of what stays, from the array that is sent from to one with these strides."""
         return self.copy(self.own.axes, self.strides, strides) if self.own else None
 
-    def push(self, sent: Message) -> SectionCopy:
+    def push(self, sent: Message) -> Copying:
         """The copy of a message from the sender's array straight into the receiver's dense one."""
         return self.copy(sent.axes, self.strides, self.moves.target_strides(sent.target))
 
-    def pack(self, sent: Message) -> SectionCopy:
+    def pack(self, sent: Message) -> Copying:
         """The copy of a message into memory of its own."""
         return self.copy(packed(sent.axes, 1), self.strides, self._message_strides(sent))
 
-    def unpack(self, received: Message, strides: tuple[int, ...]) -> SectionCopy:
+    def unpack(self, received: Message, strides: tuple[int, ...]) -> Copying:
         """The copy of a message out of memory of its own into an array with these strides."""
         return self.copy(packed(received.axes, 0), self._message_strides(received), strides)
 
-    def take(self, received: Message) -> SectionCopy:
+    def take(self, received: Message) -> Copying:
         """The copy of a message from the receiver's dense array to its result."""
         axes = tuple([tuple([(target, target, n) for _, target, n in runs]) for runs in received.axes])
         return self.copy(axes, self.dense, self.result_strides)
 
     def copy(
         self, axes: Sequence[Sequence[Run]], source_strides: Sequence[int], target_strides: Sequence[int]
-    ) -> SectionCopy:
-        return section_copy(axes, source_strides, target_strides, self.moves.itemsize)
+    ) -> Copying:
+        return Copying(axes, source_strides, target_strides, self.moves.itemsize)
 
     def _message_strides(self, which: Message) -> tuple[int, ...]:
         return contiguous_strides(tuple([sum(run[2] for run in runs) for runs in which.axes]), self.moves.order)
+
+
+def within(copying: Copying, axis: int, start: int, stop: int) -> Copying | None:
+    """The part of a copy whose places in the source's axis are in an interval, if any are."""
+    runs = []
+    for source, target, n in copying.axes[axis]:
+        first, end = max(source, start), min(source + n, stop)
+        if first < end:
+            runs.append((first, target + first - source, end - first))
+    if not runs:
+        return None
+    return copying._replace(axes=[runs if k == axis else of for k, of in enumerate(copying.axes)])
 
 
 def packed(axes: Sequence[Sequence[Run]], side: int) -> list[list[Run]]:
@@ -136,31 +159,49 @@ def packed(axes: Sequence[Sequence[Run]], side: int) -> list[list[Run]]:
     return found
 
 
-def section_copy(
-    axes: Sequence[Sequence[Run]], source_strides: Sequence[int], target_strides: Sequence[int], itemsize: int
-) -> SectionCopy:
-    """A copy between two strided arrays, with as few and as long loops as possible.
+class Copy(Protocol):
+    """A copy that is made ready, between arrays at addresses that are given later."""
 
-    The loops go through the target in the order of its memory, and axes that follow one another in both arrays are one.
-    Where the source's fastest axis is another than the target's, these two are the innermost, to be copied in tiles.
-    """
-    loops: list[tuple[list[Run], int, int]] = []
-    for k in sorted(range(len(axes)), key=lambda k: -abs(target_strides[k])):
-        runs, step, to = list(axes[k]), source_strides[k] * itemsize, target_strides[k] * itemsize
-        if runs == [(0, 0, 1)]:
-            continue
-        if loops and len(runs) == 1 and runs[0][:2] == (0, 0):
-            before, outer_step, outer_to = loops[-1]
-            n = runs[0][2]
-            if outer_step == n * step and outer_to == n * to:  # both arrays go on where this axis ends
-                loops[-1] = [(s * n, t * n, c * n) for s, t, c in before], step, to
-                continue
-        loops.append((runs, step, to))
-    if len(loops) > 2:
-        fastest = min(range(len(loops)), key=lambda k: abs(loops[k][1]))
-        if fastest < len(loops) - 2:
-            loops.insert(-1, loops.pop(fastest))
-    return SectionCopy(loops, itemsize)
+    def run(self, source: int, target: int) -> Any: ...
+
+
+class Memory(Protocol):
+    """Memory of a plan's own, as long as the object is there."""
+
+    address: int
+
+
+class Mailbox(Memory, Protocol):
+    """Memory for messages that a library on the host sends or receives."""
+
+    host: np.ndarray
+    """Bytes on the host: what was packed at the address, after `collect`; `spread` brings there what was received."""
+
+    def collect(self) -> None: ...
+
+    def spread(self) -> None: ...
+
+
+class Space(Protocol):
+    """Where arrays are, and how they are copied there: on the host, or on a CUDA device, in the order of a stream."""
+
+    name: str
+    device_id: int | None
+
+    def copy(self, copying: Copying) -> Copy: ...
+
+    def memory(self, size: int) -> Memory: ...
+
+    def mailbox(self, size: int) -> Mailbox: ...
+
+    def settle(self) -> None:
+        """Wait until what was done while planning is done."""
+
+
+def own_copies(traffic: Traffic, space: Space) -> tuple[Copy | None, Copy | None]:
+    """The copies of what stays, into the result and into the dense array."""
+    into_result, dense = traffic.keep_own(traffic.result_strides), traffic.keep_own(traffic.dense)
+    return into_result and space.copy(into_result), dense and space.copy(dense)
 
 
 class Exchange(Protocol):
@@ -187,7 +228,10 @@ class Transport(Protocol):
     def unavailable(self, group: ProcessGroup) -> str | None:
         """Why this machine or this group cannot use it, in words, or None."""
 
-    def session(self, group: ProcessGroup, room: int) -> Session:
+    spaces: tuple[str, ...]
+    """Where the arrays may be: 'cpu', 'cuda'."""
+
+    def session(self, group: ProcessGroup, room: int, space: Space) -> Session:
         """A place for exchanges. Collective; raises UnavailableError on all ranks where one has not the room."""
 
 
@@ -196,8 +240,3 @@ class Session(Protocol):
 
     def exchange(self, traffic: Traffic, buffered: bool) -> Exchange:
         """A planned exchange, into the receive buffer where `buffered`. All ranks make them in the same order."""
-
-
-def planned_exchange(transport: Transport, group: ProcessGroup, traffic: Traffic, buffered: bool) -> Exchange:
-    """An exchange with memory of its own. Collective."""
-    return transport.session(group, traffic.size).exchange(traffic, buffered)

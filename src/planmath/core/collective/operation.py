@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from planmath.core.collective import deadline
+from planmath.bindings import runtime
+from planmath.core.collective import deadline, device_space
 from planmath.core.collective.agreement import agreed
+from planmath.core.collective.exchange import Space
 from planmath.core.collective.process_group import ProcessGroup, ReductionOp
-from planmath.core.collective.provider import OnAllRanks
+from planmath.core.collective.provider import OnAllRanks, TransportProvider
+from planmath.core.collective.spaces import HOST
 from planmath.core.errors import UnavailableError
-from planmath.core.execution import available_cpus
+from planmath.core.execution import ExecutionCPU, ExecutionCUDA, available_cpus
 from planmath.core.executor import Executor
 from planmath.core.operation import Operation, Plan
 from planmath.core.provider import Algorithm, Prepared, Provider
@@ -40,9 +43,39 @@ class CollectiveOperation(Operation):
         super().__init__(options)
         self._group = group
         self._executions = 0
+        self._device_space: device_space.DeviceSpace | None = None
         self._checks = bool(getattr(options, "check", False)) or os.environ.get(CHECK, "") not in ("", "0")
 
-    def _local_providers(self) -> Sequence[Provider]:
+    def _settle_in(self, slot: ArraySlot) -> None:
+        """Compute where the operands are: on the CPU, with this rank's share of the threads, or on their device."""
+        if slot.device_id is None:
+            self._execution = ExecutionCPU(num_threads=local_threads(self._group))
+        else:
+            self._execution = ExecutionCUDA(device_id=slot.device_id)
+
+    @property
+    def _transport(self) -> str:
+        """The name of the one that was chosen."""
+        assert self._plan_made is not None
+        return self._plan_made.chosen.provider
+
+    @property
+    def _where(self) -> tuple[str, int]:
+        """The same, as problems have it."""
+        if isinstance(self._execution, ExecutionCUDA):
+            return "cuda", self._execution.device_id
+        return "cpu", self._execution.threads
+
+    @property
+    def _space(self) -> Space:
+        """Where exchanges find the operands; on a device, while that is current."""
+        if self._queue is None:
+            return HOST
+        if self._device_space is None:
+            self._device_space = device_space.DeviceSpace(self._queue)
+        return self._device_space
+
+    def _local_providers(self) -> Sequence[TransportProvider]:
         """All providers of the operation, for the group, as they are on this rank."""
         raise NotImplementedError
 
@@ -81,7 +114,11 @@ class CollectiveOperation(Operation):
         self._executions += 1
         self._check(call)
         with deadline.within(f"{self.noun}.{call}()"):
-            return work()
+            result = work()
+        if self._device_space is not None and self._device_space.failure is not None:
+            failure, self._device_space.failure = self._device_space.failure, None
+            raise failure
+        return result
 
     def _check(self, call: str) -> None:
         """In check mode: make sure that all ranks are in the same call, in a state that allows it."""
@@ -111,7 +148,8 @@ class CollectiveOperation(Operation):
                     raise ValueError(f"seconds is {seconds!r}; expected a positive number")
                 agreement.equal = {"iterations": iterations, "prune": prune, "seconds": seconds}
             assert self._plan_made is not None
-            self._measure(self._plan_made, iterations, prune, ALL if seconds is None else seconds)
+            with self._on_device(stream):
+                self._measure(self._plan_made, iterations, prune, ALL if seconds is None else seconds)
 
     def _measure(self, plan: Plan, iterations: int, prune: int | None, seconds: float) -> None:
         providers = {provider.name: provider for provider in self._providers()}
@@ -152,8 +190,14 @@ class CollectiveOperation(Operation):
             self._slowest(0.0)
             start = time.perf_counter()
             executor.execute(None, out, True)
+            self._wait_for_device()
             times.append(self._slowest(time.perf_counter() - start))
         return times
+
+    def _wait_for_device(self) -> None:
+        """Wait until what was executed is done."""
+        if self._queue is not None:
+            runtime.stream_synchronize(self._queue.stream)
 
     def _slowest(self, seconds: float) -> float:
         """The longest of the ranks' times."""
@@ -174,10 +218,19 @@ def local_threads(group: ProcessGroup) -> int:
     return max(1, min(cpus, openmp_threads().number))
 
 
-def check_on_host(name: str, slot: ArraySlot) -> None:
-    """Raise where an operand is on a device, which no transport reaches yet."""
-    if slot.device_id is not None:
-        raise UnavailableError(
-            f"{name} is on CUDA device {slot.device_id}, and the exchanges between ranks reach the host's memory only; "
-            f"copy it to the host"
+def place_of(name: str, slot: ArraySlot, device_id: int) -> str:
+    """Where an operand is, as a word that has to be equal on all ranks.
+
+    Raises
+    ------
+    ValueError
+        If it is on another device than this rank's.
+    """
+    if slot.device_id is None:
+        return "cpu"
+    if slot.device_id != device_id:
+        raise ValueError(
+            f"{name} is on CUDA device {slot.device_id}; expected device {device_id}, which this rank was initialized "
+            "with: move it there, or pass its number to planmath.distributed.initialize()"
         )
+    return "cuda"

@@ -9,13 +9,16 @@ from typing import Any
 
 from planmath.core.collective import deadline
 from planmath.core.collective.agreement import agreed, first_reason
-from planmath.core.collective.exchange import Transport
+from planmath.core.collective.exchange import Exchange, Session, Space, Traffic, Transport
 from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.spaces import HOST
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.threads import Threads
 
 #: The distribution of which a transport uses the version; the others are planmath's own.
 LIBRARIES = {"mpi": "mpi4py", "torch": "torch"}
+#: Spaces in words.
+PLACES = {"cpu": "the host", "cuda": "CUDA devices"}
 
 
 def _own_version() -> str:
@@ -31,14 +34,20 @@ class TransportProvider(Provider):
     transport : Transport
     group : ProcessGroup, optional
         Without one it says what this machine has.
+    space : Space
+        Where the arrays are.
     """
 
-    def __init__(self, transport: Transport, group: ProcessGroup | None = None):
-        self.transport, self.group, self.name = transport, group, transport.name
+    def __init__(self, transport: Transport, group: ProcessGroup | None = None, space: Space = HOST):
+        self.transport, self.group, self.space, self.name = transport, group, space, transport.name
 
     def unavailable(self) -> str | None:
         if self.group is not None:
+            if self.space.name not in self.transport.spaces:
+                return f"it is for arrays on {PLACES[self.transport.spaces[0]]}"
             return self.transport.unavailable(self.group)
+        if self.transport.spaces == ("cuda",):
+            return self.transport.missing()  # type: ignore[attr-defined]
         library = LIBRARIES.get(self.name)
         if library is not None:
             try:
@@ -49,6 +58,9 @@ class TransportProvider(Provider):
         return None
 
     def version(self) -> str:
+        own = getattr(self.transport, "version", None)
+        if own is not None:
+            return str(own())
         library = LIBRARIES.get(self.name)
         return _own_version() if library is None else version(library)
 
@@ -58,11 +70,20 @@ class TransportProvider(Provider):
     def algorithms(self, problem: Any) -> Sequence[Algorithm]:
         return [Algorithm(self.name)]
 
+    def exchange(self, traffic: Traffic, buffered: bool) -> Exchange:
+        """A planned exchange with memory of its own. Collective."""
+        return self.session(traffic.size).exchange(traffic, buffered)
+
+    def session(self, room: int) -> Session:
+        """A place for exchanges. Collective."""
+        assert self.group is not None
+        return self.transport.session(self.group, room, self.space)
+
 
 class OnAllRanks(Provider):
     """A provider as all ranks together have it: its answers are the same on each."""
 
-    def __init__(self, provider: Provider, group: ProcessGroup):
+    def __init__(self, provider: TransportProvider, group: ProcessGroup):
         self.provider, self.group, self.name = provider, group, provider.name
 
     def unavailable(self) -> str | None:
@@ -79,7 +100,9 @@ class OnAllRanks(Provider):
 
     def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
         with agreed(self.group, f"{deadline.current()}, {algorithm}"):
-            return self.provider.prepare(problem, algorithm)
+            prepared = self.provider.prepare(problem, algorithm)
+            self.provider.space.settle()
+            return prepared
 
     def threads(self) -> Threads | None:
         return self.provider.threads()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from struct import Struct
 from typing import Any
 
@@ -24,6 +25,18 @@ _PRELUDE = """
 template <class T> using pointer = T *;
 #endif
 """
+
+#: What elements are to kernels that have `numbers` in their source.
+ELEMENTS = {
+    "float16": "float16", "bfloat16": "bfloat16", "float32": "float", "float64": "double",
+    "complex64": "complex<float>", "complex128": "complex<double>",
+}  # fmt: skip
+
+
+@cache
+def numbers() -> str:
+    """The source of these types, of what reads and writes them, and of their arithmetic."""
+    return Path(__file__).with_name("numbers.cu").read_text()
 
 
 @cache
@@ -87,15 +100,14 @@ def linked_code(
     """Machine code of a source and pieces of LTO-IR: from disk, or linked now."""
     versions = nvrtc.version(), nvjitlink.version()
     name = code_cache.digest(source, capability, definitions, [sha256(piece).hexdigest() for piece in pieces], versions)
-    kept = code_cache.load(name)
-    if kept is not None:
-        return kept
     architecture = f"sm_{capability[0]}{capability[1]}"
-    options = [f"--gpu-architecture={architecture}", "-dlto", *(f"-D{each}" for each in definitions)]
-    own = nvrtc.compile_to_ltoir(source, options)
-    made = nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
-    code_cache.store(name, made)
-    return made
+
+    def make() -> bytes:
+        options = [f"--gpu-architecture={architecture}", "-dlto", *(f"-D{each}" for each in definitions)]
+        own = nvrtc.compile_to_ltoir(source, options)
+        return nvjitlink.link([own, *pieces], [f"-arch={architecture}", "-lto", "-O3"])
+
+    return code_cache.get(name, make)
 
 
 def machine_code(source: str, capability: tuple[int, int], definitions: tuple[str, ...]) -> bytes:

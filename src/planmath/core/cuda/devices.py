@@ -99,6 +99,14 @@ def current() -> Device:
     return device(runtime.get_device())
 
 
+def pci_address(device_id: int) -> tuple[int, ...]:
+    """Domain, bus and place of a device, which no other one of this host has."""
+    names = "PCI_DOMAIN_ID", "PCI_BUS_ID", "PCI_DEVICE_ID"
+    return tuple(
+        runtime.device_get_attribute(runtime.DeviceAttr.__members__[name], device_id) for name in names
+    )  # fmt: skip
+
+
 def _name_of(device_id: int) -> str:
     # the struct has grown from version to version, but its name has always come first
     properties = ctypes.create_string_buffer(1 << 14)

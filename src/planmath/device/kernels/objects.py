@@ -12,7 +12,7 @@ from numba.cuda.datamodel import models
 from numba.cuda.extending import register_model
 from numba.cuda.typing.templates import AttributeTemplate
 
-from planmath.core.cuda.mathdx import store
+from planmath.core import code_cache
 from planmath.device.function import DeviceFunction
 from planmath.device.kernels import vectors
 from planmath.device.targets import CodeType
@@ -23,7 +23,7 @@ class ObjectType(types.Type):
 
     def __init__(self, instance: DeviceFunction):
         self.instance = instance
-        super().__init__(name=f"{type(instance).__name__}<{store.key(instance.key)[:16]}>")
+        super().__init__(name=f"{type(instance).__name__}<{code_cache.digest(instance.key)[:16]}>")
 
     @property
     def code_type(self) -> CodeType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from planmath.core.cuda.mathdx import store
+from planmath.core import code_cache
 from planmath.device.random import FUNCTIONS, states
 from planmath.device.targets import ComputeCapability
 from planmath.native.library import MissingLibraryError, in_package
@@ -71,8 +71,8 @@ def compile(cc: ComputeCapability) -> bytes:
     """
     from planmath.core.cuda.mathdx.descriptors import versions
 
-    name = store.key("random", versions()[1], source(), cc[:2], _folders())
-    return store.get(name, lambda: _compile(cc))
+    name = code_cache.digest("random", versions()[1], source(), cc[:2], _folders())
+    return code_cache.get(name, lambda: _compile(cc))
 
 
 def _compile(cc: ComputeCapability) -> bytes:

@@ -31,6 +31,9 @@ def view(package: Package, array: Any, shape: tuple[int, ...], strides: tuple[in
     """An array of the same package that begins in memory where another one does."""
     if package.name == "numpy":
         return numpy_view(package, array, shape, strides, dtype)
+    if package.name == "cupy":
+        of = package.dtype(dtype)
+        return package.array_type(shape, of, array.data, tuple([step * of.itemsize for step in strides]))
     storage, of = array.untyped_storage(), package.dtype(dtype)
     offset = package.address(array) - storage.data_ptr()
     return array.new_empty(0, dtype=of).set_(storage, offset // ITEMSIZE[dtype], shape, strides)
@@ -41,6 +44,8 @@ def available(package: Package, array: Any) -> int:
     if package.name == "torch":
         storage = array.untyped_storage()
         return storage.nbytes() - (package.address(array) - storage.data_ptr())
+    if package.name == "cupy":
+        return int(array.data.mem.ptr + array.data.mem.size - array.data.ptr)
     return int(np.lib.array_utils.byte_bounds(_owner(array))[1]) - package.address(array)
 
 

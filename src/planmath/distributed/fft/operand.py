@@ -10,7 +10,7 @@ from typing import Any
 
 from planmath.core.arrays import COMPLEX_OF, ITEMSIZE, contiguous_strides, dtype_name, package_named
 from planmath.core.collective.agreement import agreed
-from planmath.core.errors import UnavailableError
+from planmath.core.cuda import devices
 from planmath.core.log import LOGGER
 from planmath.distributed.distribution.distributions import Box, Distribution
 from planmath.distributed.fft import memory
@@ -70,16 +70,15 @@ def allocate_operand(
     ((4, 6), (64, 8))
     >>> distributed.finalize()
     """
-    group = required_context().process_group
+    context = required_context()
+    group = context.process_group
     with agreed(group, "allocate_operand()") as agreement:
         name = getattr(package, "__name__", None)
         if name not in ("numpy", "cupy", "torch"):
             raise ValueError(f"package is {package!r}; expected the module numpy, cupy or torch")
         space = _space(name, memory_space)
         if space == "cuda":
-            raise UnavailableError(
-                "operands on a device are not supported: the exchanges between ranks reach the host's memory only"
-            )
+            devices.device(context.device_id)  # explains why there is none
         options = FFTOptions(fft_type=fft_type)  # type: ignore[arg-type]
         dtype = dtype_name(input_dtype or ("float64" if fft_type == "R2C" else "complex128"))
         kind = kind_of(dtype, options)
@@ -90,8 +89,8 @@ def allocate_operand(
         pads = dtype in COMPLEX_OF and given.result is None
         strides = padded_strides(extents, len(extents) - 1) if pads else contiguous_strides(extents)
         agreement.equal = {
-            "package": name, "the dtype": dtype, "the number of axes": len(extents), "fft_type": kind,
-            "distribution": given.described(),
+            "package": name, "memory_space": space, "the dtype": dtype, "the number of axes": len(extents),
+            "fft_type": kind, "distribution": given.described(),
         }  # fmt: skip
         agreement.local = *extents, *strides, *given.corners(len(extents))
     axes = tuple(range(len(extents)))
@@ -107,7 +106,9 @@ def allocate_operand(
         one = FFTOptions(fft_type=kind)  # type: ignore[arg-type]
         specify(kind, dtype, axes, given, one, len(extents), agreement.everybody, ("cpu", 1))
     of = package_named(name)
-    buffer = of.empty((-(-size // 16) * 16 // ITEMSIZE[dtype],), (1,), of.dtype(dtype), None)
+    device_id = context.device_id if space == "cuda" else None
+    with devices.on(device_id):
+        buffer = of.empty((-(-size // 16) * 16 // ITEMSIZE[dtype],), (1,), of.dtype(dtype), device_id)
     (logger or LOGGER).info("allocate_operand(): %s bytes for %s %s.", size, dtype, extents)
     return memory.view(of, buffer, extents, strides, dtype)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from planmath.core.arrays import COMPLEX_OF, REAL_OF, package_of
 from planmath.core.collective import sections
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.costs import exchange_report
-from planmath.core.collective.operation import CollectiveOperation, check_on_host, local_threads
+from planmath.core.collective.operation import CollectiveOperation, place_of
 from planmath.core.errors import InvalidStateError
-from planmath.core.execution import ExecutionCPU
 from planmath.core.log import format_seconds
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot, commit
@@ -47,7 +47,7 @@ class FFT(CollectiveOperation):
 
     Parameters
     ----------
-    operand : numpy.ndarray or torch.Tensor
+    operand : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's part: float32, float64, complex64 or complex128, in C order. Its buffer also holds the result, as
         that of an array from `allocate_operand` does; real operands may have a padded last axis.
     distribution : Slab, BlockCyclic, BlockNonCyclic, or pair of Box
@@ -103,7 +103,8 @@ class FFT(CollectiveOperation):
         options: FFTOptions | dict[str, Any] | None = None,
         stream: Any = None,
     ):
-        group = required_context().process_group
+        context = required_context()
+        group = context.process_group
         #: The transform of operands that lie as the result does, where there is one, and whether it has the operand.
         self._mirror: FFT | None = None
         self._is_mirrored = False
@@ -119,10 +120,11 @@ class FFT(CollectiveOperation):
             self._axes = checked_axes(axes, ndim)
             self._given = as_given(distribution, ndim)
             self._add_operand("operand", operand, writeable=True)
-            check_on_host("operand", self._slots["operand"])
             o = self._options
             agreement.equal = {
-                "the package of operand": package.name, "the dtype of operand": layout.dtype,
+                "the package of operand": package.name,
+                "the memory space of operand": place_of("operand", self._slots["operand"], context.device_id),
+                "the dtype of operand": layout.dtype,
                 "the number of axes of operand": ndim, "distribution": self._given.described(), "axes": self._axes,
                 "options.fft_type": o.fft_type, "options.redistribute": o.redistribute,
                 "options.last_axis_parity": o.last_axis_parity, "options.provider": o.provider,
@@ -131,7 +133,7 @@ class FFT(CollectiveOperation):
             agreement.local = (
                 *layout.shape, *layout.strides, *self._given.corners(ndim), memory.available(package, operand)
             )  # fmt: skip
-        self._execution = ExecutionCPU(num_threads=local_threads(group))
+        self._settle_in(self._slots["operand"])
         problems = specify(
             kind,
             layout.dtype,
@@ -140,7 +142,7 @@ class FFT(CollectiveOperation):
             o,
             ndim,
             agreement.everybody,
-            (self._execution.space, self._execution.threads),
+            self._where,
         )
         for problem, words in zip(problems, agreement.everybody, strict=True):
             if words[-1] < problem.capacity:
@@ -162,35 +164,38 @@ class FFT(CollectiveOperation):
             If the way that the options name is not open on all ranks.
         """
         if self._plan_made is None or self._checks:
-            self._plan_together(self._made_plan)
-            self._plan_mirror()
+            self._plan_together(partial(self._made_plan, stream))
+            self._plan_mirror(stream)
         else:
             self._require("plan")
 
-    def _made_plan(self) -> Any:
-        return self._plan_made or self._make_plan(self._problem, self._slots)
+    def _made_plan(self, stream: Any = None) -> Any:
+        return self._plan_made or self._make_plan(self._problem, self._slots, stream=stream)
 
-    def _plan_mirror(self) -> None:
+    def _plan_mirror(self, stream: Any) -> None:
         """Where operands may come as the results lie: plan the transform of those."""
         problem, given = self._problem, self._given
         between = given.result is not None or (isinstance(given.operand, Slab) and not self._options.redistribute)
         if self._mirror is not None or problem.kind != "C2C" or not between:
             return
-        scratch = self._package.empty(
-            (-(-problem.capacity // 16) * 16 // self._slots["operand"].itemsize,), (1,),
-            self._package.dtype(problem.dtypes[0]), None,
-        )  # fmt: skip
+        with self._on_device(stream):
+            scratch = self._package.empty(
+                (-(-problem.capacity // 16) * 16 // self._slots["operand"].itemsize,), (1,),
+                self._package.dtype(problem.dtypes[0]), self._device_id,
+            )  # fmt: skip
         shape = problem.local_shapes[1]
         operand = memory.view(self._package, scratch, shape, problem.result_strides, problem.dtypes[1])
         back = given.mirrored
         distribution: Any = (back.operand, back.result) if back.result is not None else back.operand
         mirror = FFT(operand, distribution=distribution, axes=self._axes, options=replace(self._options, check=False))
         mirror._checks = False
-        mirror._plan_together(mirror._made_plan)
+        mirror._plan_together(partial(mirror._made_plan, stream))
         mirror._drop_operands()
         self._mirror = mirror
 
-    def autotune(self, iterations: int = 10, prune: int | None = None, *, seconds: float | None = None) -> None:
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, *, seconds: float | None = None, stream: Any = None
+    ) -> None:
         """Measure every way to compute the transform, and adopt the one whose slowest rank is the fastest. Collective.
 
         Parameters
@@ -201,8 +206,10 @@ class FFT(CollectiveOperation):
             How many of the fastest to keep in `report`. Default: all.
         seconds : float, optional
             How long this may take. Default: 8.
+        stream : object, optional
+            As of `execute`.
         """
-        self._autotune(iterations, prune, None, seconds)
+        self._autotune(iterations, prune, stream, seconds)
 
     def execute(
         self, *, direction: Any = None, stream: Any = None, release_workspace: bool = False,
@@ -214,8 +221,10 @@ class FFT(CollectiveOperation):
         ----------
         direction : FFTDirection, {'forward', 'inverse'} or {-1, 1}, optional
             Default: forward for C2C and R2C, inverse for C2R.
-        stream, sync_symmetric_memory
-            Without effect on the CPU.
+        stream : object, optional
+            CUDA stream. Default: the package's current one. Without effect on the CPU.
+        sync_symmetric_memory : bool
+            Without effect: executions wait for the other ranks where they have to, in the order of the stream.
         release_workspace : bool
             Without effect: receive buffers are shared with the other ranks, and go back with `free`.
 
@@ -235,9 +244,9 @@ class FFT(CollectiveOperation):
             If other ranks do not come.
         """
         active = self._mirror if self._is_mirrored and self._mirror is not None else self
-        return self._execute_together(lambda: active._run(direction))
+        return self._execute_together(lambda: active._run(direction, stream))
 
-    def _run(self, direction: Any) -> Any:
+    def _run(self, direction: Any, stream: Any) -> Any:
         key = None
         if direction is not None:
             chosen = as_direction(direction)
@@ -245,9 +254,9 @@ class FFT(CollectiveOperation):
             if chosen not in possible:
                 raise ValueError(f"direction is {chosen.name}; {self._problem.kind} transforms are {possible[0].name}")
             key = int(chosen)
-        operand = self._executor.run(key, None)
+        operand = self._executor.run(key, None, stream)
         if operand is None:
-            operand = self._execute(key, None)
+            operand = self._execute(key, None, stream)
         problem = self._problem
         shape, strides, dtype = problem.local_shapes[1], problem.result_strides, problem.dtypes[1]
         if (shape, strides, dtype) == (problem.local_shapes[0], problem.strides, problem.dtypes[0]):
@@ -333,7 +342,7 @@ class FFT(CollectiveOperation):
         pipeline = self._pipeline()
         lines = super()._report_parts()
         for number, traffic in enumerate(pipeline.traffics, 1):
-            lines += exchange_report(traffic, f"exchange {number} of {len(pipeline.traffics)}")
+            lines += exchange_report(traffic, self._transport, f"exchange {number} of {len(pipeline.traffics)}")
         stages = [f"axes {', '.join(map(str, stage.axes))}" for stage in pipeline.route.stages if stage.axes]
         lines.append(f"transforms: {'; then '.join(stages)}")
         measured = self._plan_made.measurements if self._plan_made else ()
@@ -342,7 +351,7 @@ class FFT(CollectiveOperation):
         return lines
 
     def _local_providers(self) -> Sequence[Any]:
-        return providers_for(self._group, self._package, lambda: self._slots["operand"].array)
+        return providers_for(self._group, self._package, lambda: self._slots["operand"].array, self._space)
 
     def _result_slots(self, problem: FFTProblem) -> dict[str, ArraySlot]:
         return {}
@@ -353,10 +362,11 @@ class FFT(CollectiveOperation):
     def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
         """Memory of its own with the operand's values, and room for the result."""
         problem, slot = self._problem, self._slots["operand"]
-        room = self._package.empty((-(-problem.capacity // slot.itemsize),), (1,), slot.dtype, None)
+        size = -(-problem.capacity // slot.itemsize)
+        room = self._package.empty((size,), (1,), slot.dtype, self._device_id)
         copy = memory.view(self._package, room, slot.shape, slot.strides, problem.dtypes[0])
         copy[...] = slot.array
-        scratch = type(slot)(self._package, slot.dtype, slot.shape, slot.strides, slot.itemsize, writeable=True)
+        scratch = self._make_slot(slot.layout, writeable=True)
         commit({scratch: self._binding_for("operand", scratch, copy)})
         return {"operand": scratch}, None
 
@@ -389,8 +399,8 @@ def _once(
         if kind == "C2R" and chosen.fft_type is None:
             chosen = replace(chosen, fft_type="C2R")
     with FFT(operand, distribution=distribution, options=chosen, stream=stream) as transform:
-        transform._plan_together(transform._made_plan)
-        return transform.execute(direction=direction)
+        transform._plan_together(partial(transform._made_plan, stream))
+        return transform.execute(direction=direction, stream=stream)
 
 
 _COMPLEX = [dtype for dtype in REAL_OF if dtype != "complex32"]

@@ -28,8 +28,9 @@ class FFTOptions:
     blocking : {'auto', True}
         When executions on a device return. On the CPU they return when they are done.
     provider : str, optional
-        How messages are sent: 'mapped' (memory that the ranks of one host share), 'mpi', 'torch', or 'broadcast' (by
-        the collectives of any group). Default: the first of them that all ranks have.
+        How messages are sent: 'mapped' (memory that the ranks of one host share), 'ipc' (the same of CUDA devices),
+        'nccl', 'mpi', 'torch', or 'broadcast' (by the collectives of any group; from devices these three go by way of
+        the host). Default: the first of them that all ranks have.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     check : bool

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from planmath.core.arrays import ITEMSIZE, contiguous_strides, package_named
+from planmath.core.arrays import ITEMSIZE, Package, contiguous_strides
 from planmath.core.collective import sections
-from planmath.core.collective.exchange import Exchange, Moves, Traffic, section_copy
-from planmath.core.collective.memory import array_over
+from planmath.core.collective.bench import Bench
+from planmath.core.collective.exchange import Copying, Exchange, Moves, Traffic
 from planmath.distributed.fft.problem import FFTProblem
 from planmath.distributed.fft.route import Placed, Route, Stage
 from planmath.fft.operation import FFT
 
-NUMPY = package_named("numpy")
 #: Makes a planned exchange; the flag says whether it receives in a buffer of its own.
 MakeExchange = Callable[[Traffic, bool], Exchange]
 
@@ -23,7 +23,7 @@ MakeExchange = Callable[[Traffic, bool], Exchange]
 class Place(NamedTuple):
     """Where an array is between two steps: in the user's memory, or in memory of the plan's own."""
 
-    array: np.ndarray | None
+    array: Any
     """None for the user's."""
     strides: tuple[int, ...]
     buffer_of: Exchange | None = None
@@ -31,58 +31,124 @@ class Place(NamedTuple):
 
 
 class Local:
-    """A transform of what this rank has."""
+    """A transform of what this rank has.
+
+    Parameters
+    ----------
+    source : Place
+    sample : array
+        What is there while planning.
+    axes : tuple of int
+    out : array, RESULT or None
+        Where the result is put; None for the place of the source.
+    options, execution : dict
+        Of the transform.
+    """
 
     def __init__(
-        self, source: Place, sample: np.ndarray, axes: tuple[int, ...], out: Any, options: dict[str, Any], threads: int
-    ):
-        self.source, self.out = source.array, out
-        self.transform = FFT(sample, axes=axes, options=options, execution={"name": "cpu", "num_threads": threads})
-        self.transform.plan()
-        if self.source is None:
-            self.transform.release_operand()
+        self, source: Place, sample: Any, axes: tuple[int, ...], out: Any, options: dict[str, Any],
+        execution: dict[str, Any],
+    ):  # fmt: skip
+        self.source, self.out, self.axes = source.array, out, axes
+        self._sample, self._strides = sample, source.strides
+        self._made: dict[str, Any] = {"axes": axes, "options": options, "execution": execution}
+        self._axis, self._bounds = 0, [0, sample.shape[0]]
+        self.transforms: list[FFT] = []
 
-    def __call__(self, user: np.ndarray, result: np.ndarray, direction: Any) -> None:
-        transform = self.transform
-        if self.source is None:
-            transform.reset_operand(user)
+    def pieces(self, size: int) -> tuple[int, list[int]] | None:
+        """An axis that is not transformed, and bounds along it, so that pieces have at least so many bytes."""
+        sample = self._sample
+        free = [k for k, n in enumerate(sample.shape) if k not in self.axes and n > 1]
+        if not free:
+            return None
+        axis = max(free, key=lambda k: self._strides[k])
+        count = min(MOST_PIECES, sample.shape[axis], prod(sample.shape) * sample.itemsize // size)
+        if count < 2:
+            return None
+        return axis, [sample.shape[axis] * k // count for k in range(count + 1)]
+
+    def cut(self, axis: int, bounds: list[int]) -> None:
+        """Transform in pieces."""
+        self._axis, self._bounds = axis, bounds
+
+    def plan(self) -> None:
+        """Plan the transforms, one for each length of a piece."""
+        by_length: dict[int, FFT] = {}
+        for start, stop in pairwise(self._bounds):
+            if stop - start not in by_length:
+                transform = by_length[stop - start] = FFT(self._piece(self._sample, start, stop), **self._made)
+                transform.plan()
+                if self.source is None or len(self._bounds) > 2:
+                    transform.release_operand()
+            self.transforms.append(by_length[stop - start])
+        self._sample = None
+
+    def _piece(self, array: Any, start: int, stop: int) -> Any:
+        if len(self._bounds) == 2:
+            return array
+        return array[(slice(None),) * self._axis + (slice(start, stop),)]
+
+    def works(self, user: Any, result: Any, direction: Any) -> list[Callable[[], None]]:
+        """The transforms of the pieces, to be made one after the other."""
+        return [partial(self._work, k, user, result, direction) for k in range(len(self.transforms))]
+
+    def _work(self, number: int, user: Any, result: Any, direction: Any) -> None:
+        transform, bounds = self.transforms[number], self._bounds[number : number + 2]
+        bound_anew = self.source is None or len(self.transforms) > 1
+        if bound_anew:
+            transform.reset_operand(self._piece(user if self.source is None else self.source, *bounds))
         if self.out is None:
             transform.execute(direction)
         else:
-            transform.execute(direction, out=result if self.out is RESULT else self.out)
-        if self.source is None:
+            transform.execute(direction, out=self._piece(result if self.out is RESULT else self.out, *bounds))
+        if bound_anew:
             transform.release_operand()
+
+    def __call__(self, user: Any, result: Any, direction: Any) -> None:
+        for number in range(len(self.transforms)):
+            self._work(number, user, result, direction)
+
+    def free(self) -> None:
+        for transform in self.transforms:
+            transform.free()
+        self.transforms = []
 
 
 #: Stands for the result's place in the user's memory.
 RESULT = object()
+#: What is sent while the next piece is computed: at most so many, of at least so many bytes.
+MOST_PIECES, PIECE = 4, 4 << 20
 
 
 class Send:
-    """An exchange out of a place, into its buffer or into the result."""
+    """An exchange out of a place, into its buffer or into the result; in pieces, as a local transform has them."""
 
-    def __init__(self, exchange: Exchange, source: Place, into_result: bool):
-        self.exchange, self.into_result = exchange, into_result
-        self.address = None if source.array is None else source.array.ctypes.data
+    def __init__(
+        self, exchange: Exchange, source: Place, into_result: bool, package: Package, pieces: Local | None = None
+    ):
+        self.exchange, self.into_result, self.pieces = exchange, into_result, pieces
+        self._address_of = package.address
+        self.address = None if source.array is None else package.address(source.array)
 
-    def __call__(self, user: np.ndarray, result: np.ndarray, direction: Any) -> None:
-        source = user.ctypes.data if self.address is None else self.address
+    def __call__(self, user: Any, result: Any, direction: Any) -> None:
+        source = self._address_of(user) if self.address is None else self.address
+        works = () if self.pieces is None else (self.pieces.works(user, result, direction),)
         if self.into_result:
-            self.exchange.run(source, result.ctypes.data)
+            self.exchange.run(source, self._address_of(result), *works)
         else:
-            self.exchange.run_into_buffer(source)
+            self.exchange.run_into_buffer(source, *works)
 
 
 class Copy:
     """A copy of an array into the result."""
 
-    def __init__(self, source: np.ndarray, strides: tuple[int, ...]):
-        axes = [((0, 0, n),) for n in source.shape]
-        steps = tuple(step // source.itemsize for step in source.strides)
-        self.source, self.copy = source, section_copy(axes, steps, strides, source.itemsize)
+    def __init__(self, source: Place, strides: tuple[int, ...], itemsize: int, bench: Bench):
+        axes = [((0, 0, n),) for n in source.array.shape]
+        self._source, self._address_of = source.array, bench.package.address
+        self._copy = bench.space.copy(Copying(axes, source.strides, strides, itemsize))
 
-    def __call__(self, user: np.ndarray, result: np.ndarray, direction: Any) -> None:
-        self.copy.run(self.source.ctypes.data, result.ctypes.data)
+    def __call__(self, user: Any, result: Any, direction: Any) -> None:
+        self._copy.run(self._address_of(self._source), self._address_of(result))
 
 
 class Release:
@@ -91,7 +157,7 @@ class Release:
     def __init__(self, exchange: Exchange):
         self.exchange = exchange
 
-    def __call__(self, user: np.ndarray, result: np.ndarray, direction: Any) -> None:
+    def __call__(self, user: Any, result: Any, direction: Any) -> None:
         self.exchange.release()
 
 
@@ -102,24 +168,27 @@ class Pipeline:
     ----------
     problem : FFTProblem
     route : Route
-    operand : numpy.ndarray
+    operand : array
         The present operand of this rank, of which only the memory is used while planning.
     make_exchange : callable
         Collective.
     options : dict
         For local transforms.
+    bench : Bench
+        Of whose package the operand is.
     """
 
     def __init__(
         self,
         problem: FFTProblem,
         route: Route,
-        operand: np.ndarray,
+        operand: Any,
         make_exchange: MakeExchange,
         options: dict[str, Any],
+        bench: Bench,
     ):
-        self.problem, self.route = problem, route
-        self.steps: list[Callable[[np.ndarray, np.ndarray, Any], None]] = []
+        self.problem, self.route, self._bench = problem, route, bench
+        self.steps: list[Callable[[Any, Any, Any], None]] = []
         self.traffics: list[Traffic] = []
         self._operand, self._make_exchange, self._options = operand, make_exchange, options
         self._real_is_done = False
@@ -132,19 +201,24 @@ class Pipeline:
             if stage.after != end:
                 here = self._send(here, stage.after, end, last)
         if here.array is not None:
-            self.steps.append(Copy(here.array, problem.result_strides))
+            self.steps.append(Copy(here, problem.result_strides, ITEMSIZE[self._dtype], bench))
             self._leave(here)
-        self._operand = np.empty(0)  # the user's array is not kept
+        for local in self._locals():
+            local.plan()
+        self._operand = None  # the user's array is not kept
 
-    def __call__(self, user: np.ndarray, result: np.ndarray, direction: Any) -> None:
+    def _locals(self) -> list[Local]:
+        found = [step.pieces if isinstance(step, Send) else step for step in self.steps]
+        return [step for step in found if isinstance(step, Local)]
+
+    def __call__(self, user: Any, result: Any, direction: Any) -> None:
         for step in self.steps:
             step(user, result, direction)
 
     def free(self) -> None:
         """End the local transforms."""
-        for step in self.steps:
-            if isinstance(step, Local):
-                step.transform.free()
+        for local in self._locals():
+            local.free()
         self.steps = []
 
     def __del__(self) -> None:
@@ -159,20 +233,21 @@ class Pipeline:
         dense = contiguous_strides(shape)
         if 0 in shape:
             self._leave(here)
-            return Place(None if ends else np.empty(shape, self._dtype), dense)
+            return Place(None if ends else self._bench.empty(shape, self._dtype), dense)
         sample = self._operand if here.array is None else here.array
+        execution = self._bench.execution(problem.execution[1])
         options = {**self._options, "fft_type": problem.kind if real else "C2C", "result_layout": "natural"}
         if real and problem.kind == "C2R":
             options["last_axis_parity"] = "odd" if shape[axes[-1]] % 2 else "even"
         if ends and here.array is not None and problem.result_strides == dense:
-            self.steps.append(Local(here, sample, axes, RESULT, options, problem.execution[1]))
+            self.steps.append(Local(here, sample, axes, RESULT, options, execution))
             self._leave(here)
             return Place(None, dense)
         if not real:
-            self.steps.append(Local(here, sample, axes, None, {**options, "inplace": True}, problem.execution[1]))
+            self.steps.append(Local(here, sample, axes, None, {**options, "inplace": True}, execution))
             return here
-        out = np.empty(shape, self._dtype)
-        self.steps.append(Local(here, sample, axes, out, options, problem.execution[1]))
+        out = self._bench.empty(shape, self._dtype)
+        self.steps.append(Local(here, sample, axes, out, options, execution))
         self._leave(here)
         return Place(out, dense)
 
@@ -189,12 +264,23 @@ class Pipeline:
         traffic = Traffic(moves, problem.rank, here.strides, problem.result_strides if into_result else None)
         self.traffics.append(traffic)
         exchange = self._make_exchange(traffic, not into_result)
-        self.steps.append(Send(exchange, here, into_result))
+        self.steps.append(Send(exchange, here, into_result, self._bench.package, self._cut(exchange)))
         self._leave(here)
         if into_result:
             return Place(None, problem.result_strides)
-        array = array_over(NUMPY, exchange, exchange.buffer, traffic.shape, traffic.dense, self._dtype)
-        return Place(array, traffic.dense, exchange)
+        return Place(self._bench.received(exchange, traffic, self._dtype), traffic.dense, exchange)
+
+    def _cut(self, exchange: Exchange) -> Local | None:
+        """The transform before an exchange, as its part, where what is sent can leave in pieces."""
+        local = self.steps[-1] if self.steps else None
+        split = getattr(exchange, "split", None)
+        pieces = local.pieces(PIECE) if isinstance(local, Local) and split is not None else None
+        if pieces is None:
+            return None
+        axis, bounds = pieces
+        local.cut(axis, bounds)  # type: ignore[union-attr]
+        split(axis, list(pairwise(bounds)))  # type: ignore[misc]
+        return self.steps.pop()  # type: ignore[return-value]
 
     def _leave(self, here: Place) -> None:
         """What is at a place is not needed any more."""

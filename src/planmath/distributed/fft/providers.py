@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from planmath.core.arrays import ITEMSIZE, Package, as_numpy
+from planmath.core.arrays import ITEMSIZE, Package, as_numpy, package_named
+from planmath.core.collective.bench import Bench
 from planmath.core.collective.costs import network
-from planmath.core.collective.exchange import planned_exchange
+from planmath.core.collective.exchange import Space
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
-from planmath.distributed.fft.memory import numpy_view
+from planmath.distributed.fft.memory import numpy_view, view
 from planmath.distributed.fft.pipeline import Pipeline
 from planmath.distributed.fft.problem import FFTProblem
 from planmath.distributed.fft.route import Route, routes
@@ -28,7 +29,7 @@ class DistributedFFTProvider(TransportProvider):
     """The present operand."""
 
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
-        net, size = network(), ITEMSIZE[problem.dtypes[problem.kind == "R2C"]]
+        net, size = network(self.name), ITEMSIZE[problem.dtypes[problem.kind == "R2C"]]
         nranks = len(problem.source)
         # the slowest rank's time, so that all ranks have the same order
         times = {
@@ -38,17 +39,16 @@ class DistributedFFTProvider(TransportProvider):
         return [Algorithm(self.name, (("route", name),)) for name in sorted(times, key=times.__getitem__)]
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
-        group, package, transport = self.group, self.package, self.transport
-        assert group is not None
+        on_device = self.space.device_id is not None
+        bench = Bench(self.package if on_device else package_named("numpy"), self.space)
+        operand = self.operand()
         (route,) = [route for route in self._routes(problem) if route.name == algorithm.get("route")]
         pipeline = Pipeline(
-            problem, route, as_numpy(self.operand()),
-            lambda traffic, buffered: planned_exchange(transport, group, traffic, buffered),
-            {"tuning": False},
+            problem, route, operand if on_device else as_numpy(operand), self.exchange, {"tuning": False}, bench
         )  # fmt: skip
         directions = [int(direction) for direction in DIRECTIONS_OF[problem.kind]]
         programs: dict[Any, Program] = {
-            direction: Program(function=Run(pipeline, package, direction)) for direction in directions
+            direction: Program(function=Run(pipeline, self.package, direction)) for direction in directions
         }
         return Prepared({None: programs[directions[0]], **programs})
 
@@ -62,16 +62,22 @@ class Run:
     def __init__(self, pipeline: Pipeline, package: Package, direction: int):
         self.pipeline, self._package, self._direction = pipeline, package, direction
         problem = pipeline.problem
+        self._on_device = problem.execution[0] == "cuda"
         self._result = problem.local_shapes[1], problem.result_strides, problem.dtypes[1]
 
     def __call__(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
         user = operands[0]
-        self.pipeline(as_numpy(user), numpy_view(self._package, user, *self._result), self._direction)
+        if self._on_device:
+            self.pipeline(user, view(self._package, user, *self._result), self._direction)
+        else:
+            self.pipeline(as_numpy(user), numpy_view(self._package, user, *self._result), self._direction)
 
 
-def providers_for(group: ProcessGroup, package: Package, operand: Callable[[], Any]) -> list[DistributedFFTProvider]:
+def providers_for(
+    group: ProcessGroup, package: Package, operand: Callable[[], Any], space: Space
+) -> list[DistributedFFTProvider]:
     """The providers for arrays of a package on the ranks of a group."""
-    found = [DistributedFFTProvider(transport, group) for transport in TRANSPORTS]
+    found = [DistributedFFTProvider(transport, group, space) for transport in TRANSPORTS]
     for provider in found:
         provider.package, provider.operand = package, operand
     return found

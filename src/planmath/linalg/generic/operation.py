@@ -322,7 +322,10 @@ def noticed(problem: ProductProblem, a: Any, b: Any) -> ProductProblem:
     kind = kind_of_square(problem)
     if not kind:
         return problem
-    return problem._replace(twice=kind) if package_of(a, "a").address(a) == package_of(b, "b").address(b) else problem
+    of = package_of(a, "a")
+    if problem.execution[0] == "cuda" and of.layout(a, "a", lazy=True).memory_space == "cpu":
+        return problem  # each is copied to the device, so that addresses there tell nothing
+    return problem._replace(twice=kind) if of.address(a) == package_of(b, "b").address(b) else problem
 
 
 def result_layout(problem: ProductProblem, squeeze: tuple[bool, bool]) -> Layout:

@@ -102,7 +102,7 @@ def kind_of_square(problem: ProductProblem) -> str:
     a, b = problem.a.matrix, problem.b.matrix
     general = problem.a.structure.plain and problem.b.structure.plain and problem.n > 1
     is_one = general and a.T._replace(conjugate=False) == b._replace(conjugate=False)
-    if not is_one or a.dtype != problem.work_dtype or not a.has_leading or problem.execution[0] != "cpu":
+    if not is_one or a.dtype != problem.work_dtype or not a.has_leading:
         return ""
     if a.conjugate and b.conjugate:
         return ""

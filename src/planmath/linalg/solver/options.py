@@ -18,8 +18,12 @@ class DirectSolverOptions:
     allocator : BaseCUDAMemoryManager or BaseCUDAMemoryManagerAsync, optional
         Where temporary device memory comes from. Without effect on the CPU.
     blocking : {'auto', True}
-        On a device: with 'auto', `factorize` returns before it is done, and `solve` tells of matrices that are singular
-        or not finite; with True, `factorize` waits and tells. `solve` waits in any case, and both do on the CPU.
+        On a device: with 'auto', `factorize` returns before it is done, and the first `solve` behind it waits, tells of
+        matrices that are singular or not finite, and refines. If there was nothing to refine, further solutions by the
+        same factors of operands on the device are not waited for; one that turns out to be less accurate, or whose
+        right-hand side is not finite, is warned of by the next phase, and those behind it are waited for again. With
+        True both wait, tell and refine each time, as they do with `inplace_b`, with `precision` 'mixed', with
+        `on_inaccurate` 'raise', of least squares, and on the CPU.
     logger : logging.Logger, optional
         Default: the logger 'planmath', which passes its records on to the root logger.
     precision : {'full', 'mixed', 'auto'}
@@ -27,8 +31,8 @@ class DirectSolverOptions:
         matrices are made in float32 and complex64, which takes about half the time, and each solution is refined by
         its residual to the accuracy of the matrices' dtype; `SolutionInfo.refinement_steps` counts. Where
         refinement does not get there, because the matrix is ill-conditioned, factors are made in full, and stay so
-        until the next `plan`; `report` says so. For general, symmetric, Hermitian and positive definite matrices on
-        the CPU. 'auto': in full, unless `autotune` has measured that mixed is faster.
+        until the next `plan`; `report` says so. For general, symmetric, Hermitian and positive definite matrices.
+        'auto': in full, unless `autotune` has measured that mixed is faster.
     rank_tolerance : float, optional
         With structure 'least squares', where the columns of a are exchanged so that the diagonal of R decreases: rows
         of R whose diagonal element is not more than this part of the first one's are left out. Default: the rounding

@@ -1,4 +1,4 @@
-"""Products of sparse tensors with dense ones, in any format."""
+"""Products of sparse tensors in any format: with dense ones, with each other, and of dense ones into sparse ones."""
 
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.sparse.product.functions import (
@@ -8,8 +8,9 @@ from planmath.sparse.product.functions import (
     compile_matmul_mul,
     compile_matmul_prolog,
 )
-from planmath.sparse.product.operation import InvalidMatmulState, Matmul, matmul
+from planmath.sparse.product.operation import InvalidMatmulState, Matmul
 from planmath.sparse.product.options import ComputeType, MatmulOptions, matmul_matrix_qualifiers_dtype
+from planmath.sparse.product.stateless import matmul
 
 __all__ = [
     "ComputeType",

@@ -7,9 +7,10 @@
 #define PLANMATH_SPARSE_LOOPS_H
 
 #include <complex.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "team.h"
 
 #define PM_INLINE static inline __attribute__((always_inline))
 
@@ -17,7 +18,7 @@ typedef int64_t i64;
 typedef float complex c64;
 typedef double complex c128;
 
-enum { PM_MOST_LEVELS = 16, PM_MOST_THREADS = 256 };
+enum { PM_MOST_LEVELS = 16 };
 
 /* The descriptor: this header, then the levels, then the addresses of their arrays, put there before each execution. */
 enum {
@@ -35,6 +36,7 @@ enum {
     PM_ROW_STEP,
     PM_SPAN,    /* elements that c reaches over, for copies of it */
     PM_WINDOW,  /* rows of c that are worked on at a time */
+    PM_STREAMS, /* whether the result is so large that it goes past the caches */
     PM_NESTED,  /* number of loops over c outside of its rows: count and step of each follow in the PM_OUTER places */
     PM_OUTER,
     PM_HEADER = PM_OUTER + 8,
@@ -100,22 +102,41 @@ static i64 pm_positions(const i64 *p) {
     }
 }
 
+/* The position of the shared level with which a part begins: where the level below has segments, parts have about as many
+ * entries and positions together. */
+static i64 pm_cut(const i64 *p, i64 positions, i64 part, i64 parts) {
+    const i64 next = p[PM_FIRST] + 1, *level = pm_level(p, next);
+    i64 low = 0, high = positions;
+    if (part == 0 || part == parts || next >= p[PM_LEVELS] || (level[PM_KIND] != PM_COMPRESSED && level[PM_KIND] != PM_DELTA))
+        return positions * part / parts;
+    const void *pos = pm_array(p, next, 0);
+    const i64 wanted = (pm_at(p, pos, positions) + positions) / parts * part;
+    while (low < high) {
+        const i64 middle = (low + high) / 2;
+        if (pm_at(p, pos, middle) + middle < wanted) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
 typedef void (*pm_body)(pm_job *);
 typedef void (*pm_prepare)(const pm_job *, i64, i64);
 
-/* The threads of one call. */
-typedef struct pm_team {
+/* What the threads of one call share. */
+typedef struct pm_nest {
     pm_body body;
     pm_prepare prepare;
     pm_job whole;
-    i64 next, parts, positions, size;
+    i64 parts, positions, size;
     char *copies;
-} pm_team;
+} pm_nest;
 
-static void pm_part(pm_team *team, i64 part) {
+static void pm_part(void *work, i64 part, i64 member) {
+    const pm_nest *team = (const pm_nest *)work;
     pm_job job = team->whole;
     const i64 *p = job.p, parts = team->parts;
     i64 from = part, to = part + 1;
+    (void)member;
     switch (p[PM_MODE]) {
     case PM_BY_COLUMNS:
         job.column = job.columns * from / parts / 8 * 8;
@@ -127,7 +148,7 @@ static void pm_part(pm_team *team, i64 part) {
         if (!p[PM_ASSIGNS]) team->prepare(&job, from * p[PM_WINDOW], pm_least(to * p[PM_WINDOW], p[PM_ROWS]));
         break;
     default:
-        job.first = team->positions * from / parts, job.last = team->positions * to / parts;
+        job.first = pm_cut(p, team->positions, from, parts), job.last = pm_cut(p, team->positions, to, parts);
         if (p[PM_MODE] == PM_BY_RUNS) { /* where the first coordinate changes */
             const void *crd = pm_array(p, p[PM_FIRST], 1);
             const i64 n = team->positions;
@@ -140,28 +161,21 @@ static void pm_part(pm_team *team, i64 part) {
         }
     }
     if (job.columns > 0 && job.first < job.last) team->body(&job);
-}
-
-static void *pm_member(void *shared) {
-    pm_team *team = shared;
-    for (i64 part; (part = __atomic_fetch_add(&team->next, 1, __ATOMIC_SEQ_CST)) < team->parts;) pm_part(team, part);
-    return NULL;
+#if defined(__x86_64__)
+    if (p[PM_STREAMS]) __builtin_ia32_sfence();
+#endif
 }
 
 /* Does the work of a descriptor: prepares c, and lets threads take parts as they come. How the work is cut does not depend
  * on them, so that results repeat bit by bit. Copies of c are for the parts after the first. */
 static void pm_work(pm_body body, pm_prepare prepare, void (*merge)(const pm_job *, const char *, i64), i64 size,
                     const i64 *p, const char *val, const char *b, char *c, const void *alpha, const void *beta, char *copies) {
-    pthread_t threads[PM_MOST_THREADS];
-    pm_team team;
-    i64 started = 0, members = pm_least(pm_least(p[PM_THREADS], PM_MOST_THREADS), p[PM_PARTS]);
-    team.body = body, team.prepare = prepare, team.copies = copies, team.next = 0, team.size = size;
+    pm_nest team;
+    team.body = body, team.prepare = prepare, team.copies = copies, team.size = size;
     team.whole = (pm_job){p, val, b, c, alpha, beta, 0, 0, 0, p[PM_COLUMNS], 0, 0, {0}};
     team.positions = team.whole.last = pm_positions(p), team.parts = p[PM_PARTS];
     if (!p[PM_ASSIGNS] && p[PM_MODE] != PM_BY_WINDOWS) prepare(&team.whole, 0, p[PM_ROWS]);
-    while (started < members - 1 && pthread_create(&threads[started], NULL, pm_member, &team) == 0) started++;
-    pm_member(&team);
-    for (i64 i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    pm_share(pm_part, &team, team.parts, p[PM_THREADS]);
     if (p[PM_MODE] == PM_BY_COPIES)
         for (i64 part = 1; part < team.parts; part++) merge(&team.whole, copies + (part - 1) * p[PM_SPAN] * size, p[PM_SPAN]);
 }

@@ -2,13 +2,18 @@
 
 from libc.stdint cimport intptr_t
 
+from planmath.native.team import SHARE
+
 cdef extern from "loops.h":
+    void pm_set_share(intptr_t address)
     enum: PM_LEVELS, PM_COLUMNS, PM_B_COLUMN, PM_C_COLUMN, PM_MODE, PM_THREADS, PM_PARTS, PM_FIRST, PM_WIDE, PM_ASSIGNS, \
-        PM_ROWS, PM_ROW_STEP, PM_SPAN, PM_WINDOW, PM_NESTED, PM_OUTER, PM_HEADER, PM_MOST_LEVELS, PM_REPEAT
+        PM_ROWS, PM_ROW_STEP, PM_SPAN, PM_WINDOW, PM_STREAMS, PM_NESTED, PM_OUTER, PM_HEADER, PM_MOST_LEVELS, PM_REPEAT
     enum: PM_BY_NOTHING, PM_BY_POSITIONS, PM_BY_RUNS, PM_BY_COLUMNS, PM_BY_COPIES, PM_BY_WINDOWS
     enum: PM_F32, PM_F64, PM_C64, PM_C128, PM_MIN_PLUS_F32
     void **pm_best_kernels() except NULL
     void pm_place(...)
+
+pm_set_share(SHARE)
 
 cdef void **kernels = pm_best_kernels()
 
@@ -16,7 +21,7 @@ cdef void **kernels = pm_best_kernels()
 PLACE = {
     "levels": PM_LEVELS, "columns": PM_COLUMNS, "b_column": PM_B_COLUMN, "c_column": PM_C_COLUMN, "mode": PM_MODE,
     "threads": PM_THREADS, "parts": PM_PARTS, "first": PM_FIRST, "wide": PM_WIDE, "assigns": PM_ASSIGNS, "rows": PM_ROWS,
-    "row_step": PM_ROW_STEP, "span": PM_SPAN, "window": PM_WINDOW, "nested": PM_NESTED,
+    "row_step": PM_ROW_STEP, "span": PM_SPAN, "window": PM_WINDOW, "streams": PM_STREAMS, "nested": PM_NESTED,
 }
 OUTER, HEADER, MOST_LEVELS = PM_OUTER, PM_HEADER, PM_MOST_LEVELS
 #: The kind of a loop that only repeats what is below; the others are LevelFormat's numbers.

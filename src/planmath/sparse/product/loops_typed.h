@@ -1,6 +1,30 @@
 /* The loops for one dtype T and one pair of operations: included by loops_body.h. P names what is defined; ADD, MUL and
  * ZERO are the semiring, PM_SCALED says whether alpha and beta take part (plus and times). */
 
+/* BITS is 32 or 64 for real numbers, whose columns are worked on in vectors, else 0. VADD and VMUL are ADD and MUL for those. */
+/* The instructions of x86-64 that compilers do not find by themselves. */
+#if defined(__x86_64__) && BITS == 64 && PM_VECTOR == 16
+#define PM_LESS_OF __builtin_ia32_minpd
+#define PM_MORE_OF __builtin_ia32_maxpd
+#define PM_STREAM_OF __builtin_ia32_movntpd
+#elif defined(__x86_64__) && BITS == 64 && PM_VECTOR == 32
+#define PM_LESS_OF __builtin_ia32_minpd256
+#define PM_MORE_OF __builtin_ia32_maxpd256
+#define PM_STREAM_OF __builtin_ia32_movntpd256
+#elif defined(__x86_64__) && BITS == 64 && PM_VECTOR == 64
+#define PM_STREAM_OF __builtin_ia32_movntpd512
+#elif defined(__x86_64__) && BITS == 32 && PM_VECTOR == 16
+#define PM_LESS_OF __builtin_ia32_minps
+#define PM_MORE_OF __builtin_ia32_maxps
+#define PM_STREAM_OF __builtin_ia32_movntps
+#elif defined(__x86_64__) && BITS == 32 && PM_VECTOR == 32
+#define PM_LESS_OF __builtin_ia32_minps256
+#define PM_MORE_OF __builtin_ia32_maxps256
+#define PM_STREAM_OF __builtin_ia32_movntps256
+#elif defined(__x86_64__) && BITS == 32 && PM_VECTOR == 64
+#define PM_STREAM_OF __builtin_ia32_movntps512
+#endif
+
 /* What is added to an element of c. */
 #if PM_SCALED
 #define PM_PUT(at, sum) (*(at) += alpha * (sum))
@@ -43,24 +67,6 @@ static void P(merge)(const pm_job *job, const char *copy, i64 span) {
     for (i64 i = 0; i < span; i++) c[i] = ADD(c[i], x[i]);
 }
 
-/* Sums of W columns over a segment of entries with the row fixed. */
-#define PM_SEGMENT(name, W, INDEX)                                                                                     \
-    PM_INLINE void P(name)(i64 from, i64 to, const T *val, const INDEX *crd, int skips, i64 before, const T *b,        \
-                           i64 step, i64 bn, i64 wide, T alpha, T beta, int assigns, T *c, i64 cn) {                   \
-        T sum[W];                                                                                                      \
-        i64 k = before;                                                                                                \
-        for (i64 w = 0; w < W; w++) sum[w] = (T)ZERO;                                                                  \
-        for (i64 q = from; q < to; q++) {                                                                              \
-            k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
-            const T x = val[q], *y = b + k * step;                                                                     \
-            if (bn == 1)                                                                                               \
-                for (i64 w = 0; w < W; w++) sum[w] = ADD(sum[w], MUL(x, y[w]));                                        \
-            else                                                                                                       \
-                for (i64 w = 0; w < W; w++) sum[w] = ADD(sum[w], MUL(x, y[w * bn]));                                   \
-        }                                                                                                              \
-        for (i64 w = 0; w < W; w++) P(store)(c + w * cn, sum[w], alpha, beta, assigns);                                \
-    }
-
 PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
 #if PM_SCALED
     if (assigns)
@@ -72,55 +78,155 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
 #endif
 }
 
+#if BITS
+/* Vectors of columns. */
+enum { P(LANES) = PM_VECTOR / sizeof(T) };
+typedef T P(vector) __attribute__((vector_size(PM_VECTOR)));
+#define V P(vector)
+PM_INLINE V P(load)(const T *x) {
+    V v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+PM_INLINE V P(all)(T x) { return x - (V){0}; }
+#if defined(PM_LESS_OF)
+PM_INLINE V P(less)(V x, V y) { return (V)PM_LESS_OF(x, y); }
+PM_INLINE V P(more)(V x, V y) { return (V)PM_MORE_OF(x, y); }
+#else
+PM_INLINE V P(less)(V x, V y) {
+    for (int l = 0; l < P(LANES); l++) x[l] = PM_LESS(x[l], y[l]);
+    return x;
+}
+PM_INLINE V P(more)(V x, V y) {
+    for (int l = 0; l < P(LANES); l++) x[l] = PM_MORE(x[l], y[l]);
+    return x;
+}
+#endif
+PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) {
+#if PM_SCALED
+    sum *= alpha;
+    if (!assigns) sum += P(load)(at);
+    else if (beta != 0) sum += beta * P(load)(at);
+#else
+    if (!assigns || beta != 0) sum = VADD(P(load)(at), sum);
+#endif
+#ifdef PM_STREAM_OF
+    if (streams) {
+        PM_STREAM_OF(at, sum);
+        return;
+    }
+#endif
+    memcpy(at, &sum, sizeof sum);
+}
+/* Sums of so many vectors of columns over a segment of entries with the row fixed. The rows of b that come later are asked
+ * for before they are needed. */
+#define PM_EACH_8(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
+#define PM_EACH_4(M) M(0) M(1) M(2) M(3)
+#define PM_EACH_2(M) M(0) M(1)
+#define PM_EACH_1(M) M(0)
+#define PM_BEGIN_OF(n) V s##n = P(all)((T)ZERO);
+#define PM_TERM_OF(n) s##n = VADD(s##n, VMUL(x, P(load)(y + n * P(LANES))));
+#define PM_ASK_OF(n) __builtin_prefetch(next + n * P(LANES));
+#define PM_KEEP_OF(n) P(keep)(c + n * P(LANES), s##n, alpha, beta, assigns, streams);
+#define PM_VECTORS(N, INDEX, suffix)                                                                                   \
+    PM_INLINE void P(vectors_##N##_##suffix)(i64 from, i64 to, i64 limit, const T *val, const INDEX *crd, int skips,   \
+                                             i64 before, const T *b, i64 step, T alpha, T beta, int assigns,           \
+                                             int streams, T *c) {                                                      \
+        i64 k = before;                                                                                                \
+        PM_EACH_##N(PM_BEGIN_OF)                                                                                       \
+        for (i64 q = from; q < to; q++) {                                                                              \
+            k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
+            const T *y = b + k * step;                                                                                 \
+            const V x = P(all)(val[q]);                                                                                \
+            if (N >= 4 && !skips && q + 4 < limit) {                                                                   \
+                const T *next = b + crd[q + 4] * step;                                                                 \
+                PM_EACH_##N(PM_ASK_OF)                                                                                 \
+            }                                                                                                          \
+            (void)x, (void)y;                                                                                          \
+            PM_EACH_##N(PM_TERM_OF)                                                                                    \
+        }                                                                                                              \
+        PM_EACH_##N(PM_KEEP_OF)                                                                                        \
+    }
+#endif
+
+/* Sums of W columns over a segment of entries with the row fixed. */
+#define PM_SEGMENT(name, W, INDEX)                                                                                     \
+    PM_INLINE void P(name)(i64 from, i64 to, const T *val, const INDEX *crd, int skips, i64 before, const T *b,        \
+                           i64 step, i64 bn, T alpha, T beta, int assigns, T *c, i64 cn) {                             \
+        T sum[W];                                                                                                      \
+        i64 k = before;                                                                                                \
+        for (i64 w = 0; w < W; w++) sum[w] = (T)ZERO;                                                                  \
+        for (i64 q = from; q < to; q++) {                                                                              \
+            k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
+            const T x = val[q], *y = b + k * step;                                                                     \
+            for (i64 w = 0; w < W; w++) sum[w] = ADD(sum[w], MUL(x, y[w * bn]));                                       \
+        }                                                                                                              \
+        for (i64 w = 0; w < W; w++) P(store)(c + w * cn, sum[w], alpha, beta, assigns);                                \
+    }
+
+#if BITS
+#define PM_WIDE_SUMS(INDEX, suffix)                                                                                    \
+    PM_VECTORS(8, INDEX, suffix)                                                                                       \
+    PM_VECTORS(4, INDEX, suffix)                                                                                       \
+    PM_VECTORS(2, INDEX, suffix)                                                                                       \
+    PM_VECTORS(1, INDEX, suffix)
+#define PM_WIDE_STEP(N, suffix)                                                                                        \
+    for (; w + N * P(LANES) <= columns; w += N * P(LANES))                                                             \
+        P(vectors_##N##_##suffix)(begin, end, limit, val, crd, skips, before, b + w, bs, alpha, beta, assigns, streams, c + w);
+#define PM_WIDE_STEPS(suffix)                                                                                          \
+    if (bn == 1 && cn == 1) {                                                                                          \
+        const int streams = assigns && job->p[PM_STREAMS] && beta == 0 && (uintptr_t)c % PM_VECTOR == 0;               \
+        PM_WIDE_STEP(8, suffix)                                                                                        \
+        PM_WIDE_STEP(4, suffix)                                                                                        \
+        PM_WIDE_STEP(2, suffix)                                                                                        \
+        PM_WIDE_STEP(1, suffix)                                                                                        \
+    }
+#else
+#define PM_WIDE_SUMS(INDEX, suffix)
+#define PM_WIDE_STEPS(suffix)
+#endif
+
 #define PM_SEGMENTS(INDEX, suffix)                                                                                     \
-    PM_SEGMENT(segment_32_##suffix, 32, INDEX)                                                                         \
-    PM_SEGMENT(segment_8_##suffix, 8, INDEX)                                                                           \
+    PM_WIDE_SUMS(INDEX, suffix)                                                                                        \
+    PM_SEGMENT(segment_4_##suffix, 4, INDEX)                                                                           \
     PM_SEGMENT(segment_1_##suffix, 1, INDEX)                                                                           \
-    /* One column: four sums, as an addition takes longer than it takes to begin the next one. */                      \
-    PM_INLINE void P(vector_##suffix)(i64 from, i64 to, const T *val, const INDEX *crd, int skips, i64 before,         \
-                                      const T *b, i64 step, T alpha, T beta, int assigns, T *c) {                      \
-        T s0 = (T)ZERO, s1 = (T)ZERO, s2 = (T)ZERO, s3 = (T)ZERO;                                                      \
+    /* One column: two sums, as an addition takes longer than it takes to begin the next one. */                       \
+    PM_INLINE T P(vector_##suffix)(i64 from, i64 to, const T *val, const INDEX *crd, int skips, i64 before,            \
+                                   const T *b, i64 step) {                                                             \
+        T s0 = (T)ZERO, s1 = (T)ZERO;                                                                                  \
         i64 q = from, k = before;                                                                                      \
         if (skips)                                                                                                     \
-            for (; q + 4 <= to; q += 4) {                                                                              \
-                const i64 k0 = k + 1 + crd[q], k1 = k0 + 1 + crd[q + 1], k2 = k1 + 1 + crd[q + 2];                     \
-                k = k2 + 1 + crd[q + 3];                                                                               \
+            for (; q + 2 <= to; q += 2) {                                                                              \
+                const i64 k0 = k + 1 + crd[q];                                                                         \
+                k = k0 + 1 + crd[q + 1];                                                                               \
                 s0 = ADD(s0, MUL(val[q], b[k0 * step]));                                                               \
-                s1 = ADD(s1, MUL(val[q + 1], b[k1 * step]));                                                           \
-                s2 = ADD(s2, MUL(val[q + 2], b[k2 * step]));                                                           \
-                s3 = ADD(s3, MUL(val[q + 3], b[k * step]));                                                            \
+                s1 = ADD(s1, MUL(val[q + 1], b[k * step]));                                                            \
             }                                                                                                          \
         else                                                                                                           \
-            for (; q + 4 <= to; q += 4) {                                                                              \
+            for (; q + 2 <= to; q += 2) {                                                                              \
                 s0 = ADD(s0, MUL(val[q], b[crd[q] * step]));                                                           \
                 s1 = ADD(s1, MUL(val[q + 1], b[crd[q + 1] * step]));                                                   \
-                s2 = ADD(s2, MUL(val[q + 2], b[crd[q + 2] * step]));                                                   \
-                s3 = ADD(s3, MUL(val[q + 3], b[crd[q + 3] * step]));                                                   \
             }                                                                                                          \
-        for (; q < to; q++) {                                                                                          \
+        if (q < to) {                                                                                                  \
             k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
             s0 = ADD(s0, MUL(val[q], b[k * step]));                                                                    \
         }                                                                                                              \
-        P(store)(c, ADD(ADD(s0, s1), ADD(s2, s3)), alpha, beta, assigns);                                              \
+        return ADD(s0, s1);                                                                                            \
     }                                                                                                                  \
-    /* All columns of a segment of entries with the row fixed. */                                                      \
-    PM_INLINE void P(sums_##suffix)(const pm_job *job, i64 begin, i64 end, const INDEX *crd, int skips, i64 before,    \
-                                    const T *b, i64 bs, T alpha, T beta, int assigns, T *c) {                          \
+    /* All columns of a segment of entries with the row fixed; `limit` is behind the last entry that may be read. */    \
+    static __attribute__((noinline)) void P(sums_##suffix)(                                                            \
+        const pm_job *job, i64 begin, i64 end, i64 limit, const INDEX *crd, int skips, i64 before, const T *b, i64 bs, \
+        T alpha, T beta, int assigns, T *c) {                                                                          \
         const i64 bn = job->p[PM_B_COLUMN], cn = job->p[PM_C_COLUMN], columns = job->columns;                          \
         const T *val = (const T *)job->val;                                                                            \
         i64 w = 0;                                                                                                     \
-        if (columns == 1) {                                                                                            \
-            P(vector_##suffix)(begin, end, val, crd, skips, before, b, bs, alpha, beta, assigns, c);                   \
-            return;                                                                                                    \
-        }                                                                                                              \
-        for (; w + 32 <= columns; w += 32)                                                                             \
-            P(segment_32_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, 32, alpha, beta, assigns,  \
-                                   c + w * cn, cn);                                                                    \
-        for (; w + 8 <= columns; w += 8)                                                                               \
-            P(segment_8_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, 8, alpha, beta, assigns,    \
+        (void)limit;                                                                                                   \
+        PM_WIDE_STEPS(suffix)                                                                                          \
+        for (; w + 4 <= columns; w += 4)                                                                               \
+            P(segment_4_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, alpha, beta, assigns,       \
                                   c + w * cn, cn);                                                                     \
         for (; w < columns; w++)                                                                                       \
-            P(segment_1_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, 1, alpha, beta, assigns,    \
+            P(segment_1_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, alpha, beta, assigns,       \
                                   c + w * cn, cn);                                                                     \
     }                                                                                                                  \
     /* Segments of a level below positions of another one, which has coordinates (or not) and a place. */              \
@@ -132,14 +238,32 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
         const T *val = (const T *)job->val, alpha = *(const T *)job->alpha, beta = *(const T *)job->beta;              \
         const int skips = kind == PM_DELTA, assigns = (int)p[PM_ASSIGNS];                                              \
         const i64 low = level[PM_LOW];                                                                                 \
+        if (cs == 0 && job->columns == 1) {                                                                            \
+            const T *b = (const T *)job->b + b0 + job->column * bn;                                                    \
+            T *c = (T *)job->c + c0 + job->column * cn;                                                                \
+            if (bs == 1 && !skips && pos && !parents && b_above == 0)                                                  \
+                for (i64 t = from; t < to; t++)                                                                        \
+                    P(store)(c + (t - shift) * c_above, P(vector_##suffix)(pos[t], pos[t + 1], val, crd, 0, 0, b, 1),  \
+                             alpha, beta, assigns);                                                                    \
+            else                                                                                                       \
+                for (i64 t = from; t < to; t++) {                                                                      \
+                    const i64 above = parents ? parents[t] : t - shift;                                                \
+                    const i64 begin = pos ? pos[t] : t * strip, end = pos ? pos[t + 1] : (t + 1) * strip;              \
+                    const T *from_b = b + above * b_above;                                                             \
+                    const T sum = skips ? P(vector_##suffix)(begin, end, val, crd, 1, low - 1, from_b, bs)             \
+                                        : P(vector_##suffix)(begin, end, val, crd, 0, 0, from_b, bs);                  \
+                    P(store)(c + above * c_above, sum, alpha, beta, assigns);                                          \
+                }                                                                                                      \
+            return;                                                                                                    \
+        }                                                                                                              \
+        const i64 limit = pos ? pos[to] : to * strip;                                                                  \
         for (i64 t = from; t < to; t++) {                                                                              \
             const i64 above = parents ? parents[t] : t - shift;                                                        \
             const i64 begin = pos ? pos[t] : t * strip, end = pos ? pos[t + 1] : (t + 1) * strip;                      \
             const T *b = (const T *)job->b + b0 + above * b_above + job->column * bn;                                  \
             T *c = (T *)job->c + c0 + above * c_above + job->column * cn;                                              \
             if (cs == 0) {                                                                                             \
-                if (skips) P(sums_##suffix)(job, begin, end, crd, 1, low - 1, b, bs, alpha, beta, assigns, c);         \
-                else P(sums_##suffix)(job, begin, end, crd, 0, 0, b, bs, alpha, beta, assigns, c);                     \
+                P(sums_##suffix)(job, begin, end, limit, crd, skips, skips ? low - 1 : 0, b, bs, alpha, beta, assigns, c); \
                 continue;                                                                                              \
             }                                                                                                          \
             if (job->columns == 1 && bs == 0 && !skips) {                                                              \
@@ -167,7 +291,10 @@ PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
             for (i64 q = from, end; q < to; q = end) {                                                                 \
                 const INDEX i = row[q];                                                                                \
                 for (end = q + 1; end < to && row[end] == i; end++) continue;                                          \
-                P(sums_##suffix)(job, q, end, col, 0, 0, b + i * br, bc, alpha, 1, 0, c + i * cr);                     \
+                if (job->columns == 1)                                                                                 \
+                    P(store)(c + i * cr, P(vector_##suffix)(q, end, val, col, 0, 0, b + i * br, bc), alpha, 1, 0);     \
+                else                                                                                                   \
+                    P(sums_##suffix)(job, q, end, to, col, 0, 0, b + i * br, bc, alpha, 1, 0, c + i * cr);             \
             }                                                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
@@ -362,6 +489,23 @@ static void P(product)(const i64 *p, const char *val, const char *b, char *c, co
     pm_work(P(body), P(prepare), P(merge), sizeof(T), p, val, b, c, alpha, beta, copies);
 }
 
+#undef PM_VECTORS
+#undef PM_EACH_8
+#undef PM_EACH_4
+#undef PM_EACH_2
+#undef PM_EACH_1
+#undef PM_BEGIN_OF
+#undef PM_TERM_OF
+#undef PM_ASK_OF
+#undef PM_KEEP_OF
+#undef PM_WIDE_SUMS
+#undef PM_WIDE_STEP
+#undef PM_WIDE_STEPS
+#undef PM_LESS_OF
+#undef PM_MORE_OF
+#undef PM_STREAM_OF
+#undef BITS
+#undef V
 #undef PM_PUT
 #undef PM_EACH
 #undef PM_SEGMENT

@@ -2,66 +2,68 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from planmath.core.arrays import Layout, package_of
-from planmath.core.errors import InvalidStateError
-from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
+import numpy as np
+
+import planmath.sparse.product.formats as format_times
+from planmath.core.arrays import Layout
+from planmath.core.cuda import devices
+from planmath.core.errors import InvalidStateError, UnavailableError
+from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA, resolve_execution
+from planmath.core.executor import Executor
 from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
-from planmath.core.provider import Provider
+from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.sparse.product import patterns
 from planmath.sparse.product.functions import functions_of, semiring_of
-from planmath.sparse.product.options import MatmulOptions, qualifiers_of
-from planmath.sparse.product.problem import Given, MatmulProblem, specify, summary
-from planmath.sparse.product.providers import PROVIDERS
-from planmath.sparse.ust import packages, pattern
+from planmath.sparse.product.operands import Taken, are_tensors, dense_array, is_sparse, parts_of, read, take
+from planmath.sparse.product.options import MatmulOptions, qualifiers_for, qualifiers_of
+from planmath.sparse.product.pair_problem import specify_pair
+from planmath.sparse.product.problem import Given, Sparse, specify, summary
+from planmath.sparse.product.providers import PROVIDERS, expected
+from planmath.sparse.product.sampled_problem import specify_sampled
+from planmath.sparse.ust.format import TensorFormat
+from planmath.sparse.ust.packages import put_like, to_host
 from planmath.sparse.ust.tensor import Tensor
+
+#: Multiplications up to which stateless calls leave the pattern of a product to the next one: what is kept takes up to
+#: some bytes for each.
+MOST_REMEMBERED = 4_000_000
 
 
 class InvalidMatmulState(InvalidStateError):
     """A method of a sparse `Matmul` was called out of order."""
 
 
-def is_sparse(array: Any) -> bool:
-    """Whether an operand is a sparse one: a matrix of SciPy or CuPy, a sparse torch.Tensor, or a sparse ust.Tensor."""
-    if isinstance(array, Tensor):
-        return not packages.is_dense(array.tensor_format)
-    if hasattr(array, "layout") and hasattr(array, "is_sparse"):
-        return str(array.layout) != "torch.strided"
-    return hasattr(array, "tocoo") and hasattr(array, "nnz")
-
-
-def dense_array(array: Any, name: str) -> Any:
-    """The array of a dense operand, that of a dense ust.Tensor included."""
-    found = array.to_package() if isinstance(array, Tensor) else array
-    package_of(found, name)
-    return found
-
-
 class Matmul(Operation):
-    """A product of a sparse tensor with a dense one, ``alpha * a @ b + beta * c``, planned once, executed many times.
+    """A product in which an operand is sparse, ``alpha * a @ b + beta * c``, planned once, executed many times.
 
     Parameters
     ----------
     a, b : sparse matrix, sparse tensor or array
-        One of them is sparse: a matrix of SciPy or CuPy, a sparse torch.Tensor, or a `ust.Tensor` of any format. The
-        other is a dense array of the package whose arrays the sparse one consists of (NumPy for SciPy's), or a
-        `ust.Tensor` of such. Shapes are as for `numpy.matmul`: vectors (k,), matrices, and batches of matrices, which
-        are the same or one operand has none. float16, bfloat16 (torch), float32, float64, complex64 or complex128; two
-        dtypes are promoted. Indices of int32 or int64.
-    c : array, optional
-        Of the result's shape and dtype: it is replaced by the result. Without it each execution makes a new array.
+        At least one of them, or c, is sparse: a matrix of SciPy or CuPy, a sparse torch.Tensor, or a `ust.Tensor` of
+        any format. The others are dense arrays of the package whose arrays the sparse one consists of (NumPy for
+        SciPy's), or `ust.Tensor` of such. Shapes are as for `numpy.matmul`: vectors (k,), matrices, and batches of
+        matrices, which are the same or one operand has none. float16, bfloat16 (torch), float32, float64, complex64 or
+        complex128; two dtypes are promoted. Indices of int32 or int64.
+    c : array, sparse matrix or sparse tensor, optional
+        Of the result's shape and dtype: it is replaced by the result. Where it is sparse, and a and b are both dense or
+        both sparse, the elements that it stores are computed and no others. Without c each execution makes a new
+        result: an array, or of two sparse operands a sparse one of the same kind, whose entries are those that there
+        may be, in order (CSR, but CSC or COO where both operands are; a `ust.Tensor` where a or b is one).
     alpha, beta : number, optional
         Default: 1. Where beta is 0 what is in c does not count.
     qualifiers : numpy.ndarray, optional
         Of `matmul_matrix_qualifiers_dtype`, an element for each of a, b and c: whether a and b are transposed and
         conjugated. PyTorch's lazy conjugates of a dense operand count with them.
     options : MatmulOptions or dict, optional
-    execution : {'cpu'}, dict or ExecutionCPU, optional
+    execution : {'cpu', 'cuda'}, dict, ExecutionCPU or ExecutionCUDA, optional
         Where to compute. Default: where the operands are.
     stream : object, optional
         CUDA stream; without effect on the CPU.
@@ -74,8 +76,9 @@ class Matmul(Operation):
     Notes
     -----
     The operands are the arrays that the sparse one has when it is passed: values may be changed in place between
-    executions, unless ``options.constant`` has 'a'. Half precision is summed in single precision. Results repeat bit by
-    bit for the same plan. An object may be used by one thread at a time.
+    executions, unless ``options.constant`` has 'a'; index arrays may not. Half precision is summed in single
+    precision. Results repeat bit by bit for the same plan, but for those of cuSPARSE: its documentation promises that
+    of some algorithms only. An object may be used by one thread at a time.
 
     Examples
     --------
@@ -89,6 +92,15 @@ class Matmul(Operation):
     ...     second = product.execute()
     >>> first, second
     (array([ 20., 301.]), array([ -20., -301.]))
+
+    The square of a sparse matrix, whose pattern is found out once:
+
+    >>> s = sp.csr_array([[0.0, 2], [1, 0]])
+    >>> with Matmul(s, s) as square:
+    ...     square.plan()
+    ...     square.execute().toarray()
+    array([[2., 0.],
+           [0., 2.]])
 
     The least sums, along the edges of a graph:
 
@@ -117,40 +129,33 @@ class Matmul(Operation):
         stream: Any = None,
     ):
         super().__init__(as_options(MatmulOptions, options))
-        if execution is not None and not isinstance(execution, str | dict | ExecutionCPU):
-            resolve_execution(execution, "cpu")  # raises for what is none
-        self._names = self._sparse_and_dense(a, b, c)
-        given = dict(zip("ab", (a, b), strict=True))
-        sparse = self._read(given[self._names[0]], self._names[0])
-        dense = dense_array(given[self._names[1]], self._names[1])
-        package = package_of(dense, self._names[1])
-        if package.name != sparse.package:
-            raise TypeError(
-                f"{self._names[0]} consists of {sparse.package} arrays and {self._names[1]} is a {package.name} one; "
-                "both must belong to the same package (NumPy's arrays go with SciPy's matrices)"
-            )
-        layout = package.layout(dense, self._names[1], lazy=True)
+        taken = take(a, b, c)
+        self._package = package = taken.package
         self._given_c = c
-        array = None if c is None else dense_array(c, "c")
-        if array is not None and package_of(array, "c") is not package:
-            raise TypeError(f"c is a {package_of(array, 'c').name} array; expected a {package.name} one, as b")
-        c_layout = None if array is None else package.layout(array, "c")
+        self._as_tensor = are_tensors({"a": a, "b": b})
+        layouts = {name: package.layout(x, name, lazy=name != "c") for name, x in taken.dense.items()}
         (a_transposed, a_conjugated), (b_transposed, b_conjugated) = qualifiers_of(qualifiers)
-        transposed, swapped = (a_transposed, b_transposed), self._names == ("b", "a")
-        lazy = layout.conjugate
-        conjugated = (a_conjugated != (lazy and swapped), b_conjugated != (lazy and not swapped))
-        self._execution = resolve_execution(execution, layout.memory_space, layout.device_id)
-        dense_layout = layout._replace(conjugate=False)
-        self._made_for = Given(summary(sparse), dense_layout, c_layout, swapped, transposed, conjugated)
-        problem, self._result = self._specified(self._made_for, package.name)
+        lazy = {name: layout.conjugate for name, layout in layouts.items()}
+        conjugated = (a_conjugated != lazy.get("a", False), b_conjugated != lazy.get("b", False))
+        place = next(
+            iter(layouts.values()), package.layout(taken.sparse["a"].val, "a") if "a" in taken.sparse else None
+        )
+        assert place is not None
+        self._execution = resolve_execution(execution, place.memory_space, place.device_id)
+        summaries = {name: summary(tensor) for name, tensor in taken.sparse.items()}
+        known: dict[str, Any] = summaries | {name: x._replace(conjugate=False) for name, x in layouts.items()}
+        self._made_for = Given(
+            known["a"], known["b"], known.get("c"), (a_transposed, b_transposed), conjugated
+        )  # fmt: skip
+        problem, self._result = self._specified(self._made_for)
         self._problem = problem
-        self._tensor: Tensor | None = sparse
-        self._functions: tuple[tuple[str, Any], ...] = ()
-        for name, part in self._parts(sparse):
-            self._add_operand(name, part)
-        self._add_operand(self._names[1], dense, lazy=True)
-        if array is not None:
-            self._add_operand("c", array, writeable=True)
+        self._tensors: dict[str, Tensor] = taken.sparse
+        self._conjugated = (a_conjugated, b_conjugated)
+        self._formats: list[format_times.FormatTime] = []
+        self._replaced = None if c is None else "c.val" if "c" in taken.sparse else "c"
+        self._checked_out: Callable[[], Any] = lambda: None
+        for name, part in taken.parts():
+            self._add_operand(name, part, writeable=name == self._replaced, lazy=name in ("a", "b"))
         numbers = {"alpha": 1 if alpha is None else alpha, "beta": (0 if c is None else 1) if beta is None else beta}
         if c is None and beta is not None:
             self._logger.warning("Matmul: beta = %s is ignored, because c was not given.", beta)
@@ -159,55 +164,20 @@ class Matmul(Operation):
             self._constants[name] = self._constant(number)
         self._log_specification()
 
-    @staticmethod
-    def _sparse_and_dense(a: Any, b: Any, c: Any) -> tuple[str, str]:
-        """Which operand is sparse and which is dense."""
-        kinds = {"a": is_sparse(a), "b": is_sparse(b)}
-        if c is not None and is_sparse(c):
-            raise ValueError("c is sparse; expected a dense array, which takes the result")
-        if all(kinds.values()):
-            raise NotImplementedError(
-                "a and b are both sparse, and so is their product; make one of them dense (.toarray(), .to_dense())"
-            )
-        if not any(kinds.values()):
-            dense = next((name for name, x in (("a", a), ("b", b)) if isinstance(x, Tensor)), None)
-            if dense is not None:  # a dense tensor with a format is multiplied as any other one
-                return (dense, "b" if dense == "a" else "a")
-            raise TypeError("neither a nor b is sparse; planmath.linalg.matmul multiplies dense arrays")
-        return ("a", "b") if kinds["a"] else ("b", "a")
-
-    def _read(self, array: Any, name: str, check: bool = True) -> Tensor:
-        if isinstance(array, Tensor):
-            array._filled()
-            form = array.tensor_format
-            if check and (found := pattern.described(form, array.extents, array._filled())) is not form:
-                raise ValueError(
-                    f"{name} has the format {form.name}, and its coordinates are not in the order that this promises, "
-                    f"or come twice; sort it with convert(), or say so: {found}"
-                )
-            return array
-        try:
-            return Tensor.from_package(array)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{name}: {error}") from error
-
-    def _parts(self, tensor: Tensor) -> list[tuple[str, Any]]:
-        """The arrays of the sparse operand, by their names as operands."""
-        name = self._names[0]
-        found: list[tuple[str, Any]] = []
-        for level in range(tensor.num_levels):
-            for kind, array in (("pos", tensor.pos(level)), ("crd", tensor.crd(level))):
-                if array is not None:
-                    found.append((f"{name}.{kind}({level})", array))
-        return [*found, (f"{name}.val", tensor.val)]
-
-    def _specified(self, given: Given, package: str) -> tuple[MatmulProblem, Layout]:
+    def _specified(self, given: Given) -> tuple[Any, Layout | None]:
+        """The problem, and the layout of a new dense result."""
         space = self._execution.space
         limit = self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
-        return specify(
-            given, package, (space, limit), compute_type=self._options.compute_type,
-            constant="a" in self._options.constant,
-        )  # fmt: skip
+        # on the CPU: whose arrays those that are computed with are
+        where = self._package.host if space == "cpu" else self._package.name, (space, limit)
+        compute_type, constant = self._options.compute_type, "a" in self._options.constant
+        if given.kind == "dense":
+            return specify(given, *where, compute_type=compute_type, constant=constant)
+        if given.kind == "sampled":
+            return specify_sampled(given, *where, compute_type=compute_type, constant=constant), None
+        return specify_pair(
+            given, *where, compute_type=compute_type, constant=constant, as_tensor=self._as_tensor
+        ), None  # fmt: skip
 
     def plan(
         self, *, prologs: Mapping[str, Any] | None = None, epilog: Any = None, semiring: Any = None,
@@ -250,12 +220,16 @@ class Matmul(Operation):
             for factor, only in factors.items():
                 if self._constants[factor].array != only:
                     raise ValueError(f"{factor} is {self._constants[factor].array}; a semiring has none: leave it away")
-        problem = self._problem._replace(semiring=name, functions=functions)
-        self._make_plan(problem, self._slots, stream=stream)
+        problem = self._problem
+        if problem.kind != "dense" and problem.pattern is None:
+            problem = patterns.planned(problem, self._tensors)
+        self._make_plan(problem._replace(semiring=name, functions=functions), self._slots, stream=stream)
+        self._problem = problem
 
     def autotune(
-        self, iterations: int = 10, prune: int | None = None, *, stream: Any = None, seconds: float | None = None
-    ) -> None:
+        self, iterations: int = 10, prune: int | None = None, *, stream: Any = None, seconds: float | None = None,
+        formats: bool | Sequence[TensorFormat] = False,
+    ) -> None:  # fmt: skip
         """Measure every way of every provider to compute the product, and adopt the fastest.
 
         The measurements go into the tuning record, which the next `plan` of the same product uses.
@@ -270,13 +244,44 @@ class Matmul(Operation):
             CUDA stream; without effect on the CPU.
         seconds : float, optional
             How long this may take. Default: 8, and more for what runs longer than 0.1 s.
+        formats : bool or sequence of TensorFormat
+            Whether to measure the product with its sparse operand in other formats as well, for up to two seconds: with
+            True those that suit it by their counts of blocks, diagonals and empty rows. `report` then has a table of
+            what executions and conversions take, and of the number of executions after which converting pays. The
+            operand keeps its format.
 
         Raises
         ------
         InvalidMatmulState
             Before `plan`, after `release_operands` or `free`.
+        ValueError
+            If formats are asked for of a product with another than one sparse operand, or on a device.
         """
+        if formats is not False and (self._problem.kind != "dense" or self._execution.space != "cpu"):
+            raise ValueError(
+                "formats can be compared of products with one sparse operand, on the CPU; leave formats away"
+            )
         self._autotune(iterations, prune, stream, seconds)
+        if formats is False:
+            return
+        ((name, tensor),) = self._tensors.items()
+        wanted = format_times.candidates(tensor) if formats is True else list(formats)  # type: ignore[arg-type]
+        problem = self._plan_made.problem  # type: ignore[union-attr]
+
+        def planned(other: Tensor) -> Matmul:
+            given = {key: slot.array for key, slot in self._slots.items() if key in ("a", "b")} | {name: other}
+            product = Matmul(
+                given["a"], given["b"], options=self._options, execution=self._execution,
+                qualifiers=qualifiers_for(self._made_for.transposed, self._conjugated),
+            )  # fmt: skip
+            product.plan(semiring=problem.semiring)
+            return product
+
+        self._formats = format_times.measured(tensor, wanted, planned, min(seconds or 2.0, 2.0))
+
+    def _report_parts(self) -> list[Any]:
+        parts = super()._report_parts()
+        return [*parts, format_times.as_table(self._formats)] if self._formats else parts
 
     def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
         """Compute the product.
@@ -288,7 +293,8 @@ class Matmul(Operation):
         stream : object, optional
             CUDA stream; without effect on the CPU.
         out : array, optional
-            Where to put the result, without c: with the shape, dtype and strides that `empty_result` gives.
+            Where to put the result, without c: with the shape, dtype and strides that `empty_result` gives; a sparse
+            one with the same entries, of which the values are written.
 
         Returns
         -------
@@ -302,12 +308,63 @@ class Matmul(Operation):
         ValueError
             If `out` does not fit.
         """
+        if self._result is None and self._given_c is None:
+            return self._execute_sparse(release_workspace, stream, out)
         result = self._executor.run(None, out, stream)
         if result is None:
             result = self._execute(None, out, stream)
         if release_workspace:
             self._executor.release_workspace()
         return result if self._given_c is None else self._given_c
+
+    def _execute_sparse(self, release_workspace: bool, stream: Any, out: Any) -> Any:
+        """An execution that makes a sparse result, or writes its values into one."""
+        into = None if out is None else self._values_of(out)
+        result = self._executor.run(None, into, stream)
+        if result is None:
+            result = self._execute(None, into, stream)
+        if release_workspace:
+            self._executor.release_workspace()
+        return self._wrapped(result) if out is None else out
+
+    def _values_of(self, out: Any) -> Any:
+        """The values of a sparse tensor that takes the result. Raises where its entries are others."""
+        self._require("execute")
+        if out is self._checked_out():
+            return out.val if isinstance(out, Tensor) else out.values() if hasattr(out, "values") else out.data
+        if not is_sparse(out) or isinstance(out, Tensor) != self._as_tensor:
+            raise TypeError(f"out is a {type(out).__name__}; expected a sparse one as empty_result() makes")
+        problem, tensor = self._plan_made.problem, read(out, "out")  # type: ignore[union-attr]
+        if (tensor.tensor_format, tuple(tensor.extents)) != (problem.result.format, problem.result.extents):
+            raise ValueError(
+                f"out is {tensor!r}; expected {problem.result.format.name} of {problem.result.extents}; "
+                "empty_result() makes one that fits"
+            )
+        planned = problem.pattern.index_arrays(problem)
+        for level in range(tensor.num_levels):
+            for mine, wanted in ((tensor.pos(level), planned.pos[level]), (tensor.crd(level), planned.crd[level])):
+                if mine is not None and not np.array_equal(to_host(mine), wanted):
+                    raise ValueError(
+                        "out has entries at other places than the product; empty_result() makes one that fits"
+                    )
+        self._checked_out = weakref.ref(out)
+        return tensor.val
+
+    def _wrapped(self, val: Any) -> Any:
+        """A sparse result of the kind of the operands over its values."""
+        plan = self._plan_made
+        assert plan is not None
+        made = patterns.new_result(plan.problem, val, lambda x: put_like(x, val), self._package.name)
+        return made if self._as_tensor else made.to_package()
+
+    def empty_result(self) -> Any:
+        """An uninitialized result that fits ``execute(out=...)``: an array, or a sparse tensor with all its entries."""
+        made = super().empty_result()
+        if self._result is not None or self._given_c is not None:
+            return made
+        made = self._wrapped(made)
+        self._checked_out = weakref.ref(made)
+        return made
 
     def reset_operands(
         self,
@@ -321,7 +378,8 @@ class Matmul(Operation):
     ) -> None:
         """Replace operands by ones with the same package, place, dtype, shape, strides, format and index type.
 
-        A new sparse operand may have another number of entries. Its index arrays are checked.
+        A new sparse operand may have other entries. Its index arrays are checked, and a product of sparse operands, or
+        into a sparse c, whose entries are elsewhere then, is planned for them.
 
         Parameters
         ----------
@@ -349,7 +407,10 @@ class Matmul(Operation):
         beta: complex | None = None,
         stream: Any = None,
     ) -> None:
-        """`reset_operands` for callers that know that operands fit: index arrays of a `ust.Tensor` are not checked."""
+        """`reset_operands` for callers that know that operands fit.
+
+        Index arrays of a `ust.Tensor` are not checked, and as many entries as planned are taken to be where those were.
+        """
         self._replace_operands(
             {"a": a, "b": b, "c": c}, {"alpha": alpha, "beta": beta}, "reset_operands_unchecked", False
         )
@@ -365,79 +426,96 @@ class Matmul(Operation):
         self._release()
 
     def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
-        super()._drop_operands(*stores, (self, {"_tensor": None, "_given_c": None}))
+        super()._drop_operands(*stores, (self, {"_tensors": {}, "_given_c": None}))
 
     # Details.
 
-    def _replace_operands(self, arrays: dict[str, Any], scalars: dict[str, Any], call: str, check: bool) -> None:
+    def _take_over(self, taken: Taken, c: Any) -> None:
+        """Bind operands of a stateless call whose layouts and formats are those of the plan's."""
+        given = {name: taken.sparse.get(name, taken.dense.get(name)) for name in "abc"}
+        self._replace_operands(given, {}, "reset_operands", False, compare=True, given_c=c)
+
+    def _replace_operands(
+        self, arrays: dict[str, Any], scalars: dict[str, Any], call: str, check: bool, *, compare: bool | None = None,
+        given_c: Any = None,
+    ) -> None:  # fmt: skip
         self._require("reset", call)
         given = {name: array for name, array in arrays.items() if array is not None}
         numbers = {name: value for name, value in scalars.items() if value is not None}
-        sparse_name, dense_name = self._names
         if "c" in given and not self._problem.inplace:
             raise ValueError(f"c was given to {call}(), but this Matmul was created without it")
         if "beta" in numbers and not self._problem.inplace:
             raise ValueError(f"beta was given to {call}(), but this Matmul was created without c")
         if numbers and self._plan_made is not None and self._plan_made.problem.semiring != "plus_times":
             raise ValueError(f"{', '.join(numbers)} given to {call}(), but the plan's semiring has no factors")
-        stores: dict[str, Any] = {}
-        slots: dict[str, ArraySlot] | None = None
-        parts: dict[str, Any] = {}
-        if sparse_name in given:
-            tensor = self._read(given[sparse_name], sparse_name, check)
-            self._check_alike(tensor)
-            parts = dict(self._parts(tensor))
-            if tensor.nse != self._problem.sparse.nse or self._other_lengths(parts):
-                slots = self._slots_for(tensor, parts)
-            stores["_tensor"] = tensor
-        if dense_name in given:
-            parts[dense_name] = dense_array(given[dense_name], dense_name)
-        if "c" in given:
-            parts["c"] = dense_array(given["c"], "c")
-            stores["_given_c"] = given["c"]
-        if not parts and not numbers:
+        if not given and not numbers:
             raise ValueError(f"{call}() got no operand; pass at least one of {', '.join(arrays)}, alpha, beta")
-        where = self._slots if slots is None else slots
-        missing = [name for name, slot in where.items() if slot.array is None and name not in parts]
+        stores: dict[str, Any] = {}
+        parts: dict[str, Any] = {}
+        tensors = dict(self._tensors)
+        for name, array in given.items():
+            if isinstance(getattr(self._made_for, name), Sparse):
+                tensors[name] = read(array, name, check)
+                self._check_alike(name, tensors[name])
+                parts |= dict(parts_of(name, tensors[name]))
+            else:
+                parts[name] = dense_array(array, name)
+        if "c" in given:
+            stores["_given_c"] = given["c"] if given_c is None else given_c
+        stores["_tensors"] = tensors
+        missing = [name for name, slot in self._slots.items() if slot.array is None and name not in parts]
         if missing:
             told = ", ".join([*given, *numbers])
             raise ValueError(f"{call}() got {told} only; it needs all operands: {missing[0]} missing")
+        lengths = any(tuple(x.shape) != self._slots[name].shape for name, x in parts.items() if "." in name)
+        slots = self._slots_for(parts) if lengths else self._slots
         bindings: dict[ArraySlot, Any] = {
-            where[name]: self._binding_for(name, where[name], array) for name, array in parts.items()
+            slots[name]: self._binding_for(name, slots[name], array) for name, array in parts.items()
         }
         for name, number in checked(numbers, self._problem.work).items():
             bindings[self._constants[name]] = self._constants[name].binding_for_good(number)
-        if slots is not None:
-            stores |= self._changes_of_pattern(stores["_tensor"], slots)
+        if lengths or self._has_other_pattern(given, tensors, check if compare is None else compare):
+            stores |= self._changes_of_pattern(tensors, slots)
         self._replace(bindings, (self, stores))
 
-    def _check_alike(self, tensor: Tensor) -> None:
-        planned, new = self._problem.sparse, summary(tensor)
+    def _check_alike(self, name: str, tensor: Tensor) -> None:
+        planned, new = getattr(self._made_for, name), summary(tensor)
         for what in ("format", "extents", "index_type", "dtype"):
             if getattr(new, what) != getattr(planned, what):
                 raise TypeError(
-                    f"{self._names[0]} has the {what} {getattr(new, what)}; expected {getattr(planned, what)}, as "
-                    "planned: convert it, or create a new Matmul"
+                    f"{name} has the {what} {getattr(new, what)}; expected {getattr(planned, what)}, as planned: "
+                    "convert it, or create a new Matmul"
                 )
         if tensor.package != self._package.name:
-            raise TypeError(f"{self._names[0]} consists of {tensor.package} arrays; expected {self._package.name} ones")
+            raise TypeError(f"{name} consists of {tensor.package} arrays; expected {self._package.name} ones")
 
-    def _other_lengths(self, parts: Mapping[str, Any]) -> bool:
-        return any(tuple(array.shape) != self._slots[name].shape for name, array in parts.items())
+    def _has_other_pattern(self, given: Mapping[str, Any], tensors: Mapping[str, Tensor], compare: bool) -> bool:
+        """Whether the entries of new operands are at other places than those of the plan's."""
+        pattern = getattr(self._problem, "pattern", None)
+        if pattern is None or not compare or not any(name in tensors for name in given):
+            return False
+        return not pattern.is_same(self._problem, tensors)
 
-    def _slots_for(self, tensor: Tensor, parts: Mapping[str, Any]) -> dict[str, ArraySlot]:
-        """Slots for a sparse operand with other numbers of entries, and the present ones of the others."""
+    def _slots_for(self, parts: Mapping[str, Any]) -> dict[str, ArraySlot]:
+        """Slots for sparse operands with other numbers of entries, and the present ones of the others."""
         return {
-            name: make_slot(self._package, self._package.layout(parts[name], name)) if name in parts else slot
+            name: make_slot(
+                self._package, self._package.layout(parts[name], name), writeable=name == self._replaced
+            ) if "." in name and name in parts else slot
             for name, slot in self._slots.items()
-        }
-
-    def _changes_of_pattern(self, tensor: Tensor, slots: dict[str, ArraySlot]) -> dict[str, Any]:
-        """The attributes that change with the number of entries: what was planned is prepared for it."""
-        problem = self._problem._replace(sparse=summary(tensor))
-        changes: dict[str, Any] = {
-            "_problem": problem, "_made_for": self._made_for._replace(sparse=problem.sparse), "_slots": slots,
         }  # fmt: skip
+
+    def _changes_of_pattern(self, tensors: Mapping[str, Tensor], slots: dict[str, ArraySlot]) -> dict[str, Any]:
+        """The attributes that change with the places of entries: what was planned is prepared for them."""
+        made_for = self._made_for._replace(**{name: summary(tensor) for name, tensor in tensors.items()})
+        problem = self._problem
+        if problem.kind == "dense":
+            problem = problem._replace(sparse=summary(next(iter(tensors.values()))))
+        elif self._plan_made is not None or problem.pattern is not None:
+            problem = patterns.planned(problem, tensors)
+        else:
+            problem = self._specified(made_for)[0]
+        changes: dict[str, Any] = {"_problem": problem, "_made_for": made_for, "_slots": slots}
         plan = self._plan_made
         if plan is None:
             return changes
@@ -446,84 +524,72 @@ class Matmul(Operation):
         reason = provider.unsupported(planned)
         if reason is not None:
             raise ValueError(
-                f"{self._names[0]} has {tensor.nse} entries where {self._problem.sparse.nse} were planned, and "
-                f"{provider.name} cannot do that: {reason}; create a new Matmul"
+                f"the new operand has entries elsewhere than the planned one, and {provider.name} cannot do that: "
+                f"{reason}; create a new Matmul"
             )
-        prepared = provider.prepare(self._problem_for(provider, planned), plan.chosen)
+        with self._on_device():
+            prepared = provider.prepare(self._problem_for(provider, planned), plan.chosen)
         new = replace(plan, problem=planned, prepared=prepared)
-        return changes | self._changes(new, self._make_executor(planned, prepared, slots), slots)
+        return changes | self._changes(new, self._make_executor(planned, prepared, slots), slots) | {
+            "_checked_out": lambda: None
+        }  # fmt: skip
 
     # What the lifecycle asks for.
 
+    @property
+    def _leaves_much(self) -> bool:  # type: ignore[override]
+        return self._problem.kind != "dense" and self._problem.work_amount > MOST_REMEMBERED
+
+    def _make_executor(self, problem: Any, prepared: Prepared, slots: Mapping[str, ArraySlot]) -> Executor:
+        if isinstance(self._execution, ExecutionCUDA):
+            given = self._options.memory_limit
+            limit = devices.memory_limit(
+                f"{100 * given}%" if isinstance(given, float) else given, self._execution.device_id
+            )
+            if prepared.workspace_size > limit:
+                raise UnavailableError(
+                    f"the product needs {prepared.workspace_size} bytes of temporary memory, and options.memory_limit "
+                    f"allows {limit}"
+                )
+        return super()._make_executor(problem, prepared, slots)
+
     def _providers(self) -> Sequence[Provider]:
         if self._options.codegen:
-            return [provider for provider in PROVIDERS if provider.name == "own"]
+            return [provider for provider in PROVIDERS if provider.name in ("own", "generated")]
         return PROVIDERS
 
-    def _result_slots(self, problem: MatmulProblem) -> dict[str, ArraySlot]:
-        return {} if problem.inplace else {"out": self._make_slot(self._result, writeable=True)}
+    def _preferred(self, problem: Any, algorithms: list[Algorithm]) -> list[Algorithm]:
+        return expected(problem, algorithms)
+
+    def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
+        if problem.inplace:
+            return {}
+        if self._result is not None:
+            return {"out": self._make_slot(self._result, writeable=True)}
+        place = next(iter(self._slots.values())).layout
+        count = (problem.result.nse,)
+        return {"out": self._make_slot(place._replace(shape=count, strides=(1,), dtype=problem.dtype), writeable=True)}
 
     def _inplace_operand(self) -> str | None:
-        return "c" if self._problem.inplace else None
+        return self._replaced
 
-    def _tuning_key(self, problem: MatmulProblem) -> str:
-        sparse = problem.sparse
-        about = f"{sparse.format} {sparse.extents} {sparse.index_type} {sparse.dtype} 2^{sparse.nse.bit_length()}"
+    def _tuning_key(self, problem: Any) -> str:
+        about = {
+            name: f"{x.format} {x.extents} {x.index_type} {x.dtype} 2^{x.nse.bit_length()}"
+            for name, x in problem._asdict().items() if isinstance(x, Sparse)
+        }  # fmt: skip
+        if problem.kind != "dense":
+            about["pattern"] = f"2^{problem.work_amount.bit_length()} products"
         names = tuple(name for name, _ in problem.functions)
-        return super()._tuning_key(problem._replace(sparse=about, functions=names))  # type: ignore[arg-type]
+        return super()._tuning_key(problem._replace(functions=names, **about))
 
     def _describe(self) -> str:
-        p = self._problem
-        sparse = f"{p.sparse.format.name} {'x'.join(map(str, p.sparse.extents))} with {p.sparse.nse} entries"
-        dense = "x".join(map(str, self._made_for.dense.shape))
-        both = [sparse, dense][:: -1 if p.swapped else 1]
-        return f"{p.dtype} {both[0]} @ {both[1]}{' + c' if p.inplace else ''} on {p.execution[0]}"
-
-
-def matmul(
-    a: Any,
-    b: Any,
-    /,
-    c: Any = None,
-    *,
-    alpha: complex | None = None,
-    beta: complex | None = None,
-    qualifiers: Any = None,
-    prologs: Mapping[str, Any] | None = None,
-    epilog: Callable[[Any], Any] | None = None,
-    semiring: Any = None,
-    compute_capability: Any = None,
-    options: MatmulOptions | dict[str, Any] | None = None,
-    execution: Execution | str | dict[str, Any] | None = None,
-    stream: Any = None,
-) -> Any:
-    """Multiply a sparse tensor with a dense one once: ``alpha * a @ b + beta * c``.
-
-    Parameters
-    ----------
-    a, b, c, alpha, beta, qualifiers, options, execution, stream
-        As for `Matmul`.
-    prologs, epilog, semiring, compute_capability
-        As for `Matmul.plan`.
-
-    Returns
-    -------
-    array
-        As for `Matmul.execute`.
-
-    Examples
-    --------
-    >>> import numpy as np, scipy.sparse as sp
-    >>> from planmath.sparse import matmul
-    >>> matmul(sp.csr_array([[0.0, 2], [1, 0]]), np.array([[1.0, 2], [3, 4]]))
-    array([[6., 8.],
-           [1., 2.]])
-    """
-    with Matmul(
-        a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers, options=options, execution=execution, stream=stream
-    ) as product:
-        product.plan(
-            prologs=prologs, epilog=epilog, semiring=semiring, compute_capability=compute_capability, stream=stream
-        )
-        return product.execute(stream=stream)
+        p, given = self._problem, self._made_for
+        told = [
+            f"{x.format.name} {'x'.join(map(str, x.extents))} with {x.nse} entries" if isinstance(x, Sparse)
+            else "x".join(map(str, x.shape))
+            for x in (given.a, given.b)
+        ]  # fmt: skip
+        into = " into c" if isinstance(given.c, Sparse) else " + c" if p.inplace else ""
+        return f"{p.dtype} {told[0]} @ {told[1]}{into} on {p.execution[0]}"
 

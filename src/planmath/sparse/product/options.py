@@ -43,7 +43,7 @@ class MatmulOptions:
     Parameters
     ----------
     codegen : bool
-        Whether planmath's own loops compute the product, whichever library could.
+        Whether planmath's own loops, or kernels, compute the product, whichever library could.
     compute_type : ComputeType, optional
         Default: that of the operands, and single precision for half precision.
     logger : logging.Logger, optional
@@ -58,7 +58,7 @@ class MatmulOptions:
     constant : iterable of {'a'}
         What does not change its values in place between resets, so that libraries may keep copies in other forms.
     provider : str, optional
-        Who computes: 'mkl', 'own' or 'scipy'. Default: the best that can.
+        Who computes: 'mkl', 'own' or 'scipy', on a device 'cusparse' or 'generated'. Default: the best that can.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     """
@@ -115,3 +115,9 @@ def qualifiers_of(given: Any) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
         raise NotImplementedError("qualifiers says something of c, which is used as it is; leave it 0 for c")
     a, b = ((bool(q["is_transpose"]), bool(q["is_conjugate"])) for q in array[:2])
     return a, b
+
+
+def qualifiers_for(transposed: tuple[bool, bool], conjugated: tuple[bool, bool]) -> np.ndarray:
+    """The array of qualifiers that says this."""
+    pairs = [*zip(transposed, conjugated, strict=True), (False, False)]
+    return np.array(pairs, matmul_matrix_qualifiers_dtype)

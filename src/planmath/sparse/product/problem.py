@@ -1,4 +1,4 @@
-"""The specification of a product of a sparse tensor with a dense one."""
+"""What products of sparse tensors share, and the specification of those with a dense one."""
 
 from __future__ import annotations
 
@@ -86,6 +86,11 @@ class MatmulProblem(NamedTuple):
     execution: tuple[str, int]
 
     @property
+    def kind(self) -> str:
+        """Which of the products it is, for the tables of providers."""
+        return "dense"
+
+    @property
     def work_amount(self) -> int:
         """Multiplications."""
         repeats = 1 if self.sparse_batched else math.prod(self.batch)
@@ -105,16 +110,26 @@ def summary(tensor: Tensor) -> Sparse:
 
 
 class Given(NamedTuple):
-    """Operands of a product as specified by the user."""
+    """Operands of a product as specified by the user: of sparse ones all but the values, of dense ones the layout."""
 
-    sparse: Sparse
-    dense: Layout
-    c: Layout | None
-    swapped: bool
-    """Whether the dense one stands first."""
+    a: Sparse | Layout
+    b: Sparse | Layout
+    c: Sparse | Layout | None
     transposed: tuple[bool, bool]
     """Of a and b."""
     conjugated: tuple[bool, bool]
+
+    @property
+    def kind(self) -> str:
+        """What the product is of: 'dense' if one operand is, 'pair' if a and b are sparse, 'sampled' if c alone is."""
+        if isinstance(self.a, Sparse) and isinstance(self.b, Sparse):
+            return "pair"
+        return "sampled" if isinstance(self.c, Sparse) else "dense"
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        a, b = (x.extents if isinstance(x, Sparse) else x.shape for x in (self.a, self.b))
+        return a, b
 
 
 def _matrix_shape(name: str, shape: tuple[int, ...], transposed: bool) -> tuple[tuple[int, ...], int, int]:
@@ -127,16 +142,25 @@ def _matrix_shape(name: str, shape: tuple[int, ...], transposed: bool) -> tuple[
     return (tuple(batch), columns, rows) if transposed else (tuple(batch), rows, columns)
 
 
-def result_shape(given: Given) -> tuple[tuple[int, ...], int, int, int, tuple[int, ...]]:
-    """Batch, rows, sums and columns of the product, and the shape of the result.
+class Sizes(NamedTuple):
+    """Batch, rows, sums and columns of a product, and the shape of its result."""
+
+    batch: tuple[int, ...]
+    rows: int
+    summed: int
+    columns: int
+    shape: tuple[int, ...]
+
+
+def sizes_of(given: Given) -> Sizes:
+    """The sizes of a product.
 
     Raises
     ------
     ValueError
         If the shapes do not fit.
     """
-    shapes = [given.sparse.extents, given.dense.shape]
-    a, b = shapes[::-1] if given.swapped else shapes
+    a, b = given.shapes
     a_batch, m, k = _matrix_shape("a", a, given.transposed[0])
     b_batch, k2, n = _matrix_shape("b", b, given.transposed[1])
     if k != k2:
@@ -145,7 +169,11 @@ def result_shape(given: Given) -> tuple[tuple[int, ...], int, int, int, tuple[in
         raise ValueError(f"a has the batch {a_batch} and b {b_batch}; expected the same, or one of them without")
     batch = a_batch or b_batch
     shape = (*batch, *((m,) if len(a) > 1 else ()), *((n,) if len(b) > 1 else ()))
-    return batch, m if len(a) > 1 else 1, k, n if len(b) > 1 else 1, shape
+    if given.c is not None:
+        found = given.c.extents if isinstance(given.c, Sparse) else given.c.shape
+        if found != shape:
+            raise ValueError(f"c has the shape {found}; expected that of the product, {shape}")
+    return Sizes(batch, m if len(a) > 1 else 1, k, n if len(b) > 1 else 1, shape)
 
 
 def work_dtype(given: Given, compute_type: int | None) -> tuple[str, str]:
@@ -154,13 +182,16 @@ def work_dtype(given: Given, compute_type: int | None) -> tuple[str, str]:
     Raises
     ------
     TypeError, ValueError
-        If there is none.
+        If there is none, or there are other indices than int32 and int64.
     """
-    named = {"the sparse operand": given.sparse.dtype, "the dense operand": given.dense.dtype}
-    for name, dtype in named.items():
-        if dtype not in DTYPES:
-            raise TypeError(f"{name} has the dtype {dtype}; expected one of {', '.join(DTYPES)}: convert it")
-    found = _promoted(*named.values())
+    for name, operand in (("a", given.a), ("b", given.b), ("c", given.c)):
+        if operand is None:
+            continue
+        if name != "c" and operand.dtype not in DTYPES:
+            raise TypeError(f"{name} has the dtype {operand.dtype}; expected one of {', '.join(DTYPES)}: convert it")
+        if isinstance(operand, Sparse) and operand.index_type not in INDEX_TYPES and operand.slots > 1:
+            raise TypeError(f"{name} has indices of {operand.index_type}; convert them to int32 or int64")
+    found = _promoted(given.a.dtype, given.b.dtype)
     if given.c is not None:
         if given.c.dtype not in DTYPES or _promoted(found, given.c.dtype) != given.c.dtype:
             raise ValueError(f"c has the dtype {given.c.dtype}, which does not hold a product of {found}; convert it")
@@ -177,6 +208,31 @@ def work_dtype(given: Given, compute_type: int | None) -> tuple[str, str]:
     return found, work
 
 
+def conjugates(given: Given) -> tuple[bool, bool]:
+    """Which of a and b are conjugated, and are not the same without."""
+    a, b = (
+        flag and operand.dtype.startswith("complex")
+        for flag, operand in zip(given.conjugated, (given.a, given.b), strict=True)
+    )
+    return a, b
+
+
+def placed(shape: tuple[int, ...], dtype: str, like: Layout, by_columns: bool = False) -> Layout:
+    """A new dense result, in the place of an operand."""
+    order = tuple(range(len(shape)))
+    if by_columns and len(shape) >= 2:
+        order = (*order[:-2], order[-1], order[-2])
+    return Layout(shape, contiguous_strides(shape, order), dtype, like.memory_space, like.device_id)
+
+
+def result_steps(result: Layout, a_vector: bool, b_vector: bool) -> Steps:
+    """Steps of a dense result in batches, rows and columns."""
+    steps = list(result.strides)
+    column = 0 if b_vector else steps.pop()
+    row = 0 if a_vector else steps.pop()
+    return Steps(tuple(steps), row, column)
+
+
 def _promoted(a: str, b: str) -> str:
     if a == b:
         return a
@@ -184,7 +240,7 @@ def _promoted(a: str, b: str) -> str:
     return np.result_type(a, b).name
 
 
-def _steps(layout: Layout, transposed: bool, vector_is_row: bool) -> Steps:
+def steps_of(layout: Layout, transposed: bool, vector_is_row: bool) -> Steps:
     """Steps of an array as batch, rows and columns."""
     if len(layout.shape) == 1:
         return Steps((), *((0, layout.strides[0]) if vector_is_row else (layout.strides[0], 0)))
@@ -195,47 +251,39 @@ def _steps(layout: Layout, transposed: bool, vector_is_row: bool) -> Steps:
 def specify(
     given: Given, package: str, execution: tuple[str, int], *, compute_type: int | None, constant: bool
 ) -> tuple[MatmulProblem, Layout]:
-    """The problem, and the layout of its result.
+    """The problem of a product with a dense operand, and the layout of its result.
 
     Raises
     ------
     TypeError, ValueError
         If the operands do not describe a product.
     """
-    batch, m, k, n, shape = result_shape(given)
+    batch, m, k, n, shape = sizes_of(given)
     dtype, work = work_dtype(given, compute_type)
-    dense = given.dense
-    if given.sparse.index_type not in INDEX_TYPES and given.sparse.slots > 1:
-        raise TypeError(f"the sparse operand has indices of {given.sparse.index_type}; convert them to int32 or int64")
-    if given.c is not None:
+    swapped = isinstance(given.a, Layout)
+    sparse, dense = (given.b, given.a) if swapped else (given.a, given.b)
+    assert isinstance(sparse, Sparse)
+    assert isinstance(dense, Layout)
+    if isinstance(given.c, Layout):
         result = given.c
-        if result.shape != shape:
-            raise ValueError(f"c has the shape {result.shape}; expected that of the product, {shape}")
-    else:
-        order = tuple(range(len(shape)))
-        if len(shape) >= 2 and len(dense.shape) >= 2 and abs(dense.strides[-2]) < abs(dense.strides[-1]):
-            order = (*order[:-2], order[-1], order[-2])  # by columns, as the dense operand
-        result = Layout(shape, contiguous_strides(shape, order), dtype, dense.memory_space, dense.device_id)
-    sparse_vector, dense_vector = len(given.sparse.extents) == 1, len(dense.shape) == 1
-    a_vector, b_vector = (dense_vector, sparse_vector) if given.swapped else (sparse_vector, dense_vector)
-    c_steps = list(result.strides)
-    c_column = 0 if b_vector else c_steps.pop()
-    c_row = 0 if a_vector else c_steps.pop()
-    c = Steps(tuple(c_steps), c_row, c_column)
-    if given.swapped:
-        at = _steps(dense, given.transposed[0], vector_is_row=True)
+    else:  # by columns, as the dense operand
+        by_columns = len(dense.shape) >= 2 and abs(dense.strides[-2]) < abs(dense.strides[-1])
+        result = placed(shape, dtype, dense, by_columns)
+    sparse_vector, dense_vector = len(sparse.extents) == 1, len(dense.shape) == 1
+    a_vector, b_vector = (dense_vector, sparse_vector) if swapped else (sparse_vector, dense_vector)
+    c = result_steps(result, a_vector, b_vector)
+    flags = conjugates(given)
+    if swapped:
+        at = steps_of(dense, given.transposed[0], vector_is_row=True)
         b, c = Steps(at.batch, at.column, at.row), Steps(c.batch, c.column, c.row)
         rows, columns, transposed = n, m, not given.transposed[1]
-        conjugate = given.conjugated[::-1]
+        flags = flags[::-1]
     else:
-        b = _steps(dense, given.transposed[1], vector_is_row=False)
+        b = steps_of(dense, given.transposed[1], vector_is_row=False)
         rows, columns, transposed = m, n, given.transposed[0]
-        conjugate = given.conjugated
-    is_complex = (given.sparse.dtype.startswith("complex"), dense.dtype.startswith("complex"))
-    flags = (conjugate[0] and is_complex[0], conjugate[1] and is_complex[1])
     problem = MatmulProblem(
-        given.sparse, dense.dtype, dtype, work, batch, len(given.sparse.extents) > 2, len(dense.shape) > 2, rows, k,
-        columns, transposed, sparse_vector, given.swapped, given.swapped != given.transposed[not given.swapped], flags,
+        sparse, dense.dtype, dtype, work, batch, len(sparse.extents) > 2, len(dense.shape) > 2, rows, k,
+        columns, transposed, sparse_vector, swapped, swapped != given.transposed[not swapped], flags,
         b, c, given.c is not None, "plus_times", (), constant, package, execution,
     )  # fmt: skip
     return problem, result._replace(dtype=dtype)

@@ -359,6 +359,18 @@ def is_dense(form: TensorFormat) -> bool:
     return all(int(level.format) == 0 for level in form.stored) and set(form.expressions) == set(form.dimensions)
 
 
+def put_like(array: np.ndarray, like: Any) -> Any:
+    """An array of NumPy's, or of the bits of values that NumPy lacks, as one of another's package, where that is."""
+    if isinstance(like, np.ndarray):
+        return array
+    if hasattr(like, "get") and not hasattr(like, "numpy"):
+        import cupy
+
+        with cupy.cuda.Device(like.device.id):
+            return cupy.asarray(array)
+    return sys.modules["torch"].from_numpy(array).to(like.device)
+
+
 def to_host(array: Any) -> np.ndarray:
     """An array of any package as NumPy's: a view where it is on the host; of dtypes that NumPy lacks, its bits."""
     if isinstance(array, np.ndarray):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import planmath.sparse.ust.kernels as kernels
+from planmath.sparse.ust import device_pattern
 from planmath.sparse.ust.conversion import Arrays, batches_of, bounds_of, finished, joined
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.levels import LevelFormat as F
@@ -29,19 +30,15 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
     loose: dict[int, tuple[bool, bool]] = {}
     count = 1
     for number, (level, (low, size)) in enumerate(zip(form.stored, bounds, strict=True)):
-        crd = None if arrays.crd[number] is None else np.ascontiguousarray(to_host(arrays.crd[number])).reshape(-1)
+        crd = None if arrays.crd[number] is None else arrays.crd[number].reshape(-1)
         fault = ""
         if level.format.has_positions:
             assert crd is not None
-            pos = to_host(arrays.pos[number])
-            if math.prod(batches) > 0 and pos.shape != (*batches, count // max(math.prod(batches), 1) + 1):
-                fault = f"pos has the shape {pos.shape}"
+            pos = arrays.pos[number]
+            if math.prod(batches) > 0 and tuple(pos.shape) != (*batches, count // max(math.prod(batches), 1) + 1):
+                fault = f"pos has the shape {tuple(pos.shape)}"
             else:
-                if batches:
-                    pos = joined(pos, math.prod(batches)).astype(crd.dtype)
-                fault, ordered, unique = kernels.check(
-                    np.ascontiguousarray(pos), crd, low, size, level.format is F.DELTA
-                )
+                fault, ordered, unique = _segments(pos, crd, batches, low, size, level.format is F.DELTA)
                 if (level.unique and not unique) or (level.ordered and not ordered):
                     loose[number] = (unique, ordered)
             count = len(crd)
@@ -50,11 +47,10 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
             if len(crd) != count:
                 fault = f"crd has {len(crd)} elements; expected {count}"
             else:
-                fault = kernels.check_range(crd, low, size)
+                fault = _range(crd, low, size)
                 # of a list that is the whole tensor; within segments nothing depends on the order
                 if not fault and level.format is F.SINGLETON and number == 1 and not form.stored[0].unique:
-                    before = np.ascontiguousarray(to_host(arrays.crd[number - 1])).reshape(-1)
-                    ordered, unique = kernels.check_list(before, crd)
+                    ordered, unique = _list(arrays.crd[number - 1].reshape(-1), crd)
                     last = number + 1 == form.num_levels or form.stored[number + 1].format is not F.SINGLETON
                     if (not ordered and last) or (not unique and last):
                         loose[number] = (unique and ordered, ordered)
@@ -65,6 +61,38 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
     if math.prod(arrays.val.shape) != count:
         raise ValueError(f"the tensor has {math.prod(arrays.val.shape)} values; expected {count}, as its indices say")
     return loosened(form, loose) if loose else form
+
+
+def _segments(
+    pos: Any, crd: Any, batches: tuple[int, ...], low: int, size: int, differences: bool
+) -> tuple[str, bool, bool]:
+    """What is wrong of the segments of a level, in words, and whether each ascends, and has nothing twice."""
+    if device_pattern.is_long(crd) and not batches and not differences:
+        found = device_pattern.segments(pos, crd, low, size)
+        if found is not None:
+            return "", *found
+    pos, crd = to_host(pos), _contiguous(crd)
+    if batches:
+        pos = joined(pos, math.prod(batches)).astype(crd.dtype)
+    return kernels.check(np.ascontiguousarray(pos), crd, low, size, differences)
+
+
+def _range(crd: Any, low: int, size: int) -> str:
+    """What is wrong of coordinates, in words."""
+    if device_pattern.is_long(crd) and device_pattern.inside(crd, low, size):
+        return ""
+    return kernels.check_range(_contiguous(crd), low, size)
+
+
+def _list(first: Any, second: Any) -> tuple[bool, bool]:
+    """Whether pairs of coordinates ascend, and whether none comes twice."""
+    if device_pattern.is_long(second):
+        return device_pattern.pairs(first, second)
+    return kernels.check_list(_contiguous(first), _contiguous(second))
+
+
+def _contiguous(array: Any) -> np.ndarray:
+    return np.ascontiguousarray(to_host(array))
 
 
 def loosened(form: TensorFormat, loose: dict[int, tuple[bool, bool]]) -> TensorFormat:

@@ -1,95 +1,115 @@
-"""Conversions that SciPy has compiled, or that need no work: they take the place of the general ones."""
+"""Conversions of matrices by rows to other usual formats: they take the place of the general ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import numpy as np
 
+import planmath.sparse.ust.rows as rows
 from planmath.sparse.ust.conversion import Arrays
+from planmath.sparse.ust.expressions import LevelExpr
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.named import NamedFormats as N
 
-#: Value dtypes of SciPy's compiled conversions.
-DTYPES = frozenset(
-    [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
-    + ["float32", "float64", "complex64", "complex128"]
-)
+#: Blocks in a row up to which they are sorted by insertion.
+MOST_BLOCKS = 1000
 
 
 def convert(
     source: TensorFormat, target: TensorFormat, extents: Sequence[int], arrays: Arrays, index_type: str,
-    keep_zeros: bool,
+    keep_zeros: bool, dtype: str,
 ) -> Arrays | None:  # fmt: skip
     """The arrays in another format, or None where there is no shorter way.
 
     Those of the two ways are the same.
     """
     function = _TABLE.get((source.key, target.key))
+    if function is None and source.key == N.CSR.key and (blocks := _blocks_of(target)) is not None:
+        function = lambda *given: _to_blocks(*blocks, *given)  # noqa: E731
     indices = next(x for x in (*arrays.crd, arrays.val) if x is not None)
-    if function is None or arrays.val.dtype.name not in DTYPES or indices.dtype.name != index_type:
+    if function is None or arrays.val.dtype.itemsize > 16 or indices.dtype.name != index_type:
         return None
-    if index_type not in ("int32", "int64") or (not keep_zeros and not arrays.val.all()):
+    if index_type not in ("int32", "int64") or (not keep_zeros and not _all_nonzero(arrays.val, dtype)):
         return None
     return function(tuple(extents), arrays, index_type)
 
 
-def _matrix(name: str, level: int, extents: tuple[int, ...], arrays: Arrays) -> Any:
-    import scipy.sparse
-
-    make = getattr(scipy.sparse, f"{name}_array")
-    made = make((arrays.val, arrays.crd[level], arrays.pos[level]), shape=extents, copy=False)
-    made.has_canonical_format = True
-    return made
-
-
-def _transposed(name: str, other: str) -> Callable[..., Arrays]:
-    def convert(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
-        made = getattr(_matrix(name, 1, extents, arrays), f"to{other}")()
-        return Arrays((None, _as(made.indptr, index_type)), (None, _as(made.indices, index_type)), made.data)
-
-    return convert
+def _all_nonzero(values: np.ndarray, dtype: str) -> bool:
+    kind = np.dtype(values.dtype).kind
+    if values.dtype != dtype and kind in "iu":  # the bits of a dtype that NumPy lacks
+        kind = "f"
+    size = values.dtype.itemsize
+    signs = {"f": 1 << (8 * size - 1), "c": 1 << 63 | 1 << 31}.get(kind, 0)
+    return not rows.has_zero(rows.as_bits(values), ~signs & (1 << 64) - 1)
 
 
-def _as(array: np.ndarray, index_type: str) -> np.ndarray:
-    return array.astype(index_type, copy=False)
+def _blocks_of(form: TensorFormat) -> tuple[int, int] | None:
+    """The extents of blocks that stand by rows, and each by rows; None where there are none."""
+    if form.num_levels != 4 or form.num_dimensions != 2:
+        return None
+    sizes = [e.expression2 for e in form.expressions[:2] if isinstance(e, LevelExpr) and isinstance(e.expression2, int)]
+    if len(sizes) != 2 or form.key != N.BSRRight((sizes[0], sizes[1])).key:
+        return None
+    return sizes[0], sizes[1]
 
 
-def _rows_to_list(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
+def _transposed(extents: tuple[int, ...], arrays: Arrays, index_type: str, by_rows: bool) -> Arrays:
+    pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
+    columns = extents[1] if by_rows else extents[0]
+    starts, across = np.zeros(columns + 1, index_type), np.empty(len(crd), index_type)
+    moved = np.empty_like(val)
+    rows.to_columns(pos, crd, rows.as_bits(val), columns, starts, across, rows.as_bits(moved))
+    return Arrays((None, starts), (None, across), moved)
+
+
+def _to_list(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
     pos, crd = arrays.pos[1], arrays.crd[1]
-    rows = np.repeat(np.arange(extents[0], dtype=index_type), np.diff(pos))
-    return Arrays((np.array([0, len(crd)], index_type), None), (rows, crd.copy()), arrays.val.copy())
+    row = np.empty(len(crd), index_type)
+    rows.to_list(pos, row)
+    return Arrays((np.array([0, len(crd)], index_type), None), (row, crd.copy()), arrays.val.copy())
 
 
 def _list_to_rows(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays | None:
-    rows, columns = arrays.crd
-    if len(rows) > 1 and ((rows[1:] == rows[:-1]) & (columns[1:] == columns[:-1])).any():
+    row, columns = arrays.crd
+    if len(row) > 1 and ((row[1:] == row[:-1]) & (columns[1:] == columns[:-1])).any():
         return None
     pos = np.zeros(extents[0] + 1, index_type)
-    np.cumsum(np.bincount(rows, minlength=extents[0]), out=pos[1:])
+    np.cumsum(np.bincount(row, minlength=extents[0]), out=pos[1:])
     return Arrays((None, pos), (None, columns.copy()), arrays.val.copy())
 
 
-def _to_diagonals(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
+def _to_blocks(m: int, n: int, extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays | None:
+    pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
+    starts = np.zeros(extents[0] // m + 1, index_type)
+    count = rows.count_blocks(pos, crd, extents[1], m, n, starts)
+    if np.diff(starts).max(initial=0) > MOST_BLOCKS:
+        return None
+    blocks, filled = np.empty(count, index_type), np.zeros(count * m * n, val.dtype)
+    rows.to_blocks(pos, crd, rows.as_bits(val), extents[1], m, n, starts, blocks, rows.as_bits(filled))
+    return Arrays((None, starts, None, None), (None, blocks, None, None), filled)
+
+
+def _to_diagonals(extents: tuple[int, ...], arrays: Arrays, index_type: str, by_rows: bool) -> Arrays:
     m, n = extents
-    pos, crd = arrays.pos[1], arrays.crd[1]
-    number = crd + np.repeat(np.arange(m - 1, -1, -1, dtype=index_type), np.diff(pos))
-    present = np.zeros(max(m + n - 1, 0), bool)
-    present[number] = True
+    pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
+    present = np.zeros(max(m + n - 1, 0), np.uint8)
+    rows.mark_diagonals(pos, crd, present)
     (diagonals,) = np.nonzero(present)
-    place = np.zeros(len(present), np.int64)
-    place[diagonals] = np.arange(len(diagonals))
-    val = np.zeros(len(diagonals) * n, arrays.val.dtype)
-    val[place[number] * n + crd] = arrays.val
+    length = m if by_rows else n
+    first = np.zeros(len(present), np.int64)
+    first[diagonals] = np.arange(len(diagonals)) * length
+    filled = np.zeros(len(diagonals) * length, val.dtype)
+    rows.to_diagonals(pos, crd, rows.as_bits(val), first, by_rows, rows.as_bits(filled))
     offsets = (diagonals - (m - 1)).astype(index_type)
-    return Arrays((np.array([0, len(offsets)], index_type), None), (offsets, None), val)
+    return Arrays((np.array([0, len(offsets)], index_type), None), (offsets, None), filled)
 
 
 _TABLE: dict[tuple[Hashable, Hashable], Callable[..., Arrays | None]] = {
-    (N.CSR.key, N.CSC.key): _transposed("csr", "csc"),
-    (N.CSC.key, N.CSR.key): _transposed("csc", "csr"),
-    (N.CSR.key, N.COO.key): _rows_to_list,
+    (N.CSR.key, N.CSC.key): lambda *given: _transposed(*given, True),
+    (N.CSC.key, N.CSR.key): lambda *given: _transposed(*given, False),
+    (N.CSR.key, N.COO.key): _to_list,
     (N.COO.key, N.CSR.key): _list_to_rows,
-    (N.CSR.key, N.DIAJ.key): _to_diagonals,
+    (N.CSR.key, N.DIAJ.key): lambda *given: _to_diagonals(*given, False),
+    (N.CSR.key, N.DIAI.key): lambda *given: _to_diagonals(*given, True),
 }

@@ -242,7 +242,7 @@ class Tensor:
         if form == self._format or (keep_zeros and form.is_loose_of(self._format)):
             made = pattern.cast(form, self._extents, host, indices)
         else:
-            shorter = shortcuts.convert(self._format, form, self._extents, host, indices, keep_zeros)
+            shorter = shortcuts.convert(self._format, form, self._extents, host, indices, keep_zeros, self._dtype)
             made = self._converted(form, host, indices, keep_zeros) if shorter is None else shorter
         back = self._back(made)
         if values != self._dtype:
@@ -272,18 +272,9 @@ class Tensor:
 
     def _back(self, made: Arrays) -> Arrays:
         """Arrays of NumPy's as those of the tensor's package, where its own ones are."""
-        if self._package == "numpy":
-            return made
         like = self._filled().val
-        if self._package == "cupy":
-            import cupy
-
-            with cupy.cuda.Device(like.device.id):
-                return made.each(cupy.asarray)
-        import torch
-
-        put = made.each(lambda x: torch.from_numpy(x).to(like.device))
-        return put._replace(val=put.val.view(like.dtype))
+        put = made.each(lambda x: packages.put_like(x, like))
+        return put._replace(val=put.val.view(like.dtype)) if self._package == "torch" else put
 
     # What it is.
 

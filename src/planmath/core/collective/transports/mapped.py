@@ -14,9 +14,10 @@ import numpy as np
 
 from planmath.core.collective import deadline
 from planmath.core.collective.agreement import agreed, ranks_named
-from planmath.core.collective.exchange import Traffic
+from planmath.core.collective.exchange import Space, Traffic, own_copies
 from planmath.core.collective.exchange_kernels import Counter
 from planmath.core.collective.process_group import ProcessGroup, ReductionOp
+from planmath.core.collective.spaces import HOST
 from planmath.core.errors import UnavailableError
 from planmath.core.execution import available_cpus
 
@@ -29,22 +30,28 @@ SPINS = 2000
 
 class MappedTransport:
     name = "mapped"
+    spaces: tuple[str, ...] = ("cpu",)
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         if group.nranks == 1:
             return "the group has one rank"
-        host = _host() if os.access(FOLDER, os.W_OK) else 0
-        found = np.array([host, -host], np.int64)
-        group.allreduce_buffer(found, op=ReductionOp.MAX)
-        if not found[1]:
-            return f"{FOLDER} cannot be written to on a rank"
-        return None if found[0] == -found[1] else "the ranks are on several hosts"
+        return several_hosts(group, os.access(FOLDER, os.W_OK), f"{FOLDER} cannot be written to on a rank")
 
-    def session(self, group: ProcessGroup, room: int) -> MappedSession:
+    def session(self, group: ProcessGroup, room: int, space: Space) -> MappedSession:
         return MappedSession(group, room)
 
 
-def _host() -> int:
+def several_hosts(group: ProcessGroup, can: bool, otherwise: str) -> str | None:
+    """Why the ranks cannot share memory, or None: they are on several hosts, or one of them cannot. Collective."""
+    host = this_host() if can else 0
+    found = np.array([host, -host], np.int64)
+    group.allreduce_buffer(found, op=ReductionOp.MAX)
+    if not found[1]:
+        return otherwise
+    return None if found[0] == -found[1] else "the ranks are on several hosts"
+
+
+def this_host() -> int:
     """A number of this host, until it is started again."""
     return int(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:15], 16)
 
@@ -166,13 +173,15 @@ class MappedExchange:
         rank = group.rank
         self._session, self._rank, self._nranks = session, rank, group.nranks
         self.buffer = window.buffer(rank)
-        self._own = traffic.keep_own(traffic.result_strides)
-        self._own_into_buffer = traffic.keep_own(traffic.dense)
+        self._own, self._own_into_buffer = own_copies(traffic, HOST)
         self._pushes = [
-            (m.target, window.ready(m.target), traffic.push(m), window.buffer(m.target), window.arrived(rank, m.target))
+            (m.target, window.ready(m.target), HOST.copy(traffic.push(m)), window.buffer(m.target),
+             window.arrived(rank, m.target))
             for m in traffic.sent
+        ]  # fmt: skip
+        self._takes = [
+            (m.source, window.arrived(m.source, rank), HOST.copy(traffic.take(m))) for m in traffic.received
         ]
-        self._takes = [(m.source, window.arrived(m.source, rank), traffic.take(m)) for m in traffic.received]
         self._spins = SPINS if group.nranks <= available_cpus() else 0
 
     def run(self, source: int, target: int) -> None:

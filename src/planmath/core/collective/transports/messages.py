@@ -11,7 +11,7 @@ import numpy as np
 
 from planmath.core.collective import deadline
 from planmath.core.collective.agreement import agreed
-from planmath.core.collective.exchange import Traffic
+from planmath.core.collective.exchange import Mailbox, Memory, Space, Traffic, own_copies
 from planmath.core.collective.mpi_group import MPIProcessGroup
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.torch_group import TorchProcessGroup
@@ -20,46 +20,49 @@ from planmath.core.errors import UnavailableError
 
 class MPITransport:
     name = "mpi"
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None if isinstance(group, MPIProcessGroup) else f"the group is a {type(group).__name__}"
 
-    def session(self, group: ProcessGroup, room: int) -> Session:
-        return Session(MPIExchange, group)
+    def session(self, group: ProcessGroup, room: int, space: Space) -> Session:
+        return Session(MPIExchange, group, space)
 
 
 class TorchTransport:
     name = "torch"
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         if not isinstance(group, TorchProcessGroup):
             return f"the group is a {type(group).__name__}"
         return None
 
-    def session(self, group: ProcessGroup, room: int) -> Session:
-        return Session(TorchExchange, group)
+    def session(self, group: ProcessGroup, room: int, space: Space) -> Session:
+        return Session(TorchExchange, group, space)
 
 
 class BroadcastTransport:
     """For groups of users' own, which have three collectives: each rank in turn tells all what it sends."""
 
     name = "broadcast"
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None
 
-    def session(self, group: ProcessGroup, room: int) -> Session:
-        return Session(BroadcastExchange, group)
+    def session(self, group: ProcessGroup, room: int, space: Space) -> Session:
+        return Session(BroadcastExchange, group, space)
 
 
 class Session:
     """Exchanges that have memory of their own."""
 
-    def __init__(self, kind: type[PackedExchange], group: ProcessGroup):
-        self._kind, self._group = kind, group
+    def __init__(self, kind: type[PackedExchange], group: ProcessGroup, space: Space):
+        self._kind, self._group, self._space = kind, group, space
 
     def exchange(self, traffic: Traffic, buffered: bool) -> PackedExchange:
-        return self._kind(self._group, traffic, buffered)
+        return self._kind(self._group, traffic, buffered, self._space)
 
 
 class PackedExchange(ABC):
@@ -67,38 +70,44 @@ class PackedExchange(ABC):
 
     Attributes
     ----------
-    outbox, inbox : numpy.ndarray
-        Bytes of all messages, in the order of ranks.
+    out, into : Memory
+        Of all messages that are sent, and received, in the order of ranks.
     sends, receives : list of int
         Bytes for and from each rank.
     """
 
-    def __init__(self, group: Any, traffic: Traffic, buffered: bool):
-        self.group = group
+    def __init__(self, group: Any, traffic: Traffic, buffered: bool, space: Space):
+        self.group, self.space = group, space
         size = traffic.moves.itemsize
         self.sends, self.receives = [0] * group.nranks, [0] * group.nranks
         for sent in traffic.sent:
             self.sends[sent.target] = sent.elements * size
         for received in traffic.received:
             self.receives[received.source] = received.elements * size
-        self.outbox, self.inbox = np.empty(sum(self.sends), np.uint8), np.empty(sum(self.receives), np.uint8)
+        self.out, self.into = self._make(sum(self.sends)), self._make(sum(self.receives))
         send_starts, receive_starts = starts(self.sends), starts(self.receives)
-        outbox, inbox = self.outbox.ctypes.data, self.inbox.ctypes.data
-        self._packs = [(traffic.pack(m), outbox + send_starts[m.target]) for m in traffic.sent]
+        outbox, inbox = self.out.address, self.into.address
+        self._packs = [(space.copy(traffic.pack(m)), outbox + send_starts[m.target]) for m in traffic.sent]
         #: for the result, and for the buffer: the copy of what stays, and those out of messages
         self._ways = [
             (
-                traffic.keep_own(strides),
-                [(traffic.unpack(m, strides), inbox + receive_starts[m.source]) for m in traffic.received],
+                own,
+                [(space.copy(traffic.unpack(m, strides)), inbox + receive_starts[m.source]) for m in traffic.received],
             )
-            for strides in (traffic.result_strides, traffic.dense)
-        ]
-        self._memory = np.empty(traffic.size if buffered else 0, np.uint8)
-        self.buffer = self._memory.ctypes.data
+            for own, strides in zip(
+                own_copies(traffic, space), (traffic.result_strides, traffic.dense), strict=True
+            )
+        ]  # fmt: skip
+        self._memory = space.memory(traffic.size if buffered else 0)
+        self.buffer = self._memory.address
 
     @abstractmethod
-    def send(self) -> None:
-        """Send the messages of the outbox, and receive those of the inbox."""
+    def _make(self, size: int) -> Memory:
+        """Memory for messages."""
+
+    @abstractmethod
+    def transfer(self) -> None:
+        """Send what was packed, and receive."""
 
     def run(self, source: int, target: int) -> None:
         self._run(source, target, *self._ways[0])
@@ -112,11 +121,40 @@ class PackedExchange(ABC):
     def _run(self, source: int, target: int, own: Any, unpacks: Sequence[Any]) -> None:
         for copy, address in self._packs:
             copy.run(source, address)
-        self.send()
+        self.transfer()
         if own is not None:
             own.run(source, target)
         for copy, address in unpacks:
             copy.run(address, target)
+
+
+class HostExchange(PackedExchange):
+    """Packed messages that a library on the host sends.
+
+    Attributes
+    ----------
+    outbox, inbox : numpy.ndarray
+        Bytes of all messages on the host.
+    """
+
+    out: Mailbox
+    into: Mailbox
+
+    def __init__(self, group: Any, traffic: Traffic, buffered: bool, space: Space):
+        super().__init__(group, traffic, buffered, space)
+        self.outbox, self.inbox = self.out.host, self.into.host
+
+    def _make(self, size: int) -> Mailbox:
+        return self.space.mailbox(size)
+
+    @abstractmethod
+    def send(self) -> None:
+        """Send the messages of the outbox, and receive those of the inbox."""
+
+    def transfer(self) -> None:
+        self.out.collect()
+        self.send()
+        self.into.spread()
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
@@ -124,11 +162,11 @@ def starts(sizes: Sequence[int]) -> list[int]:
     return [0, *accumulate(sizes)][:-1]
 
 
-class MPIExchange(PackedExchange):
+class MPIExchange(HostExchange):
     """By one MPI_Ialltoallv, waiting for which has a deadline."""
 
-    def __init__(self, group: MPIProcessGroup, traffic: Traffic, buffered: bool):
-        super().__init__(group, traffic, buffered)
+    def __init__(self, group: MPIProcessGroup, traffic: Traffic, buffered: bool, space: Space):
+        super().__init__(group, traffic, buffered, space)
         from mpi4py import MPI
 
         check_size(max(self.outbox.size, self.inbox.size), MPI.Get_version())
@@ -157,11 +195,11 @@ def check_size(size: int, version: tuple[int, int]) -> None:
         )
 
 
-class TorchExchange(PackedExchange):
+class TorchExchange(HostExchange):
     """By torch.distributed's all_to_all_single."""
 
-    def __init__(self, group: TorchProcessGroup, traffic: Traffic, buffered: bool):
-        super().__init__(group, traffic, buffered)
+    def __init__(self, group: TorchProcessGroup, traffic: Traffic, buffered: bool, space: Space):
+        super().__init__(group, traffic, buffered, space)
         self._out, self._in = group.tensor_over(self.outbox), group.tensor_over(self.inbox)
 
     def send(self) -> None:
@@ -172,11 +210,11 @@ class TorchExchange(PackedExchange):
             self._in.copy_(into)
 
 
-class BroadcastExchange(PackedExchange):
+class BroadcastExchange(HostExchange):
     """By one broadcast of each rank, of which every rank takes what is meant for it."""
 
-    def __init__(self, group: ProcessGroup, traffic: Traffic, buffered: bool):
-        super().__init__(group, traffic, buffered)
+    def __init__(self, group: ProcessGroup, traffic: Traffic, buffered: bool, space: Space):
+        super().__init__(group, traffic, buffered, space)
         with agreed(group, f"{deadline.current()}, sizes") as agreement:
             agreement.local = self.sends
         table = np.array(agreement.everybody, np.int64)

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from planmath.core.collective.exchange import Traffic
+from planmath.core.collective.exchange import Space, Traffic, own_copies
 from planmath.core.collective.process_group import ProcessGroup
 
 
 class SingleTransport:
     name = "copy"
+    spaces: tuple[str, ...] = ("cpu", "cuda")
 
     def unavailable(self, group: ProcessGroup) -> str | None:
         return None if group.nranks == 1 else f"the group has {group.nranks} ranks"
 
-    def session(self, group: ProcessGroup, room: int) -> SingleSession:
-        return SingleSession()
+    def session(self, group: ProcessGroup, room: int, space: Space) -> SingleSession:
+        return SingleSession(space)
 
 
 class SingleSession:
+    def __init__(self, space: Space):
+        self._space = space
+
     def exchange(self, traffic: Traffic, buffered: bool) -> SingleExchange:
-        return SingleExchange(traffic, buffered)
+        return SingleExchange(traffic, buffered, self._space)
 
 
 class SingleExchange:
     """The copy of one rank's section into another order."""
 
-    def __init__(self, traffic: Traffic, buffered: bool):
-        self._memory = np.empty(traffic.size if buffered else 0, np.uint8)
-        self.buffer = self._memory.ctypes.data
-        self._copy = traffic.keep_own(traffic.result_strides)
-        self._into_buffer = traffic.keep_own(traffic.dense)
+    def __init__(self, traffic: Traffic, buffered: bool, space: Space):
+        self._memory = space.memory(traffic.size if buffered else 0)
+        self.buffer = self._memory.address
+        self._copy, self._into_buffer = own_copies(traffic, space)
 
     def run(self, source: int, target: int) -> None:
         if self._copy is not None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.bindings import mathdx
-from planmath.core.cuda.mathdx import store
+from planmath.core import code_cache
 from planmath.core.cuda.mathdx.codes import Code, CodeType, ComputeCapability, ISAVersion
 from planmath.native.library import MissingLibraryError
 
@@ -65,7 +65,7 @@ class Description(NamedTuple):
 
     @property
     def key(self) -> str:
-        return store.key(versions(), self)
+        return code_cache.digest(versions(), self)
 
     # What can be asked.
 
@@ -76,8 +76,8 @@ class Description(NamedTuple):
         """
         if not kept:
             return self._ask(wanted)
-        name = store.key("traits", versions(), self, sorted(wanted.items()))
-        return json.loads(store.get(name, lambda: json.dumps(self._ask(wanted)).encode()))
+        name = code_cache.digest("traits", versions(), self, sorted(wanted.items()))
+        return json.loads(code_cache.get(name, lambda: json.dumps(self._ask(wanted)).encode()))
 
     def _ask(self, wanted: Mapping[str, str]) -> dict[str, Any]:
         kinds, found = self.enum("TraitType"), {}
@@ -98,17 +98,17 @@ class Description(NamedTuple):
 
     def symbol(self, prefix: str, code_type: CodeType) -> str:
         """A name for the function that no other description has."""
-        return f"planmath_{prefix}_{store.key(self, code_type)[:20]}"
+        return f"planmath_{prefix}_{code_cache.digest(self, code_type)[:20]}"
 
     def compile(self, code_type: CodeType, symbol: str) -> Code:
         """LTO-IR of the function, from disk where it has been made before."""
-        name = store.key("code", versions(), self, code_type, symbol)
+        name = code_cache.digest("code", versions(), self, code_type, symbol)
 
         def make() -> bytes:
             with self.handle(symbol) as handle:
                 return packed(code_type.cc, lambda code: self.function("finalize_code")(code, handle))
 
-        return unpacked(code_type, store.get(name, make))
+        return unpacked(code_type, code_cache.get(name, make))
 
 
 def knob_values(description: Description, knobs: Sequence[str]) -> list[tuple[int, ...]]:

@@ -10,10 +10,8 @@ from planmath.core.collective.agreement import agreed
 from planmath.core.collective.costs import exchange_report
 from planmath.core.collective.exchange import Moves
 from planmath.core.collective.layouts import flexible_orders, settled_order
-from planmath.core.collective.operation import CollectiveOperation, check_on_host
+from planmath.core.collective.operation import CollectiveOperation, place_of
 from planmath.core.errors import InvalidStateError
-from planmath.core.execution import ExecutionCPU
-from planmath.core.operation import make_slot
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
 from planmath.distributed.distribution import placement
@@ -34,7 +32,7 @@ class Redistribute(CollectiveOperation):
 
     Parameters
     ----------
-    operand : numpy.ndarray or torch.Tensor
+    operand : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's part of the array, of any dtype and any number of axes: in C or F order, or with the axes in another
         order in memory, which is the same on all ranks. Gaps do not matter.
     input_distribution, output_distribution : Slab, Box, BlockCyclic or BlockNonCyclic
@@ -81,7 +79,8 @@ class Redistribute(CollectiveOperation):
         options: RedistributeOptions | dict[str, Any] | None = None,
         stream: Any = None,
     ):
-        group = required_context().process_group
+        context = required_context()
+        group = context.process_group
         with agreed(group, "Redistribute()") as agreement:
             super().__init__(as_options(RedistributeOptions, options), group)
             package = package_of(operand, "operand")
@@ -92,9 +91,9 @@ class Redistribute(CollectiveOperation):
             given = placement.checked("input_distribution", input_distribution, ndim)
             wanted = placement.checked("output_distribution", output_distribution, ndim)
             self._add_operand("operand", operand)
-            check_on_host("operand", self._slots["operand"])
             agreement.equal = {
                 "the package of operand": package.name,
+                "the memory space of operand": place_of("operand", self._slots["operand"], context.device_id),
                 "the dtype of operand": layout.dtype,
                 "the number of axes of operand": ndim,
                 "input_distribution": placement.described(given),
@@ -112,10 +111,11 @@ class Redistribute(CollectiveOperation):
         before = placement.place("operand", given, [words[:ndim] for words in everybody], corners[0])
         after = placement.target("output_distribution", wanted, before.global_shape, corners[1])
         slot = self._slots["operand"]
-        self._execution = ExecutionCPU(num_threads=1)
+        self._settle_in(slot)
         moves = Moves(before.sections, after.sections, slot.itemsize, order)
         self._problem = RedistributeProblem(
-            moves, before.global_shape, layout.dtype, group.rank, layout.strides, (self._execution.space, 1)
+            moves, before.global_shape, layout.dtype, group.rank, layout.strides,
+            self._where if slot.device_id is not None else ("cpu", 1),
         )
         self._log_specification()
 
@@ -137,9 +137,13 @@ class Redistribute(CollectiveOperation):
         if self._plan_made is not None and not self._checks:
             self._require("plan")
             return
-        self._plan_together(lambda: self._plan_made or self._make_plan(self._problem, self._slots))
+        self._plan_together(
+            lambda: self._plan_made or self._make_plan(self._problem, self._slots, stream=stream)
+        )  # fmt: skip
 
-    def autotune(self, iterations: int = 10, prune: int | None = None, *, seconds: float | None = None) -> None:
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, *, seconds: float | None = None, stream: Any = None
+    ) -> None:
         """Measure every way to send the messages, and adopt the one whose slowest rank is the fastest. Collective.
 
         Parameters
@@ -150,8 +154,10 @@ class Redistribute(CollectiveOperation):
             How many of the fastest to keep in `report`. Default: all.
         seconds : float, optional
             How long this may take. Default: 8.
+        stream : object, optional
+            As of `execute`.
         """
-        self._autotune(iterations, prune, None, seconds)
+        self._autotune(iterations, prune, stream, seconds)
 
     def execute(
         self,
@@ -165,8 +171,10 @@ class Redistribute(CollectiveOperation):
 
         Parameters
         ----------
-        stream, sync_symmetric_memory
-            Without effect on the CPU.
+        stream : object, optional
+            CUDA stream. Default: the package's current one. Without effect on the CPU.
+        sync_symmetric_memory : bool
+            Without effect: executions wait for the other ranks where they have to, in the order of the stream.
         release_workspace : bool
             Without effect: receive buffers are shared with the other ranks, and go back with `free`.
         out : array, optional
@@ -185,11 +193,11 @@ class Redistribute(CollectiveOperation):
         TimeoutError
             If other ranks do not come.
         """
-        return self._execute_together(lambda: self._run(out))
+        return self._execute_together(lambda: self._run(out, stream))
 
-    def _run(self, out: Any) -> Any:
-        result = self._executor.run(None, out)
-        return self._execute(None, out) if result is None else result
+    def _run(self, out: Any, stream: Any) -> Any:
+        result = self._executor.run(None, out, stream)
+        return self._execute(None, out, stream) if result is None else result
 
     def reset_operand(self, operand: Any, *, stream: Any = None) -> None:
         """Replace the operand by one with the same package, dtype, shape and strides; the distribution stays.
@@ -214,15 +222,15 @@ class Redistribute(CollectiveOperation):
 
     def _report_parts(self) -> list[str | Table]:
         """What was chosen, and what this rank sends and receives, with the time expected."""
-        return [*super()._report_parts(), *exchange_report(self._problem.traffic)]
+        return [*super()._report_parts(), *exchange_report(self._problem.traffic, self._transport)]
 
     def _local_providers(self) -> Sequence[Any]:
-        return providers_for(self._group, self._package)
+        return providers_for(self._group, self._package, self._space)
 
     def _result_slots(self, problem: RedistributeProblem) -> dict[str, ArraySlot]:
         traffic = problem.traffic
-        layout = Layout(traffic.shape, traffic.dense, problem.dtype, "cpu", None)
-        return {"result": make_slot(self._package, layout, writeable=True)}
+        layout = Layout(traffic.shape, traffic.dense, problem.dtype, "", None)
+        return {"result": self._make_slot(layout, writeable=True)}
 
     def _tuning_key(self, problem: RedistributeProblem) -> str:
         return super()._tuning_key(problem._replace(rank=0, strides=()))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from planmath.core.arrays import Package
-from planmath.core.collective.exchange import planned_exchange
+from planmath.core.collective.exchange import Space
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
@@ -19,8 +19,7 @@ class RedistributeProvider(TransportProvider):
     package: Package
 
     def prepare(self, problem: RedistributeProblem, algorithm: Algorithm) -> Prepared:
-        assert self.group is not None
-        exchange = planned_exchange(self.transport, self.group, problem.traffic, False)
+        exchange = self.exchange(problem.traffic, False)
         address = self.package.address
 
         def run(operands: Sequence[Any], results: Sequence[Any]) -> None:
@@ -29,9 +28,9 @@ class RedistributeProvider(TransportProvider):
         return Prepared({None: Program(function=run)})
 
 
-def providers_for(group: ProcessGroup, package: Package) -> list[RedistributeProvider]:
+def providers_for(group: ProcessGroup, package: Package, space: Space) -> list[RedistributeProvider]:
     """The providers for arrays of a package on the ranks of a group."""
-    found = [RedistributeProvider(transport, group) for transport in TRANSPORTS]
+    found = [RedistributeProvider(transport, group, space) for transport in TRANSPORTS]
     for provider in found:
         provider.package = package
     return found

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, Package, package_named
+from planmath.core.arrays import ITEMSIZE, Package, as_numpy, package_named
 from planmath.core.collective import sections
+from planmath.core.collective.bench import Bench
 from planmath.core.collective.exchange import Exchange, Moves, Traffic
-from planmath.core.collective.memory import array_over
+from planmath.core.collective.spaces import HOST
 from planmath.distributed.linalg.advanced.problem import Placed, Side
 
 #: Makes a planned exchange; the flag says whether it receives in a buffer of its own.
@@ -20,8 +22,8 @@ MakeExchange = Callable[[Traffic, bool], Exchange]
 class Factor:
     """A factor of the local product: the user's array, or what is gathered from all ranks."""
 
-    def __init__(self, side: Side, needed: Placed, rank: int, package: Package, make_exchange: MakeExchange):
-        self._package, self._transposed = package, side.transposed
+    def __init__(self, side: Side, needed: Placed, rank: int, bench: Bench, make_exchange: MakeExchange):
+        self._package, self._transposed = bench.package, side.transposed
         self.exchange: Exchange | None = None
         self.traffic: Traffic | None = None
         self.array: Any = None
@@ -30,25 +32,63 @@ class Factor:
         moves = Moves(side.placed, needed, ITEMSIZE[side.dtype], side.order)
         self.traffic = Traffic(moves, rank, side.strides)
         self.exchange = make_exchange(self.traffic, True)
-        layout = self.traffic.shape, self.traffic.dense
-        self.array = array_over(package, self.exchange, self.exchange.buffer, *layout, side.dtype)
+        self.array = bench.received(self.exchange, self.traffic, side.dtype)
 
     def sample(self, user: Any) -> Any:
         """The factor's memory, for planning."""
-        if self.exchange is None:
-            return user.T if self._transposed else user
-        return self.array
+        return self.own(user) if self.exchange is None else self.array
+
+    def own(self, user: Any) -> Any:
+        """What this rank has of it."""
+        return user.T if self._transposed else user
 
     def fetch(self, user: Any) -> Any:
         """The factor as it is now."""
         if self.exchange is None:
-            return user.T if self._transposed else user
+            return self.own(user)
         self.exchange.run_into_buffer(self._package.address(user))
         return self.array
 
     def release(self) -> None:
         if self.exchange is not None:
             self.exchange.release()
+
+
+class Sums:
+    """What sums over ranks are computed with: NumPy on the host, the operands' package on a device."""
+
+    def __init__(self, bench: Bench):
+        self._user, self._on_device = bench.package, bench.space.device_id is not None
+        self.bench = bench if self._on_device else Bench(package_named("numpy"), HOST)
+        self.add = import_module(self.bench.package.name).add
+
+    def wide(self, array: Any, dtype: str) -> Any:
+        """An operand's values in a dtype that they are added in."""
+        if not self._on_device:
+            return as_wide(array)
+        if self._user.name == "torch":
+            return array.detach().to(self._user.dtype(dtype))
+        return array.astype(self._user.dtype(dtype), copy=False)
+
+    def in_package(self, array: Any) -> Any:
+        """What was computed, as an array of the operands' package."""
+        return array if self.bench.package is self._user else as_tensor(array)
+
+
+def as_tensor(array: np.ndarray) -> Any:
+    """A tensor over an array's memory."""
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def as_wide(array: Any) -> np.ndarray:
+    """An array's values in a dtype that NumPy can add: of 16 bits as float32."""
+    if isinstance(array, np.ndarray):
+        return array.astype("float32") if array.dtype == np.float16 else array
+    return (
+        array.detach().float().numpy() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else as_numpy(array)
+    )
 
 
 class Total:
@@ -60,6 +100,7 @@ class Total:
         What each rank has a summand for.
     wanted : tuple of Section
         Of what each rank gets the sum.
+    sums : Sums
     """
 
     def __init__(
@@ -70,28 +111,42 @@ class Total:
         dtype: str,
         strides: tuple[int, ...],
         make_exchange: MakeExchange,
+        sums: Sums,
     ):
-        nranks = len(parts)
+        nranks, bench = len(parts), sums.bench
         sources = tuple([(sections.interval(k, k + 1), *part) for k, part in enumerate(parts)])
         targets = tuple([(sections.interval(0, nranks), *part) for part in wanted])
         order = (0, *reversed(range(1, len(parts[0]) + 1)))
         self.traffic = Traffic(Moves(sources, targets, ITEMSIZE[dtype], order), rank, (0, *strides))
         self.exchange = make_exchange(self.traffic, True)
-        numpy = package_named("numpy")
-        self._received = array_over(
-            numpy, self.exchange, self.exchange.buffer, self.traffic.shape, self.traffic.dense, dtype
-        )
-        if self._received.size:
+        self._add, self._address_of = sums.add, bench.package.address
+        self._received = bench.received(self.exchange, self.traffic, dtype)
+        shape = self.traffic.shape[1:]
+        self._is_empty = 0 in self.traffic.shape
+        if not self._is_empty:
             self._received[...] = 0  # where a rank has no summand
-        self._sum = np.empty(self.traffic.shape[1:], dtype, order="F")
+        backwards = tuple(reversed(range(len(shape))))
+        self._sum = bench.empty(shape, dtype, backwards)
         #: What a rank adds that has nothing to add.
-        self.zeros = np.zeros(sections.shape_of(parts[rank]), dtype, order="F")
+        mine = sections.shape_of(parts[rank])
+        self.zeros = bench.empty(mine, dtype, tuple(reversed(range(len(mine)))))
+        if 0 not in mine:
+            self.zeros[...] = 0
 
-    def of(self, part: np.ndarray) -> np.ndarray:
-        """The sum, in memory that the next one takes."""
-        self.exchange.run_into_buffer(part.ctypes.data)
-        if self._sum.size:
-            np.add.reduce(self._received, axis=0, out=self._sum)
+    def of(self, part: Any, works: Sequence[Callable[[], None]] = ()) -> Any:
+        """The sum, in memory that the next one takes; of parts that come about in pieces, as the exchange is split."""
+        if works:
+            self.exchange.run_into_buffer(self._address_of(part), works)  # type: ignore[call-arg]
+        else:
+            self.exchange.run_into_buffer(self._address_of(part))
+        if not self._is_empty:
+            received, total = self._received, self._sum
+            if len(received) == 1:
+                total[...] = received[0]
+            else:
+                self._add(received[0], received[1], out=total)
+            for k in range(2, len(received)):
+                total += received[k]
         self.exchange.release()
         return self._sum
 

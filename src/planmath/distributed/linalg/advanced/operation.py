@@ -10,11 +10,10 @@ import numpy as np
 from planmath.core.arrays import Layout, package_of
 from planmath.core.collective import sections
 from planmath.core.collective.agreement import agreed
+from planmath.core.collective.bench import Bench
 from planmath.core.collective.costs import exchange_report
-from planmath.core.collective.operation import CollectiveOperation, check_on_host, local_threads
+from planmath.core.collective.operation import CollectiveOperation, place_of
 from planmath.core.errors import InvalidStateError
-from planmath.core.execution import ExecutionCPU
-from planmath.core.operation import make_slot
 from planmath.core.options import as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
@@ -50,7 +49,7 @@ class Matmul(CollectiveOperation):
 
     Parameters
     ----------
-    a, b : numpy.ndarray or torch.Tensor
+    a, b : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's parts of matrices: column-major, without gaps, of any dtype that `planmath.linalg.advanced.Matmul`
         multiplies, but for those of 4 bits.
     c : array, optional
@@ -110,7 +109,8 @@ class Matmul(CollectiveOperation):
         options: MatmulOptions | dict[str, Any] | None = None,
         stream: Any = None,
     ):
-        group = required_context().process_group
+        context = required_context()
+        group = context.process_group
         with agreed(group, "Matmul()") as agreement:
             super().__init__(as_options(MatmulOptions, options), group)
             given = {"a": a, "b": b} if c is None else {"a": a, "b": b, "c": c}
@@ -120,7 +120,6 @@ class Matmul(CollectiveOperation):
                 layout = package_of(array, name).layout(array, name, lazy=name != "c")
                 check_layout(name, layout)
                 layouts[name] = self._add_operand(name, array, writeable=name == "c" and inplace, lazy=name != "c")
-                check_on_host(name, self._slots[name])
             self._distributions = as_distributions(distributions)
             self._qualifiers = as_qualifiers(qualifiers, layouts)
             if "float4" in layouts["a"].dtype + layouts["b"].dtype:
@@ -135,7 +134,9 @@ class Matmul(CollectiveOperation):
             self._scales = quantization_scales
             o = self._options
             agreement.equal = {
-                "the package of a": self._package.name, "dtypes": dtypes, "whether there is a c": c is not None,
+                "the package of a": self._package.name,
+                "the memory space of a": place_of("a", self._slots["a"], context.device_id),
+                "dtypes": dtypes, "whether there is a c": c is not None,
                 "distributions": [placement.described(of) for of in self._distributions], **self._scalars,
                 "qualifiers": self._qualifiers, "whether there are scales": quantization_scales is not None,
                 **{f"options.{name}": getattr(o, name) for name in (
@@ -148,8 +149,7 @@ class Matmul(CollectiveOperation):
                 *(n for of in self._distributions for n in placement.corners(of, 2)),
             ]  # fmt: skip
         self._everybody, self._dtypes, self._has_c, self._inplace = agreement.everybody, dtypes, c is not None, inplace
-        self._threads = local_threads(group)
-        self._execution = ExecutionCPU(num_threads=self._threads)
+        self._settle_in(self._slots["a"])
         self._inputs: dict[str, Any] = {}
         self._preferences: Any = None
         self._is_summed_c = False
@@ -170,7 +170,7 @@ class Matmul(CollectiveOperation):
         o = self._options
         return MatmulProblem(
             a, b, d, self._group.rank, self._has_c, self._inplace, o.compute_type, o.scale_type, epilog,
-            ("cpu", self._threads),
+            self._where,
         )  # fmt: skip
 
     def _check_scalars(self, scalars: dict[str, Any], dtype: str) -> None:
@@ -229,14 +229,16 @@ class Matmul(CollectiveOperation):
         before = self._problem, self._inputs, self._preferences
         self._problem, self._inputs, self._preferences = problem, inputs, chosen
         try:
-            self._plan_together(lambda: self._make_plan(problem, self._slots))
+            self._plan_together(lambda: self._make_plan(problem, self._slots, stream=stream))
         except BaseException:
             self._problem, self._inputs, self._preferences = before
             raise
 
-    def autotune(self, iterations: int = 10, prune: int | None = None, *, seconds: float | None = None) -> None:
+    def autotune(
+        self, iterations: int = 10, prune: int | None = None, *, seconds: float | None = None, stream: Any = None
+    ) -> None:
         """Measure every way to compute the product, and adopt the one whose slowest rank is the fastest. Collective."""
-        self._autotune(iterations, prune, None, seconds)
+        self._autotune(iterations, prune, stream, seconds)
 
     def execute(self, *, release_workspace: bool = False, stream: Any = None) -> Any:
         """Compute the product. Collective.
@@ -262,11 +264,11 @@ class Matmul(CollectiveOperation):
         TimeoutError
             If other ranks do not come.
         """
-        return self._execute_together(self._run)
+        return self._execute_together(lambda: self._run(stream))
 
-    def _run(self) -> Any:
-        result = self._executor.run(None, None)
-        return self._execute(None, None) if result is None else result
+    def _run(self, stream: Any) -> Any:
+        result = self._executor.run(None, None, stream)
+        return self._execute(None, None, stream) if result is None else result
 
     def reset_operands(
         self,
@@ -349,18 +351,18 @@ class Matmul(CollectiveOperation):
         stages = self._stages()
         assert stages is not None
         for number, traffic in enumerate(stages.traffics, 1):
-            lines += exchange_report(traffic, f"exchange {number} of {len(stages.traffics)}")
+            lines += exchange_report(traffic, self._transport, f"exchange {number} of {len(stages.traffics)}")
         lines += [f"local product: {product.matmul!r}" for product in stages.products]
         return lines
 
     def _local_providers(self) -> Sequence[Any]:
-        return providers_for(self._group, self._package, self._build)
+        return providers_for(self._group, self._package, self._build, self._space)
 
-    def _build(self, way: type[Stages], problem: MatmulProblem, make_exchange: Any) -> Stages:
+    def _build(self, way: type[Stages], problem: MatmulProblem, make_exchange: Any, bench: Bench) -> Stages:
         operands = [self._slots[name].array for name in "ab"]
         stages = way(
             problem,
-            self._package,
+            bench,
             operands,
             self._scalars,
             self._scales,
@@ -373,9 +375,9 @@ class Matmul(CollectiveOperation):
 
     def _result_slots(self, problem: MatmulProblem) -> dict[str, ArraySlot]:
         d = problem.d
-        layouts = {} if problem.inplace else {"d": Layout(problem.local_shape, d.strides, d.dtype, "cpu", None)}
+        layouts = {} if problem.inplace else {"d": Layout(problem.local_shape, d.strides, d.dtype, "", None)}
         layouts |= self._auxiliary
-        return {name: make_slot(self._package, layout, writeable=True) for name, layout in layouts.items()}
+        return {name: self._make_slot(layout, writeable=True) for name, layout in layouts.items()}
 
     def _inplace_operand(self) -> str | None:
         return "c" if self._inplace else None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from planmath.core.arrays import Package
-from planmath.core.collective.exchange import planned_exchange
+from planmath.core.collective.bench import Bench
+from planmath.core.collective.exchange import Space
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
@@ -16,8 +17,8 @@ from planmath.distributed.linalg.advanced.enums import MatmulEpilog
 from planmath.distributed.linalg.advanced.problem import MatmulProblem
 from planmath.distributed.linalg.advanced.stages import WAYS, Stages
 
-#: From a way, the problem and a function that makes exchanges to planned stages, with the operands that there are now.
-Build = Callable[[type[Stages], MatmulProblem, Callable[..., Any]], Stages]
+#: From a way, the problem, what makes exchanges, and where to work to planned stages, with the present operands.
+Build = Callable[[type[Stages], MatmulProblem, Callable[..., Any], Bench], Stages]
 
 
 class Run:
@@ -54,19 +55,15 @@ class DistributedMatmulProvider(TransportProvider):
         return [Algorithm(self.name, (("way", way),)) for way in ways]
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
-        group, transport = self.group, self.transport
-        assert group is not None
-        stages = self.build(
-            WAYS[algorithm.get("way")],
-            problem,
-            lambda traffic, buffered: planned_exchange(transport, group, traffic, buffered),
-        )
+        stages = self.build(WAYS[algorithm.get("way")], problem, self.exchange, Bench(self.package, self.space))
         return Prepared({None: Program(function=Run(stages))})
 
 
-def providers_for(group: ProcessGroup, package: Package, build: Build) -> list[DistributedMatmulProvider]:
+def providers_for(
+    group: ProcessGroup, package: Package, build: Build, space: Space
+) -> list[DistributedMatmulProvider]:
     """The providers for arrays of a package on the ranks of a group."""
-    found = [DistributedMatmulProvider(transport, group) for transport in TRANSPORTS]
+    found = [DistributedMatmulProvider(transport, group, space) for transport in TRANSPORTS]
     for provider in found:
         provider.package, provider.build = package, build
     return found

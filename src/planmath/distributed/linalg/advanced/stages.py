@@ -10,16 +10,19 @@ them (AllGather and product; of two-dimensional grids a SUMMA of one panel), and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import ITEMSIZE, Layout, Package, as_numpy, contiguous_strides
+from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides
 from planmath.core.collective import sections
-from planmath.core.collective.exchange import Traffic
+from planmath.core.collective.bench import Bench
+from planmath.core.collective.exchange import Traffic, turns
 from planmath.core.datatypes import DTYPE_OF
 from planmath.distributed.linalg.advanced.enums import LocalEpilog, MatmulEpilog
-from planmath.distributed.linalg.advanced.exchanges import Factor, MakeExchange, Spread, Total
+from planmath.distributed.linalg.advanced.exchanges import Factor, MakeExchange, Spread, Sums, Total
 from planmath.distributed.linalg.advanced.problem import MatmulProblem, Placed
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 from planmath.linalg.advanced.operation import Matmul
@@ -72,7 +75,8 @@ class Stages:
     Parameters
     ----------
     problem : MatmulProblem
-    package : Package
+    bench : Bench
+        Of whose package the operands are.
     operands : sequence of array
         The present ones: a and b.
     scalars : dict
@@ -88,10 +92,11 @@ class Stages:
     """
 
     def __init__(
-        self, problem: MatmulProblem, package: Package, operands: Sequence[Any], scalars: dict[str, Any], scales: Any,
+        self, problem: MatmulProblem, bench: Bench, operands: Sequence[Any], scalars: dict[str, Any], scales: Any,
         preferences: Any, inputs: dict[str, Any], make_exchange: MakeExchange,
     ):  # fmt: skip
-        self.problem, self.package, self.scalars = problem, package, dict(scalars)
+        self.problem, self.bench, self.package, self.scalars = problem, bench, bench.package, dict(scalars)
+        self.sums = Sums(bench)
         self.scales, self.preferences, self.inputs = scales, preferences, inputs
         self.make_exchange = make_exchange
         self.traffics: list[Traffic] = []
@@ -143,14 +148,13 @@ class Stages:
         plan = {"epilog": local, "epilog_inputs": inputs, "preferences": preferences}
         product = Product(
             a, b, c, scalars, plan, qualifiers=qualifiers, quantization_scales=self.scales, options=chosen,
-            execution={"name": "cpu", "num_threads": p.execution[1]},
+            execution=self.bench.execution(p.execution[1]),
         )  # fmt: skip
         self.products.append(product)
         return product
 
     def _empty_result(self) -> Any:
-        shape, of = self.problem.local_shape, self.package
-        return of.empty(shape, contiguous_strides(shape, (1, 0)), of.dtype(self.problem.d.dtype), None)
+        return self.bench.empty(self.problem.local_shape, self.problem.d.dtype, (1, 0))
 
     def _plan_auxiliary(self, product: Product | None, epilog: MatmulEpilog | None) -> None:
         """The auxiliary results, and which of them the ranks have to add up or to spread."""
@@ -170,7 +174,7 @@ class Stages:
             wide = WIDE.get(dtype, dtype)
             if name.endswith("_bgrad"):
                 if sum(sections.extent_of(of[0]) for of in rows) != p.d.shape[0]:
-                    self._totals[name] = Total(rows, rows, p.rank, wide, (1,), self.make_exchange)
+                    self._totals[name] = Total(rows, rows, p.rank, wide, (1,), self.make_exchange, self.sums)
             elif name in ("bgrada", "bgradb"):
                 self._plan_factor_sums(name, dtype, rows, columns)
                 extent = m if name == "bgrada" else p.d.shape[1]
@@ -179,6 +183,11 @@ class Stages:
             if name in self._totals:
                 self._own[name] = made.get(name)
                 self.traffics.append(self._totals[name].traffic)
+
+    def _dtype_of(self, name: str) -> str:
+        """In which an auxiliary result is added up."""
+        dtype = self.layouts[name].dtype
+        return WIDE.get(dtype, dtype)
 
     def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
         raise NotImplementedError
@@ -194,9 +203,23 @@ class Stages:
             if isinstance(total, Spread):
                 total.run(self.package, result if own is None else own, result)
                 continue
-            part = total.zeros if own is None else as_wide(own).reshape(-1)
-            found = total.of(part)
-            result[...] = found if self.package.name == "numpy" else as_tensor(found)
+            part = total.zeros if own is None else self.sums.wide(own, self._dtype_of(name)).reshape(-1)
+            result[...] = self.sums.in_package(total.of(part))
+
+
+@dataclass
+class Panel:
+    """Some columns of the result, and where b's come from."""
+
+    source: int | None
+    """The rank; None for this one, whose own array is multiplied."""
+    at: slice
+    """The columns there, or in the receive buffer."""
+    columns: slice
+    sample: Any
+    c: Any
+    """For planning."""
+    product: Product | None = None
 
 
 class Gather(Stages):
@@ -204,8 +227,9 @@ class Gather(Stages):
 
     def _plan(self, a: Any, b: Any) -> None:
         p = self.problem
-        self._a = Factor(p.a, p.rows, p.rank, self.package, self.make_exchange)
-        self._b = Factor(p.b, p.columns, p.rank, self.package, self.make_exchange)
+        self._operand = a
+        self._a = Factor(p.a, p.rows, p.rank, self.bench, self.make_exchange)
+        self._b = Factor(p.b, p.columns, p.rank, self.bench, self.make_exchange)
         self.traffics += [factor.traffic for factor in (self._a, self._b) if factor.traffic]
         self._product_made: Product | None = None
         self._narrow = ITEMSIZE[p.a.dtype] == 1 and "float" in p.a.dtype
@@ -216,12 +240,61 @@ class Gather(Stages):
                 self._a.sample(a), self._b.sample(b), c, self.scalars["alpha"], self._beta, p.epilog, **options
             )
         self._plan_auxiliary(self._product_made, p.epilog)
+        self._panels = self._cut_into_panels(b) if self._product_made is not None else []
+        self._operand = None
+
+    def _cut_into_panels(self, b: Any) -> list[Panel]:
+        """The columns of the result by the rank that b's come from, this one first, where each may be multiplied alone.
+
+        Empty where they are not contiguous, the epilog leaves more than the result, or messages come together.
+        """
+        p, factor = self.problem, self._b
+        if self._a.exchange is not None or not hasattr(factor.exchange, "await_from") or self.layouts or self._narrow:
+            return []
+        assert factor.traffic is not None
+        k, found = p.a.shape[1], []
+        for message in filter(None, (factor.traffic.own, *factor.traffic.received)):
+            rows, columns = message.axes
+            if rows != ((0, 0, k),) or len(columns) != 1:
+                return []
+            source, first, n = columns[0]
+            is_own = message.source == p.rank
+            at = slice(source, source + n) if is_own else slice(first, first + n)
+            sample = (factor.own(b) if is_own else factor.array)[:, at]
+            c = self.bench.empty((p.local_shape[0], n), p.d.dtype, (1, 0))
+            found.append(Panel(None if is_own else message.source, at, slice(first, first + n), sample, c))
+        planned: dict[Any, Product] = {}
+        for panel in found:
+            key = [tuple(self.package.layout(of, "a panel")) for of in (panel.sample, panel.c)]
+            panel.product = planned.get(tuple(key)) or self._product(
+                self._a.sample(self._operand), panel.sample, panel.c, self.scalars["alpha"], self._beta, p.epilog,
+                inplace=True,
+            )  # fmt: skip
+            planned[tuple(key)] = panel.product
+            panel.sample = panel.c = None
+        return found
+
+    def _run_panels(self, a: Any, b: Any, d: Any) -> None:
+        """Send what this rank has of b, and multiply each panel as it comes."""
+        exchange: Any = self._b.exchange
+        number = exchange.start(self.package.address(b))
+        a, b = self._a.own(a), self._b.own(b)
+        for panel in self._panels:
+            if panel.source is not None:
+                exchange.await_from(panel.source, number)
+            assert panel.product is not None
+            panel.product(a, (b if panel.source is None else self._b.array)[:, panel.at], d[:, panel.columns])
+        exchange.finish()
+        exchange.release()
 
     def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
         if name == "bgradb":
             self._totals[name] = Spread(columns, self.problem.d.shape[1], self.problem.rank, dtype, self.make_exchange)
 
     def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
+        if self._panels:
+            self._run_panels(a, b, d)
+            return
         try:
             a, b = self._a.fetch(a), self._b.fetch(b)
             if self._product_made is not None:
@@ -241,9 +314,9 @@ class Gather(Stages):
             array[...] = result[1][name]
 
     def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
-        if self._product_made is not None:
-            others = {name: value for name, value in scalars.items() if name == "alpha" or self.problem.has_c}
-            self._product_made.reset(inputs, quantization_scales=scales, **others)
+        others = {name: value for name, value in scalars.items() if name == "alpha" or self.problem.has_c}
+        for product in self.products:
+            product.reset(inputs, quantization_scales=scales, **others)
         self.scalars |= scalars
 
 
@@ -256,61 +329,91 @@ class Reduce(Stages):
         self._of_factors = p.epilog if p.epilog in OF_FACTORS else None
         self._dtype = WIDE.get(p.d.dtype, p.d.dtype)
         self._part_made: Product | None = None
-        part = np.zeros((m, n), self._dtype, order="F")
+        part = self.sums.bench.empty((m, n), self._dtype, (1, 0))
+        part[...] = 0
         if sections.extent_of(p.a.placed[p.rank][1]):
             a, b = (x.T if side.transposed else x for x, side in ((a, p.a), (b, p.b)))
             self._part_made = self._product(
-                a, b, self._in_package(part), self.scalars["alpha"], 0, self._of_factors, inplace=True
+                a, b, self.sums.in_package(part), self.scalars["alpha"], 0, self._of_factors, inplace=True
             )
         self._part = part
         whole = tuple([sections.whole((m, n)) for _ in p.d.placed])
-        strides = tuple([step // part.itemsize for step in part.strides])
-        self._total = Total(whole, p.d.placed, p.rank, self._dtype, strides, self.make_exchange)
+        self._total = Total(
+            whole, p.d.placed, p.rank, self._dtype, contiguous_strides((m, n), (1, 0)), self.make_exchange, self.sums
+        )
         self.traffics.append(self._total.traffic)
+        self._pieces = self._cut_into_pieces(a, b)
         self._last: Product | None = None
         ends = None if self._of_factors or p.epilog is MatmulEpilog.ALLREDUCE else p.epilog
         if ends is not None and not self._is_empty:
             rows, columns = p.local_shape
-            of, dtype = self.package, self.package.dtype(p.d.dtype)
-            self._zeros = [
-                of.empty(shape, contiguous_strides(shape, (1, 0)), dtype, None) for shape in ((rows, 1), (1, columns))
-            ]
+            self._zeros = [self.bench.empty(shape, p.d.dtype, (1, 0)) for shape in ((rows, 1), (1, columns))]
             for array in self._zeros:
                 array[...] = 0
             column, row = self._zeros
             self._last = self._product(column, row, self._empty_result(), 0, 1, ends, inplace=True)
         self._plan_auxiliary(self._part_made if self._of_factors else self._last, p.epilog)
 
-    def _in_package(self, array: np.ndarray) -> Any:
-        return array if self.package.name == "numpy" else as_tensor(array)
+    def _cut_into_pieces(self, a: Any, b: Any) -> list[tuple[slice, Product]]:
+        """The columns of each rank's part of the result, this one's last, where they can leave when they are there."""
+        p, total = self.problem, self._total
+        split = getattr(total.exchange, "split", None)
+        if split is None or self._of_factors or self._part_made is None:
+            return []
+        (m, n), nranks = p.d.shape, len(p.d.placed)
+        intervals: list[tuple[int, int]] = []
+        for rank in [*turns(p.rank, nranks), p.rank]:
+            rows, columns = p.d.placed[rank]
+            if rows != sections.interval(0, m) or len(columns) > 1:
+                return []
+            intervals += columns
+        if sum(stop - start for start, stop in intervals) != n:
+            return []
+        made, planned = [], dict[int, Product]()
+        part = self.sums.in_package(self._part)
+        for start, stop in intervals:
+            if stop - start not in planned:
+                planned[stop - start] = self._product(
+                    a, b[:, start:stop], part[:, start:stop], self.scalars["alpha"], 0, None, inplace=True
+                )
+            made.append((slice(start, stop), planned[stop - start]))
+        split(2, intervals)
+        return made
+
+    def _multiply_piece(self, a: Any, b: Any, columns: slice, product: Product) -> None:
+        product(a, b[:, columns], self.sums.in_package(self._part)[:, columns])
 
     def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
         p = self.problem
         m, n = p.d.shape
         part = ((sections.interval(0, m if name == "bgrada" else n),),) * len(rows)
         wanted = rows if name == "bgrada" else part
-        self._totals[name] = Total(part, wanted, p.rank, WIDE.get(dtype, dtype), (1,), self.make_exchange)
+        self._totals[name] = Total(part, wanted, p.rank, WIDE.get(dtype, dtype), (1,), self.make_exchange, self.sums)
 
     def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
         p = self.problem
         out = self._out(auxiliary)
-        if self._part_made is not None:
-            a, b = (x.T if side.transposed else x for x, side in ((a, p.a), (b, p.b)))
-            self._part_made(a, b, self._in_package(self._part), (None, out) if self._of_factors else None)
-        total = self._total.of(self._part)
+        a, b = (x.T if side.transposed else x for x, side in ((a, p.a), (b, p.b)))
+        works = [partial(self._multiply_piece, a, b, *piece) for piece in self._pieces]
+        if self._part_made is not None and not works:
+            self._part_made(a, b, self.sums.in_package(self._part), (None, out) if self._of_factors else None)
+        total = self._total.of(self._part, works)
         if not self._is_empty:
             if p.has_c and self._beta != 0:
-                total += np.asarray(self._beta, total.dtype) * as_wide(d)
-            d[...] = total if self.package.name == "numpy" else as_tensor(total)
+                # the factor as an element of the dtype, so that NumPy widens nothing
+                beta = np.asarray(self._beta, total.dtype) if isinstance(total, np.ndarray) else self._beta
+                total += beta * self.sums.wide(d, self._dtype)
+            d[...] = self.sums.in_package(total)
             if self._last is not None:
                 self._last(self._zeros[0], self._zeros[1], d, (None, out) if out else None)
         self._finish(auxiliary)
 
     def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
-        if self._last is not None:
-            self._last.reset(inputs)
-        if self._part_made is not None:
-            self._part_made.reset({}, alpha=scalars.get("alpha"))
+        for product in self.products:
+            if product is self._last:
+                product.reset(inputs)
+            else:
+                product.reset({}, alpha=scalars.get("alpha"))
         self.scalars |= scalars
 
 
@@ -321,19 +424,3 @@ WAYS: dict[str, type[Stages]] = {"gather": Gather, "reduce": Reduce}
 def datatype_of(dtype: str) -> int:
     """The number of a dtype among cuBLAS's."""
     return int(next(number for number, name in DTYPE_OF.items() if name == dtype))
-
-
-def as_tensor(array: np.ndarray) -> Any:
-    """A tensor over an array's memory."""
-    import torch
-
-    return torch.from_numpy(array)
-
-
-def as_wide(array: Any) -> np.ndarray:
-    """An array's values in a dtype that NumPy can add: of 16 bits as float32."""
-    if isinstance(array, np.ndarray):
-        return array.astype("float32") if array.dtype == np.float16 else array
-    return (
-        array.detach().float().numpy() if str(array.dtype) in ("torch.bfloat16", "torch.float16") else as_numpy(array)
-    )

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from planmath.core.arrays import Layout, as_numpy, package_of
+from planmath.core.arrays import Layout, as_numpy, package_named, package_of
 from planmath.core.collective import sections
 from planmath.core.collective.agreement import agreed
 from planmath.core.collective.costs import exchange_report
-from planmath.core.collective.operation import CollectiveOperation, check_on_host, local_threads
+from planmath.core.collective.operation import CollectiveOperation, place_of
 from planmath.core.collective.transports import TRANSPORTS
 from planmath.core.errors import InvalidStateError
-from planmath.core.execution import ExecutionCPU
 from planmath.core.log import phase
-from planmath.core.operation import State, make_slot
+from planmath.core.operation import State
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
-from planmath.core.tuning import record
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
 from planmath.distributed.distribution.placement import Placement
@@ -30,8 +28,8 @@ from planmath.distributed.runtime import required_context
 from planmath.report.pages import Table
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
-#: Rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
-BLOCK, SUITABLE = 64, range(8, 257)
+#: By where they are: rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
+BLOCKS = {"cpu": (64, range(8, 257)), "cuda": (256, range(64, 1025))}
 
 
 class InvalidDirectSolverState(InvalidStateError):
@@ -45,7 +43,7 @@ class DirectSolver(CollectiveOperation):
 
     Parameters
     ----------
-    a : numpy.ndarray or torch.Tensor
+    a : numpy.ndarray, cupy.ndarray or torch.Tensor
         This rank's part of a square matrix of float32, float64, complex64 or complex128: column-major, where columns
         may have gaps between them.
     b : array
@@ -94,7 +92,8 @@ class DirectSolver(CollectiveOperation):
         options: DirectSolverOptions | dict[str, Any] | None = None,
         stream: Any = None,
     ):
-        group = required_context().process_group
+        context = required_context()
+        group = context.process_group
         self._factorized = False
         with agreed(group, "DirectSolver()") as agreement:
             super().__init__(as_options(DirectSolverOptions, options), group)
@@ -104,8 +103,7 @@ class DirectSolver(CollectiveOperation):
             _check_layouts(a_layout, b_layout)
             self._add_operand("a", a, writeable=o.inplace_a)
             self._add_operand("b", b, writeable=o.inplace_b)
-            for name, slot in self._slots.items():
-                check_on_host(name, slot)
+            place = place_of("a", self._slots["a"], context.device_id)
             if not isinstance(distributions, Sequence) or len(distributions) != 2:
                 raise ValueError("distributions is not a sequence of two; expected those of a and b")
             ndim = len(b_layout.shape)
@@ -114,8 +112,9 @@ class DirectSolver(CollectiveOperation):
                 for k, (of, axes) in enumerate(zip(distributions, (2, ndim), strict=True))
             ]
             agreement.equal = {
-                "the package of a": self._package.name, "the dtype of a": a_layout.dtype,
-                "the number of axes of b": ndim, "distributions": [placement.described(of) for of in ours],
+                "the package of a": self._package.name, "the memory space of a": place,
+                "the dtype of a": a_layout.dtype, "the number of axes of b": ndim,
+                "distributions": [placement.described(of) for of in ours],
                 "options.inplace_a": o.inplace_a, "options.inplace_b": o.inplace_b, "options.structure": o.structure,
                 "whether there is a handle": o.handle is not None, "options.provider": o.provider,
                 "options.check": self._checks,
@@ -132,7 +131,7 @@ class DirectSolver(CollectiveOperation):
             "b", ours[1], [words[2:at] for words in everybody], [words[at + 4 :] for words in everybody]
         )
         _check_shapes(a_placed, b_placed)
-        self._execution = ExecutionCPU(num_threads=local_threads(group))
+        self._settle_in(self._slots["a"])
         self._b_shape = b_layout.shape
         strides: list[Any] = [b_layout.strides, dense_strides(b_layout.shape)]
         nrhs = b_placed.global_shape[1] if ndim == 2 else 1
@@ -141,9 +140,10 @@ class DirectSolver(CollectiveOperation):
         if ndim == 1:
             strides = [(*of, max(b_layout.shape[0], 1)) for of in strides]
         self._problem = SolverProblem(
-            _blocks(ours[0], a_placed, group.nranks), a_placed.sections, b_sections, nrhs, group.rank, a_layout.dtype,
+            _blocks(ours[0], a_placed, group.nranks, place), a_placed.sections, b_sections, nrhs, group.rank,
+            a_layout.dtype,
             a_layout.strides[1] if a_layout.shape[1] > 1 else max(a_layout.shape[0], 1), strides[0],
-            strides[0] if o.inplace_b else strides[1], o.inplace_a, o.structure, ("cpu", self._execution.threads),
+            strides[0] if o.inplace_b else strides[1], o.inplace_a, o.structure, self._where,
         )  # fmt: skip
         self._log_specification()
 
@@ -161,8 +161,10 @@ class DirectSolver(CollectiveOperation):
             self._require("plan")
             return
         # all ranks factorize each panel, and shall come to the same numbers
-        alike = {"the processor": record.machine(), "NumPy's version": np.__version__}
-        self._plan_together(lambda: self._plan_made or self._make_plan(self._problem, self._slots), **alike)
+        alike = {"the processor": self._machine(), "NumPy's version": np.__version__}
+        self._plan_together(
+            lambda: self._plan_made or self._make_plan(self._problem, self._slots, stream=stream), **alike
+        )  # fmt: skip
 
     def factorize(self, *, stream: Any = None) -> None:
         """Factorize the matrix with its present values. Collective; returns when it is done.
@@ -177,15 +179,15 @@ class DirectSolver(CollectiveOperation):
         TimeoutError
             If other ranks do not come.
         """
-        self._execute_together(self._factorize, "factorize")
+        self._execute_together(lambda: self._factorize(stream), "factorize")
 
-    def _factorize(self) -> None:
+    def _factorize(self, stream: Any) -> None:
         with agreed(self._group, "DirectSolver.factorize()"):
             self._require("factorize")
             self._follow_operands()
         self._factorized = False
         with phase(self._logger, self.noun, "FACTORIZATION"):
-            self._phases.factorize(as_numpy(self._slots["a"].array))
+            self._enqueue(stream, self._phases.factorize, self._plain("a"))
         self._factorized = True
 
     def solve(self, *, stream: Any = None) -> Any:
@@ -203,17 +205,32 @@ class DirectSolver(CollectiveOperation):
         TimeoutError
             If other ranks do not come.
         """
-        return self._execute_together(self._solve, "solve")
+        return self._execute_together(lambda: self._solve(stream), "solve")
 
-    def _solve(self) -> Any:
+    def _enqueue(self, stream: Any, work: Callable[..., None], *arguments: Any) -> None:
+        """Do something where the operands are, and wait until it is done."""
+        if self._queue is None:
+            work(*arguments)
+            return
+        with self._on_device(stream):
+            self._queue.run(work, *arguments)
+            self._wait_for_device()
+
+    def _plain(self, name: str) -> Any:
+        """An operand as what computes has it: on the host as NumPy's array."""
+        slot = self._slots[name]
+        return as_numpy(slot.array) if slot.device_id is None else slot.array
+
+    def _solve(self, stream: Any) -> Any:
         with agreed(self._group, "DirectSolver.solve()"):
             self._require("solve")
             self._follow_operands()
         b = self._slots["b"].array
-        x = b if self._options.inplace_b else self._x_slot().empty()
+        with self._on_device(stream):
+            x = b if self._options.inplace_b else self._x_slot().empty()
         address = self._package.address
         with phase(self._logger, self.noun, "SOLUTION"):
-            self._phases.solve(as_numpy(self._slots["a"].array), address(b), address(x))
+            self._enqueue(stream, self._phases.solve, self._plain("a"), address(b), address(x))
         return x
 
     @property
@@ -265,17 +282,21 @@ class DirectSolver(CollectiveOperation):
                 f"{title}: {len(traffics)} exchanges, in which rank {self._problem.rank} sends {messages} "
                 f"messages, {size} bytes"
             )
-            lines += exchange_report(traffics[0], "  the first")
+            lines += exchange_report(traffics[0], self._transport, "  the first")
         blocks = self._problem.blocks
         lines.append(f"blocks of {blocks.size} on a grid of {blocks.grid[0]}x{blocks.grid[1]}")
         return lines
 
     def _x_slot(self) -> ArraySlot:
-        layout = Layout(self._b_shape, dense_strides(self._b_shape), self._problem.dtype, "cpu", None)
-        return make_slot(self._package, layout, writeable=True)
+        layout = Layout(self._b_shape, dense_strides(self._b_shape), self._problem.dtype, "", None)
+        return self._make_slot(layout, writeable=True)
 
     def _local_providers(self) -> Sequence[Any]:
-        return [BlockProvider(transport, self._group) for transport in TRANSPORTS]
+        on_host = self._queue is None
+        found = [BlockProvider(transport, self._group, self._space) for transport in TRANSPORTS]
+        for provider in found:
+            provider.package = package_named("numpy") if on_host else self._package
+        return found
 
     def _result_slots(self, problem: SolverProblem) -> dict[str, ArraySlot]:
         return {} if self._options.inplace_b else {"x": self._x_slot()}
@@ -321,9 +342,10 @@ def _check_shapes(a: Placement, b: Placement) -> None:
         raise ValueError(f"a is a matrix of {a.global_shape} and b of {b.global_shape}; expected as many rows of b")
 
 
-def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Blocks:
+def _blocks(distribution: Distribution, placed: Placement, nranks: int, place: str) -> Blocks:
     """The blocks in which a matrix is factorized: its own, where those suit."""
     n = placed.global_shape[0]
+    usual, suitable = BLOCKS[place]
     if isinstance(distribution, BlockCyclic) and not isinstance(distribution, BlockNonCyclic):
         sizes = distribution.block_sizes
         assert sizes is not None
@@ -331,13 +353,15 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int) -> Block
         if (
             sizes[0] == sizes[1]
             and not any(distribution.first_process)
-            and (sizes[0] in SUITABLE or n < SUITABLE[0] * 8)
+            and (sizes[0] in suitable or n < suitable[0] * 8)
         ):
             places = tuple([grid.coordinates(rank) for rank in range(nranks)])
             return Blocks(n, sizes[0], grid.shape, places)  # type: ignore[arg-type]
-    rows = next(k for k in range(int(nranks**0.5), 0, -1) if nranks % k == 0)
+    # between devices in one row, where no row of the matrix goes to another rank
+    most = int(nranks**0.5) if place == "cpu" else 1
+    rows = next(k for k in range(most, 0, -1) if nranks % k == 0)
     shape = rows, nranks // rows
-    return Blocks(n, min(BLOCK, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
+    return Blocks(n, min(usual, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))
 
 
 def direct_solver(

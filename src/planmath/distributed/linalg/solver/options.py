@@ -30,8 +30,9 @@ class DirectSolverOptions:
         'positive definite': a symmetric or Hermitian matrix that has a Cholesky factorization, which takes half of the
         work. The lower triangle is read, and in place that is what the factor replaces.
     provider : str, optional
-        How messages are sent: 'mapped' (memory that the ranks of one host share), 'mpi', 'torch', or 'broadcast' (by
-        the collectives of any group). Default: the first of them that all ranks have.
+        How messages are sent: 'mapped' (memory that the ranks of one host share), 'ipc' (the same of CUDA devices),
+        'nccl', 'mpi', 'torch', or 'broadcast' (by the collectives of any group; from devices these three go by way of
+        the host). Default: the first of them that all ranks have.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     check : bool

@@ -7,8 +7,9 @@ from planmath.core.provider import Algorithm, Provider
 from planmath.linalg.generic.problem import ListProblem, ProductProblem
 from planmath.linalg.generic.providers.blas_interface import BLASProvider
 from planmath.linalg.generic.providers.cublas import CublasProvider
+from planmath.linalg.generic.providers.grouped import GroupedProvider
 from planmath.linalg.generic.providers.lists import ListProvider
-from planmath.linalg.generic.providers.own import PlanmathProvider, is_small
+from planmath.linalg.generic.providers.own import PlanmathProvider, band_is_narrow, is_small
 
 PROVIDERS: Sequence[Provider] = (
     BLASProvider("mkl", blas.MKL, spin=mkl.BLOCK_TIME),
@@ -19,7 +20,10 @@ PROVIDERS: Sequence[Provider] = (
 )
 
 #: The same for lists of products, whatever their structures.
-LIST_PROVIDERS: Sequence[Provider] = tuple(ListProvider(provider, PROVIDERS[-1]) for provider in PROVIDERS)
+LIST_PROVIDERS: Sequence[Provider] = tuple(
+    (GroupedProvider if provider.name == CublasProvider.name else ListProvider)(provider, PROVIDERS[-1])
+    for provider in PROVIDERS
+)
 
 #: Below this many multiplications, OpenBLAS's shorter way to its kernels makes it the fastest.
 TINY_WORK = 40_000
@@ -27,9 +31,10 @@ TINY_WORK = 40_000
 
 def expected_order(problem: ProductProblem | ListProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
-    if problem.execution[0] == "cuda":
-        return algorithms
     members = problem.members if isinstance(problem, ListProblem) else (problem,)
+    if problem.execution[0] == "cuda":
+        bands = all(map(band_is_narrow, members))
+        return sorted(algorithms, key=lambda algorithm: bands != (algorithm.provider == PlanmathProvider.name))
     small = all(map(is_small, members))
     first = PlanmathProvider.name if small else "blas" if problem.work < TINY_WORK else "mkl"
     return sorted(algorithms, key=lambda algorithm: algorithm.provider != first)

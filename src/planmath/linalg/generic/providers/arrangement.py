@@ -50,19 +50,29 @@ class ProductPipeline(Pipeline):
         Where the product is to be put: the result, or memory in its place that BLAS can write to.
     """
 
+    #: whether what computes the product writes any dtype and strides
+    any_result = False
+
     def __init__(self, problem: ProductProblem):
-        super().__init__(problem.numbers(), problem.batch, problem.work_dtype)
+        super().__init__(problem.numbers(), problem.batch, self._work_of(problem))
         self.problem = problem
         left, right = (Factor(self.region(name, getattr(problem, name).matrix), getattr(problem, name).structure)
                        for name in "ab")  # fmt: skip
         d = self.region("d", problem.d)
         self._target = d
-        if problem.d.dtype != self.work or not problem.d.has_leading:
+        if not self.any_result and (problem.d.dtype != self.work or not problem.d.has_leading):
             d = self.temporary(problem.d)
         self.transposed = d.matrix.leading[0]
         if self.transposed:
             left, right, d = right.T, left.T, turned(d)
         self.left, self.right, self.result = left, right, d
+
+    def _work_of(self, problem: ProductProblem) -> str:
+        """The dtype of what a routine reads and writes."""
+        return problem.work_dtype
+
+    def nonzero(self, scalar: str) -> tuple[Slot, str]:
+        return self.slot(scalar), self.problem.work_dtype
 
     def finish(self) -> None:
         """Bring the result to where it belongs."""
@@ -122,9 +132,9 @@ class ProductPipeline(Pipeline):
 
     def unpack(self) -> None:
         """Bring factors in packed or band storage to matrices in temporary memory."""
-        self.left, self.right = (self._unpacked(f) if f.structure.storage else f for f in (self.left, self.right))
+        self.left, self.right = (self.unpacked(f) if f.structure.storage else f for f in (self.left, self.right))
 
-    def _unpacked(self, factor: Factor) -> Factor:
+    def unpacked(self, factor: Factor) -> Factor:
         structure, source = factor.structure, factor.region
         n, step, col = source.matrix.rows, source.matrix.row, source.matrix.col
         target = self.temporary(source.matrix._replace(row=1, col=n), source.matrix.dtype)
@@ -229,12 +239,12 @@ class ProductPipeline(Pipeline):
         x = x._replace(matrix=x.matrix._replace(conjugate=factor.region.matrix.conjugate))
         if not factor.structure.backwards:
             return x, x.matrix.row
-        offset = (x.matrix.rows - 1) * x.matrix.row * ITEMSIZE[self.work]
+        offset = (x.matrix.rows - 1) * x.matrix.row * ITEMSIZE[x.matrix.dtype]
         return x._replace(slot=Slot(x.slot.operand, x.slot.offset + offset)), -x.matrix.row
 
     def scalars(self) -> tuple[Region, Region]:
         """alpha and beta."""
-        single = Matrix(self.work, 1, 1, 1, 1)
+        single = Matrix(self.problem.work_dtype, 1, 1, 1, 1)
         return Region(single, self.slot("alpha")), Region(single, self.slot("beta"))
 
 

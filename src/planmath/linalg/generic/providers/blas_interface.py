@@ -8,7 +8,6 @@ from typing import Any
 
 from planmath.bindings import blas
 from planmath.bindings.blas import INTEGER, LETTER
-from planmath.core.arrays import ITEMSIZE
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
@@ -16,13 +15,12 @@ from planmath.linalg.generic.providers.arrangement import ProductPipeline
 from planmath.linalg.generic.providers.routines import Routine, multiply, routines_of, too_many_loops
 from planmath.linalg.generic.providers.stored import (
     VectorRoutine,
-    column_steps,
+    call_for_columns,
     multiply_by_vectors,
     routine_of,
 )
-from planmath.linalg.product.matrix import batch_loops
 from planmath.linalg.product.pipeline import Region
-from planmath.native.call import Call
+from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads
 
 #: Below this many multiplications the Python lock is kept: about 5 µs.
@@ -126,33 +124,18 @@ class BLASProvider(Provider):
 
     def _call_for_columns(self, pipeline: ProductPipeline, routine: VectorRoutine) -> None:
         """A routine of BLAS for vectors, for each column of the result."""
-        alpha, beta = pipeline.scalars()
         name = LETTER[pipeline.work] + routine.name
         keep: list[Any] = []
 
-        def pointer(value: bytes | int) -> int:
-            keep.append(ctypes.c_char(value) if isinstance(value, bytes) else INTEGER(value))
+        def pointer(value: str | int) -> int:
+            keep.append(ctypes.c_char(value.encode()) if isinstance(value, str) else INTEGER(value))
             return ctypes.addressof(keep[-1])
 
-        arguments: list[Any] = [*routine.letters, *routine.sizes]
-        arguments = [pointer(x.encode() if isinstance(x, str) else x) for x in arguments]
-        matrix = [routine.matrix.slot, *([pointer(routine.leading)] if routine.leading else [])]
-        y_step, y_steps = column_steps(routine.y.matrix)
-        steps = [(0, *(routine.matrix.matrix.batch or (0,) * len(pipeline.batch)))]
-        options: dict[str, Any] = {}
-        if routine.x is None:
-            arguments += [*matrix, routine.y.slot, pointer(y_step)]
-        else:
-            x_step, x_steps = column_steps(routine.x.matrix)
-            arguments += [alpha.slot, *matrix, routine.x.slot, pointer(x_step)]
-            arguments += [beta.slot, routine.y.slot, pointer(y_step)]
-            steps = [(0,) * (len(pipeline.batch) + 1), *steps, x_steps, (0,) * (len(pipeline.batch) + 1)]
-            options = {"unless_zero": pipeline.nonzero("alpha"), "if_zero": pipeline.without_product(pipeline.result)}
-        steps.append(y_steps)
-        size, batch = ITEMSIZE[pipeline.work], (routine.y.matrix.cols, *pipeline.batch)
-        padded = [(*own, *(0,) * (len(batch) - len(own))) for own in steps]
-        loops = batch_loops(batch, [tuple(size * step for step in own) for own in padded])
-        pipeline.calls.append(Call(self._library.find(name), arguments, name=name, loops=loops, keep=keep, **options))
+        def call(arguments: list[Any], **options: Any) -> None:
+            words = [x if isinstance(x, Slot) else pointer(x) for x in arguments]
+            pipeline.calls.append(Call(self._library.find(name), words, name=name, keep=keep, **options))
+
+        call_for_columns(pipeline, routine, call)
 
 
 def too_large(problem: ProductProblem) -> str | None:

@@ -52,6 +52,9 @@ class ListProvider(Provider):
         return None
 
     def algorithms(self, problem: ListProblem) -> Sequence[Algorithm]:
+        return self._ways(problem)
+
+    def _ways(self, problem: ListProblem) -> Sequence[Algorithm]:
         """The ways of the product that has most; others that have as many have theirs in the same order."""
         first = self._providers[0]
         members = dict.fromkeys(problem.members)
@@ -59,7 +62,7 @@ class ListProvider(Provider):
         return max(ways, key=len)
 
     def prepare(self, problem: ListProblem, algorithm: Algorithm) -> Prepared:
-        way = list(self.algorithms(problem)).index(algorithm)
+        way = list(self._ways(problem)).index(algorithm)
         made: dict[ProductProblem, Prepared] = {}
         calls: list[Call] = []
         locks = []
@@ -68,9 +71,7 @@ class ListProvider(Provider):
             if prepared is None:
                 prepared = made[member] = self._prepared(member, way)
             program = prepared.programs[None]
-            places = {member.numbers()[name]: Slot(number) for name, number in problem.numbers_of(i).items()}
-            last, workspace = max(member.numbers().values()), problem.arrays
-            places |= {last + 1: Slot(workspace), last + 2: Slot(workspace + 1)}
+            places = places_of(problem, i)
             calls += [call.redirected(places) for call in program.calls]
             locks += [program.lock] if program.lock else []
         work = sum(member.work for member in problem.members)
@@ -82,3 +83,12 @@ class ListProvider(Provider):
         provider = next(each for each in self._providers if each.unsupported(member) is None)
         algorithms = provider.algorithms(member)
         return provider.prepare(member, algorithms[min(way, len(algorithms) - 1)])
+
+
+def places_of(problem: ListProblem, i: int, offset: int = 0) -> dict[int, Slot]:
+    """Where a product's arrays are among those of all: from its own numbers of them. Its temporary memory begins some
+    bytes behind that of all."""
+    own = problem.members[i].numbers()
+    last, workspace = max(own.values()), problem.arrays
+    places = {own[name]: Slot(number) for name, number in problem.numbers_of(i).items()}
+    return places | {last + 1: Slot(workspace, offset), last + 2: Slot(workspace + 1)}

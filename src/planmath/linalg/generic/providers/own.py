@@ -3,6 +3,7 @@ or many, where a library spends more time on the way to its kernel than in it.""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,8 +14,9 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, OwnProvider, Prepared
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import ProductPipeline
-from planmath.linalg.generic.providers.device_pipeline import pipeline_for
-from planmath.linalg.generic.providers.routines import too_many_loops
+from planmath.linalg.generic.providers.device_pipeline import DevicePipeline, pipeline_for
+from planmath.linalg.generic.providers.routines import MOST_VECTORS, too_many_loops
+from planmath.linalg.generic.providers.stored import NARROW, columns_of
 from planmath.linalg.product.matrix import batch_loops
 from planmath.native.call import Call
 from planmath.native.threads import Threads, openmp_threads
@@ -26,6 +28,9 @@ SMALL_WORK = 100_000
 #: From this many multiplications on threads pay, which live as long as the call: about 0.25 ms.
 THREADED_WORK = 5_000_000
 
+#: Rows up to which one launch of the kernel for bands is done sooner than the two that multiply all elements.
+FEW_ROWS = 128
+
 
 class PlanmathProvider(OwnProvider):
     name, kernels = "planmath", small_kernels
@@ -34,11 +39,11 @@ class PlanmathProvider(OwnProvider):
         return openmp_threads()
 
     def unsupported(self, problem: ProductProblem) -> str | None:
-        if problem.stored_apart and problem.execution[0] != "cpu":
-            return "on devices it takes no band and packed storage: pass execution='cpu', and operands are copied"
         if "dg" not in problem.kinds:
             if problem.execution[0] != "cpu":
-                return "on devices it multiplies by diagonal matrices only"
+                return None if is_banded(problem) else (
+                    "on devices it multiplies by diagonal matrices, and by matrices in band storage"
+                )  # fmt: skip
             if not is_small(problem):
                 most = small_kernels.MOST_EXTENT
                 return f"it multiplies by diagonal matrices, and real ones of up to {most} rows and columns"
@@ -47,6 +52,8 @@ class PlanmathProvider(OwnProvider):
         return too_many_loops(problem)
 
     def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
+        if problem.execution[0] == "cuda":
+            return [Algorithm(self.name, (("product", "diagonal" if "dg" in problem.kinds else "band"),))]
         threaded = "dg" not in problem.kinds and problem.work >= THREADED_WORK and any(n > 1 for n in problem.batch)
         most = min(problem.threads, small_kernels.MOST_THREADS) if threaded else 1
         return [Algorithm(self.name, (("threads", n),)) for n in dict.fromkeys((most, 1))]
@@ -56,6 +63,9 @@ class PlanmathProvider(OwnProvider):
         if "dg" in problem.kinds:
             _scale(pipeline)
             releases = problem.execution[0] != "cpu" or problem.work // problem.k > FEW
+        elif isinstance(pipeline, DevicePipeline):
+            _multiply_band(pipeline)
+            releases = True
         else:
             _multiply(pipeline, algorithm.get("threads"))
             releases = problem.work > SMALL_WORK
@@ -68,6 +78,38 @@ def is_small(problem: ProductProblem) -> bool:
     return problem.work_dtype in small_kernels.MULTIPLY and max(problem.m, problem.n, problem.k) <= (
         small_kernels.MOST_EXTENT
     )
+
+
+def is_banded(problem: ProductProblem) -> bool:
+    """Whether one factor at least is in band storage, and is no inverse."""
+    structures = problem.a.structure, problem.b.structure
+    return any(known.storage == "banded" for known in structures) and not structures[0].inverse
+
+
+def band_is_narrow(problem: ProductProblem) -> bool:
+    """Whether a device is expected to be the fastest with what is in the band alone, and not with one vector."""
+    if not is_banded(problem) or columns_of(problem) <= MOST_VECTORS:
+        return False
+    widths = [
+        x.structure.below + x.structure.above + 1
+        for x in (problem.a, problem.b) if x.structure.storage == "banded"
+    ]  # fmt: skip
+    return problem.k <= FEW_ROWS or NARROW * min(widths) <= problem.k
+
+
+def _multiply_band(pipeline: DevicePipeline) -> None:
+    """A product with a matrix in band storage, of two with the one whose band is narrower."""
+    left, right = pipeline.left, pipeline.right
+    widths = [
+        f.structure.below + f.structure.above if f.structure.storage == "banded" else math.inf for f in (left, right)
+    ]
+    by_left = widths[0] <= widths[1]
+    factor, other = (left, right) if by_left else (right, left)
+    if other.structure.storage:
+        other = pipeline.unpacked(other)
+    if other.structure.kind != "ge":
+        other = pipeline.expanded(other)
+    pipeline.multiply_band(factor, other.region, left=by_left)
 
 
 def _scale(pipeline: ProductPipeline) -> None:

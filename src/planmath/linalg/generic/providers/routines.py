@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import Factor, ProductPipeline, part
-from planmath.linalg.generic.providers.stored import routine_of
+from planmath.linalg.generic.providers.stored import columns_of, routine_of
 from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import HALVES, Structure, Structured
@@ -23,6 +23,8 @@ TRIANGLE = "gemmt"
 SQUARES = {"sy": "syrk", "he": "herk"}
 #: From how many columns on that is expected to be faster than a general product.
 LARGE_SQUARE = 64
+#: For how many vectors at most a device is asked for a routine for each.
+MOST_VECTORS = 4
 #: Into how many blocks of columns such a result is divided, of at least how many columns.
 TRIANGLE_BLOCKS, TRIANGLE_COLUMNS = 8, 32
 #: From how many columns on that is expected to be faster than all of a general product, on one thread, and on several
@@ -52,10 +54,11 @@ def routines_of(problem: ProductProblem) -> list[str]:
     that for a general product of expanded copies. The inverse of a matrix has the first one only.
     """
     found = _routines_for_matrices(problem)
-    if problem.execution[0] == "cpu":
-        by_vectors, first = routine_of(problem)
-        found = [name for name in ([by_vectors, *found] if first else [*found, by_vectors]) if name]
-    return found
+    by_vectors, first = routine_of(problem)
+    if problem.execution[0] == "cuda":
+        # each is a launch; and what is expanded is so for good
+        return [by_vectors, *found] if by_vectors and columns_of(problem) <= MOST_VECTORS else found
+    return [name for name in ([by_vectors, *found] if first else [*found, by_vectors]) if name]
 
 
 def _routines_for_matrices(problem: ProductProblem) -> list[str]:
@@ -64,11 +67,15 @@ def _routines_for_matrices(problem: ProductProblem) -> list[str]:
         return [SOLVES]
     if problem.twice:
         square = [SQUARES[problem.twice], "gemm"]
-        return square if problem.n >= LARGE_SQUARE else square[::-1]
+        large = LARGE_SQUARE if problem.execution[0] == "cpu" else LARGE_TRIANGLE_IN_PARALLEL
+        return square if problem.n >= large else square[::-1]
     if problem.kinds == ("ge", "ge") and problem.result != "ge" and problem.n >= 2 * TRIANGLE_COLUMNS:
         large = LARGE_TRIANGLE if problem.execution == ("cpu", 1) else LARGE_TRIANGLE_IN_PARALLEL
         return [TRIANGLE, "gemm"] if problem.n >= large else ["gemm", TRIANGLE]
-    kinds = [kind for kind in problem.kinds if kind in HALVES]
+    on_device = problem.execution[0] == "cuda"
+    known = [x.structure for x in (problem.a, problem.b) if x.structure.kind in HALVES]
+    # a device expands what is stored apart to all elements at once, but for triangles
+    kinds = [known.kind for known in known if not (on_device and known.storage and known.kind != "tr")]
     structured = ROUTINE[max(kinds, key=list(ROUTINE).index)] if kinds else "gemm"
     return list(dict.fromkeys([structured, "gemm"]))
 

@@ -7,12 +7,14 @@ much less work than a product of all elements; otherwise the matrix is brought t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.generic.problem import ProductProblem
 from planmath.linalg.generic.providers.arrangement import Factor, ProductPipeline, turned
-from planmath.linalg.product.matrix import Matrix
+from planmath.linalg.product.matrix import Matrix, batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.linalg.product.structure import Structure
 
@@ -52,6 +54,11 @@ def stored_factor(problem: ProductProblem) -> Structure | None:
             missing = structure.kind == "sy" and problem.work_dtype.startswith("complex")
             return None if missing else structure
     return None
+
+
+def columns_of(problem: ProductProblem) -> int:
+    """How many vectors the stored factor is multiplied with, in all of a batch."""
+    return (problem.n if problem.a.structure.storage else problem.m) * math.prod(problem.batch)
 
 
 def routine_of(problem: ProductProblem) -> tuple[str | None, bool]:
@@ -119,6 +126,34 @@ def _readable(pipeline: ProductPipeline, factor: Factor) -> tuple[Structure, Reg
     target = pipeline.temporary(stored._replace(row=1, col=stored.rows))
     pipeline.convert(region, target, conjugate=conjugate)
     return structure, target
+
+
+def call_for_columns(
+    pipeline: ProductPipeline, routine: VectorRoutine, call: Callable[..., None]
+) -> None:  # fmt: skip
+    """Add a routine for vectors for each column of the result.
+
+    `call` is given the arguments, as BLAS has them, the loops, and what decides whether the calls are made.
+    """
+    alpha, beta = pipeline.scalars()
+    matrix = [routine.matrix.slot, *([routine.leading] if routine.leading else [])]
+    arguments: list[Any] = [*routine.letters, *routine.sizes]
+    y_step, y_steps = column_steps(routine.y.matrix)
+    steps = [(0, *(routine.matrix.matrix.batch or (0,) * len(pipeline.batch)))]
+    decided: dict[str, Any] = {}
+    if routine.x is None:
+        arguments += [*matrix, routine.y.slot, y_step]
+    else:
+        x_step, x_steps = column_steps(routine.x.matrix)
+        arguments += [alpha.slot, *matrix, routine.x.slot, x_step, beta.slot, routine.y.slot, y_step]
+        still = (0,) * (len(pipeline.batch) + 1)
+        steps = [still, *steps, x_steps, still]
+        decided = {"unless_zero": pipeline.nonzero("alpha"), "if_zero": pipeline.without_product(pipeline.result)}
+    steps.append(y_steps)
+    size, batch = ITEMSIZE[pipeline.work], (routine.y.matrix.cols, *pipeline.batch)
+    padded = [(*own, *(0,) * (len(batch) - len(own))) for own in steps]
+    loops = batch_loops(batch, [tuple(size * step for step in own) for own in padded])
+    call(arguments, loops=loops, **decided)
 
 
 def column_steps(matrix: Matrix) -> tuple[int, tuple[int, ...]]:

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planmath.bindings import cublas, cusolver, cusolverDn
+from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
 from planmath.core.cuda.queue import Queue
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import BANDS, KINDS, RECTANGULAR, DenseProblem
+from planmath.linalg.solver.problem import BANDS, DenseProblem, may_be_mixed
 from planmath.linalg.solver.providers.cusolver_group import groups_of
 from planmath.linalg.solver.providers.cusolver_phases import DevicePhases
+from planmath.linalg.solver.structure import BAND_PART
 
 #: Rows up to which several matrices are expected to be done sooner all at once than one by one.
 SMALL = 256
 AT_ONCE, ONE_BY_ONE = "at once", "one by one"
-#: How symmetric matrices are factorized.
-LDL, LU = "LDL", "LU"
+#: How symmetric matrices are factorized; and banded ones, where not with all of their elements.
+LDL, LU, IN_BAND = "LDL", "LU", "in the band"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ class PreparedOnDevice(Prepared):
     def phases(self, problem: DenseProblem, options: DirectSolverOptions, queue: Queue) -> DevicePhases:
         """The phases on a queue, whose device is current."""
         knobs = dict(self.algorithm.knobs) if self.algorithm else {}
-        settings = knobs.get("batch") == AT_ONCE, knobs.get("factorization") == LU
-        return DevicePhases(problem, settings, options, queue)
+        way = knobs.get("factorization")
+        settings = knobs.get("batch") == AT_ONCE, way == LU, way == IN_BAND
+        return DevicePhases(problem, settings, "precision" in knobs, options, queue)
 
 
 class CusolverProvider(Provider):
@@ -56,15 +59,10 @@ class CusolverProvider(Provider):
     def unsupported(self, problem: DenseProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
-        if problem.precision == "mixed":
+        if problem.form.kind == "rr":
             return (
-                "its factors have the dtype of the matrices: leave options.precision away, or pass execution='cpu', "
-                "and operands on a device are copied"
-            )
-        kind = problem.form.kind
-        if kind in BANDS or kind in RECTANGULAR:
-            return (
-                f"it does not solve {KINDS[kind]} systems: pass execution='cpu', and operands on a device are copied"
+                "it has no QR with exchanges of columns, by which the rank is found: leave structure='least squares' "
+                "away where the rank is full, or pass execution='cpu', and operands on a device are copied"
             )
         largest = max(max(system.a.rows, system.columns * system.solutions) for system in problem.systems)
         if largest > 2**31 - 1:
@@ -83,7 +81,23 @@ class CusolverProvider(Provider):
             # those of a batch are factorized as symmetric ones one by one only
             kinds = [LU, LDL] if found[0].get("batch") == AT_ONCE else [LDL, LU]
             found = [{**knobs, "factorization": kind} for kind in kinds for knobs in found]
+        if problem.form.kind in BANDS:
+            found = _ways_of_bands(problem, found)
+        full = [] if problem.precision == "mixed" else found
+        mixed = [{"precision": "mixed", **knobs} for knobs in found]
+        found = [*full, *(mixed if problem.precision != "full" and may_be_mixed(problem) else [])]
         return [Algorithm(self.name, tuple(knobs.items())) for knobs in found]
 
     def prepare(self, problem: DenseProblem, algorithm: Algorithm) -> PreparedOnDevice:
         return PreparedOnDevice({}, algorithm=algorithm)
+
+
+def _ways_of_bands(problem: DenseProblem, whole: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The ways to factorize banded matrices: in the band, or by those for matrices with all elements, if these fit."""
+    form, systems, room = problem.form, problem.systems, devices.device(problem.execution[1]).total_memory
+    own: list[dict[str, str]] = [{"factorization": IN_BAND}]
+    elements = sum(system.factorizations * system.a.rows**2 for system in systems)
+    if elements * ITEMSIZE[problem.dtype] > room:
+        return own
+    is_narrow = BAND_PART * (form.below + form.above) <= max(system.a.rows for system in systems)
+    return own + whole if is_narrow else whole + own

@@ -14,15 +14,18 @@ from planmath.core.cuda.queue import Queue
 from planmath.linalg.product.matrix import Matrix
 from planmath.linalg.solver import device_kernels
 from planmath.linalg.solver.device_kernels import MOVING, REFINING, TAKING, WEIGHING, Kernels, record
-from planmath.linalg.solver.problem import DenseProblem, Form, LinearSystem, Region
+from planmath.linalg.solver.problem import BANDS, RECTANGULAR, DenseProblem, Form, LinearSystem, Region
 from planmath.linalg.solver.providers.assembly import BY_ROWS, TRANS, Memory, probe
-from planmath.linalg.solver.providers.cusolver_routines import Handles, routine_of
+from planmath.linalg.solver.providers.cusolver_routines import Handles, Routine, routine_of, runtime_call
 from planmath.native.call import Call
 
 #: Forms of which the other triangle is a mirror image.
 MIRRORED = {
     "sy": device_kernels.SYMMETRIC, "he": device_kernels.HERMITIAN, "po": device_kernels.HERMITIAN,
+    "pb": device_kernels.HERMITIAN,
 }  # fmt: skip
+#: Those of which LU is made, of all elements.
+BY_LU = ("ge", "he", "gb", "gt")
 #: Sums of squares between these and infinity are those of elements whose own squares are in range.
 TINY = {"float32": 1e-20, "float64": 1e-270}
 
@@ -100,7 +103,7 @@ class Group:
     form : Form
         What the matrices are taken for.
     settings : tuple of bool
-        Whether to work on all at once, and whether on symmetric matrices by LU.
+        Whether to work on all at once, whether on symmetric matrices by LU, and whether on banded ones in their bands.
     handles : Handles
     queue : Queue
     found : numpy.ndarray
@@ -109,8 +112,8 @@ class Group:
     """
 
     def __init__(
-        self, problem: DenseProblem, members: Sequence[int], form: Form, settings: tuple[bool, bool], handles: Handles,
-        queue: Queue, found: np.ndarray,
+        self, problem: DenseProblem, members: Sequence[int], form: Form, settings: tuple[bool, bool, bool],
+        handles: Handles, queue: Queue, found: np.ndarray,
     ):  # fmt: skip
         self.problem, self.members, self.handles, self.queue = problem, tuple(members), handles, queue
         self.found, self._offsets, self.size = found, dict[str, int](), 0
@@ -119,38 +122,53 @@ class Group:
         self.keepings = dict[str, np.ndarray]()
         system = self.system = problem.systems[members[0]]
         several = len(members)
-        self.dtype, self.n, self.k = system.a.dtype, system.a.rows, system.columns
+        self.dtype, self.k = system.a.dtype, system.columns
         self.count, self.solutions = system.factorizations * several, system.solutions * several
         self.per_matrix = self.solutions // self.count
         self.columns = self.per_matrix * self.k
-        self.transposed = form.kind in BY_ROWS and abs(system.a.col) < abs(system.a.row)
+        tall = form.kind == "ls" and system.a.rows < system.a.cols
+        self.transposed = tall or (form.kind in BY_ROWS and abs(system.a.col) < abs(system.a.row))
         self.form = form.T if self.transposed else form
         self.a = system.a.T if self.transposed else system.a
-        self.kernels = Kernels(self.dtype, self.n, queue.device_id)
-        self.by_lu = form.kind in ("ge", "he") or (form.kind == "sy" and settings[1])
+        #: of what is factorized, which has at least as many rows as columns; right-hand sides and solutions have room
+        #: for as many
+        self.rows, self.cols = self.a.rows, self.a.cols
+        self.kernels = Kernels(self.dtype, self.rows, self.cols, queue.device_id)
+        below, above = form.below, form.above
+        self.band = (below + above, below + above) if form.kind == "pb" else (below, above)
+        self.in_band = form.kind in BANDS and settings[2]
+        self.by_lu = form.kind in BY_LU or (form.kind == "sy" and settings[1])
         #: positions of solutions, those of each matrix together -> their numbers in the batch
         matrix_of = np.broadcast_to(np.arange(system.factorizations).reshape(system.matrices), system.batch)
         self.order = np.argsort(matrix_of.reshape(-1), kind="stable")
         self.operands = self._operands()
-        itemsize, each = ITEMSIZE[self.dtype], self.n if form.kind == "dg" else self.n * self.n
+        rows, cols, itemsize = self.rows, self.cols, ITEMSIZE[self.dtype]
+        each = rows if form.kind == "dg" else rows * cols
+        if self.in_band:
+            each = (2 * self.band[0] + self.band[1] + 1) * cols
         for name, size in (
-            ("factors", self.count * each * itemsize), ("y", self.solutions * self.n * self.k * itemsize),
-            ("w", self.count * self.n * itemsize), ("u", self.count * self.n * itemsize), ("status", 4 * self.count),
-            ("squares", 8 * self.count), ("projections", 48 * self.solutions * self.k), ("v", self.n * itemsize),
-            ("offsets", 8 * self.solutions),
+            ("factors", self.count * each * itemsize), ("y", self.sides), ("w", self.count * cols * itemsize),
+            ("u", self.count * rows * itemsize), ("status", 4 * self.count), ("squares", 8 * self.count),
+            ("projections", 48 * self.solutions * self.k), ("v", rows * itemsize), ("offsets", 8 * self.solutions),
         ):  # fmt: skip
             self.reserve(name, size)
         for name, operand in zip("abx", self.operands, strict=True):
             self.reserve(name, operand.size)
         if problem.inplace[1]:
-            self.reserve("kept", self.solutions * self.n * self.k * itemsize)
-        if form.kind != "dg" and not self.kernels.small:
-            rows, cols = self.kernels.tiles
+            self.reserve("kept", self.sides)
+        if rows != cols:
+            self.reserve("short offsets", 8 * self.solutions)
+        if form.kind != "dg" and not self.in_band and not self.kernels.small:
+            row_tiles, col_tiles = self.kernels.tiles
             wide = 16 if self.dtype in REAL_OF else 8
-            self.reserve("w_parts", self.count * rows * self.n * wide)
-            self.reserve("u_parts", self.count * cols * self.n * wide)
-            self.reserve("square_parts", self.count * rows * cols * 8)
-        self.routine = routine_of(self, *settings)
+            self.reserve("w_parts", self.count * row_tiles * cols * wide)
+            self.reserve("u_parts", self.count * col_tiles * rows * wide)
+            self.reserve("square_parts", self.count * row_tiles * col_tiles * 8)
+        self.routine = self._routine_of(settings)
+
+    def _routine_of(self, settings: tuple[bool, bool, bool]) -> Routine:
+        """What works on the matrices."""
+        return routine_of(self, *settings)
 
     def _operands(self) -> tuple[Operand, Operand, Operand]:
         found = []
@@ -172,6 +190,11 @@ class Group:
             matrix = (self.a, system.b, system.x)[which]
             found.append(Operand(np.concatenate(numbers), np.concatenate(offsets), matrix))
         return found[0], found[1], found[2]
+
+    @property
+    def sides(self) -> int:
+        """Bytes of right-hand sides or solutions that lie column by column."""
+        return self.solutions * self.k * self.rows * ITEMSIZE[self.dtype]
 
     # Memory.
 
@@ -196,21 +219,25 @@ class Group:
             operand.put(self.at(name), queue)
         for name, (region, step) in self._tables.items():
             overwrite(self.at(name), self.at(region) + step * np.arange(self.count, dtype=np.int64), queue)
-        each = self.n * self.k * ITEMSIZE[self.dtype]
+        each = self.rows * self.k * ITEMSIZE[self.dtype]
         overwrite(self.at("offsets"), each * np.arange(self.solutions, dtype=np.int64), queue)
-        overwrite(self.at("v"), probe(self.n, REAL_OF.get(self.dtype, self.dtype)).astype(self.dtype), queue)
+        if self.rows != self.cols:
+            short = self.cols * self.k * ITEMSIZE[self.dtype]
+            overwrite(self.at("short offsets"), short * np.arange(self.solutions, dtype=np.int64), queue)
+        overwrite(self.at("v"), probe(self.rows, REAL_OF.get(self.dtype, self.dtype)).astype(self.dtype), queue)
         overwrite(self.at("status"), np.zeros(self.count, np.int32), queue)
         self._make_records()
 
     def _make_records(self) -> None:
-        below, above = self.form.reach(self.n, self.n)
+        below, above = self.form.reach(self.rows, self.cols)
         flags = MIRRORED.get(self.form.kind, 0) | (device_kernels.UNIT if self.form.unit else 0)
-        rows, cols = self.kernels.tiles
-        whole = device_kernels.EXPAND if self.by_lu and self.form.kind in MIRRORED else 0
+        row_tiles, col_tiles = self.kernels.tiles
+        whole = self.form.kind in MIRRORED and (self.by_lu or self.form.mixed)
         names = "factors", "w", "u", "squares", "status", "v", "w_parts", "u_parts", "square_parts"
         self.taking = record(
-            TAKING, **{name: self.at(name) for name in names}, count=self.count, n=self.n, below=below, above=above,
-            flags=flags | whole, row_tiles=rows, col_tiles=cols,
+            TAKING, **{name: self.at(name) for name in names}, count=self.count, rows=self.rows, cols=self.cols,
+            below=below, above=above, flags=flags | (device_kernels.EXPAND if whole else 0), row_tiles=row_tiles,
+            col_tiles=col_tiles,
         )  # fmt: skip
         tiny = TINY[REAL_OF.get(self.dtype, self.dtype)]
         self.weighing = record(
@@ -218,34 +245,41 @@ class Group:
             found=self.found.ctypes.data,
         )  # fmt: skip
         self.refining = record(
-            REFINING, n=self.n, below=below, above=above, flags=flags, columns=self.solutions * self.k,
-            columns_of_matrix=self.columns, k=self.k, status=self.at("status"),
+            REFINING, rows=self.rows, cols=self.cols, b_rows=self.rows, below=below, above=above, flags=flags,
+            columns=self.solutions * self.k, columns_of_matrix=self.columns, k=self.k, status=self.at("status"),
         )  # fmt: skip
         tolerance, product, growth = limits_of(self.dtype)
         self._moving = record(
-            MOVING, squares=self.at("squares"), projections=self.at("projections"), n=self.n, k=self.k,
+            MOVING, squares=self.at("squares"), projections=self.at("projections"), n=self.system.b.rows, k=self.k,
             per_matrix=self.per_matrix, columns=self.solutions * self.k, tolerance=tolerance, product=product,
             growth=growth, tiny=tiny, found=self.found[1:].ctypes.data,
         )  # fmt: skip
 
-    def packed(self, address: int) -> tuple[int, ...]:
-        """The place of right-hand sides that lie column by column, one behind the other."""
-        return address, self.at("offsets"), 0, 1, self.n
+    def packed(self, address: int, rows: int = 0) -> tuple[int, ...]:
+        """The place of right-hand sides that lie column by column, one behind the other, in room for a matrix's rows,
+        or for fewer, as many as its columns."""
+        if rows in (0, self.rows):
+            return address, self.at("offsets"), 0, 1, self.rows
+        return address, self.at("short offsets"), 0, 1, self.cols
 
     # Calls.
 
     def factorization(self) -> list[Call]:
         """What factorizes the matrices."""
         kind = self.form.kind
-        calls = self.kernels.take(self.taking, self.count, kind == "dg")
+        calls = self.kernels.take(self.taking, self.count, "band" if self.in_band else kind)
         if kind == "dg":
             calls.append(self.kernels.launch_blocks("zeros_of_diagonals", self.count, self.taking))
-        if kind == "tr" and not self.form.unit:
+        calls += [*self._before_factors(), *self.routine.factorize()]
+        if kind == "ls" or (kind == "tr" and not self.form.unit):
             calls.append(self.kernels.launch_blocks("zeros_of_triangles", self.count, self.taking))
-        calls += self.routine.factorize()
         if self.problem.inplace[0]:
-            calls.append(self.kernels.launch("give_back", self.count * self.n * self.n, self.taking))
+            calls.append(self.kernels.launch("give_back", self.count * self.rows * self.cols, self.taking))
         return [*calls, self.kernels.launch("weigh", self.count, self.weighing)]
+
+    def _before_factors(self) -> list[Call]:
+        """What is done with copies of matrices before they are factorized."""
+        return []
 
     def moving(self, source: tuple[int, ...], target: tuple[int, ...], flags: int = 0, **fields: Any) -> np.ndarray:
         """The parameters of a copy of right-hand sides or solutions."""
@@ -261,6 +295,8 @@ class Group:
         transposed, conjugate = transposed != self.transposed, conjugate != self.system.a.conjugate
         if transposed and self.form.kind in MIRRORED:
             transposed, conjugate = False, conjugate != (self.form.kind != "sy")
+        elif transposed and self.form.kind == "ls":
+            conjugate = not conjugate
         return transposed, conjugate and self.dtype in REAL_OF
 
     def solution(self, trans: str) -> tuple[list[Call], tuple[np.ndarray, np.ndarray]]:
@@ -271,14 +307,23 @@ class Group:
         projects, judges = device_kernels.PROJECTS, device_kernels.JUDGES
         giving = self.moving(nowhere, y, projects | first, weights=self.at("v"))
         weights = self.at("u" if transposed else "w")
+        # of what is no solution but in the sense of least squares, no projection tells anything
+        judges = 0 if self.form.kind in RECTANGULAR else judges
+        step = self.rows if transposed else self.cols
         judging = self.moving(
-            y, nowhere, projects | judges | after, weights=weights, weights_step=self.n, part=1
+            y, nowhere, projects | judges | after, weights=weights, weights_step=step, part=1, n=self.system.x.rows
         )  # fmt: skip
-        calls = [self.kernels.move(giving), *self.routine.solve(transposed), self.kernels.move(judging)]
-        if self.problem.inplace[1]:
-            self.keepings[trans] = self.moving(nowhere, self.packed(self.at("kept")))
-            calls.insert(0, self.kernels.move(self.keepings[trans]))
-        return calls, (giving, judging)
+        calls = [*self._keeping(trans), self.kernels.move(giving), *self.routine.solve(transposed)]
+        if transposed and self.form.kind == "ls":  # behind b, which is shorter, are zeros
+            calls.insert(0, runtime_call("cudaMemsetAsync", self.at("y"), 0, self.sides))
+        return [*calls, self.kernels.move(judging)], (giving, judging)
+
+    def _keeping(self, trans: str) -> list[Call]:
+        """What keeps right-hand sides that solutions replace."""
+        if not self.problem.inplace[1]:
+            return []
+        self.keepings[trans] = self.moving((0, 0, 0, 0, 0), self.packed(self.at("kept")))
+        return [self.kernels.move(self.keepings[trans])]
 
     def solving(self, trans: str, source: int, target: int) -> list[Call]:
         """What solves for right-hand sides that lie column by column, into memory like that."""

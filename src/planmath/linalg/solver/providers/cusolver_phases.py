@@ -19,7 +19,7 @@ from planmath.core.errors import UnavailableError, warn
 from planmath.core.factorization import InaccurateSolutionWarning, Phases, SingularMatrixError
 from planmath.core.slots import ArraySlot
 from planmath.linalg.solver.options import DirectSolverOptions
-from planmath.linalg.solver.problem import DenseProblem, Form
+from planmath.linalg.solver.problem import MIXED, DenseProblem, Form
 from planmath.linalg.solver.providers.cusolver_routines import Handles
 from planmath.linalg.solver.providers.cusolver_work import FACTORS, SOLUTIONS, DeviceJudgement, Work
 
@@ -28,13 +28,16 @@ class DevicePhases(Phases):
     """The phases of a plan for dense systems on a device.
 
     A factorization is put on the stream, and what came out is looked at when the next solution was put behind it, or
-    at once with ``options.blocking=True``. A solution is waited for once: whether it has to be refined is known then.
+    at once with ``options.blocking=True``. That solution is waited for: whether solutions by these factors have to be
+    refined is known then. If not, the next ones are not waited for either, and looked at by the phase after them.
 
     Parameters
     ----------
     problem : DenseProblem
     settings : tuple of bool
         As of `cusolver_group.Group`.
+    mixed : bool
+        Whether factors are in single precision where that makes sense.
     options : DirectSolverOptions
     queue : Queue
     """
@@ -42,7 +45,10 @@ class DevicePhases(Phases):
     #: what would solve without Python, had this such programs
     solver = None
 
-    def __init__(self, problem: DenseProblem, settings: tuple[bool, bool], options: DirectSolverOptions, queue: Queue):
+    def __init__(
+        self, problem: DenseProblem, settings: tuple[bool, bool, bool], mixed: bool, options: DirectSolverOptions,
+        queue: Queue,
+    ):  # fmt: skip
         super().__init__()
         self._problem, self._settings, self._options, self._queue = problem, settings, options, queue
         self.trans = "N"
@@ -54,17 +60,32 @@ class DevicePhases(Phases):
         self._unlooked = self._untold = False
         #: whether the last factorization, or what became of it later, left no factors to solve with
         self.lost = False
-        self._use(problem.form)
+        self._mixed = mixed
+        #: whether a solution by the last factors was waited for, and there was nothing to do about it
+        self._trusted = False
+        #: whether one that was not waited for had to be looked at, so that all others are
+        self._careful = False
+        #: the number of the first solution that was not waited for, since somebody looked; 0 where there is none
+        self._first_unseen = 0
+        self._use(problem.form._replace(mixed=mixed))
 
+    #: whether factors in single precision did not do
+    _gave_up = False
     REBOUND: ClassVar[dict[str, Any]] = {**Phases.REBOUND, "_a": (), "_b": ()}
     UNBOUND: ClassVar[dict[str, Any]] = REBOUND
 
     def _use(self, form: Form) -> None:
         self._work = Work(self._problem, form, self._settings, self._handles, self._queue)
+        self._work.judgement.gave_up = self._gave_up
 
     @property
     def judgement(self) -> DeviceJudgement:
         """What is known of the factors and solutions."""
+        if self._first_unseen:
+            with devices.on(self._queue.device_id):
+                runtime.stream_synchronize(self._queue.stream)
+            self._look_back()
+            self._first_unseen = 0
         if self._unlooked:
             with devices.on(self._queue.device_id):
                 runtime.stream_synchronize(self._queue.stream)
@@ -124,9 +145,13 @@ class DevicePhases(Phases):
     # Factorization.
 
     def factorize(self) -> None:
+        self._look_back()
+        self._trusted = self._careful = False
+        self._first_unseen = 0
         a = self._there("a", self._a, brings=True)
         if self._problem.detect:
-            self._take_for(self._work.detected(a))
+            form = self._work.detected(a)
+            self._take_for(form._replace(mixed=self._mixed and form.kind in MIXED))
         self.lost = False
         self._work.factorize(a)
         self._unlooked = self._untold = True
@@ -159,12 +184,18 @@ class DevicePhases(Phases):
                 self._unlooked = False
                 return again
             again = True
+            self._give_up_on(self._work.form)
             self._take_for(other)
             self._work.factorize(self._there("a", self._a))
             runtime.stream_synchronize(self._queue.stream)
         self._work.judgement.factorized_well()
         self._unlooked = False
         return again
+
+    def _give_up_on(self, form: Form) -> None:
+        """Make factors in full from now on, where those in single precision did not do."""
+        self._gave_up = self._gave_up or form.mixed
+        self._mixed = self._mixed and not self._gave_up
 
     def _tell_singular(self, results: Sequence[Any]) -> None:
         """Tell the user of singular matrices, once."""
@@ -184,9 +215,35 @@ class DevicePhases(Phases):
 
     # Solution.
 
+    def _look_back(self) -> None:
+        """Tell of solutions that were not waited for, of those that are done by now."""
+        if not self._saw_doubtful:
+            return
+        self._trusted, self._careful, self._first_unseen = False, True, 0
+        if self._options.on_inaccurate == "warn":
+            warn(
+                "one of the last solutions is not as accurate as others by these factors, or its right-hand side has "
+                "an element that is not finite: the next ones are waited for, and refined; pass "
+                "options={'blocking': True} to have that done with each",
+                InaccurateSolutionWarning,
+            )
+
+    @property
+    def _saw_doubtful(self) -> bool:
+        """Whether a solution that was not waited for, and is done, has to be looked at."""
+        return bool(self._first_unseen) and self._work.last_unordinary() >= self._first_unseen
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the next solution is waited for."""
+        options, problem = self._options, self._problem
+        asked = options.blocking is True or options.on_inaccurate == "raise" or problem.on_host or problem.inplace[1]
+        return asked or not self._trusted or self._work.form.mixed or self._work.judgement.suspects
+
     def solve(self, results: Sequence[Any], layouts: Sequence[Layout]) -> Sequence[SolutionInfo]:
         self.admit("solve")
-        replaces = self._problem.inplace[1]
+        self._look_back()
+        waits, replaces = self._waits, self._problem.inplace[1]
         found = self._b if replaces else [
             outline(array, layout) for array, layout in zip(results, layouts, strict=True)
         ]  # fmt: skip
@@ -196,15 +253,22 @@ class DevicePhases(Phases):
             runtime.stream_synchronize(self._queue.stream)
             self._look()
             self._tell_singular(())
-        self._work.solve(self.trans, b, x)
+        refined = self._work.solve(self.trans, b, x)
+        if not waits:
+            self._work.judgement.looked = None
+            self._first_unseen = self._first_unseen or self._work.solved
+            return ()
         runtime.stream_synchronize(self._queue.stream)
         if self._unlooked and self._look():
-            self._work.solve(self.trans, b, x)
+            refined = self._work.solve(self.trans, b, x)
             runtime.stream_synchronize(self._queue.stream)
+        if not refined:
+            self._factorize_in_full(b, x)
         judgement = self._work.judgement
         infos: Sequence[SolutionInfo] = ()
         judgement.looked = None
-        if judgement.suspects or not self._work.is_ordinary(SOLUTIONS):
+        self._trusted = self._work.is_ordinary(SOLUTIONS) and not self._careful
+        if judgement.suspects or self._work.doubts or not self._work.is_ordinary(SOLUTIONS):
             try:
                 infos = self._work.examine(self.trans, b, x)
             except BaseException:
@@ -215,6 +279,18 @@ class DevicePhases(Phases):
             self._copies["b" if replaces else "x"].send(found)
         self._tell_singular(results)
         return infos
+
+
+    def _factorize_in_full(self, b: Sequence[int], x: Sequence[int]) -> None:
+        """Give factors in single precision up, until the next plan, and solve."""
+        self._give_up_on(self._work.form)
+        self._take_for(self._work.form._replace(mixed=False))
+        self._work.factorize(self._there("a", self._a))
+        self._work.solve(self.trans, b, x)
+        runtime.stream_synchronize(self._queue.stream)
+        if self._look():
+            self._work.solve(self.trans, b, x)
+            runtime.stream_synchronize(self._queue.stream)
 
 
 class _Copies:

@@ -11,6 +11,7 @@ from planmath.bindings import runtime
 from planmath.core.accuracy import Decisions, Judge, Request, SolutionInfo
 from planmath.core.arrays import ITEMSIZE, REAL_OF
 from planmath.core.cuda.device_arrays import ALIGNMENT, overwrite, pinned
+from planmath.core.cuda.queue import Queue
 from planmath.core.executor import Program
 from planmath.linalg.solver import device_kernels
 from planmath.linalg.solver.providers.assembly import TRANS
@@ -34,8 +35,8 @@ class Refinement:
 
     def __init__(self, group: Group, trans: str, source: tuple[int, ...], target: tuple[int, ...]):
         self.group, self.trans, self.queue, self.target = group, trans, group.queue, target
-        self.each = group.n * group.k * ITEMSIZE[group.dtype]
-        size = -(-group.solutions * self.each // ALIGNMENT) * ALIGNMENT
+        self.each = group.rows * group.k * ITEMSIZE[group.dtype]
+        size = -(-group.sides // ALIGNMENT) * ALIGNMENT
         self._owner, start = self.queue.allocate(len(ARRAYS) * size + 4 * group.solutions)
         self.at = {name: start + place * size for place, name in enumerate((*ARRAYS, "chosen"))}
         columns = group.solutions * group.k
@@ -60,8 +61,13 @@ class Refinement:
             parameters[field] = value
         columns = self.group.solutions * self.group.k
         kernels = self.group.kernels
-        call = kernels.launch_blocks if blocks else kernels.launch
-        self._run([call(name, columns if blocks else columns * self.group.n, parameters)])
+        if name == "residual":
+            call = kernels.residual(parameters)
+        elif blocks:
+            call = kernels.launch_blocks(name, columns, parameters)
+        else:
+            call = kernels.launch(name, columns * self.group.rows, parameters)
+        self._run([call])
 
     # What is known of b.
 
@@ -73,12 +79,8 @@ class Refinement:
 
     def side(self, position: int) -> np.ndarray:
         """A copy of the right-hand sides of one solution, on the host."""
-        found = np.empty((self.group.n, self.group.k), self.group.dtype, order="F")
-        source = self.at["b"] + position * self.each
-        kind = runtime.MemcpyKind.DEVICE_TO_HOST
-        runtime.memcpy_async(found.ctypes.data, source, found.nbytes, kind, self.queue.stream)
-        runtime.stream_synchronize(self.queue.stream)
-        return found
+        found = np.empty((self.group.system.b.rows, self.group.k), self.group.dtype, order="F")
+        return fetched(found, self.at["b"] + position * self.each, self.queue)
 
     # What decisions ask for.
 
@@ -156,3 +158,76 @@ class Refinement:
         runtime.stream_synchronize(self.queue.stream)
         forward = self._forward.reshape(self.group.solutions, self.group.k)
         return {position: float(forward[position].max()) for position in members}
+
+
+def fetched(array: np.ndarray, source: int, queue: Queue) -> np.ndarray:
+    """The array, once memory of the device was copied into it."""
+    runtime.memcpy_async(array.ctypes.data, source, array.nbytes, runtime.MemcpyKind.DEVICE_TO_HOST, queue.stream)
+    runtime.stream_synchronize(queue.stream)
+    return array
+
+
+class LeastSquares:
+    """Solutions in the sense of least squares, with copies that lie column by column: how good they are."""
+
+    def __init__(self, group: Group, source: tuple[int, ...], target: tuple[int, ...]):
+        self.group, system = group, group.system
+        self._rows, self._cols = system.b.rows, system.x.rows
+        size = -(-group.sides // ALIGNMENT) * ALIGNMENT
+        self._owner, start = group.queue.allocate(4 * size)
+        self._b, self._x, self._r, self._across = (start + place * size for place in range(4))
+        columns = group.solutions * group.k
+        self._sizes, self._found = pinned((columns, 3)), pinned((columns, 3))
+        flags = int(group.refining["flags"][0]) | (device_kernels.TRANSPOSE if group.transposed else 0)
+        flags |= device_kernels.CONJUGATE if system.a.conjugate and group.dtype in REAL_OF else 0
+        residual = group.refining.copy()
+        for name, value in {
+            "flags": flags, "rows": self._rows, "cols": self._cols, "b_rows": self._rows, "x": self._x, "b": self._b,
+            "r": self._r, "found": self._sizes.ctypes.data,
+        }.items():
+            residual[name] = value
+        adjoint = residual.copy()
+        for name, value in {
+            "flags": flags ^ device_kernels.TRANSPOSE ^ (device_kernels.CONJUGATE if group.dtype in REAL_OF else 0),
+            "rows": self._cols, "cols": self._rows, "b_rows": self._rows, "x": self._r, "b": 0, "r": self._across,
+        }.items():
+            adjoint[name] = value
+        measure = adjoint.copy()
+        measure["b"], measure["found"] = self._b, self._found.ctypes.data
+        kernels = group.kernels
+        Program([
+            *group.handles.streams,
+            kernels.move(group.moving(source, group.packed(self._b, self._rows), n=self._rows)),
+            kernels.move(group.moving(target, group.packed(self._x, self._cols), n=self._cols)),
+            kernels.residual(residual),
+            kernels.launch_blocks("norms", columns, residual),
+            kernels.residual(adjoint),
+            kernels.launch_blocks("norms", columns, measure),
+        ])(group.queue.stream)  # fmt: skip
+        runtime.stream_synchronize(group.queue.stream)
+
+    def not_finite(self, positions: Iterable[int]) -> list[int]:
+        """Of which solutions the right-hand sides are not finite."""
+        sizes = self._sizes.reshape(self.group.solutions, self.group.k, 3)
+        return [position for position in positions if not (sizes[position, :, 2] < np.inf).all()]
+
+    def side(self, position: int) -> np.ndarray:
+        """A copy of the right-hand sides of one solution, on the host."""
+        found = np.empty((self._rows, self.group.k), self.group.dtype, order="F")
+        return fetched(found, self._b + position * found.nbytes, self.group.queue)
+
+    @np.errstate(all="ignore")
+    def judged(self, judges: dict[int, Judge]) -> dict[int, SolutionInfo]:
+        """How far residuals are from being orthogonal to the columns, beside the sizes of all."""
+        shape = self.group.solutions, self.group.k, 3
+        exact = self._rows < self._cols
+        found = {}
+        for position, judge in judges.items():
+            residual, y, side = self._sizes.reshape(shape)[position].T
+            across = residual if exact else self._found.reshape(shape)[position, :, 0] / (judge.norm or 1)
+            products = judge.norm * y
+            scale = products + side
+            error = float(np.where(scale == 0, 0, across / scale).max())
+            growth = float(np.where(side == 0, 0, products / side).max())
+            found[position] = judge.info(error, False, 0, growth)
+        return found

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from planmath.bindings import cublas, cusolver, cusolverDn
+from planmath.bindings import cublas, cusolver, cusolverDn, runtime
 from planmath.bindings.library_types import CudaDataType
 from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import devices
 from planmath.core.cuda.device_arrays import pinned
 from planmath.core.cuda.queue import Queue
-from planmath.linalg.solver.device_kernels import DIVIDING, SUBSTITUTING, WIDENING, Kernels, record
-from planmath.linalg.solver.problem import Form
+from planmath.linalg.solver.device_kernels import DIVIDING, IN_BAND, SUBSTITUTING, WIDENING, Kernels, record
+from planmath.linalg.solver.problem import BANDS, Form
 from planmath.native.call import Call, Slot
 
 DATA_TYPE = {
@@ -54,7 +54,8 @@ class Handles:
     @property
     def streams(self) -> list[Call]:
         """What gives them the stream, the first of a program's addresses."""
-        return [_solver("cusolverDnSetStream", self.solver, Slot(0)), _blas("cublasSetStream_v2", self.blas, Slot(0))]
+        solver = solver_call("cusolverDnSetStream", self.solver, Slot(0))
+        return [solver, blas_call("cublasSetStream_v2", self.blas, Slot(0))]
 
     def __del__(self) -> None:
         if os.getpid() != self.process:  # a child of the process that made them cannot use the device
@@ -73,28 +74,39 @@ def _address(library: Any, name: str) -> int:
     return library.address(name)
 
 
-def _solver(name: str, *arguments: Any, keep: Any = None) -> Call:
+def solver_call(name: str, *arguments: Any, keep: Any = None) -> Call:
     return Call(
         _address(cusolver.LIBRARY, name), arguments, name=name, returns_status=True, error=cusolver.cuSOLVERError,
         keep=keep,
     )  # fmt: skip
 
 
-def _blas(name: str, *arguments: Any, keep: Any = None) -> Call:
+def blas_call(name: str, *arguments: Any, keep: Any = None) -> Call:
     return Call(
         _address(cublas.LIBRARY, name), arguments, name=name, returns_status=True, error=cublas.cuBLASError, keep=keep
     )
+
+
+def runtime_call(name: str, *arguments: Any, keep: Any = None) -> Call:
+    """A call of the runtime's on the stream that is a program's first address."""
+    return Call(
+        _address(runtime.LIBRARY, name), [*arguments, Slot(0)], name=name, returns_status=True,
+        error=runtime.CUDARuntimeError, keep=keep,
+    )  # fmt: skip
 
 
 class Matrices(Protocol):
     """The matrices of one size and kind that a routine works on."""
 
     dtype: str
-    n: int
+    rows: int
+    cols: int
     count: int
     columns: int
     """Right-hand sides of each."""
     form: Form
+    band: tuple[int, int]
+    """Of banded ones: how many diagonals of all that are not zero are below the main one, and above it."""
     kernels: Kernels
     handles: Handles
     queue: Queue
@@ -113,7 +125,7 @@ class Routine:
     """What routines have in common: they ask for memory when they are made, and make calls once it is there."""
 
     def __init__(self, of: Matrices):
-        self.of, self.dtype, self.n, self.count, self.columns = of, of.dtype, of.n, of.count, of.columns
+        self.of, self.dtype, self.n, self.count, self.columns = of, of.dtype, of.rows, of.count, of.columns
         self.itemsize, self.type = ITEMSIZE[of.dtype], int(DATA_TYPE[of.dtype])
         self.letter = LETTER[of.dtype]
         self.uplo = UPPER if of.form.upper else LOWER
@@ -168,9 +180,9 @@ class Routine:
         words = self.of.handles.blas, LEFT, self.uplo, trans, int(unit), self.n, self.columns, one.ctypes.data
         if self.count == 1:
             name = f"cublas{self.letter}trsm_v2"
-            return _blas(name, *words, self.of.at("factors"), self.n, self.of.at("y"), self.n, keep=one)
+            return blas_call(name, *words, self.of.at("factors"), self.n, self.of.at("y"), self.n, keep=one)
         tables = self.of.at("table of factors"), self.n, self.of.at("table of y"), self.n
-        return _blas(f"cublas{self.letter}trsmBatched", *words, *tables, self.count, keep=one)
+        return blas_call(f"cublas{self.letter}trsmBatched", *words, *tables, self.count, keep=one)
 
 
 class LU(Routine):
@@ -190,14 +202,14 @@ class LU(Routine):
 
     def factorize(self) -> list[Call]:
         handles = self.of.handles
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXgetrf", handles.solver, handles.settings, self.n, self.n, self.type, self.factors(m), self.n,
             self.pivots(m), self.type, *self.buffers, self.status(m), keep=self.on_host,
         ))  # fmt: skip
 
     def solve(self, transposed: bool) -> list[Call]:
         handles, op = self.of.handles, TRANSPOSE if transposed else NO_TRANSPOSE
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXgetrs", handles.solver, handles.settings, op, self.n, self.columns, self.type, self.factors(m),
             self.n, self.pivots(m), self.type, self.y(m), self.n, self.of.at("ignored"),
         ))  # fmt: skip
@@ -214,7 +226,7 @@ class BatchedLU(Routine):
 
     def factorize(self) -> list[Call]:
         words = self.of.handles.blas, self.n, self.of.at("table of factors"), self.n, self.of.at("pivots")
-        return [_blas(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
+        return [blas_call(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
 
     def solve(self, transposed: bool) -> list[Call]:
         if self.n <= FEW_ROWS:
@@ -230,7 +242,7 @@ class BatchedLU(Routine):
             self.of.at("table of factors"), self.n, self.of.at("pivots"), self.of.at("table of y"), self.n,
             wrong.ctypes.data, self.count,
         )  # fmt: skip
-        return [_blas(f"cublas{self.letter}getrsBatched", *words, keep=wrong)]
+        return [blas_call(f"cublas{self.letter}getrsBatched", *words, keep=wrong)]
 
 
 class Cholesky(Routine):
@@ -244,14 +256,14 @@ class Cholesky(Routine):
 
     def factorize(self) -> list[Call]:
         handles = self.of.handles
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXpotrf", handles.solver, handles.settings, self.uplo, self.n, self.type, self.factors(m), self.n,
             self.type, *self.buffers, self.status(m), keep=self.on_host,
         ))  # fmt: skip
 
     def solve(self, transposed: bool) -> list[Call]:
         handles = self.of.handles
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXpotrs", handles.solver, handles.settings, self.uplo, self.n, self.columns, self.type,
             self.factors(m), self.n, self.type, self.y(m), self.n, self.of.at("ignored"),
         ))  # fmt: skip
@@ -265,7 +277,7 @@ class BatchedCholesky(Routine):
 
     def factorize(self) -> list[Call]:
         words = self.of.handles.solver, self.uplo, self.n, self.of.at("table of factors"), self.n, self.status(0)
-        return [_solver(f"cusolverDn{self.letter}potrfBatched", *words, self.count)]
+        return [solver_call(f"cusolverDn{self.letter}potrfBatched", *words, self.count)]
 
     def solve(self, transposed: bool) -> list[Call]:
         if self.columns > 1:
@@ -273,7 +285,7 @@ class BatchedCholesky(Routine):
             return [self.triangular(op, False) for op in (adjoint if self.uplo == UPPER else adjoint[::-1])]
         tables = self.of.at("table of factors"), self.n, self.of.at("table of y"), self.n
         words = self.of.handles.solver, self.uplo, self.n, 1, *tables, self.of.at("ignored"), self.count
-        return [_solver(f"cusolverDn{self.letter}potrsBatched", *words)]
+        return [solver_call(f"cusolverDn{self.letter}potrsBatched", *words)]
 
 
 class BunchKaufman(Routine):
@@ -294,7 +306,7 @@ class BunchKaufman(Routine):
         self.of.reserve("pivots", 8 * self.n * self.count)
 
     def factorize(self) -> list[Call]:
-        calls = self.each(lambda m: _solver(
+        calls = self.each(lambda m: solver_call(
             f"cusolverDn{self.letter}sytrf", self.of.handles.solver, self.uplo, self.n, self.factors(m), self.n,
             self.of.at("narrow pivots", 4 * self.n * m), self.of.at("workspace"), self.words, self.status(m),
         ))  # fmt: skip
@@ -303,11 +315,88 @@ class BunchKaufman(Routine):
         return [*calls, self.of.kernels.launch("widen", pivots, parameters)]
 
     def solve(self, transposed: bool) -> list[Call]:
-        return self.each(lambda m: _solver(
+        return self.each(lambda m: solver_call(
             "cusolverDnXsytrs", self.of.handles.solver, self.uplo, self.n, self.columns, self.type, self.factors(m),
             self.n, self.of.at("pivots", 8 * self.n * m), self.type, self.y(m), self.n, *self.buffers,
             self.of.at("ignored"), keep=self.on_host,
         ))  # fmt: skip
+
+
+class QR(Routine):
+    """Matrices of at least as many rows as columns by cusolverDnXgeqrf, ormqr, and cuBLAS's trsm, one by one."""
+
+    def prepare(self) -> None:
+        handles, m, n = self.of.handles, self.n, self.of.cols
+        self.multiply = ("unm" if self.letter in "CZ" else "orm") + "qr"
+        self.of.reserve("tau", n * self.itemsize * self.count)
+        owner, somewhere = self.of.queue.allocate(self.itemsize)  # addresses that are not read
+        words = getattr(cusolverDn, f"{self.letter.lower()}{self.multiply}_buffer_size")(
+            handles.solver, LEFT, NO_TRANSPOSE, m, self.columns, n, somewhere, m, somewhere, somewhere, m
+        )
+        on_device, on_host = cusolverDn.xgeqrf_buffer_size(
+            handles.solver, handles.settings, m, n, self.type, somewhere, m, self.type, somewhere, self.type
+        )
+        del owner
+        self.words = words
+        self.workspace(max(on_device, words * self.itemsize), on_host)
+
+    def factors(self, m: int) -> int:
+        return self.of.at("factors", m * self.n * self.of.cols * self.itemsize)
+
+    def tau(self, m: int) -> int:
+        return self.of.at("tau", m * self.of.cols * self.itemsize)
+
+    def factorize(self) -> list[Call]:
+        handles = self.of.handles
+        return self.each(lambda m: solver_call(
+            "cusolverDnXgeqrf", handles.solver, handles.settings, self.n, self.of.cols, self.type, self.factors(m),
+            self.n, self.type, self.tau(m), self.type, *self.buffers, self.status(m), keep=self.on_host,
+        ))  # fmt: skip
+
+    def solve(self, transposed: bool) -> list[Call]:
+        adjoint = ADJOINT if self.letter in "CZ" else TRANSPOSE
+        if not transposed:
+            return [*self.each(lambda m: self._reflect(m, adjoint)), *self.each(lambda m: self._solve(m, NO_TRANSPOSE))]
+        # of the least norm: y = Q R⁻ᴴ b
+        return [*self.each(lambda m: self._solve(m, adjoint)), *self.each(lambda m: self._reflect(m, NO_TRANSPOSE))]
+
+    def _reflect(self, m: int, op: int) -> Call:
+        return solver_call(
+            f"cusolverDn{self.letter}{self.multiply}", self.of.handles.solver, LEFT, op, self.n, self.columns,
+            self.of.cols, self.factors(m), self.n, self.tau(m), self.y(m), self.n, self.of.at("workspace"), self.words,
+            self.of.at("ignored"),
+        )  # fmt: skip
+
+    def _solve(self, m: int, op: int) -> Call:
+        one = np.ones(1, self.dtype)
+        return blas_call(
+            f"cublas{self.letter}trsm_v2", self.of.handles.blas, LEFT, UPPER, op, 0, self.of.cols, self.columns,
+            one.ctypes.data, self.factors(m), self.n, self.y(m), self.n, keep=one,
+        )  # fmt: skip
+
+
+class BandLU(Routine):
+    """Matrices in a band, by kernels of planmath's own, a thread for each: LU with exchanges of rows, or of positive
+    definite ones without."""
+
+    pivot_dtype = "int32"
+
+    def prepare(self) -> None:
+        self.of.reserve("pivots", 4 * self.n * self.count)
+
+    def _parameters(self, transposed: bool = False) -> np.ndarray:
+        low, high = self.of.band
+        return record(
+            IN_BAND, factors=self.of.at("factors"), y=self.of.at("y"), pivots=self.of.at("pivots"),
+            status=self.status(0), n=self.n, low=low, high=high, count=self.count, columns_of_matrix=self.columns,
+            transposed=int(transposed), definite=int(self.of.form.kind == "pb"),
+        )  # fmt: skip
+
+    def factorize(self) -> list[Call]:
+        return [self.of.kernels.launch("factorize_band", self.count, self._parameters())]
+
+    def solve(self, transposed: bool) -> list[Call]:
+        return [self.of.kernels.launch("solve_band", self.count * self.columns, self._parameters(transposed))]
 
 
 class Triangular(Routine):
@@ -338,7 +427,7 @@ class Diagonal(Routine):
         return [self.of.kernels.launch("divide", elements, parameters)]
 
 
-def routine_of(of: Matrices, at_once: bool, by_lu: bool) -> Routine:
+def routine_of(of: Matrices, at_once: bool, by_lu: bool, in_band: bool) -> Routine:
     """What works on matrices.
 
     Parameters
@@ -348,13 +437,19 @@ def routine_of(of: Matrices, at_once: bool, by_lu: bool) -> Routine:
         Whether several are worked on at the same time where a library has that.
     by_lu : bool
         Whether symmetric ones were expanded to whole ones.
+    in_band : bool
+        Whether banded ones are factorized in their bands.
     """
     kind, several = of.form.kind, at_once and of.count > 1
+    if kind in BANDS and in_band:
+        return BandLU(of)
     if kind == "tr":
         return Triangular(of)
     if kind == "dg":
         return Diagonal(of)
-    if kind == "po":
+    if kind == "ls":
+        return QR(of)
+    if kind in ("po", "pb"):
         return BatchedCholesky(of) if several else Cholesky(of)
     if kind == "sy" and not by_lu:
         return BunchKaufman(of)

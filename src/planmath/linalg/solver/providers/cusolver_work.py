@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,11 +15,21 @@ from planmath.core.cuda.queue import Queue
 from planmath.core.executor import Program
 from planmath.linalg.solver.information import Factors
 from planmath.linalg.solver.judgement import ROUTINES, Judgement, Part
-from planmath.linalg.solver.problem import DenseProblem, Form, PreparedSolver, Region
+from planmath.linalg.solver.problem import (
+    BANDS,
+    RECTANGULAR,
+    SINGLE,
+    DenseProblem,
+    Form,
+    PreparedSolver,
+    Region,
+)
 from planmath.linalg.solver.providers.assembly import Memory
 from planmath.linalg.solver.providers.cusolver_group import Group, HostPart, groups_of
-from planmath.linalg.solver.providers.cusolver_refinement import Refinement
+from planmath.linalg.solver.providers.cusolver_mixed import DONE, MixedGroup
+from planmath.linalg.solver.providers.cusolver_refinement import LeastSquares, Refinement
 from planmath.linalg.solver.providers.cusolver_routines import Handles
+from planmath.linalg.solver.providers.mixed import MOST_STEPS
 from planmath.native.call import Call
 from planmath.native.forks import load_module
 
@@ -43,12 +53,13 @@ class Work:
     """
 
     def __init__(
-        self, problem: DenseProblem, form: Form, settings: tuple[bool, bool], handles: Handles, queue: Queue
+        self, problem: DenseProblem, form: Form, settings: tuple[bool, bool, bool], handles: Handles, queue: Queue
     ):
         self.problem, self.form, self.handles, self.queue = problem, form, handles, queue
         self._found, self._stamps = pinned((2,), "int64"), [0, 0]
+        kind = MixedGroup if form.mixed else Group
         self.groups = [
-            Group(problem, members, form, settings, handles, queue, self._found) for members in groups_of(problem)
+            kind(problem, members, form, settings, handles, queue, self._found) for members in groups_of(problem)
         ]
         self._owner, start = queue.allocate(sum(group.size for group in self.groups) + ALIGNMENT)
         for group in self.groups:
@@ -57,6 +68,8 @@ class Work:
         calls = [call for group in self.groups for call in group.factorization()]
         self._factorization = Program([*handles.streams, *calls])
         self._solutions: dict[str, tuple[Program, list[tuple[np.ndarray, np.ndarray]]]] = {}
+        #: for factors in single precision, by `trans`: a step of each group's, and what stands at the end
+        self._steps: dict[str, list[Program]] = {}
         memory, parts = Memory(), dict[int, HostPart]()
         self._regions = list[tuple[Region, Region, Region]]()
         for group in self.groups:
@@ -79,8 +92,14 @@ class Work:
         self.judgement.known = False
         self._factorization(self.queue.stream)
 
-    def solve(self, trans: str, b: Sequence[int], x: Sequence[int]) -> None:
-        """Solve for right-hand sides in arrays at these addresses."""
+    def solve(self, trans: str, b: Sequence[int], x: Sequence[int]) -> bool:
+        """Solve for right-hand sides in arrays at these addresses.
+
+        Returns
+        -------
+        bool
+            Whether that could be done: not where solutions could not be refined, of which x has none then.
+        """
         program, records = self._solution(trans)
         stamp = self._next(SOLUTIONS)
         for group, (giving, judging) in zip(self.groups, records, strict=True):
@@ -91,6 +110,41 @@ class Work:
                 group.keepings[trans]["source"][0] = place
         self.judgement.known = False
         program(self.queue.stream)
+        if not self.form.mixed:
+            return True
+        self._refine(trans)
+        if any(group.unrefined() for group in self._mixed):
+            return False
+        self._steps[trans][-1](self.queue.stream)
+        return True
+
+    @property
+    def _mixed(self) -> list[MixedGroup]:
+        return [group for group in self.groups if isinstance(group, MixedGroup)]
+
+    @property
+    def doubts(self) -> bool:
+        """Whether a solution could not be refined by factors in single precision."""
+        return any((group.states != DONE).any() for group in self._mixed)
+
+    def _refine(self, trans: str) -> None:
+        """Refine solutions by factors in single precision as long as that helps."""
+        groups = self._mixed
+        if trans not in self._steps:
+            records = self._solution(trans)[1]
+            steps = [Program([*self.handles.streams, *group.step(trans)]) for group in groups]
+            moves = [group.kernels.move(judging) for group, (_, judging) in zip(groups, records, strict=True)]
+            self._steps[trans] = [*steps, Program(moves)]
+        for group in groups:
+            group.begin()
+        running = list(range(len(groups)))
+        for number in range(MOST_STEPS + 1):
+            for i in running:
+                self._steps[trans][i](self.queue.stream)
+            runtime.stream_synchronize(self.queue.stream)
+            running = [i for i in running if groups[i].look(number)]
+            if not running:
+                return
 
     def _solution(self, trans: str) -> tuple[Program, list[tuple[np.ndarray, np.ndarray]]]:
         if trans not in self._solutions:
@@ -109,6 +163,15 @@ class Work:
     def is_ordinary(self, what: int) -> bool:
         """Whether there is nothing to look at; the device has been waited for."""
         return int(self._found[what]) != self._stamps[what]
+
+    @property
+    def solved(self) -> int:
+        """The number of the last solution."""
+        return self._stamps[SOLUTIONS]
+
+    def last_unordinary(self) -> int:
+        """The number of the last solution that was found to be one that has to be looked at, of those that are done."""
+        return int(self._found[SOLUTIONS])
 
     def restore(self, b: Sequence[int]) -> None:
         """Put right-hand sides back that solutions have replaced."""
@@ -146,6 +209,8 @@ class Work:
 
     def detected(self, a: Sequence[int]) -> Form:
         """What the matrices are: the special form of least work that they all have; waits for the device."""
+        if any(system.a.rows != system.a.cols for system in self.problem.systems):
+            return Form("ls")
         facts = pinned((5,))
         calls = list[Call]()
         for group in self.groups:
@@ -154,7 +219,7 @@ class Work:
             base, offsets, table, _, _ = group.operands[0].place(a, self.queue)
             parameters["a"][0] = base, offsets, table, m.row, m.col
             parameters["columns"], parameters["found"] = group.count, facts.ctypes.data
-            calls.append(group.kernels.launch("detect", group.count * group.n * group.n, parameters))
+            calls.append(group.kernels.launch("detect", group.count * group.rows * group.cols, parameters))
         Program(calls)(self.queue.stream)
         runtime.stream_synchronize(self.queue.stream)
         upper, lower, asymmetric, not_hermitian, not_positive = (bool(fact) for fact in facts)
@@ -180,7 +245,8 @@ class Work:
             if any(number in group.members for number, _ in judgement.singular):
                 parameters = group.refining.copy()
                 parameters["target"][0] = target
-                work = group.solutions * group.k * group.n
+                parameters["cols"] = group.system.x.rows
+                work = group.solutions * group.k * group.system.x.rows
                 Program([group.kernels.launch("spoil", work, parameters)])(self.queue.stream)
             judges = {
                 group.position(number, i): judgement.judge(number, i)
@@ -192,15 +258,20 @@ class Work:
                 source = group.packed(group.at("kept"))
             else:
                 source = group.operands[1].place(b, self.queue)
+            if self.form.kind in RECTANGULAR:
+                least = LeastSquares(group, source, target)
+                self._check(group, least, judges)
+                found |= {group.where(position): info for position, info in least.judged(judges).items()}
+                continue
             refinement = Refinement(group, trans, source, target)
             self._check(group, refinement, judges)
-            if not self.problem.inplace[0]:
+            if not (self.problem.inplace[0] or self.form.mixed):
                 infos = refinement.run(judges)
                 found |= {group.where(position): info for position, info in infos.items()}
         runtime.stream_synchronize(self.queue.stream)
         return judgement.settle(found)
 
-    def _check(self, group: Group, refinement: Refinement, doubtful: dict[int, Judge]) -> None:
+    def _check(self, group: Group, refinement: Refinement | LeastSquares, doubtful: dict[int, Judge]) -> None:
         """Raise where a right-hand side is not finite."""
         for position in refinement.not_finite(doubtful):
             rows = np.argwhere(~np.isfinite(refinement.side(position)))
@@ -224,6 +295,13 @@ class DeviceJudgement(Judgement):
         """Of each system the solutions that have to be looked at, by their projections."""
         found = []
         for number, part in enumerate(self.parts):
+            if part.form.kind in RECTANGULAR:
+                fine = [(number, int(matrix)) in self.singular for matrix in part.matrix_of]
+                found.append(np.flatnonzero(~np.array(fine)))
+                continue
+            if part.form.mixed:
+                found.append(np.flatnonzero(part.refinement()[0] != DONE))
+                continue
             tolerance, product, most = limits_of(part.dtype)
             error, growth = part.measures(self._norms_of(number))
             fine = (error <= tolerance) & (growth <= most) & (error * (growth + 1) <= product)
@@ -233,6 +311,14 @@ class DeviceJudgement(Judgement):
                 fine |= [key in self.singular for key in keys]
             found.append(np.flatnonzero(~fine))
         return found
+
+    @property
+    def notes(self) -> list[str]:
+        said = self._problem.form
+        wide = [
+            f"{said} matrices have the factors of all of their elements: cuSOLVER has no others for them"
+        ] if said.kind in BANDS and not self.parts[0].part.group.in_band else []  # fmt: skip
+        return [*super().notes, *wide]
 
     def judge(self, number: int, i: int) -> Judge:
         """Who decides what to do about a solution."""
@@ -259,22 +345,53 @@ class DeviceJudgement(Judgement):
 class DevicePart(Part):
     """One group of systems, whose factors are on the device."""
 
+    def refinement(self) -> tuple[np.ndarray, ...]:
+        """Of each solution of a matrix with factors in single precision: whether it is refined, its backward error,
+        the steps that took, and its growth."""
+        group: MixedGroup = self.part.group
+        first = self.part.first * group.per_matrix
+        positions = np.arange(first, first + self.system.solutions)
+        if len(group.members) == 1:
+            order = np.empty_like(group.order)
+            order[group.order] = np.arange(group.solutions)
+            positions = order
+        return tuple(facts[positions] for facts in (group.states, group.errors, group.steps, group.growths))
+
+    def estimates(self, norms: np.ndarray) -> list[SolutionInfo]:
+        if not self.form.mixed:
+            return super().estimates(norms)
+        judge = Judge(self.dtype)
+        _, errors, steps, growths = self.refinement()
+        known = zip(errors.tolist(), steps.tolist(), growths.tolist(), strict=True)
+        return [judge.info(error, False, made, grown) for error, made, grown in known]
+
     def factors(self, index: int, a: Sequence[np.ndarray]) -> Factors:
         """One matrix's factors, copied."""
-        group, kind, n = self.part.group, self.part.form.kind, self.system.a.rows
+        group, kind = self.part.group, self.part.form.kind
+        rows, cols, single = group.rows, group.cols, "single " if self.form.mixed else ""
+        dtype = SINGLE[self.dtype] if self.form.mixed else self.dtype
         m = self.part.first + index
-        values = self._copy("factors", m, (n,) if kind == "dg" else (n, n), self.dtype)
-        pivots, routine = None, ROUTINES[kind]
+        if group.in_band:  # those of all matrices lie next to each other
+            low, high = group.band
+            shape, count = (cols, 2 * low + high + 1, group.count), group.count
+            values = self._copy("factors", 0, shape, dtype, "C")[:, :, m].T.copy()
+            return Factors("gbtrf", values, self._copy("pivots", 0, (cols, count), "int32", "C")[:, m] - 1, False)
+        values = self._copy(f"{single}factors", m, (rows,) if kind == "dg" else (rows, cols), dtype)
+        pivots, routine = None, "potrf" if kind == "pb" else ROUTINES[kind]
         if group.by_lu:
             routine = "getrf"
-            pivots = self._copy("pivots", m, (n,), group.routine.pivot_dtype) - 1
+            pivots = self._copy(f"{single}pivots", m, (cols,), group.routine.pivot_dtype) - 1
         elif kind == "sy":
-            pivots = self._copy("narrow pivots", m, (n,), "int32")
+            pivots = self._copy(f"{single}narrow pivots", m, (cols,), "int32")
+        elif kind == "ls":
+            pivots = self._copy("tau", m, (cols,), self.dtype)
         return Factors(routine, values, pivots, self.part.transposed)
 
-    def _copy(self, name: str, m: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    def _copy(
+        self, name: str, m: int, shape: tuple[int, ...], dtype: str, order: Literal["C", "F"] = "F"
+    ) -> np.ndarray:  # fmt: skip
         group = self.part.group
-        found = np.empty(shape, dtype, order="F")
+        found = np.empty(shape, dtype, order=order)
         with devices.on(group.queue.device_id):
             source = group.at(name, m * found.nbytes)
             runtime.memcpy_async(found.ctypes.data, source, found.nbytes, _TO_HOST, group.queue.stream)
@@ -282,6 +399,12 @@ class DevicePart(Part):
         return found
 
     def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
+        if self.part.group.in_band:
+            _, values, pivots, _ = self.factors(index, a)
+            exchanges = int(np.count_nonzero(pivots != np.arange(len(pivots))))
+            return (-1) ** exchanges, values[sum(self.part.group.band)]
+        if self.part.form.kind == "pb":
+            return 1, np.diagonal(self.factors(index, a).values).real.astype(self.dtype) ** 2
         if not self.part.group.by_lu:
             return super().diagonal(index, a)
         _, values, pivots, _ = self.factors(index, a)
@@ -290,6 +413,9 @@ class DevicePart(Part):
 
     def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
         """Solve with a copy of one matrix's factors, on the host."""
+        if self.form.mixed:  # whose factors are not as accurate
+            matrix = self.matrix(index, a)
+            return np.linalg.solve({"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans], side)
         transposed, conjugate = self.part.group.turned(trans)
         routine, values, pivots, _ = self.factors(index, a)
         form, b = self.part.form, side.conj() if conjugate else side
@@ -298,6 +424,7 @@ class DevicePart(Part):
         else:
             (function,) = load_module("scipy.linalg").get_lapack_funcs((routine[:-1] + "s",), (values,))
             found = {
+                "gbtrf": lambda: function(values, *self.part.group.band, b, pivots, trans=int(transposed)),
                 "getrf": lambda: function(values, pivots, b, trans=int(transposed)),
                 "potrf": lambda: function(values, b, lower=not form.upper),
                 "sytrf": lambda: function(values, pivots, b, lower=not form.upper),

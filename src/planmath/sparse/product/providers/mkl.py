@@ -58,6 +58,8 @@ class MKLProvider(Provider):
         return mkl.BLOCK_TIME if algorithm.get("threads") > 1 else 0.0
 
     def unsupported(self, problem: MatmulProblem) -> str | None:
+        if problem.kind != "dense":
+            return "it has products with one sparse and one dense operand only"
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
         if problem.semiring != "plus_times" or not problem.plain or problem.work not in LETTER:

@@ -12,23 +12,30 @@ import planmath.sparse.product.loops as loops
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, OwnProvider, Prepared
 from planmath.native.call import Call, Slot
+from planmath.native.team import LINGER
 from planmath.native.threads import Threads, openmp_threads
 from planmath.sparse.product.problem import MatmulProblem, divides_result, loop_levels, meets_once
+from planmath.sparse.product.providers import own_pairs, own_sampled
 from planmath.sparse.product.providers.places import Stage, places_of
 from planmath.sparse.ust.conversion import joined
 from planmath.sparse.ust.levels import LevelFormat as F
 from planmath.sparse.ust.packages import to_host
 
-#: Below this many multiplications threads take longer to start than they save: about 60 µs.
-THREADED_WORK = 200_000
+#: Below this many multiplications threads take longer to find than they save.
+THREADED_WORK = 30_000
 #: Below this many the Python lock is kept.
 SMALL_WORK = 5_000
 #: Parts for each thread where parts cost nothing: processors that are shared are not equally fast.
 PARTS = 4
 #: Bytes of the result that are worked on at a time where all diagonals meet it.
 WINDOW_BYTES = 64 << 10
+#: Bytes from which on a result is written past the caches, which would read it before and have no room for it.
+STREAMED_BYTES = 8 << 20
 #: The fewest columns that threads share.
 SHARED_COLUMNS = 16
+
+#: What computes products other than those with one dense operand.
+OTHERS: dict[str, Any] = {"pair": own_pairs, "sampled": own_sampled}
 
 
 class OwnLoops(OwnProvider):
@@ -40,9 +47,14 @@ class OwnLoops(OwnProvider):
     def threads(self) -> Threads:
         return openmp_threads()
 
-    def unsupported(self, problem: MatmulProblem) -> str | None:
+    def lingers(self, algorithm: Algorithm) -> float:
+        return LINGER if algorithm.get("threads", 1) > 1 else 0.0
+
+    def unsupported(self, problem: Any) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"
+        if problem.kind in OTHERS:
+            return OTHERS[problem.kind].unsupported(problem)
         if (problem.semiring, problem.work) not in loops.PRODUCT:
             return f"it has no {problem.semiring} of {problem.work}"
         count = problem.sparse.format.num_levels + len(problem.batch)
@@ -52,12 +64,16 @@ class OwnLoops(OwnProvider):
             return "the sparse operand is a number"
         return None
 
-    def algorithms(self, problem: MatmulProblem) -> Sequence[Algorithm]:
+    def algorithms(self, problem: Any) -> Sequence[Algorithm]:
+        if problem.kind in OTHERS:
+            return [Algorithm(self.name, knobs) for knobs in OTHERS[problem.kind].knobs(problem)]
         most = problem.execution[1]
         threads = [most, 1] if most > 1 and problem.work_amount >= THREADED_WORK else [1]
         return [Algorithm(self.name, (("threads", n),)) for n in threads]
 
-    def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
+    def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
+        if problem.kind in OTHERS:
+            return OTHERS[problem.kind].prepare(problem, algorithm)
         made = Loops(problem, algorithm.get("threads", 1))
         batches = any(level.format is F.BATCH for level in problem.sparse.format.stored)
         if problem.plain and not batches:
@@ -85,7 +101,7 @@ class Loops:
             "c_column": problem.c.column, "mode": mode, "threads": threads, "parts": parts, "first": repeats,
             "wide": int(problem.sparse.index_type == "int64"), "assigns": int(meets_once(problem)),
             "rows": problem.rows, "row_step": problem.c.row, "span": span, "window": window,
-            "nested": len(problem.batch),
+            "nested": len(problem.batch), "streams": int(span * size >= STREAMED_BYTES),
         }  # fmt: skip
         for name, value in values.items():
             header[loops.PLACE[name]] = value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from planmath.core.arrays import package_named
-from planmath.sparse.product.problem import MatmulProblem
+from planmath.sparse.product.pair_problem import PairProblem
+from planmath.sparse.product.problem import MatmulProblem, Sparse
+from planmath.sparse.product.sampled_problem import SampledProblem
 from planmath.sparse.ust.conversion import Arrays
 
 
@@ -25,19 +28,78 @@ class Places(NamedTuple):
     workspace: int
 
 
-def places_of(problem: MatmulProblem) -> Places:
-    """The numbers of the arrays of a problem."""
-    number = 0
+class SparsePlaces(NamedTuple):
+    """Numbers of the arrays of a sparse operand."""
+
+    pos: tuple[int | None, ...]
+    crd: tuple[int | None, ...]
+    val: int
+
+
+class PairPlaces(NamedTuple):
+    """Numbers of the arrays that a program of a product of two sparse tensors runs on."""
+
+    a: SparsePlaces
+    b: SparsePlaces
+    c: int
+    """The values of a sparse result, or a dense one."""
+    alpha: int
+    beta: int
+    workspace: int
+
+
+class SampledPlaces(NamedTuple):
+    """Numbers of the arrays that a program of a product into the entries of c runs on."""
+
+    a: int
+    b: int
+    sparse: SparsePlaces
+    c: int
+    """The values of c."""
+    alpha: int
+    beta: int
+    workspace: int
+
+
+def sparse_places(sparse: Sparse, number: int) -> SparsePlaces:
+    """The numbers of the arrays of a sparse operand, the first of which has this one."""
     pos: list[int | None] = []
     crd: list[int | None] = []
-    for has_pos, has_crd in problem.sparse.arrays:
+    for has_pos, has_crd in sparse.arrays:
         for has, to in ((has_pos, pos), (has_crd, crd)):
             to.append(number if has else None)
             number += has
-    val, b = number, number + 1
+    return SparsePlaces(tuple(pos), tuple(crd), number)
+
+
+def places_of(problem: MatmulProblem) -> Places:
+    """The numbers of the arrays of a problem."""
+    pos, crd, val = sparse_places(problem.sparse, 0)
+    b = val + 1
     scalars = b + 1 + problem.inplace
     result = b + 1 if problem.inplace else scalars + 2
-    return Places(tuple(pos), tuple(crd), val, b, result, scalars, scalars + 1, scalars + 2 + (not problem.inplace))
+    return Places(pos, crd, val, b, result, scalars, scalars + 1, scalars + 2 + (not problem.inplace))
+
+
+def pair_places(problem: PairProblem) -> PairPlaces:
+    """The numbers of the arrays of a product of two sparse tensors."""
+    a = sparse_places(problem.a, 0)
+    b = sparse_places(problem.b, a.val + 1)
+    after = b.val + 1
+    if not problem.inplace:
+        return PairPlaces(a, b, after + 2, after, after + 1, after + 3)
+    c = after if problem.result is None else sparse_places(problem.result, after).val
+    return PairPlaces(a, b, c, c + 1, c + 2, c + 3)
+
+
+def sampled_places(problem: SampledProblem) -> SampledPlaces:
+    """The numbers of the arrays of a product into the entries of c."""
+    sparse = sparse_places(problem.sparse, 2)
+    c = sparse.val
+    return SampledPlaces(0, 1, sparse, c, c + 1, c + 2, c + 3)
+
+
+PLACES: dict[str, Callable[[Any], Any]] = {"dense": places_of, "pair": pair_places, "sampled": sampled_places}
 
 
 class Stage:
@@ -45,12 +107,12 @@ class Stage:
 
     Parameters
     ----------
-    problem : MatmulProblem
+    problem : MatmulProblem, PairProblem or SampledProblem
     """
 
-    def __init__(self, problem: MatmulProblem):
+    def __init__(self, problem: Any):
         self.problem, self.functions = problem, dict(problem.functions)
-        self.places = places_of(problem)
+        self.places = PLACES[problem.kind](problem)
         self.package = package_named(problem.package)
 
     def arrays(self, operands: tuple[Any, ...]) -> Arrays:

@@ -7,21 +7,19 @@ block row to all ranks that need them, in one exchange; what is left is local: a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from planmath.core import factorization
-from planmath.core.arrays import package_named
 from planmath.core.collective import sections
+from planmath.core.collective.bench import Bench
 from planmath.core.collective.exchange import Exchange, Moves, Session, Traffic
-from planmath.core.collective.memory import array_over
 from planmath.core.collective.sections import IndexSet
 from planmath.distributed.linalg.solver.problem import Blocks
 from planmath.distributed.linalg.solver.providers.routines import Routines
-
-NUMPY = package_named("numpy")
 
 
 class SingularMatrixError(factorization.SingularMatrixError, RuntimeError):
@@ -68,11 +66,15 @@ class Factors:
     session : Session
         With room for a panel, and for twice the block size of rows.
     routines : Routines
+    bench : Bench
+        Of whose package the arrays are.
     """
 
     def __init__(
-        self, blocks: Blocks, rank: int, dtype: str, leading_dimension: int, session: Session, routines: Routines
-    ):
+        self, blocks: Blocks, rank: int, dtype: str, leading_dimension: int, session: Session, routines: Routines,
+        bench: Bench,
+    ):  # fmt: skip
+        self.bench = bench
         self.blocks, self.rank, self.dtype, self.session, self.routines = blocks, rank, dtype, session, routines
         self.itemsize = np.dtype(dtype).itemsize
         self.placed = blocks.placed
@@ -82,7 +84,7 @@ class Factors:
         self.place = blocks.places[rank]
         self.bounds = blocks.bounds()
         #: The diagonal blocks of the factors, which every rank has.
-        self.diagonal: list[np.ndarray] = []
+        self.diagonal: list[Any] = []
         #: Which row of the matrix each row of the factors is.
         self.permutation = np.arange(blocks.n)
         self._panels = [self._panel_exchange(*of) for of in self.bounds]
@@ -97,15 +99,14 @@ class Factors:
         """Of the exchanges that are planned."""
         return [traffic for traffic, _ in self._panels]
 
-    def _fetched(self, traffic: Traffic, exchange: Exchange, a: np.ndarray) -> np.ndarray:
+    def _fetched(self, traffic: Traffic, exchange: Exchange, a: Any) -> Any:
         """What an exchange brings, in memory of its own."""
-        exchange.run_into_buffer(a.ctypes.data)
-        received = array_over(NUMPY, exchange, exchange.buffer, traffic.shape, traffic.dense, self.dtype)
-        copy = received.copy(order="F")
+        exchange.run_into_buffer(self.bench.package.address(a))
+        copy = self.bench.copied(self.bench.received(exchange, traffic, self.dtype))
         exchange.release()
         return copy
 
-    def factorize(self, a: np.ndarray) -> None:
+    def factorize(self, a: Any) -> None:
         """Replace this rank's part of a matrix by that of its factors.
 
         Raises
@@ -118,7 +119,7 @@ class Factors:
             panel = self._fetched(*self._panels[number], a)
             self._eliminate(a, number, start, stop, panel)
 
-    def _eliminate(self, a: np.ndarray, number: int, start: int, stop: int, panel: np.ndarray) -> None:
+    def _eliminate(self, a: Any, number: int, start: int, stop: int, panel: Any) -> None:
         raise NotImplementedError
 
     def _local(self, start: int, stop: int) -> tuple[int, int, int, int]:
@@ -128,17 +129,17 @@ class Factors:
             *np.searchsorted(self.columns, [start, stop]).tolist(),
         )
 
-    def _keep_panel(self, a: np.ndarray, number: int, start: int, panel: np.ndarray, place: Sequence[int]) -> None:
+    def _keep_panel(self, a: Any, number: int, start: int, panel: Any, place: Sequence[int]) -> None:
         """Put the rows of a panel that this rank has to where they are."""
         r0, _, c0, c1 = place
         if self.place[1] == self.blocks.owner(number)[1]:
-            a[r0:, c0:c1] = panel[self.rows[r0:] - start]
+            a[r0:, c0:c1] = panel[self.bench.as_index(self.rows[r0:] - start)]
 
 
 class LU(Factors):
     """L and U, with partial pivoting."""
 
-    def _eliminate(self, a: np.ndarray, number: int, start: int, stop: int, panel: np.ndarray) -> None:
+    def _eliminate(self, a: Any, number: int, start: int, stop: int, panel: Any) -> None:
         width = stop - start
         panel, pivots, zero = self.routines.getrf(panel)
         if zero:
@@ -151,21 +152,19 @@ class LU(Factors):
             if pivot != k:
                 order[k], order[pivot] = order[pivot], order[k]
         self.permutation[start:] = self.permutation[start:][order]
-        self.diagonal.append(panel[:width].copy(order="F"))
+        self.diagonal.append(self.bench.copied(panel[:width]))
         r0, r1, _, c1 = place = self._local(start, stop)
         top = self._exchange_rows(a, start, stop, order, place)
         self._keep_panel(a, number, start, panel, place)
-        if not top.size:
+        if 0 in top.shape:
             return
         top = self.routines.trsm(self.diagonal[-1], top, lower=True, unit=True)
         if self.place[0] == self.blocks.owner(number)[0]:
             a[r0:r1, c1:] = top
-        below = np.asfortranarray(panel[self.rows[r1:] - start])
+        below = self.bench.column_major(panel[self.bench.as_index(self.rows[r1:] - start)])
         self.routines.subtract_product(a[r1:, c1:], below, top)
 
-    def _exchange_rows(
-        self, a: np.ndarray, start: int, stop: int, order: np.ndarray, place: Sequence[int]
-    ) -> np.ndarray:
+    def _exchange_rows(self, a: Any, start: int, stop: int, order: np.ndarray, place: Sequence[int]) -> Any:
         """Give rows their places outside the panel; returns this rank's columns, behind it, of the block row."""
         _, _, c0, c1 = place
         width = stop - start
@@ -174,28 +173,40 @@ class LU(Factors):
         for p in range(self.blocks.grid[0]):
             rows = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == p]
             needs[p] = np.unique(np.concatenate([order[rows], order[:width]])) + start
+        received = self._fetched_rows(a, start, stop, needs, place)
+        have = needs[self.place[0]]
+        mine = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == self.place[0]]
+        index = self.bench.as_index
+        to = index(np.searchsorted(self.rows, mine + start))
+        from_ = index(np.searchsorted(have, order[mine] + start))
+        a[to, :c0] = received[from_, :c0]
+        a[to, c1:] = received[from_, c0:]
+        return self.bench.column_major(received[index(np.searchsorted(have, order[:width] + start)), c0:])
+
+    def _fetched_rows(
+        self, a: Any, start: int, stop: int, needs: Mapping[int, np.ndarray], place: Sequence[int]
+    ) -> Any:  # fmt: skip
+        """The rows that this rank needs, without the columns of the panel."""
+        if self.blocks.grid[0] == 1 and self.bench.space.device_id is not None:
+            # a rank has all rows, and a copy by index takes less time than planning an exchange with nobody
+            rows = a[self.bench.as_index(needs[0])]
+            _, _, c0, c1 = place
+            return rows if c0 == c1 else self.bench.joined(rows[:, :c0], rows[:, c1:])
         sets = {p: as_set(rows) for p, rows in needs.items()}
         targets = tuple([
             (sets[p], without(section[1], start, stop))
             for (p, _), section in zip(self.blocks.places, self.placed, strict=True)
         ])  # fmt: skip
         traffic = Traffic(Moves(self.placed, targets, self.itemsize, (1, 0)), self.rank, self.strides)
-        received = self._fetched(traffic, self.session.exchange(traffic, True), a)
-        have = needs[self.place[0]]
-        mine = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == self.place[0]]
-        to = np.searchsorted(self.rows, mine + start)
-        from_ = np.searchsorted(have, order[mine] + start)
-        a[to, :c0] = received[from_, :c0]
-        a[to, c1:] = received[from_, c0:]
-        return np.asfortranarray(received[np.searchsorted(have, order[:width] + start), c0:])
+        return self._fetched(traffic, self.session.exchange(traffic, True), a)
 
 
 class Cholesky(Factors):
     """The lower factor of a symmetric or Hermitian matrix."""
 
-    def _eliminate(self, a: np.ndarray, number: int, start: int, stop: int, panel: np.ndarray) -> None:
+    def _eliminate(self, a: Any, number: int, start: int, stop: int, panel: Any) -> None:
         width = stop - start
-        block, zero = self.routines.potrf(np.asfortranarray(panel[:width]))
+        block, zero = self.routines.potrf(self.bench.column_major(panel[:width]))
         if zero:
             raise SingularMatrixError(
                 f"the matrix is not positive definite: its leading minor of order {start + zero} is not positive",
@@ -203,19 +214,19 @@ class Cholesky(Factors):
             )
         self.diagonal.append(block)
         panel[:width] = block
-        panel[width:] = self.routines.trsm_right(block, np.asfortranarray(panel[width:]))
+        panel[width:] = self.routines.trsm_right(block, self.bench.column_major(panel[width:]))
         _, r1, _, c1 = place = self._local(start, stop)
         self._keep_panel(a, number, start, panel, place)
-        across = panel[self.columns[c1:] - start]
-        below = np.asfortranarray(panel[self.rows[r1:] - start])
+        across = panel[self.bench.as_index(self.columns[c1:] - start)]
+        below = self.bench.column_major(panel[self.bench.as_index(self.rows[r1:] - start)])
         # of each block of columns what is on the diagonal and below it
         edges = [*range(0, across.shape[0], self.blocks.size), across.shape[0]]
         for first, end in pairwise(edges):
             row = int(np.searchsorted(self.rows[r1:], self.columns[c1 + first]))
-            factor = np.asfortranarray(across[first:end].conj().T)
+            factor = self.bench.column_major(across[first:end].conj().T)
             self.routines.subtract_product(a[r1 + row :, c1 + first : c1 + end], below[row:], factor)
 
-    def _keep_panel(self, a: np.ndarray, number: int, start: int, panel: np.ndarray, place: Sequence[int]) -> None:
+    def _keep_panel(self, a: Any, number: int, start: int, panel: Any, place: Sequence[int]) -> None:
         """As for every panel, but what is above the diagonal stays as the user has it."""
         r0, r1, c0, c1 = place
         if self.place[1] != self.blocks.owner(number)[1]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from planmath.core.collective import sections
 from planmath.core.collective.exchange import Exchange, Moves, Traffic
-from planmath.core.collective.memory import array_over
 from planmath.core.collective.sections import IndexSet
 from planmath.distributed.linalg.solver.problem import Placed
-from planmath.distributed.linalg.solver.providers.factors import NUMPY, Cholesky, Factors, as_indices, as_set
+from planmath.distributed.linalg.solver.providers.factors import Cholesky, Factors, as_indices, as_set
 
 
 class Substitution:
@@ -46,7 +46,7 @@ class Substitution:
             numbers = [k for k in range(len(factors.bounds)) if blocks.owner(k) == place]
             diagonal.append((tuple([factors.bounds[k] for k in numbers]), self._all))
         merged = tuple([(as_set(as_indices(rows)), columns) for rows, columns in diagonal])
-        self._solved = np.empty((sections.extent_of(merged[rank][0]), nrhs), factors.dtype, order="F")
+        self._solved = factors.bench.empty((sections.extent_of(merged[rank][0]), nrhs), factors.dtype, (1, 0))
         self._traffic = Traffic(
             Moves(merged, b, factors.itemsize, (1, 0)), rank, (1, max(len(self._solved), 1)), x_strides
         )
@@ -74,22 +74,22 @@ class Substitution:
         traffic = Traffic(Moves(sources, targets, factors.itemsize, (0, 2, 1)), factors.rank, (0, 1, max(mine, 1)))
         return traffic, factors.session.exchange(traffic, True)
 
-    def _sum(self, planned: tuple[Traffic, Exchange], parts: np.ndarray) -> np.ndarray | None:
+    def _sum(self, planned: tuple[Traffic, Exchange], parts: Any) -> Any:
         """A block's sum, on the ranks that solve for it."""
         traffic, exchange = planned
-        exchange.run_into_buffer(parts.ctypes.data)
+        exchange.run_into_buffer(self.factors.bench.package.address(parts))
         total = None
         if prod(traffic.shape):
-            received = array_over(NUMPY, exchange, exchange.buffer, traffic.shape, traffic.dense, self.factors.dtype)
-            total = np.asfortranarray(received.sum(axis=0))
+            bench = self.factors.bench
+            total = bench.column_major(bench.received(exchange, traffic, self.factors.dtype).sum(axis=0))
         exchange.release()
         return total
 
-    def solve(self, a: np.ndarray, b: int, x: int) -> None:
+    def solve(self, a: Any, b: int, x: int) -> None:
         """Solve with the factors in a, for right-hand sides at an address, into solutions at another one."""
         f = self.factors
         parts = self._permuted(b)
-        solved: dict[int, np.ndarray] = {}
+        solved: dict[int, Any] = {}
         is_cholesky = isinstance(f, Cholesky)
         for number, (start, stop) in enumerate(f.bounds):
             total = self._sum(self._by_rows[number], parts)
@@ -99,7 +99,7 @@ class Substitution:
                 _, r1, c0, c1 = f._local(start, stop)
                 parts[r1:] -= a[r1:, c0:c1] @ found
         axis = 1 if is_cholesky else 0
-        parts = np.zeros((len((f.rows, f.columns)[axis]), self.nrhs), f.dtype, order="F")
+        parts = f.bench.zeros((len((f.rows, f.columns)[axis]), self.nrhs), f.dtype)
         for number in reversed(range(len(f.bounds))):
             start, stop = f.bounds[number]
             r0, r1, c0, c1 = f._local(start, stop)
@@ -119,9 +119,9 @@ class Substitution:
             if f.place == f.blocks.owner(number):
                 self._solved[at : at + stop - start] = solved[number]
                 at += stop - start
-        self._result.run(self._solved.ctypes.data, x)
+        self._result.run(f.bench.package.address(self._solved), x)
 
-    def _permuted(self, b: int) -> np.ndarray:
+    def _permuted(self, b: int) -> Any:
         """The right-hand sides in the order of the pivots, on the first column of the grid; zeros elsewhere."""
         f = self.factors
         rows = {
@@ -133,11 +133,11 @@ class Substitution:
         traffic = Traffic(Moves(self.b, targets, f.itemsize, (1, 0)), f.rank, self.b_strides)
         exchange = f.session.exchange(traffic, True)
         exchange.run_into_buffer(b)
-        parts = np.zeros((len(f.rows), self.nrhs), f.dtype, order="F")
-        if f.place[1] == 0 and parts.size:
-            received = array_over(NUMPY, exchange, exchange.buffer, traffic.shape, traffic.dense, f.dtype)
+        parts = f.bench.zeros((len(f.rows), self.nrhs), f.dtype)
+        if f.place[1] == 0 and 0 not in parts.shape:
+            received = f.bench.received(exchange, traffic, f.dtype)
             mine = rows[f.place[0]]
-            parts[np.arange(len(mine))[np.argsort(mine, kind="stable")]] = received
+            parts[f.bench.as_index(np.argsort(mine, kind="stable"))] = received
         exchange.release()
         return parts
 

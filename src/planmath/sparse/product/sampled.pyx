@@ -1,0 +1,30 @@
+"""Addresses of the kernels of products for some elements (sampled.h), and the places in their descriptors."""
+
+from libc.stdint cimport intptr_t
+
+from planmath.native.team import SHARE
+
+cdef extern from "sampled.h":
+    void pm_set_share(intptr_t address)
+    enum: PM_COUNT, PM_SUMMED, PM_THREADS, PM_PARTS, PM_WIDE, PM_LIST_A, PM_LIST_B, PM_VALUES, PM_SIDE_A, PM_SIDE_B, \
+        PM_SAMPLED_WORDS
+    enum: PM_STEP, PM_COPIED, PM_INNER, PM_LINES, PM_BATCHES, PM_OFFSETS
+    enum: PM_F32, PM_F64, PM_C64, PM_C128
+    void **pm_best_kernels() except NULL
+
+pm_set_share(SHARE)
+
+cdef void **kernels = pm_best_kernels()
+
+#: Places in a descriptor; those of the sides begin at SIDES.
+PLACE = {
+    "count": PM_COUNT, "summed": PM_SUMMED, "threads": PM_THREADS, "parts": PM_PARTS, "wide": PM_WIDE,
+    "list_a": PM_LIST_A, "list_b": PM_LIST_B, "values": PM_VALUES,
+}
+SIDES = (PM_SIDE_A, PM_SIDE_B)
+SIDE = {"step": PM_STEP, "copied": PM_COPIED, "inner": PM_INNER, "lines": PM_LINES, "batches": PM_BATCHES,
+        "offsets": PM_OFFSETS}
+WORDS = PM_SAMPLED_WORDS
+
+#: dtype -> f(descriptor, a, b, values of c, alpha, beta, room)
+PRODUCT = {dtype: <intptr_t>kernels[PM_F32 + n] for n, dtype in enumerate(("float32", "float64", "complex64", "complex128"))}

@@ -99,7 +99,7 @@ def convolutions() -> None:
 
 
 #: Forms of a product inside a kernel, and sizes of the block.
-SIZES = ("suggested", 32)
+SIZES = ("suggested", 128, 256)
 FORMS = [(form, size) for size in SIZES for form in ("one a block", "in turn")]
 
 

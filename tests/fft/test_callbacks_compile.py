@@ -139,8 +139,25 @@ def test_branches_loops_and_early_returns():
     assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
 
 
+def test_functions_that_a_callback_calls_are_compiled_without_a_device():
+    numba = pytest.importorskip("numba")
+
+    @numba.njit
+    def twice(x):
+        return 2 * x
+
+    def doubled(data_in, offset, user_info, reserved):
+        return twice(data_in[offset])
+
+    code = compile_prolog(doubled, "complex64", "float32", compute_capability="90")
+    callback = Callback("prolog", "x", "complex64", 0, code)
+    source, pieces = callback_kernels.source(callback, (9, 0))
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+
+
 def test_linked_code_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(code_cache, "_made", {})
     callback = Callback("epilog", "x", "complex64", 0, compiled("epilog", "complex64"))
 
     def link() -> bytes:

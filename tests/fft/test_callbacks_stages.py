@@ -91,7 +91,8 @@ class StandinWithKernels(Standin):
              for dtype in dtypes]  # fmt: skip
         shapes = [[*extents, each] for each in n]
         strides = [
-            [*(int(x) for x in given[side][:axes]), int(given[f"{side}_step"])] for side in ("read", "written")
+            [*(int(x) for x in given[side][:axes]), int(defined[f"{side.upper()}_STEP"])]
+            for side in ("read", "written")
         ]
         operand, result = (
             elements_at(int(given[x]), *rest)
@@ -202,6 +203,7 @@ def test_two_kernels(standin, monkeypatch, shape, inplace, norm):
     memory = random_operand("C2C", "float64", (*shape[:-1], shape[-1] + 8), (len(shape) - 1,))
     for callbacks in (("prolog",), ("epilog",), ("prolog", "epilog")):
         run(standin, memory.copy()[..., :-8], (len(shape) - 1,), callbacks, inplace=inplace, norm=norm)
+    assert fused_transform.preferred(problem_of(memory[..., :-8], (len(shape) - 1,)))
     turns = [int(defined["TURN"]) for name, _, defined in standin.kernels if name == "fused_transform"]
     assert turns[:2] == [shape[-1], 1]
     assert set(standin.allowed) <= set(range(1000, 1000 + len(standin.kernels)))

@@ -104,6 +104,8 @@ def _of_values(values: Iterable[Any], seen: set[int], known: Known) -> Iterator[
         elif (told := known(value)) is not None:
             yield told
         elif (home := _home(value)).partition(".")[0] in STEADY:
+            if home == "builtins" and not hasattr(value, "__qualname__"):
+                raise Unsteady  # an instance, of which `repr` need not say all
             package = sys.modules.get(home.partition(".")[0])
             yield home, getattr(value, "__qualname__", repr(value)), getattr(package, "__version__", None)
         else:

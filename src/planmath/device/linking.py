@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from planmath.core.cuda.compiling import compiling_for
 from planmath.device import inside
 from planmath.device.targets import ComputeCapability, target
 
@@ -35,25 +34,12 @@ def compile_kernel(function: Callable[..., Any], signature: Any, sm: Any = None)
     import planmath.device.kernels.hooks  # noqa: F401
 
     cc = target(sm)
-    with _device_of(cc):
+    with compiling_for((cc.major, cc.minor)):
         codes, _ = cuda.compiler.compile_all(
             getattr(function, "py_func", function), signature, cc=cc[:2], device=False, abi="numba", output="ltoir"
         )
     parts = [("fatbin" if isinstance(code, cuda.Fatbin) else "ltoir", getattr(code, "data", code)) for code in codes]
     return link(parts, cc)
-
-
-@contextmanager
-def _device_of(cc: ComputeCapability) -> Iterator[None]:
-    """Functions that a kernel calls are compiled by numba-cuda for the current device: let it be one of this kind."""
-    from numba.cuda import dispatcher
-
-    original = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=tuple(cc[:2]))
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = original
 
 
 def link(parts: Sequence[tuple[str, bytes]], cc: ComputeCapability) -> bytes:

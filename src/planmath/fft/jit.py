@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.core import code_cache, fingerprints, waiting
+from planmath.core.cuda.compiling import compiling_for
 from planmath.native.forks import load_module
 
 #: The types that elements can have; and user_info where it is given by a name.
@@ -378,7 +379,8 @@ def _for_device(
         failures: tuple[type[BaseException], ...] = (ImportError, OSError, *_nvvm_errors())
         try:
             shown = waiting.going_on(f"compiling the {described.name}")
-            with _explained(described, f"compute capability {capability[0]}.{capability[1]}"), shown:
+            where = f"compute capability {capability[0]}.{capability[1]}"
+            with _explained(described, where), compiling_for(capability), shown:
                 function, signature = made_for(compiler)
                 code, _ = compiler.compile(
                     function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,

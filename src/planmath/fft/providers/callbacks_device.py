@@ -62,11 +62,13 @@ class DeviceCallbacks(Provider):
     def algorithms(self, problem: FFTProblem) -> Sequence[Algorithm]:
         if not problem.callbacks:
             return self.inner.algorithms(problem)
-        ways = [Algorithm(self.name, (("callbacks", FUSED),))] if fused_transform.suits(problem) else []
-        ways += [
+        ways = [
             Algorithm(self.name, (("callbacks", KERNELS), *algorithm.knobs))
             for algorithm in self.inner.algorithms(_whole(problem).problem)
         ]
+        if fused_transform.suits(problem):
+            place = 0 if fused_transform.preferred(problem) else len(ways)
+            ways.insert(place, Algorithm(self.name, (("callbacks", FUSED),)))
         if not fused_transform.suits(problem) and _cufftdx().suits(problem):
             ways.append(Algorithm(self.name, (("callbacks", DX),)))
         if _library_stages(problem):

@@ -14,7 +14,7 @@ extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) dx_transform(c
     for (int e = 0; e < LOADED_EACH; e++) {
         const int i = threadIdx.x + e * THREADS;
         if (i < LOADED && of.there) {
-            in[e] = load(p.operand, (unsigned long long)(of.read + i * p.read_step), p.loaded);
+            in[e] = load(p.operand, (unsigned long long)(of.read + i * (long long)(READ_STEP)), p.loaded);
 #if KIND == C2R
             if (i == 0 || 2 * i == LENGTH) in[e].y = 0;
 #endif
@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) dx_transform(c
 #pragma unroll
     for (int e = 0; e < STORED_EACH; e++) {
         const int i = threadIdx.x + e * THREADS;
-        if (i < STORED && of.there)
-            store(p.result, (unsigned long long)(of.written + i * p.written_step), multiplied(out[e], (PART)p.scale), p.stored);
+        const long long at = of.written + i * (long long)(WRITTEN_STEP);
+        if (i < STORED && of.there) store(p.result, (unsigned long long)at, multiplied(out[e], (PART)p.scale), p.stored);
     }
 }

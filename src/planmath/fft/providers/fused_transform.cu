@@ -109,15 +109,16 @@ static __device__ ELEMENT put_together(const ELEMENT *x, int k) {
     return {a.x + b.x - turned.y, a.y - b.y + turned.x};
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS * PER_BLOCK) fused_transform(const __grid_constant__ parameters p) {
+// Without bounds of the launch: more registers than for blocks of 1024 threads would leave room for fewer blocks.
+extern "C" __global__ void fused_transform(const __grid_constant__ parameters p) {
     const int thread = SIDE_BY_SIDE ? threadIdx.x / PER_BLOCK : threadIdx.x % THREADS;
     const int member = SIDE_BY_SIDE ? threadIdx.x % PER_BLOCK : threadIdx.x / THREADS;
     const long long number = (long long)blockIdx.x * PER_BLOCK + member;
     const line of = line_of(p, number);
     ELEMENT v[EACH], *shared = all_shared + member * ROOM;
-    const auto loaded = [&](int i) { return load(p.operand, (unsigned long long)(of.read + i * p.read_step), p.loaded); };
+    const auto loaded = [&](int i) { return load(p.operand, (unsigned long long)(of.read + i * (long long)(READ_STEP)), p.loaded); };
     const auto stored = [&](int i, OUT x) {
-        store(p.result, (unsigned long long)(of.written + i * p.written_step), x, p.stored);
+        store(p.result, (unsigned long long)(of.written + i * (long long)(WRITTEN_STEP)), x, p.stored);
     };
 #if KIND == C2R
     if (of.there) {

@@ -120,6 +120,13 @@ def suits(problem: FFTProblem) -> bool:
     return bool(steps(problem))
 
 
+def preferred(problem: FFTProblem) -> bool:
+    """Whether to expect more of them than of a kernel before and after cuFFT's: not where two kernels read and write
+    fewer than `SIDE_BY_SIDE` elements in a row."""
+    made = steps(problem)
+    return len(made) == 1 or all(step.per_block >= SIDE_BY_SIDE for step in made)
+
+
 def radices(length: int, each: int) -> list[int]:
     """The radices of the passes, which multiply to the length; none is larger than what a thread has."""
     found = []

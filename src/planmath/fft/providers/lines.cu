@@ -1,9 +1,10 @@
-// A batch of transforms along one axis, in arrays of any layout.
+// A batch of transforms along one axis, in arrays of any layout. Steps between the elements of a transform are constants,
+// so that addresses of several elements differ by constants.
 
 struct parameters {
     void *operand, *result, *loaded, *stored;
     double scale;
-    long long count, read_step, written_step, axes, extents[MOST_AXES], read[MOST_AXES], written[MOST_AXES];
+    long long count, axes, extents[MOST_AXES], read[MOST_AXES], written[MOST_AXES];
 };
 
 // Where one of the transforms starts, if there is one of this number.

@@ -25,9 +25,8 @@ PRECISIONS = ("float32", "float64")
 PARAMETERS = np.dtype(
     [
         ("operand", np.uintp), ("result", np.uintp), ("loaded", np.uintp), ("stored", np.uintp),
-        ("scale", np.float64), ("count", np.int64), ("read_step", np.int64), ("written_step", np.int64),
-        ("axes", np.int64), ("extents", np.int64, MOST_AXES), ("read", np.int64, MOST_AXES),
-        ("written", np.int64, MOST_AXES),
+        ("scale", np.float64), ("count", np.int64), ("axes", np.int64), ("extents", np.int64, MOST_AXES),
+        ("read", np.int64, MOST_AXES), ("written", np.int64, MOST_AXES),
     ]
 )  # fmt: skip
 SOURCE = Path(__file__).with_suffix(".cu").read_text()
@@ -67,6 +66,7 @@ class Lines(NamedTuple):
         return (
             "C2C=0", "R2C=1", "C2R=2", f"KIND={self.kind}", f"ELEMENT={ELEMENTS[COMPLEX_OF[self.precision]]}",
             f"PART={ELEMENTS[self.precision]}", f"IN={loaded}", f"OUT={stored}", f"MOST_AXES={MOST_AXES}",
+            f"READ_STEP={self.steps[0]}", f"WRITTEN_STEP={self.steps[1]}",
         )  # fmt: skip
 
     def source(self, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
@@ -83,7 +83,6 @@ class Lines(NamedTuple):
         batch: Sequence[Dimension] = self.batch or ((1, 0, 0),)
         parameters = np.zeros(1, PARAMETERS)
         parameters["count"], parameters["axes"], parameters["scale"] = self.transforms, len(batch), scale
-        parameters["read_step"], parameters["written_step"] = self.steps
         for callback, field in ((self.prolog, "loaded"), (self.epilog, "stored")):
             parameters[field] = callback.address if callback is not None else 0
         for place, axis in enumerate(reversed(batch)):

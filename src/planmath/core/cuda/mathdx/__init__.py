@@ -1,1 +1,1 @@
-"""Device functions of libmathdx: what it is told, the code that comes of it, and where that is kept."""
+"""Device functions of libmathdx: what it is told of one, and the code that comes of it."""

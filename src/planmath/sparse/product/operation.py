@@ -36,6 +36,7 @@ from planmath.sparse.product.problem import Given, Sparse, specify, summary
 from planmath.sparse.product.providers import PROVIDERS, expected
 from planmath.sparse.product.sampled_problem import specify_sampled
 from planmath.sparse.ust.format import TensorFormat
+from planmath.sparse.ust.pattern import has_even_segments
 from planmath.sparse.ust.tensor import Tensor
 
 #: Multiplications up to which stateless calls leave the pattern of a product to the next one: what is kept takes up to
@@ -561,7 +562,8 @@ class Matmul(Operation):
         return PROVIDERS
 
     def _preferred(self, problem: Any, algorithms: list[Algorithm]) -> list[Algorithm]:
-        return expected(problem, algorithms)
+        on_device = problem.kind == "dense" and problem.execution[0] == "cuda"
+        return expected(problem, algorithms, on_device and has_even_segments(next(iter(self._tensors.values()))))
 
     def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
         if problem.inplace:

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from planmath.bindings import cusparse, nvrtc
 from planmath.core.cuda import devices
+from planmath.core.errors import UnavailableError
 from planmath.sparse import Matmul, matmul, ust
 from tests.arrays import DEVICE_PACKAGES, address_of, to_numpy
 from tests.sparse_product.device_checks import (
@@ -33,8 +34,6 @@ pytestmark = [
     pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
     pytest.mark.filterwarnings("ignore:Sparse"),
 ]
-#: What cuSPARSE has, by the name of the format: transposed or not.
-LIBRARY_HAS = {"CSR", "CSC", "COO", "BSRRight2x3", "BSRLeft2x3", "DCSR", "DELTA4"}
 
 
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)
@@ -135,7 +134,7 @@ def test_matrices_of_packages(name: str) -> None:
     t.run_kernel()
     assert t.get_value([0, 0]) == a[0, 0]
     i, j = np.nonzero(a)
-    np.testing.assert_array_equal(whole(t)[i, j], (a + np.subtract.outer(np.arange(12), np.arange(8)))[i, j])
+    close(whole(t)[i, j], (a + np.subtract.outer(np.arange(12), np.arange(8)))[i, j])
 
 
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)
@@ -165,8 +164,11 @@ def test_batches_of_torch() -> None:
             expected = to_numpy(full @ other)
             for provider in ("cusparse", "generated"):
                 with Matmul(given, other, options={"provider": provider}) as mm:
-                    for _ in every_way(mm):
-                        close(mm.execute(), expected)
+                    try:
+                        for _ in every_way(mm):
+                            close(mm.execute(), expected)
+                    except UnavailableError:
+                        assert (provider, given is blocks) == ("cusparse", True)
 
 
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)

@@ -192,14 +192,3 @@ def test_stateless_calls_find_the_plan_of_the_one_before() -> None:
         close(matmul(x.tocsc(), c.T, alpha=2), 2 * (x @ c.T))
     assert len(remembered._idle) == 4
     remembered.clear()
-
-
-@pytest.mark.parametrize("form", [N.CSR, N.COO, N.CSC, N.DIAJ], ids=lambda f: f.name)
-@pytest.mark.parametrize("threads", [1, 3])
-def test_columns_in_turn(monkeypatch: pytest.MonkeyPatch, form: ust.TensorFormat, threads: int) -> None:
-    monkeypatch.setattr(own_sampled, "TILE_BYTES", 64)
-    monkeypatch.setattr(own_sampled, "THREADED_WORK", 0)
-    a, b, c = values((40, 2)), values((2, 50), seed=1), values((40, 50), seed=2, density=0.9)
-    t = sparse(c, form)
-    product("own", a, b, t, beta=0.5, threads=threads)
-    close(as_dense(t), np.where(c != 0, a @ b + 0.5 * c, 0))

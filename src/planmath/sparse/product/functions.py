@@ -155,7 +155,8 @@ def _own_semiring(functions: list[Any], identity: Any) -> OwnSemiring:
             raise TypeError(f"semiring[{name!r}] is a {type(function).__name__}; expected a function of two numbers")
     if not isinstance(identity, int | float | complex | np.number):
         raise TypeError(f"semiring['identity'] is a {type(identity).__name__}; expected a number")
-    return OwnSemiring(functions[0], functions[1], identity)
+    number = identity.item() if isinstance(identity, np.number) else identity
+    return OwnSemiring(functions[0], functions[1], number)
 
 
 def functions_of(prologs: Any, epilog: Any) -> tuple[tuple[str, Any], ...]:

@@ -265,6 +265,8 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
             if (bs == 1 && !skips && pos && b_above == 0) {                                                            \
                 if (assigns && beta == 0 && c_above == 1 && !parents)                                                  \
                     PM_FAST_ROWS(c[t - shift], PM_FACTOR(sum))                                                         \
+                else if (parents && !assigns && c_above == 1)                                                          \
+                    PM_FAST_ROWS(c[parents[t]], ADD(c[parents[t]], PM_FACTOR(sum)))                                    \
                 else if (parents)                                                                                      \
                     PM_FAST_ROWS(c[parents[t] * c_above], PM_STORED(c[parents[t] * c_above], sum))                     \
                 else                                                                                                   \
@@ -293,7 +295,10 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
             }                                                                                                          \
             if (job->columns == 1 && bs == 0 && !skips) {                                                              \
                 const T y = *b;                                                                                        \
-                for (i64 q = begin; q < end; q++) PM_PUT(c + crd[q] * cs, MUL(val[q], y));                             \
+                if (cs == 1)                                                                                           \
+                    for (i64 q = begin; q < end; q++) PM_PUT(c + crd[q], MUL(val[q], y));                              \
+                else                                                                                                   \
+                    for (i64 q = begin; q < end; q++) PM_PUT(c + crd[q] * cs, MUL(val[q], y));                         \
                 continue;                                                                                              \
             }                                                                                                          \
             i64 k = low - 1;                                                                                           \
@@ -313,6 +318,15 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
         if (last == number + 1 && two[PM_C_STEP] == 0) {                                                               \
             const INDEX *row = pm_array(p, number, 1), *col = pm_array(p, last, 1);                                    \
             const i64 br = one[PM_B_STEP], bc = two[PM_B_STEP], cr = one[PM_C_STEP];                                   \
+            if (job->columns == 1 && br == 0 && bc == 1) {                                                             \
+                for (i64 q = from; q < to;) {                                                                          \
+                    const INDEX i = row[q];                                                                            \
+                    T sum = MUL(val[q], b[col[q]]);                                                                    \
+                    for (q++; q < to && row[q] == i; q++) sum = ADD(sum, MUL(val[q], b[col[q]]));                      \
+                    PM_PUT(c + i * cr, sum);                                                                           \
+                }                                                                                                      \
+                return;                                                                                                \
+            }                                                                                                          \
             for (i64 q = from, end; q < to; q = end) {                                                                 \
                 const INDEX i = row[q];                                                                                \
                 for (end = q + 1; end < to && row[end] == i; end++) continue;                                          \
@@ -439,36 +453,41 @@ PM_INLINE void P(block_vectors_4)(i64 from, i64 to, const void *crd, int wide, c
 #endif
 
 /* The same for all columns; returns 0 where the blocks are none of these. */
-PM_INLINE int P(blocks)(const pm_job *job, i64 number, i64 from, i64 to, i64 b0, i64 c0) {
+static int P(blocks)(const pm_job *job, i64 number, i64 first, i64 behind, const void *parents, i64 shift, i64 b_above,
+                     i64 c_above, i64 b_first, i64 c_first) {
     const i64 *p = job->p, *level = pm_level(p, number), *one = pm_level(p, number + 1), *two = pm_level(p, number + 2);
     const i64 s1 = one[PM_SIZE], s2 = two[PM_SIZE], b1 = one[PM_B_STEP], b2 = two[PM_B_STEP], c1 = one[PM_C_STEP];
     const i64 c2 = two[PM_C_STEP], bn = p[PM_B_COLUMN], cn = p[PM_C_COLUMN], bs = level[PM_B_STEP], low = level[PM_LOW];
     const void *crd = pm_array(p, number, 1);
-    const T *val = (const T *)job->val, *b = (const T *)job->b + b0 + job->column * bn, alpha = *(const T *)job->alpha;
-    T *c = (T *)job->c + c0 + job->column * cn;
+    const void *pos = pm_array(p, number, 0);
+    const T *val = (const T *)job->val, alpha = *(const T *)job->alpha;
     const int wide = (int)p[PM_WIDE];
+    const i64 bt = c1 ? b2 : b1, cr = c1 ? c1 : c2;
     if (level[PM_C_STEP] != 0 || low != 0 || (c1 == 0) == (c2 == 0) || (c1 ? s1 : s2) > P(TALL)) return 0;
 #define PM_ROW(S1, S2, BN, W) P(block_row)(from, to, crd, wide, val, b + w * bn, bs, S1, S2, b1, b2, c1, c2, BN, W, alpha, c + w * cn, cn)
-    i64 w = 0;
-    if (s1 == 4 && s2 == 4) {
-        const i64 bt = c1 ? b2 : b1, cr = c1 ? c1 : c2;
-        if (job->columns == 1) {
-            if (c1) P(block_row_4)(from, to, crd, wide, val, b, bs, bt, 4, 1, alpha, c, cr);
+    for (i64 t = first; t < behind; t++) {
+        const i64 above = parents ? pm_at(p, parents, t) : t - shift, from = pm_at(p, pos, t), to = pm_at(p, pos, t + 1);
+        const T *b = (const T *)job->b + b_first + above * b_above + job->column * bn;
+        T *c = (T *)job->c + c_first + above * c_above + job->column * cn;
+        i64 w = 0;
+        if (s1 == 4 && s2 == 4 && job->columns == 1) {
+            if (c1 && !wide && bt == 1) P(block_row_4)(from, to, crd, 0, val, b, bs, 1, 4, 1, alpha, c, cr);
+            else if (c1) P(block_row_4)(from, to, crd, wide, val, b, bs, bt, 4, 1, alpha, c, cr);
             else P(block_row_4)(from, to, crd, wide, val, b, bs, bt, 1, 4, alpha, c, cr);
-            return 1;
+            continue;
         }
 #if BITS
-        for (; bn == 1 && cn == 1 && w + 2 * P(LANES) <= job->columns; w += 2 * P(LANES)) {
+        for (; s1 == 4 && s2 == 4 && bn == 1 && cn == 1 && w + 2 * P(LANES) <= job->columns; w += 2 * P(LANES)) {
             if (c1) P(block_vectors_4)(from, to, crd, wide, val, b + w, bs, bt, 4, 1, alpha, c + w, cr);
             else P(block_vectors_4)(from, to, crd, wide, val, b + w, bs, bt, 1, 4, alpha, c + w, cr);
         }
 #endif
-    }
-    for (i64 n; w < job->columns; w += n) {
-        n = pm_least(job->columns - w, P(WIDE));
-        if (n == 8 && bn == 1) PM_ROW(s1, s2, 1, 8);
-        else if (n == 1) PM_ROW(s1, s2, 1, 1);
-        else PM_ROW(s1, s2, bn, n);
+        for (i64 n; w < job->columns; w += n) {
+            n = pm_least(job->columns - w, P(WIDE));
+            if (n == 8 && bn == 1) PM_ROW(s1, s2, 1, 8);
+            else if (n == 1) PM_ROW(s1, s2, 1, 1);
+            else PM_ROW(s1, s2, bn, n);
+        }
     }
 #undef PM_ROW
     return 1;
@@ -637,8 +656,9 @@ static void P(walk)(pm_job *job, i64 number, i64 from, i64 to, i64 shift, i64 b0
         b0 == 0 && c0 == 0 && P(diagonals)(job, number, from, to))
         return;
 #endif
-    if (kind == PM_COMPRESSED && number + 3 == levels && pm_level(p, number + 1)[PM_KIND] == PM_DENSE &&
-        pm_level(p, number + 2)[PM_KIND] == PM_DENSE && P(blocks)(job, number, from, to, b0, c0))
+    if (number + 4 == levels && (kind == PM_DENSE || kind == PM_COMPRESSED) && pm_level(p, number + 1)[PM_KIND] == PM_COMPRESSED &&
+        pm_level(p, number + 2)[PM_KIND] == PM_DENSE && pm_level(p, number + 3)[PM_KIND] == PM_DENSE &&
+        P(blocks)(job, number + 1, from, to, has_crd ? crd : NULL, shift - low, bs, cs, b0, c0))
         return;
     i64 k = low - 1;
     for (i64 t = from; t < to; t++) {

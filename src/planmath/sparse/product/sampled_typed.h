@@ -70,7 +70,7 @@ static void P(copy)(void *work, i64 part, i64 member) {
 }
 
 /* Columns that are asked for before they are needed, so many elements ahead. */
-enum { P(AHEAD) = 8 };
+enum { P(AHEAD) = 12 };
 #define PM_ASK                                                                                                         \
     if (e + P(AHEAD) < to) {                                                                                           \
         const char *next = (const char *)(b + column[e + P(AHEAD)] * step_b);                                          \

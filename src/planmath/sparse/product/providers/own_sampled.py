@@ -22,8 +22,6 @@ THREADED_WORK = 500_000
 SMALL_WORK = 5_000
 #: Parts for each thread: processors that are shared are not equally fast.
 PARTS = 8
-#: Bytes of columns that stay in a cache of a processor's own.
-TILE_BYTES = 192 << 10
 
 
 def unsupported(problem: SampledProblem) -> str | None:
@@ -52,35 +50,18 @@ def prepare(problem: SampledProblem, algorithm: Algorithm) -> Prepared:
     return Prepared({None: Program(function=_Staged(problem, threads))})
 
 
-def in_tiles(problem: SampledProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The rows and columns of entries, and where values are, in an order in which columns stay in the cache.
-
-    Where all columns do not fit, those that do have their turn with all rows, if rows then have entries enough.
-    """
-    pattern = problem.pattern
-    line = max(problem.summed, 1) * np.dtype(problem.work).itemsize
-    width = max(TILE_BYTES // line, 1)
-    columns = problem.columns * (math.prod(problem.batch) if problem.b.batch else 1)
-    tiles = -(-columns // width)
-    rows = problem.rows * (math.prod(problem.batch) if problem.a.batch else 1)
-    if tiles <= 2 or tiles >= 1 << 16 or 2 * tiles * rows > len(pattern.a):
-        return pattern.a, pattern.b, pattern.places
-    order = np.argsort((pattern.b // width).astype(np.uint16), kind="stable")
-    return pattern.a[order], pattern.b[order], order if pattern.places is None else pattern.places[order]
-
-
 class SampledLoops:
     """A descriptor of the loops, and the call that runs them."""
 
     def __init__(self, problem: SampledProblem, threads: int, a: Steps, b: Steps):
-        self.keep: list[Any] = []
+        pattern = problem.pattern
+        self.keep: list[Any] = [pattern]
         self.function = sampled.PRODUCT[problem.work]
-        list_a, list_b, places = in_tiles(problem)
         words = {
-            "count": len(list_a), "summed": problem.summed, "threads": threads,
-            "parts": PARTS * threads if threads > 1 else 1, "wide": int(list_a.dtype == np.int64),
-            "list_a": self.at(list_a), "list_b": self.at(list_b),
-            "values": 0 if places is None else self.at(np.ascontiguousarray(places, np.int64)),
+            "count": len(pattern.a), "summed": problem.summed, "threads": threads,
+            "parts": PARTS * threads if threads > 1 else 1, "wide": int(pattern.a.dtype == np.int64),
+            "list_a": self.at(pattern.a), "list_b": self.at(pattern.b),
+            "values": 0 if pattern.places is None else self.at(np.ascontiguousarray(pattern.places, np.int64)),
         }  # fmt: skip
         self.descriptor = np.zeros(sampled.WORDS, np.int64)
         for name, value in words.items():

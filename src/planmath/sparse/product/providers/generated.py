@@ -21,6 +21,9 @@ from planmath.sparse.product.providers.places import places_of
 
 #: Threads of a block where it has several rows, and the most of a row.
 THREADS, MOST_LANES = 128, 256
+#: Threads of a block where columns are shared, and from how many on in all: rows that follow each other read rows of b in
+#: common, which are then in the cache of one multiprocessor.
+TOGETHER, MANY_THREADS = 512, 1 << 19
 #: The most columns of the result that a thread has.
 MOST_PER_THREAD = 4
 #: The most rows of a grid in y.
@@ -167,6 +170,8 @@ class _Kernel:
         }  # fmt: skip
         steps = {"b_steps": p.b.batch if p.dense_batched else (0,) * len(p.batch), "c_steps": p.c.batch}
         threads = max(THREADS, self.lanes)
+        if self.by_columns and self.lines * self.width >= MANY_THREADS:
+            threads = TOGETHER
         blocks = -(-self.lines * (self.width or self.lanes) // threads)
         chunks = -(-p.columns // (self.width * self.per)) if self.by_columns else p.columns
         kernel = device_code.kernel(self.source(), self.name, self.device_id, self.definitions())

@@ -21,8 +21,8 @@ from planmath.sparse.product.providers.places import places_of
 
 #: Threads of a block where it has several rows, and the most of a row.
 THREADS, MOST_LANES = 128, 256
-#: Threads of a block where columns are shared, and from how many on in all: rows that follow each other read rows of b in
-#: common, which are then in the cache of one multiprocessor.
+#: Threads of a block where columns are shared, and from how many on in all: rows that follow each other read rows of b
+#: in common, which are then in the cache of one multiprocessor.
 TOGETHER, MANY_THREADS = 512, 1 << 19
 #: The most columns of the result that a thread has.
 MOST_PER_THREAD = 4

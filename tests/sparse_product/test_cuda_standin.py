@@ -244,3 +244,16 @@ def test_sparse_results(run):
         best = matmul(long, square, execution="cuda", semiring="max_times").toarray()
         close(best, (long.toarray()[:, :, None] * square.toarray()[None]).max(axis=1))
     """)
+
+
+def test_a_sparse_operand_that_stays_is_looked_at_once(run):
+    run("""
+        a, b = values((8, 12), density=0.4), values((12, 4), seed=1)
+        with Matmul(sparse(a, N.DCSR), b, execution="cuda", options={"provider": "cusparse"}) as mm:
+            mm.plan()
+            close(mm.execute(), a @ b)
+            mm._release_dense()
+            mm.reset_operands_unchecked(b=-b)
+            assert asked(mm.execute)[0] == ["SpMM"]
+            close(mm.execute(), -(a @ b))
+    """)

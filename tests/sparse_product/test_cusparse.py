@@ -224,6 +224,20 @@ def test_streams_and_graphs(provider: str) -> None:
             b.div_(2)
 
 
+def test_tensors_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch was built without CUDA")
+    from planmath.sparse.ust.interfaces.torch_interface import TorchUST
+
+    a, b = values((40, 30), density=0.2), torch.from_numpy(values((30, 4), seed=1)).cuda()
+    weight = TorchUST.from_torch(torch.from_numpy(a).cuda().to_sparse().coalesce())
+    for factor in (1, -2):
+        close(weight @ (factor * b), factor * (a @ b.cpu().numpy()))
+    x = torch.from_numpy(values((5, 30), seed=2)).cuda()
+    close(torch.nn.functional.linear(x, weight), x.cpu().numpy() @ a.T)
+
+
 @pytest.mark.parametrize("package", DEVICE_PACKAGES)
 def test_work_elsewhere(package: str) -> None:
     """Operands on the host and work on the device, and the other way round."""

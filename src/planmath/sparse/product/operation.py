@@ -17,7 +17,7 @@ from planmath.core.operation import Operation, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
-from planmath.core.slots import ArraySlot
+from planmath.core.slots import ArraySlot, commit
 from planmath.sparse.product import patterns, sparse_results
 from planmath.sparse.product.functions import functions_of, semiring_of
 from planmath.sparse.product.operands import (
@@ -418,6 +418,11 @@ class Matmul(Operation):
             After `free`.
         """
         self._release()
+
+    def _release_dense(self) -> None:
+        """Let go of dense operands alone, as who multiplies a sparse one with many: what its indices led to stays."""
+        commit({slot: None for name, slot in self._slots.items() if "." not in name})
+        self._executor.release_results()
 
     def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
         super()._drop_operands(*stores, (self, {"_tensors": {}, "_given_c": None}))

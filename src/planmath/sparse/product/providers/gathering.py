@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from planmath.bindings import runtime
+from planmath.core.cuda import device_code
 from planmath.core.errors import LibraryError
 from planmath.native.call import STORE, Call, Slot
 from planmath.sparse.product.problem import MatmulProblem
@@ -18,7 +21,10 @@ from planmath.sparse.product.providers.nests import in_row_order
 from planmath.sparse.product.providers.places import places_of
 from planmath.sparse.ust.conversion import Arrays, batches_of, bounds_of, expand
 from planmath.sparse.ust.levels import LevelFormat as F
+from planmath.sparse.ust.named import NamedFormats as N
 
+#: Threads of a block.
+THREADS = 128
 #: Indices are counted in 32 bits below this.
 FEW = 1 << 31
 
@@ -81,10 +87,13 @@ class Gathering:
         places = places_of(problem)
         lines = problem.rows * (math.prod(problem.batch) if problem.sparse_batched else 1)
         count = problem.sparse.nse
+        self.is_list = is_list(problem)
         self.wide = max(count, problem.summed, lines) >= FEW
+        if self.is_list:  # whose columns are read where they are
+            self.wide = problem.sparse.index_type == "int64"
         self.dtype = np.dtype(np.int64 if self.wide else np.int32)
         self.in_order = in_row_order(problem)
-        lengths = [lines + 1, count, 0 if self.in_order else count]
+        lengths = [lines + 1, 0 if self.is_list else count, 0 if self.in_order else count]
         self.offsets: list[int] = []
         for length in lengths:
             self.offsets.append(offset)
@@ -92,6 +101,9 @@ class Gathering:
         self.size = offset
         self.starts, self.indices, where = (Slot(places.workspace, start) for start in self.offsets)
         self.places = None if self.in_order else where
+        self.lines = lines
+        if self.is_list:
+            self.indices = Slot(next(n for n in places.crd[1:] if n is not None))
         numbers = [n for pair in zip(places.pos, places.crd, strict=True) for n in pair]
         self.numbers = numbers
         self.watched = tuple(n for n in numbers if n is not None)
@@ -101,6 +113,8 @@ class Gathering:
 
     def calls(self) -> list[Call]:
         """What a prologue calls."""
+        if self.is_list:
+            return self._starts_of_list()
         # the function of Python's that does it is called by address, and finds the arrays in a table
         callback = ctypes.CFUNCTYPE(ctypes.c_int)(self._run)
         address = ctypes.cast(callback, ctypes.c_void_p).value
@@ -112,6 +126,20 @@ class Gathering:
         ]
         gather = Call(address, [], name="gather", returns_status=True, error=self._error, keep=callback)
         return [*stores, gather]
+
+    def _starts_of_list(self) -> list[Call]:
+        """A kernel finds where each row begins."""
+        fields = [("list", np.uintp), ("starts", np.uintp), ("count", np.int64), ("lines", np.int64)]
+        parameters = np.zeros(1, np.dtype(fields))
+        parameters["count"], parameters["lines"] = self.problem.sparse.nse, self.lines
+        rows = next(n for n in places_of(self.problem).crd if n is not None)
+        index = "long long" if self.wide else "int"
+        kernel = device_code.kernel(_source(), "starts_of", self.problem.execution[1], (f"INDEX={index}",))
+        return [
+            device_code.store(parameters, "list", Slot(rows)),
+            device_code.store(parameters, "starts", self.starts),
+            device_code.launch(kernel, (self.lines // THREADS + 1, 1), THREADS, parameters, Slot(self.stream)),
+        ]
 
     def _error(self, status: int, name: str) -> BaseException:
         failure, self.failure = self.failure, None
@@ -143,6 +171,16 @@ class Gathering:
             given = np.arange(len(entries.indices), dtype=self.dtype)
             kind = runtime.MemcpyKind.HOST_TO_DEVICE
             runtime.memcpy_async(workspace + self.offsets[2], given.ctypes.data, given.nbytes, kind, stream)
+
+
+def is_list(problem: MatmulProblem) -> bool:
+    """Whether the operand is a list of rows and columns in the order of rows: these are found without any copy."""
+    return problem.sparse.format.storage == N.COO.storage and not problem.sparse_batched and in_row_order(problem)
+
+
+@cache
+def _source() -> str:
+    return Path(__file__).with_name("starts.cu").read_text()
 
 
 def fetched(problem: MatmulProblem, addresses: Sequence[int], stream: int) -> Arrays:

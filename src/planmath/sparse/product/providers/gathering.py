@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from planmath.bindings import runtime
 from planmath.core.cuda import device_code
 from planmath.core.errors import LibraryError
 from planmath.native.call import STORE, Call, Slot
+from planmath.sparse.product.patterns import Rows, sorted_rows
 from planmath.sparse.product.problem import MatmulProblem
 from planmath.sparse.product.providers.launching import ALIGNMENT
 from planmath.sparse.product.providers.nests import in_row_order
@@ -29,18 +29,8 @@ THREADS = 128
 FEW = 1 << 31
 
 
-class Entries(NamedTuple):
-    """The entries row by row, over all matrices of the sparse operand's batch."""
-
-    starts: np.ndarray
-    indices: np.ndarray
-    """What is summed over."""
-    places: np.ndarray | None
-    """Of the values; None where entry number n has the value number n."""
-
-
-def gathered(problem: MatmulProblem, arrays: Arrays) -> Entries:
-    """The entries of a sparse operand on the host, row by row of the result.
+def gathered(problem: MatmulProblem, arrays: Arrays) -> Rows:
+    """The entries of a sparse operand on the host, row by row of the result, over all matrices of its batch.
 
     Those of a row stay in the order in which they are stored.
     """
@@ -51,14 +41,7 @@ def gathered(problem: MatmulProblem, arrays: Arrays) -> Entries:
     if problem.sparse_batched:
         row = np.ravel_multi_index(batch, problem.batch) * problem.rows + row
         lines *= math.prod(problem.batch)
-    places = found.places
-    if len(row) and (np.diff(row) < 0).any():
-        order = np.argsort(row, kind="stable")
-        row, summed = row[order], summed[order]
-        places = order if places is None else places[order]
-    starts = np.zeros(lines + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=lines), out=starts[1:])
-    return Entries(starts, summed, places)
+    return sorted_rows(row, summed, lines, found.places)
 
 
 class Gathering:
@@ -167,8 +150,8 @@ class Gathering:
                 given = np.ascontiguousarray(array, self.dtype)
                 kind = runtime.MemcpyKind.HOST_TO_DEVICE
                 runtime.memcpy_async(workspace + offset, given.ctypes.data, given.nbytes, kind, stream)
-        if not self.in_order and entries.places is None and len(entries.indices):
-            given = np.arange(len(entries.indices), dtype=self.dtype)
+        if not self.in_order and entries.places is None and len(entries.crd):
+            given = np.arange(len(entries.crd), dtype=self.dtype)
             kind = runtime.MemcpyKind.HOST_TO_DEVICE
             runtime.memcpy_async(workspace + self.offsets[2], given.ctypes.data, given.nbytes, kind, stream)
 

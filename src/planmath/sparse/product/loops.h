@@ -131,6 +131,15 @@ typedef struct pm_nest {
     char *copies;
 } pm_nest;
 
+/* The column with which a part begins: where a line of the cache does, for threads that are at the same row would wait for
+ * each other to write to it. */
+static i64 pm_column(const pm_nest *team, i64 part) {
+    const i64 *p = team->whole.p, columns = team->whole.columns, unit = pm_most(64 / team->size, 1);
+    if (part == 0 || part == team->parts) return part ? columns : 0;
+    const i64 behind = p[PM_C_COLUMN] == 1 ? (i64)((uintptr_t)team->whole.c / (uintptr_t)team->size % (uintptr_t)unit) : 0;
+    return pm_least(pm_most((columns * part / team->parts + behind + unit / 2) / unit * unit - behind, 0), columns);
+}
+
 static void pm_part(void *work, i64 part, i64 member) {
     const pm_nest *team = (const pm_nest *)work;
     pm_job job = team->whole;
@@ -139,8 +148,8 @@ static void pm_part(void *work, i64 part, i64 member) {
     (void)member;
     switch (p[PM_MODE]) {
     case PM_BY_COLUMNS:
-        job.column = job.columns * from / parts / 8 * 8;
-        job.columns = (to == parts ? job.columns : job.columns * to / parts / 8 * 8) - job.column;
+        job.column = pm_column(team, from);
+        job.columns = pm_column(team, to) - job.column;
         break;
     case PM_BY_WINDOWS:
         job.low = from * p[PM_WINDOW] * p[PM_ROW_STEP];

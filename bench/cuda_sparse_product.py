@@ -91,7 +91,8 @@ class Product:
             formats = module.ust.NamedFormats
             wanted = formats.DELTA(16) if form == "DELTA16" else getattr(formats, form)
             operands = (module.ust.Tensor.from_package(self.package("CSR")).convert(tensor_format=wanted), b)
-        beta = {"beta": 0.0} if len(operands) == 3 else {}
+        # its generated kernels add to c
+        beta = {"beta": 0.0} if len(operands) == 3 and form != "DIAJ" else {}
         options = {} if provider is None else {"options": {"provider": provider}}
         operation = stack.enter_context(module.Matmul(*operands, **beta, **options))
         operation.plan()

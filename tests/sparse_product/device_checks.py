@@ -190,7 +190,7 @@ def check_pair(
 
 def check_sampled(
     provider: str, form: ust.TensorFormat, dtype: str = "float64", package: str = "numpy", orders: str = "CC",
-    k: int = 9, index_type: str = "int32",
+    k: int = 9, index_type: str = "int32", most: int = 99,
 ) -> bool:  # fmt: skip
     """Products of two dense matrices into the entries of a sparse one; False where the provider has none."""
     c = values((8, 12), dtype, density=0.4)
@@ -201,7 +201,7 @@ def check_sampled(
     operands = [dense(a, package, dtype), dense(b, package, dtype), sparse(c, form, index_type, package, dtype)]
     with Matmul(*operands, execution="cuda", alpha=2.0, beta=0.5, options=options) as product:
         try:
-            for _ in every_way(product):
+            for _ in every_way(product, most):
                 target = sparse(c, form, index_type, package, dtype)
                 product.reset_operands(c=target)
                 assert product.execute() is target

@@ -17,7 +17,7 @@ from planmath.core.operation import Operation, Plan, make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
-from planmath.core.slots import ArraySlot
+from planmath.core.slots import ArraySlot, commit
 from planmath.sparse.product import patterns, sparse_results
 from planmath.sparse.product.functions import functions_of, semiring_of
 from planmath.sparse.product.operands import (
@@ -36,6 +36,7 @@ from planmath.sparse.product.problem import Given, Sparse, specify, summary
 from planmath.sparse.product.providers import PROVIDERS, expected
 from planmath.sparse.product.sampled_problem import specify_sampled
 from planmath.sparse.ust.format import TensorFormat
+from planmath.sparse.ust.pattern import has_even_segments
 from planmath.sparse.ust.tensor import Tensor
 
 #: Multiplications up to which stateless calls leave the pattern of a product to the next one: what is kept takes up to
@@ -420,6 +421,11 @@ class Matmul(Operation):
         """
         self._release()
 
+    def _release_dense(self) -> None:
+        """Let go of dense operands alone, as who multiplies a sparse one with many: what its indices led to stays."""
+        commit({slot: None for name, slot in self._slots.items() if "." not in name})
+        self._executor.release_results()
+
     def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
         super()._drop_operands(*stores, (self, {"_tensors": {}, "_given_c": None}))
 
@@ -574,7 +580,8 @@ class Matmul(Operation):
         return PROVIDERS
 
     def _preferred(self, problem: Any, algorithms: list[Algorithm]) -> list[Algorithm]:
-        return expected(problem, algorithms)
+        on_device = problem.kind == "dense" and problem.execution[0] == "cuda"
+        return expected(problem, algorithms, on_device and has_even_segments(next(iter(self._tensors.values()))))
 
     def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
         if problem.inplace:

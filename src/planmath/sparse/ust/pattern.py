@@ -16,6 +16,9 @@ from planmath.sparse.ust.levels import LevelFormat as F
 from planmath.sparse.ust.levels import LevelProperty
 from planmath.sparse.ust.packages import to_host
 
+#: Segments are even where the longest is at most so many times as long as the mean, and so many entries longer.
+EVEN, SHORT = 8, 64
+
 
 def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> TensorFormat:
     """The format with what is true of the order of coordinates; itself where they are as it promises.
@@ -93,6 +96,20 @@ def _list(first: Any, second: Any) -> tuple[bool, bool]:
 
 def _contiguous(array: Any) -> np.ndarray:
     return np.ascontiguousarray(to_host(array))
+
+
+def has_even_segments(tensor: Any) -> bool:
+    """Whether no segment of the last level that has such is much longer than the others; False of a single list."""
+    levels = [n for n in range(tensor.num_levels) if tensor.pos(n) is not None]
+    if not levels:
+        return True
+    pos = tensor.pos(levels[-1])
+    count = math.prod(pos.shape[:-1]) * (pos.shape[-1] - 1)
+    if count < 2:
+        return levels[-1] + 1 < tensor.num_levels and tensor.tensor_format.stored[-1].format is F.RANGE
+    pos = pos if device_pattern.is_long(pos) else to_host(pos)
+    longest = int((pos[..., 1:] - pos[..., :-1]).max())
+    return longest <= EVEN * (math.prod(tensor.crd(levels[-1]).shape) // count) + SHORT
 
 
 def loosened(form: TensorFormat, loose: dict[int, tuple[bool, bool]]) -> TensorFormat:

@@ -5,36 +5,32 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from planmath.bindings import runtime
+from planmath.core.cuda import device_code
 from planmath.core.errors import LibraryError
 from planmath.native.call import STORE, Call, Slot
+from planmath.sparse.product.patterns import Rows, sorted_rows
 from planmath.sparse.product.problem import MatmulProblem
 from planmath.sparse.product.providers.launching import ALIGNMENT
 from planmath.sparse.product.providers.nests import in_row_order
 from planmath.sparse.product.providers.places import places_of
 from planmath.sparse.ust.conversion import Arrays, batches_of, bounds_of, expand
 from planmath.sparse.ust.levels import LevelFormat as F
+from planmath.sparse.ust.named import NamedFormats as N
 
+#: Threads of a block.
+THREADS = 128
 #: Indices are counted in 32 bits below this.
 FEW = 1 << 31
 
 
-class Entries(NamedTuple):
-    """The entries row by row, over all matrices of the sparse operand's batch."""
-
-    starts: np.ndarray
-    indices: np.ndarray
-    """What is summed over."""
-    places: np.ndarray | None
-    """Of the values; None where entry number n has the value number n."""
-
-
-def gathered(problem: MatmulProblem, arrays: Arrays) -> Entries:
-    """The entries of a sparse operand on the host, row by row of the result.
+def gathered(problem: MatmulProblem, arrays: Arrays) -> Rows:
+    """The entries of a sparse operand on the host, row by row of the result, over all matrices of its batch.
 
     Those of a row stay in the order in which they are stored.
     """
@@ -45,14 +41,7 @@ def gathered(problem: MatmulProblem, arrays: Arrays) -> Entries:
     if problem.sparse_batched:
         row = np.ravel_multi_index(batch, problem.batch) * problem.rows + row
         lines *= math.prod(problem.batch)
-    places = found.places
-    if len(row) and (np.diff(row) < 0).any():
-        order = np.argsort(row, kind="stable")
-        row, summed = row[order], summed[order]
-        places = order if places is None else places[order]
-    starts = np.zeros(lines + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=lines), out=starts[1:])
-    return Entries(starts, summed, places)
+    return sorted_rows(row, summed, lines, found.places)
 
 
 class Gathering:
@@ -81,10 +70,13 @@ class Gathering:
         places = places_of(problem)
         lines = problem.rows * (math.prod(problem.batch) if problem.sparse_batched else 1)
         count = problem.sparse.nse
+        self.is_list = is_list(problem)
         self.wide = max(count, problem.summed, lines) >= FEW
+        if self.is_list:  # whose columns are read where they are
+            self.wide = problem.sparse.index_type == "int64"
         self.dtype = np.dtype(np.int64 if self.wide else np.int32)
         self.in_order = in_row_order(problem)
-        lengths = [lines + 1, count, 0 if self.in_order else count]
+        lengths = [lines + 1, 0 if self.is_list else count, 0 if self.in_order else count]
         self.offsets: list[int] = []
         for length in lengths:
             self.offsets.append(offset)
@@ -92,6 +84,9 @@ class Gathering:
         self.size = offset
         self.starts, self.indices, where = (Slot(places.workspace, start) for start in self.offsets)
         self.places = None if self.in_order else where
+        self.lines = lines
+        if self.is_list:
+            self.indices = Slot(next(n for n in places.crd[1:] if n is not None))
         numbers = [n for pair in zip(places.pos, places.crd, strict=True) for n in pair]
         self.numbers = numbers
         self.watched = tuple(n for n in numbers if n is not None)
@@ -101,6 +96,8 @@ class Gathering:
 
     def calls(self) -> list[Call]:
         """What a prologue calls."""
+        if self.is_list:
+            return self._starts_of_list()
         # the function of Python's that does it is called by address, and finds the arrays in a table
         callback = ctypes.CFUNCTYPE(ctypes.c_int)(self._run)
         address = ctypes.cast(callback, ctypes.c_void_p).value
@@ -112,6 +109,20 @@ class Gathering:
         ]
         gather = Call(address, [], name="gather", returns_status=True, error=self._error, keep=callback)
         return [*stores, gather]
+
+    def _starts_of_list(self) -> list[Call]:
+        """A kernel finds where each row begins."""
+        fields = [("list", np.uintp), ("starts", np.uintp), ("count", np.int64), ("lines", np.int64)]
+        parameters = np.zeros(1, np.dtype(fields))
+        parameters["count"], parameters["lines"] = self.problem.sparse.nse, self.lines
+        rows = next(n for n in places_of(self.problem).crd if n is not None)
+        index = "long long" if self.wide else "int"
+        kernel = device_code.kernel(_source(), "starts_of", self.problem.execution[1], (f"INDEX={index}",))
+        return [
+            device_code.store(parameters, "list", Slot(rows)),
+            device_code.store(parameters, "starts", self.starts),
+            device_code.launch(kernel, (self.lines // THREADS + 1, 1), THREADS, parameters, Slot(self.stream)),
+        ]
 
     def _error(self, status: int, name: str) -> BaseException:
         failure, self.failure = self.failure, None
@@ -139,10 +150,20 @@ class Gathering:
                 given = np.ascontiguousarray(array, self.dtype)
                 kind = runtime.MemcpyKind.HOST_TO_DEVICE
                 runtime.memcpy_async(workspace + offset, given.ctypes.data, given.nbytes, kind, stream)
-        if not self.in_order and entries.places is None and len(entries.indices):
-            given = np.arange(len(entries.indices), dtype=self.dtype)
+        if not self.in_order and entries.places is None and len(entries.crd):
+            given = np.arange(len(entries.crd), dtype=self.dtype)
             kind = runtime.MemcpyKind.HOST_TO_DEVICE
             runtime.memcpy_async(workspace + self.offsets[2], given.ctypes.data, given.nbytes, kind, stream)
+
+
+def is_list(problem: MatmulProblem) -> bool:
+    """Whether the operand is a list of rows and columns in the order of rows: these are found without any copy."""
+    return problem.sparse.format.storage == N.COO.storage and not problem.sparse_batched and in_row_order(problem)
+
+
+@cache
+def _source() -> str:
+    return Path(__file__).with_name("starts.cu").read_text()
 
 
 def fetched(problem: MatmulProblem, addresses: Sequence[int], stream: int) -> Arrays:

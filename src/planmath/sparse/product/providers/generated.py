@@ -21,6 +21,9 @@ from planmath.sparse.product.providers.places import places_of
 
 #: Threads of a block where it has several rows, and the most of a row.
 THREADS, MOST_LANES = 128, 256
+#: Threads of a block where columns are shared, and from how many on in all: rows that follow each other read rows of b
+#: in common, which are then in the cache of one multiprocessor.
+TOGETHER, MANY_THREADS = 512, 1 << 19
 #: The most columns of the result that a thread has.
 MOST_PER_THREAD = 4
 #: The most rows of a grid in y.
@@ -86,18 +89,23 @@ class GeneratedKernels(Provider):
 
 
 def _threads(problem: MatmulProblem, nest: Nest | None) -> list[int]:
-    """How many threads may share a row, the best first: negative numbers share its entries, others its columns."""
+    """How many threads may share a row, the best first: negative numbers share its entries, others its columns.
+
+    Four entries a thread were the fastest, or next to it, for 5 to 16 entries a row (H200, 2026-11-29).
+    """
     lines = max(1, problem.rows * (math.prod(problem.batch) if problem.sparse_batched else 1))
-    by_columns = min(32, 1 << (problem.columns - 1).bit_length())
     mean = max(1, problem.sparse.nse // lines // (1 if nest is None else max(1, nest.inner)))
-    lanes = 1 if nest is not None and not nest.lanes else min(32, 1 << (mean - 1).bit_length())
-    if lanes == 32 and mean >= 512:
-        lanes = MOST_LANES
+    lanes = 1
+    if nest is None or nest.lanes:
+        lanes = MOST_LANES if mean >= 4 * MOST_LANES else min(32, max(1, (1 << (mean - 1).bit_length()) // 4))
     if problem.columns < 4:
-        return list(dict.fromkeys([-lanes, -max(1, lanes // 2), -min(32, max(1, lanes // 4))]))
+        others = (min(32, 2 * lanes), max(1, lanes // 2)) if nest is None or nest.lanes else ()
+        return [-n for n in dict.fromkeys([lanes, *others])]
+    widest = min(32, 1 << (problem.columns - 1).bit_length())
+    widths = list(dict.fromkeys([widest, max(4, widest // 2), max(4, widest // 4)]))
     if problem.b.column == 1 or problem.c.column == 1:
-        return [by_columns, -lanes]
-    return [-lanes, by_columns]
+        return [*widths, -lanes]
+    return [-lanes, widest]
 
 
 class _Kernel:
@@ -162,6 +170,8 @@ class _Kernel:
         }  # fmt: skip
         steps = {"b_steps": p.b.batch if p.dense_batched else (0,) * len(p.batch), "c_steps": p.c.batch}
         threads = max(THREADS, self.lanes)
+        if self.by_columns and self.lines * self.width >= MANY_THREADS:
+            threads = TOGETHER
         blocks = -(-self.lines * (self.width or self.lanes) // threads)
         chunks = -(-p.columns // (self.width * self.per)) if self.by_columns else p.columns
         kernel = device_code.kernel(self.source(), self.name, self.device_id, self.definitions())

@@ -21,6 +21,8 @@ from planmath.sparse.product.sampled_problem import SampledProblem
 
 #: Threads of a block, and of a warp, the most that share a row of a product of sparse matrices.
 THREADS, WARP = 128, 32
+#: Bytes of shared memory for a block.
+SHARED = 40 << 10
 #: The same semiring with the operands exchanged.
 EXCHANGED = {"plus_first": "plus_second", "plus_second": "plus_first"}
 
@@ -46,7 +48,7 @@ def prepare_pair(problem: PairProblem, algorithm: Algorithm) -> Prepared:
         found = {"pos": each.pos, "crd": each.crd, "places": each.places}
         arrays |= {f"{kind}{name}": x.astype(index) for kind, x in found.items() if x is not None}
     uploading = launching.Uploading(arrays, places.workspace)
-    lines, count = pattern.first.count, 0 if pattern.result is None else len(pattern.result.crd)
+    lines, count = pattern.first.height, 0 if pattern.result is None else len(pattern.result.crd)
     if not lines or (pattern.result is not None and not count) or (pattern.result is None and not pattern.columns):
         return Prepared({None: Program([launching.nothing()])})
     size = uploading.size
@@ -65,16 +67,17 @@ def prepare_pair(problem: PairProblem, algorithm: Algorithm) -> Prepared:
     if pattern.flipped:
         values["matrix_rows"] = lines
     semiring = EXCHANGED.get(problem.semiring, problem.semiring) if pattern.flipped else problem.semiring
-    wide = index == np.int64
+    wide, threads = index == np.int64, algorithm.get("threads")
     definitions = (
         *launching.definitions(
             problem, (a.dtype, b.dtype), (first_conjugate, second_conjugate), wide, wide, semiring
         ),
-        f"UNIQUE={int(has_no_twins(b))}", f"GROUP={algorithm.get('threads')}",
+        f"UNIQUE={int(has_no_twins(b))}", f"GROUP={threads}",
+        f"ROOM={room(rows.get('3'), threads, problem.work)}",
     )  # fmt: skip
     name = "pairs_filled" if pattern.result is None else "pairs_known"
     kernel = device_code.kernel(_source("pairs", name), name, problem.execution[1], definitions)
-    blocks = -(-lines * algorithm.get("threads") // THREADS)
+    blocks = -(-lines * threads // THREADS)
     calls = launching.calls(launching.Kernel(kernel, (blocks, 1), THREADS), problem, places, pointers, values, steps)
     return Prepared({None: Program(calls)}, size, Program(uploading.calls()), watched(places.a, places.b))
 
@@ -111,9 +114,15 @@ def prepare_sampled(problem: SampledProblem, algorithm: Algorithm) -> Prepared:
 def pair_threads(problem: PairProblem) -> list[int]:
     """How many threads may share a row, the best first."""
     second = problem.pattern.second
-    mean = len(second.crd) // max(1, second.count)
+    mean = len(second.crd) // max(1, second.height)
     wanted = min(WARP, max(4, 1 << max(0, mean - 1).bit_length()))
     return list(dict.fromkeys([wanted, WARP, max(4, wanted // 2)]))
+
+
+def room(rows: Rows | None, threads: int, work: str) -> int:
+    """How many entries of a row are summed in shared memory: as many as the longest row has, where there is room."""
+    longest = 1 if rows is None else int(np.diff(rows.pos).max(initial=1))
+    return min(1 << (longest - 1).bit_length(), SHARED // np.dtype(work).itemsize * threads // THREADS)
 
 
 def sampled_threads(problem: SampledProblem) -> list[int]:

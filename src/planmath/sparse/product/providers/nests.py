@@ -168,7 +168,9 @@ class _Maker:
     def finished(self) -> Nest:
         self._line(f"use({self.place}, {self.index});")
         self._line("}" * self.depth)
-        return Nest("\n".join(self.lines), tuple(self.arrays), not self.by_rows, self.inner)
+        # what lies along diagonals follows its neighbours from row to row
+        apart = any(level.format is F.RANGE for level in self.form.stored)
+        return Nest("\n".join(self.lines), tuple(self.arrays), not (self.by_rows or apart), self.inner)
 
 
 def in_row_order(problem: MatmulProblem) -> bool:

@@ -11,7 +11,7 @@ struct parameters {
     long long extents[LOOPS], c_steps[LOOPS];
 };
 
-enum { GROUPS = 128 / GROUP, ROOM = 1024 / GROUPS };
+enum { GROUPS = 128 / GROUP };
 
 /* The most of what the rows of a warp have, so that its threads meet after each of them. */
 static __device__ INDEX most_of(INDEX count) {

@@ -57,7 +57,6 @@ class TorchUST(torch.Tensor):
     def product(self, other: torch.Tensor, first: bool) -> torch.Tensor:
         """``self @ other``, or with the other one first ``other @ self``."""
         key = first, tuple(other.shape), other.stride(), other.dtype, other.is_conj()
-        names = ("a", "b") if first else ("b", "a")
         plan = self._plans.pop(key, None)
         if plan is None:
             products = load_module("planmath.sparse.product")  # which stands above tensors
@@ -66,9 +65,9 @@ class TorchUST(torch.Tensor):
             plan = products.Matmul(*((self.ust, other) if first else (other, self.ust)), qualifiers=qualifiers)
             plan.plan()
         else:
-            plan.reset_operands_unchecked(**dict(zip(names, (self.ust, other), strict=True)))
+            plan.reset_operands_unchecked(**{"b" if first else "a": other})
         result = plan.execute()
-        plan.release_operands()
+        plan._release_dense()
         self._plans[key] = plan
         if len(self._plans) > PLANS:
             self._plans.popitem(last=False)[1].free()

@@ -401,6 +401,7 @@ class DevicePart(Part):
     def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
         if self.part.group.in_band:
             _, values, pivots, _ = self.factors(index, a)
+            assert pivots is not None
             exchanges = int(np.count_nonzero(pivots != np.arange(len(pivots))))
             return (-1) ** exchanges, values[sum(self.part.group.band)]
         if self.part.form.kind == "pb":

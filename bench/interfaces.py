@@ -84,9 +84,32 @@ def layers(name: str, settings: Settings) -> Outcome:
     return compare(name, {of: partial(make, of) for of in ways}, expected, "float32", targets, settings, True)
 
 
+def small(name: str, records: bool, settings: Settings) -> Outcome:
+    """One layer of 8 forward: the cost of a call, where autograd records it and where not."""
+    import torch
+    from torch.nn import functional
+
+    from planmath.interfaces.torch import linear
+
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(8, 8), torch.randn(8, 8), torch.randn(8)
+    weight.requires_grad_(records)
+    names = {"linear": linear, "x": x, "w": weight, "b": bias, "gelu": functional.gelu, "product": functional.linear}
+    ways = {PLANMATH: "linear(x, w, b, 'gelu')", "PyTorch": "gelu(product(x, w, b), approximate='tanh')"}
+
+    def make(library: str, stack: ExitStack) -> Iterator[Contender]:
+        yield Contender(library, "layer(x)", ways[library], names)
+
+    targets = [at_most(2, f"{PLANMATH} layer(x)", "PyTorch layer(x)")]
+    expected = functional.gelu(functional.linear(x, weight, bias), approximate="tanh").detach().numpy()
+    return compare(name, {of: partial(make, of) for of in ways}, expected, "float32", targets, settings, True)
+
+
 def rows(settings: Settings) -> dict[str, Row]:
     found: dict[str, Row] = {
         f"interfaces/scipy_fft/{n}": partial(backends, f"interfaces/scipy_fft/{n}", n) for n in (8, 256, 1024, 16384)
     }
     found["interfaces/torch/layers"] = partial(layers, "interfaces/torch/layers")
+    for kind, records in (("8", False), ("8, recorded", True)):
+        found[f"interfaces/torch/{kind}"] = partial(small, f"interfaces/torch/{kind}", records)
     return found

@@ -196,7 +196,8 @@ cdef class Executor:
     cdef tuple watched
     cdef unsigned long long *prepared_for  # what was bound of them when the prologue ran
     cdef dict log_levels
-    cdef object changed             # what PyTorch is told of a tensor that is written to, or None
+    cdef public bint silent         # whether nobody is told of operands, for their owner tells it otherwise
+    cdef bint differentiates        # whether the package records what is done with its arrays, for derivatives
     cdef readonly Queue queue
     cdef object workspace
     cdef word workspace_address
@@ -218,8 +219,8 @@ cdef class Executor:
         self.any_stream, self.only_stream = only_stream is None, only_stream or 0
         self.log_levels = {INFO: False} if log_levels is None else log_levels
         self.n_operands, self.n_results = len(operands), len(results)
-        packages = [slot.package for slot in (*operands, *results)]
-        self.changed = packages[0].changed if packages and packages[0].differentiates else None
+        every = operands + results
+        self.differentiates = bool(every) and every[0].package.differentiates
         cdef int arrays = self.n_operands + self.n_results
         self.slots = <PyObject **>table(arrays, sizeof(PyObject *))
         if self.n_results >= MANY:
@@ -254,7 +255,7 @@ cdef class Executor:
 
     cpdef object run_heard(self, key, out):
         """`run` on the current stream, whoever listens to the log."""
-        if self.changed is not None and self.recorded():
+        if self.differentiates and self.recorded():
             return None
         if self.queue is None:
             return self.perform(key, out, False, 0)
@@ -270,7 +271,7 @@ cdef class Executor:
             bound = slot.bound
             if bound is not None and bound.whole is not None:
                 bound = bound.whole.bound
-            if slot.requires_grad is not None and bound is not None and slot.has_gradient(bound.array):
+            if bound is not None and slot.has_gradient(bound.array):
                 return slot.package.records(bound.array)
         return False
 
@@ -370,7 +371,7 @@ cdef class Executor:
                 self.prepare_workspace()
             addresses[self.n_operands + self.n_results] = self.workspace_address
         addresses[self.n_operands + self.n_results + 1] = stream
-        if self.changed is not None and (out is not None or self.inplace >= 0):
+        if self.differentiates and (out is not None or self.inplace >= 0):
             self.tell_of_changes(first, others if out is not None else None)
         try:
             # from here on no Python runs: nobody can move an array that was found, and what is bound stays alive
@@ -479,13 +480,18 @@ cdef class Executor:
 
     cdef int tell_of_changes(self, object first, list others) except -1:
         """Tell the package which arrays of the user's are written to."""
+        cdef ArraySlot slot
         if self.inplace >= 0:
-            first = (<ArraySlot>self.slots[self.inplace]).array
+            slot = <ArraySlot>self.slots[self.inplace]
+            first = slot.array
+        elif others is not None:
+            first = None  # they begin with it
+        if first is not None:
+            (<ArraySlot>self.slots[self.n_operands if self.inplace < 0 else self.inplace]).tell_of_change(first)
         if others is not None:
-            arrays = others if self.inplace < 0 else [first, *others]
-            self.changed([array for array in arrays if array is not None])
-        elif first is not None:
-            self.changed((first,))
+            for array in others:
+                if array is not None:
+                    (<ArraySlot>self.slots[self.n_operands]).tell_of_change(array)
         return 0
 
     cdef list gather(self, out, word *addresses):
@@ -520,6 +526,10 @@ cdef class Executor:
                 return True
         return False
 
+    cdef bint is_heard(self):
+        """Whether somebody wants to hear that operands are replaced."""
+        return not self.silent and self.log_levels.get(INFO) is not False
+
     def bind_one(self, int index, array):
         """Replace an operand by one with exactly its layout; False, and nothing done, where something is not ordinary.
 
@@ -527,7 +537,7 @@ cdef class Executor:
         """
         cdef ArraySlot slot
         cdef word address
-        if index >= self.n_operands or self.log_levels.get(INFO) is not False:
+        if index >= self.n_operands or self.is_heard():
             return False
         slot = <ArraySlot>self.slots[index]
         address = slot.address_of(array)
@@ -536,24 +546,20 @@ cdef class Executor:
         slot.bound = slot.bind_at(array, address)
         return True
 
-    def once(self, key, array, out=None):
-        """Run a program on the only operand, which is bound for this call alone; None where something is not ordinary.
+    def once(self, key, tuple arrays, out=None):
+        """Run a program on operands that are bound for this call alone; None where something is not ordinary.
 
-        Then nothing was done, and no operand is bound.
+        Then nothing was done, and none of them is bound.
         """
-        cdef ArraySlot slot
-        cdef word address
-        if self.n_operands != 1 or self.log_levels.get(INFO) is not False:
+        cdef Py_ssize_t i
+        if not self.bind_many(arrays):
             return None
-        slot = <ArraySlot>self.slots[0]
-        address = slot.address_of(array)
-        if address == 0:
-            return None
-        slot.bound = slot.bind_at(array, address)
         try:
             return self.run_heard(key, out)
         finally:
-            slot.bound = None
+            for i in range(len(arrays)):
+                if arrays[i] is not None:
+                    (<ArraySlot>self.slots[i]).bound = None
             self.release_results()
 
     def bind_many(self, tuple arrays):
@@ -561,7 +567,7 @@ cdef class Executor:
         cdef PyObject *few[FEW]
         cdef PyObject **made = few
         cdef Py_ssize_t n = len(arrays)
-        if n > self.n_operands or self.log_levels.get(INFO) is not False:
+        if n > self.n_operands or self.is_heard():
             return False
         if n <= FEW:
             return self.bind_in(arrays, few, None, 0, None, None, None)
@@ -623,7 +629,7 @@ cdef class Executor:
         cdef ArraySlot slot
         cdef word address
         cdef Py_ssize_t n = len(arrays)
-        if not (n <= self.n_operands and n <= FEW and self.n_results == 1) or self.log_levels.get(INFO) is not False:
+        if not (n <= self.n_operands and n <= FEW and self.n_results == 1) or self.is_heard():
             return False
         slot = <ArraySlot>self.slots[self.n_operands]
         address = slot.address_of_result(out)

@@ -69,6 +69,7 @@ class Phases:
     """
 
     results = auxiliary = ()
+    silent = False
 
     #: The attributes where other operands are bound, which the next phase looks for; and where none are.
     REBOUND: ClassVar[dict[str, Any]] = {"seen": None}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 #: Used where options name no logger. It inherits level and handlers from the root logger; an application that listens
 #: to INFO, and does not want to hear of planmath, says ``logging.getLogger("planmath").setLevel(logging.WARNING)``.
@@ -30,15 +29,40 @@ _NOTHING = nullcontext()
 
 def phase(logger: logging.Logger, noun: str, name: str) -> AbstractContextManager[None]:
     """Log a phase of an operation's life, and how long it took."""
-    return _logged(logger, noun, name) if logger.isEnabledFor(logging.INFO) else _NOTHING
+    return _Phase(logger, noun, name) if logger.isEnabledFor(logging.INFO) else _NOTHING
 
 
-@contextmanager
-def _logged(logger: logging.Logger, noun: str, name: str) -> Iterator[None]:
-    logger.info("= %s %s =", noun, name)
-    start = time.perf_counter()
-    yield
-    logger.info("%s %s took %s.", noun, name.lower(), format_seconds(time.perf_counter() - start))
+def tell(logger: logging.Logger, message: str, *arguments: object) -> None:
+    """``logger.info`` where it is known that the logger lets this through, in half the time.
+
+    The place in the source that the record names is this one: looking for the caller's takes as long as the rest.
+    """
+    if type(logger) is not logging.Logger:  # others may do as they like
+        logger.info(message, *arguments)
+        return
+    place = tell.__code__
+    record = logger.makeRecord(
+        logger.name, logging.INFO, place.co_filename, place.co_firstlineno, message, arguments, None, place.co_name
+    )
+    logger.handle(record)
+
+
+class _Phase:
+    """Tells of a phase, and if no exception comes, how long it took."""
+
+    __slots__ = ("_logger", "_name", "_noun", "_start")
+
+    def __init__(self, logger: logging.Logger, noun: str, name: str):
+        self._logger, self._noun, self._name = logger, noun, name
+
+    def __enter__(self) -> None:
+        tell(self._logger, "= %s %s =", self._noun, self._name)
+        self._start = time.perf_counter()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            took = format_seconds(time.perf_counter() - self._start)
+            tell(self._logger, "%s %s took %s.", self._noun, self._name.lower(), took)
 
 
 def format_seconds(seconds: float) -> str:

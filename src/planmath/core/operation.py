@@ -21,7 +21,7 @@ from planmath.core.cuda.queue import Queue
 from planmath.core.errors import AutogradWarning, InvalidStateError, UnavailableError, warn
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.core.executor import Executor
-from planmath.core.log import LOGGER, UNHEARD, format_seconds, levels_of, phase
+from planmath.core.log import LOGGER, UNHEARD, format_seconds, levels_of, phase, tell
 from planmath.core.pickling import Travelling
 from planmath.core.provider import Algorithm, Hints, Prepared, Provider, choose_by_hints
 from planmath.core.slots import ArraySlot, Binding, commit
@@ -284,9 +284,10 @@ class Operation(Travelling, Telling):
 
     def _log_specification(self) -> None:
         if self._logger.isEnabledFor(logging.INFO):
-            self._logger.info("= %s SPECIFICATION =", self.noun)
-            self._logger.info("%s", self._describe())
-            self._logger.info("%s specification took %s.", self.noun, format_seconds(time.perf_counter() - self._began))
+            tell(self._logger, "= %s SPECIFICATION =", self.noun)
+            tell(self._logger, "%s", self._describe())
+            took = format_seconds(time.perf_counter() - self._began)
+            tell(self._logger, "%s specification took %s.", self.noun, took)
 
     def _make_plan(
         self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = (), stream: Any = None,
@@ -465,7 +466,7 @@ class Operation(Travelling, Telling):
         if self._logger.isEnabledFor(logging.INFO):
             self._require("execute")
             with phase(self._logger, self.noun, "EXECUTION"):
-                self._logger.info("Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
+                tell(self._logger, "Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
                 result = None if stream is not None else self._executor.run_heard(key, out)
                 return self._execute_checked(key, out, stream) if result is None else result
         return self._execute_checked(key, out, stream)
@@ -615,21 +616,21 @@ class Operation(Travelling, Telling):
     def _log_taken_over(self, reset: Callable[[Any], None]) -> None:
         """Take the operands of a stateless call over, by `reset`, and tell what there is of the phases."""
         log = self._logger
-        log.info("= %s SPECIFICATION =", self.noun)
-        log.info("%s", self._describe())
-        self._logger = UNHEARD
+        tell(log, "= %s SPECIFICATION =", self.noun)
+        tell(log, "%s", self._describe())
+        self._logger, self._executor.silent = UNHEARD, True
         try:
             reset(self)
         finally:
-            self._logger = log
+            self._logger, self._executor.silent = log, False
         assert self._plan_made is not None
-        log.info("= %s PLANNING =", self.noun)
-        log.info("Remembered from an earlier call: %s.", self._plan_made.chosen)
+        tell(log, "= %s PLANNING =", self.noun)
+        tell(log, "Remembered from an earlier call: %s.", self._plan_made.chosen)
 
     def _log_left(self) -> None:
         """Tell that the plan is left to the next stateless call of this kind."""
-        self._logger.info("= %s RESOURCE RELEASE =", self.noun)
-        self._logger.info("The operands were released; the plan is kept for the next call of this kind.")
+        tell(self._logger, "= %s RESOURCE RELEASE =", self.noun)
+        tell(self._logger, "The operands were released; the plan is kept for the next call of this kind.")
 
     # The end.
 

@@ -1,7 +1,8 @@
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 
-from planmath.core.dlpack cimport pm_dlpack
+from planmath.core.dlpack cimport pm_dlpack, pm_dltensor
+from planmath.core.tensors cimport pm_tensors
 from planmath.native.call cimport word
 
 cdef extern from *:
@@ -53,10 +54,13 @@ cdef class ArraySlot:
     cdef readonly bint conjugate    # whether arrays are lazy conjugates of their memory
     cdef bint has_conjugate         # whether such can come
     cdef int ndim, kind, device
-    cdef object requires_grad       # PyTorch's property, or None
+    cdef bint differentiates        # whether arrays may require gradients
     cdef int flags                  # what NumPy's arrays must have
-    cdef pm_dlpack *dlpack          # how a package's arrays are read without Python, or NULL
-    cdef unsigned int dlpack_dtype  # DLPack's name of the dtype, once an array with it was seen
+    cdef const pm_tensors *tensors  # how tensors are read without Python, or NULL
+    cdef object functions           # what that points to
+    cdef pm_dlpack *dlpack          # another way for any package's arrays, or NULL
+    cdef bint known                 # whether a tensor was seen that tells the numbers of:
+    cdef int dtype_number, device_type
     cdef tuple steps                # strides in bytes
     cdef object dense               # CuPy's name for having such strides, which costs less than they do, or None
     cdef bint only_device           # there is no other one
@@ -73,10 +77,13 @@ cdef class ArraySlot:
     cdef word address_of(self, object array) except -1
     cdef word located(self, object array) except -1
     cdef word followed(self, object array, word before) except -1
-    cdef word read(self, object array, bint compare) except -1
+    cdef int learn(self, object array) except -1
+    cdef word read(self, object array) except -1
+    cdef bint read_dlpack(self, object array, pm_dltensor *result)
     cdef bint is_pending(self, object array) except -1
     cdef bint is_conjugate_as_planned(self, object array) except -1
     cdef bint has_gradient(self, object array) except -1
+    cdef int tell_of_change(self, object array) except -1
     cdef word address_of_result(self, object array) except -1
     cdef word location(self, object array) except -1
     cdef Binding bind_at(self, object array, word address)

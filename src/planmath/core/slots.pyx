@@ -10,6 +10,16 @@ from cpython.exc cimport PyErr_Clear
 from cpython.ref cimport PyObject
 
 from planmath.core.dlpack cimport DLPACK_CPU, DLPACK_CUDA, dlpack_of, pm_dlpack, pm_dltensor
+from planmath.core.tensors cimport (
+    pm_bump_version,
+    pm_requires_grad,
+    pm_tensor,
+    pm_tensor_address,
+    pm_tensor_kind,
+    pm_tensor_with,
+    pm_tensors,
+    tensors_of,
+)
 from planmath.native.call cimport word
 
 from math import prod
@@ -41,26 +51,11 @@ cdef extern from *:
     static inline int pm_has_dtype(PyObject *array, PyObject *planned) {
         return pm_same_dtype(PyArray_DESCR((PyArrayObject *)array), (PyArray_Descr *)planned);
     }
-    /* A property of an object's type, without the search for it where it is written in C. */
-    static inline PyObject *pm_property(PyObject *property, PyObject *object) {
-        if (!Py_IS_TYPE(property, &PyGetSetDescr_Type)) return PyObject_CallMethod(property, "__get__", "O", object);
-        PyGetSetDef *found = ((PyGetSetDescrObject *)property)->d_getset;
-        return found->get(object, found->closure);
-    }
-    /* What a method of a C class without arguments is in C, or NULL. */
-    static PyCFunction pm_function_of(PyObject *method) {
-        if (!Py_IS_TYPE(method, &PyMethodDescr_Type)) return NULL;
-        PyMethodDef *def = ((PyMethodDescrObject *)method)->d_method;
-        return def->ml_flags == METH_NOARGS ? def->ml_meth : NULL;
-    }
     """
     object pm_new_array(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides)
     object pm_new_array_in(object descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data,
                            object owner)
     bint pm_has_dtype(object array, object planned)
-    object pm_property(object property, object object)
-    ctypedef object (*question "PyCFunction")(object array, PyObject *nothing)
-    question pm_function_of(object method)
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
@@ -82,8 +77,6 @@ cdef enum:
 KINDS = {"numpy": NUMPY, "torch": TORCH, "cupy": CUPY}
 
 cdef unsigned long long SERIAL = 0
-#: PyTorch's questions whether a view is not carried out in memory: tensors are asked at each execution.
-cdef question IS_CONJ = NULL, IS_NEG = NULL
 
 
 @cython.final
@@ -130,7 +123,8 @@ cdef class ArraySlot:
         self.shape, self.strides, self.itemsize, self.writeable = shape, strides, itemsize, writeable
         self.conjugate = conjugate
         self.kind = KINDS[package.name]
-        self.requires_grad = package.requires_grad if package.differentiates else None
+        self.differentiates = package.differentiates
+        self.functions, self.tensors = getattr(package, "functions", None), tensors_of(package)
         self.dlpack = dlpack_of(package)
         self.steps = tuple([step * itemsize for step in strides])
         if self.kind == CUPY:
@@ -138,7 +132,6 @@ cdef class ArraySlot:
             self.only_device = package.only_device
         elif self.kind == TORCH:
             self.has_conjugate = "complex" in str(dtype)
-            ask_directly(package)
         self.flags = cnp.NPY_ARRAY_ALIGNED | (cnp.NPY_ARRAY_WRITEABLE if writeable else 0)
         self.ndim = len(shape)
         self.high = itemsize
@@ -154,12 +147,14 @@ cdef class ArraySlot:
     cdef word address_of(self, object array) except -1:
         """Address of the first element of an array with exactly the planned layout, else 0.
 
-        It is of the package's own type, or of one derived from NumPy's, such as that of files mapped into memory.
+        It is of the package's own type, one of PyTorch's parameters, which are tensors in all respects, or of a type
+        derived from NumPy's, such as that of files mapped into memory.
         """
         if self.kind == NUMPY:
             if not (PyArray_CheckExact(array) or (PyArray_Check(array) and not isinstance(array, MaskedArray))):
                 return 0
-        elif type(array) is not self.package.array_type:
+        elif type(array) is not self.package.array_type and (
+                self.kind != TORCH or type(array) is not self.package.parameter_type):
             return 0
         return self.located(array)
 
@@ -179,8 +174,8 @@ cdef class ArraySlot:
             if not PyArray_ISALIGNED(a) or (self.writeable and not PyArray_ISWRITEABLE(a)):
                 return 0
             return <word>cnp.PyArray_DATA(a)
-        if self.dlpack_dtype != 0:
-            address = self.read(array, True)
+        if self.known:
+            address = self.read(array)
             return address if address == 0 or not self.is_pending(array) else 0
         if array.dtype is not self.dtype or array.shape != self.shape:
             return 0
@@ -195,9 +190,8 @@ cdef class ArraySlot:
             return 0
         if self.is_pending(array):
             return 0
-        if self.dlpack != NULL:
-            self.read(array, False)
-        return array.data_ptr()
+        self.learn(array)
+        return self.location(array)
 
     cdef word followed(self, object array, word before) except -1:
         """`located` of an array that was at an address before.
@@ -206,49 +200,79 @@ cdef class ArraySlot:
         where it is, can have become its own lazy conjugate, but is the lazy negative of nothing.
         """
         cdef word address
-        if self.kind != TORCH or self.dlpack_dtype == 0:
+        if not self.known:
             return self.located(array)
-        address = self.read(array, True)
+        address = self.read(array)
         if address != before and address != 0:
             return 0 if self.is_pending(array) else address
         return address if self.is_conjugate_as_planned(array) else 0
 
-    cdef word read(self, object array, bint compare) except -1:
-        """The address by DLPack's functions, which take a tenth of the time of asking for each property in Python."""
+    cdef int learn(self, object array) except -1:
+        """Note by which numbers a tensor with the planned layout names its dtype and its type of device."""
+        cdef pm_dltensor tensor
+        if self.tensors != NULL:
+            self.known = pm_tensor_kind(self.tensors, <PyObject *>array, &self.dtype_number, &self.device_type)
+        elif self.dlpack != NULL and self.read_dlpack(array, &tensor):
+            self.known, self.dtype_number = True, <int>tensor.dtype
+            self.device_type = DLPACK_CPU if self.device < 0 else DLPACK_CUDA
+        return 0
+
+    cdef word read(self, object array) except -1:
+        """The address of a tensor with the planned layout, else 0, without asking for each property in Python."""
         cdef pm_dltensor tensor
         cdef int i
-        if self.dlpack.read(<void *>array, &tensor):
-            PyErr_Clear()  # of a tensor without memory of its own: who looks closer says what it is
+        if self.tensors != NULL:
+            return pm_tensor_with(self.tensors, <PyObject *>array, self.dtype_number, self.device_type, self.device,
+                                  self.ndim, self.dims, self.byte_strides, self.itemsize)
+        if not self.read_dlpack(array, &tensor):
             return 0
-        if not compare:
-            self.dlpack_dtype = tensor.dtype
-        elif tensor.dtype != self.dlpack_dtype or tensor.ndim != self.ndim:
+        if <int>tensor.dtype != self.dtype_number or tensor.ndim != self.ndim or tensor.device_type != self.device_type:
             return 0
-        elif tensor.device_type != (DLPACK_CPU if self.device < 0 else DLPACK_CUDA):
+        if self.device >= 0 and tensor.device_id != self.device:
             return 0
-        elif self.device >= 0 and tensor.device_id != self.device:
-            return 0
-        else:
-            for i in range(self.ndim):
-                if tensor.shape[i] != self.dims[i] or tensor.strides[i] * self.itemsize != self.byte_strides[i]:
-                    return 0
+        for i in range(self.ndim):
+            if tensor.shape[i] != self.dims[i] or tensor.strides[i] * self.itemsize != self.byte_strides[i]:
+                return 0
         return <word>tensor.data + <word>tensor.byte_offset
+
+    cdef bint read_dlpack(self, object array, pm_dltensor *result):
+        """What DLPack's functions tell of a tensor, in a tenth of the time of Python; False where it is none to them."""
+        if self.dlpack.read(<void *>array, result):
+            PyErr_Clear()  # of a tensor without memory of its own: who looks closer says what it is
+            return False
+        return True
 
     cdef bint is_pending(self, object array) except -1:
         """Whether a tensor is a view of which other things than planned are not carried out in memory."""
         if not self.is_conjugate_as_planned(array):
             return True
-        return IS_NEG(array, NULL) if IS_NEG != NULL else array.is_neg()
+        if self.tensors != NULL:
+            return self.tensors.is_neg(pm_tensor(self.tensors, <PyObject *>array))
+        return array.is_neg()
 
     cdef bint is_conjugate_as_planned(self, object array) except -1:
         """Whether a tensor is a lazy conjugate where one was planned, and none where none was."""
         if not self.has_conjugate:
             return True
-        return (IS_CONJ(array, NULL) if IS_CONJ != NULL else array.is_conj()) is self.conjugate
+        if self.tensors != NULL:
+            return self.tensors.is_conj(pm_tensor(self.tensors, <PyObject *>array)) == self.conjugate
+        return array.is_conj() is self.conjugate
 
     cdef bint has_gradient(self, object array) except -1:
         """Whether the package would look for the derivative with respect to an array of its own."""
-        return self.requires_grad is not None and pm_property(self.requires_grad, array) is True
+        if not self.differentiates:
+            return False
+        if self.tensors != NULL:
+            return pm_requires_grad(self.tensors, <PyObject *>array)
+        return array.requires_grad
+
+    cdef int tell_of_change(self, object array) except -1:
+        """Tell a package that differentiates that one of its arrays is written to."""
+        if self.tensors != NULL:
+            pm_bump_version(self.tensors, <PyObject *>array)
+        else:
+            self.package.changed((array,))
+        return 0
 
     cdef word address_of_result(self, object array) except -1:
         """`address_of` for an array that is written to."""
@@ -259,8 +283,8 @@ cdef class ArraySlot:
         """Address of the first element of an array that `empty` made."""
         if self.kind == NUMPY:
             return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
-        if self.dlpack != NULL:
-            return self.read(array, False)
+        if self.tensors != NULL:
+            return pm_tensor_address(self.tensors, <PyObject *>array)
         return array.data.ptr if self.kind == CUPY else array.data_ptr()
 
     def locate(self, array):
@@ -474,15 +498,6 @@ cdef class ResultMemory:
     def __dealloc__(self):
         if self.slot is not None and self.slot.keeps:
             self.slot.spare = self.memory
-
-
-cdef int ask_directly(object package) except -1:
-    """Find PyTorch's functions in C for what tensors are asked at each execution."""
-    global IS_CONJ, IS_NEG
-    if IS_NEG == NULL:
-        IS_CONJ = pm_function_of(package.array_type.is_conj)
-        IS_NEG = pm_function_of(package.array_type.is_neg)
-    return 0
 
 
 def commit(dict bindings, *stores):

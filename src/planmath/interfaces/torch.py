@@ -1,8 +1,8 @@
 """planmath's products, transforms and contractions as operators of PyTorch: with gradients, and within its transforms.
 
-What is computed here has gradients of any order, works under `torch.compile` and `torch.export` without graph breaks,
-and under `torch.vmap` and the other transforms of `torch.func`. Results are contiguous but where a function says
-otherwise.
+What is computed here has gradients of any order and tangents (forward-mode differentiation, also of gradients), works
+under `torch.compile` and `torch.export` without graph breaks, and under `torch.vmap` and the other transforms of
+`torch.func`. Results are contiguous but where a function says otherwise.
 
 `matmul` and `linear`
     Products with a bias and an activation in one call; `linear` has PyTorch's order, a bias for each column.

@@ -29,10 +29,10 @@ def _fake(expr: str, operands: list[torch.Tensor]) -> torch.Tensor:
     return operands[0].new_empty([extents[mode] for mode in output])
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> list[torch.Tensor]:
     ctx.expr, operands = inputs
-    ctx.save_for_backward(*operands)
     ctx.wanted = [operand.requires_grad for operand in operands]
+    return operands
 
 
 def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, list[torch.Tensor | None]]:
@@ -47,6 +47,16 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, list[torch.Tensor
         expr = ",".join([output, *(m for j, m in enumerate(inputs) if j != i)]) + "->" + modes
         gradients.append(_contraction(expr, [gradient, *others]))
     return None, gradients
+
+
+def _forward(ctx: Any, _: None, tangents: list[torch.Tensor | None]) -> torch.Tensor:
+    operands = ctx.saved_tensors
+    parts = [
+        _contraction(ctx.expr, [*operands[:i], tangent, *operands[i + 1 :]])
+        for i, tangent in enumerate(tangents)
+        if tangent is not None
+    ]
+    return sum(parts[1:], parts[0])
 
 
 def _vmap(info: Any, in_dims: Any, expr: str, operands: list[torch.Tensor]) -> tuple[torch.Tensor, int]:
@@ -70,6 +80,7 @@ _contraction = register(
     _compute,
     fake=_fake,
     backward=_backward,
+    forward=_forward,
     save=_save,
     vmap=_vmap,
 )

@@ -1,13 +1,22 @@
-"""How planmath's operators are told to PyTorch."""
+"""How planmath's operators are told to PyTorch, and the ways around its dispatcher."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 _LIBRARY = torch.library.Library("planmath", "DEF")
+
+#: Tensors that have memory, and no rules of their own for what is done with them.
+_PLAIN = {torch.Tensor, torch.nn.Parameter}
+
+_JVP = torch._C._functorch.TransformType.Jvp
+
+#: By which PyTorch tracks views.
+_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 
 
 def register(
@@ -16,7 +25,8 @@ def register(
     *,
     fake: Callable[..., Any],
     backward: Callable[..., Any],
-    save: Callable[..., None],
+    forward: Callable[..., Any],
+    save: Callable[..., Sequence[torch.Tensor | None]],
     vmap: Callable[..., Any],
 ) -> Any:
     """An operator of PyTorch's.
@@ -26,71 +36,157 @@ def register(
     schema : str
         Name, arguments and results, as in PyTorch's declarations.
     compute : callable
-        What it does, on the CPU and on devices. It records nothing.
+        What it does, on the CPU and on devices. It records nothing. A result that nobody asked for may be None.
     fake : callable
         The same for tensors without values: shapes, strides, dtypes and devices of the results.
     backward : callable
         ``backward(ctx, *gradients)``: gradients of the arguments, by differentiable functions.
+    forward : callable
+        ``forward(ctx, *tangents)``: tangents of the results from those of the arguments, by differentiable functions;
+        None stands for a tangent of zero.
     save : callable
-        ``save(ctx, inputs, output)``: keeps in the context what `backward` needs.
+        ``save(ctx, inputs, output)``: keeps in the context what `backward` and `forward` need, and returns the tensors
+        that these find in its ``saved_tensors``.
     vmap : callable
         ``vmap(info, in_dims, *arguments)``: the results for arguments with a further axis, and where they have it.
+
+    Returns
+    -------
+    callable
+        The operator. The dispatcher and what PyTorch registers for operators in Python takes four times as long as a
+        small product, so where nobody but autograd has anything to say it is left out.
     """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
 
     def unrecorded(*arguments: Any) -> Any:
-        with torch.no_grad():
-            return compute(*arguments)
+        with torch.no_grad(), _not_as_views():
+            results = compute(*arguments)
+        return tuple([present(x, arguments[0]) for x in results]) if type(results) is tuple else results
+
+    def set_up(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*save(ctx, inputs, output))
 
     _LIBRARY.impl(name, unrecorded, "CompositeExplicitAutograd")
     qualified = f"planmath::{name}"
     torch.library.register_fake(qualified, fake, lib=_LIBRARY)
-    torch.library.register_autograd(qualified, backward, setup_context=save, lib=_LIBRARY)
+    torch.library.register_autograd(qualified, backward, setup_context=set_up, lib=_LIBRARY)
     torch.library.register_vmap(qualified, vmap, lib=_LIBRARY)
     operator = getattr(torch.ops.planmath, name).default
-    function = _function(operator, backward, save, vmap, "Tensor[]" in schema)
+    takes_list, count = "Tensor[]" in schema, schema.partition("->")[0].count("Tensor")
+    composed = _composed(operator, backward, forward, save, vmap, takes_list)
+    recorded = _recorded(compute, backward, save, takes_list)
 
     def call(*arguments: Any) -> Any:
-        if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is None:
+        if torch.compiler.is_compiling():
             return operator(*arguments)
-        return function(*arguments)
+        if forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None:
+            return composed(*arguments)
+        wants_gradient = False
+        for tensor in arguments[1] if takes_list else arguments[:count]:
+            if type(tensor) in _PLAIN:
+                wants_gradient = wants_gradient or tensor.requires_grad
+            elif tensor is not None:
+                return operator(*arguments)
+        if _is_watched():
+            return operator(*arguments)
+        if wants_gradient and torch.is_grad_enabled():
+            return recorded(*arguments)
+        with _not_as_views():
+            return compute(*arguments)
 
     return call
 
 
-def _function(
-    operator: Any, backward: Callable[..., Any], save: Callable[..., None], vmap: Callable[..., Any], takes_list: bool
+def _not_as_views() -> Any:
+    """Within this, what is a view of a result is a tensor like others to autograd, that may be changed in place."""
+    return torch._C._ExcludeDispatchKeyGuard(_VIEWS)
+
+
+def _is_watched() -> bool:
+    """Whether modes, or what traces a program, have to see each operator that is called."""
+    return bool(
+        torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or torch._C._get_tracing_state()
+    )
+
+
+def _recorded(
+    compute: Callable[..., Any], backward: Callable[..., Any], save: Callable[..., Any], takes_list: bool
 ) -> Callable[..., Any]:
+    """The operator as a function that autograd records."""
+
+    class Recorded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            given = _folded(arguments, takes_list)
+            with _not_as_views():
+                output = compute(*given)
+            ctx.save_for_backward(*save(ctx, given, output))
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return _flat(backward(ctx, *gradients), takes_list)
+
+    # `Function.apply` looks for defaults and for transforms of `torch.func` first, which takes longer than all the rest
+    apply = super(torch.autograd.Function, Recorded).apply
+    return (lambda *arguments: apply(*_flat(arguments, True))) if takes_list else apply
+
+
+def _composed(
+    operator: Any, backward: Callable[..., Any], forward: Callable[..., Any], save: Callable[..., Any],
+    vmap: Callable[..., Any], takes_list: bool,
+) -> Callable[..., Any]:  # fmt: skip
     """The operator for the transforms of `torch.func`, which do not see gradients of operators, but those of functions.
 
-    With `takes_list`, the second and last argument is a list of tensors, which functions take one by one.
+    Forward-mode differentiation is one of them, and is for functions only where no transform is.
     """
-
-    def folded(flat: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (flat[0], list(flat[1:])) if takes_list else flat
-
-    def flat(folded: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (folded[0], *folded[1]) if takes_list else folded
 
     class Composed(torch.autograd.Function):
         @staticmethod
         def forward(*arguments: Any) -> Any:
-            return operator(*folded(arguments))
+            return operator(*_folded(arguments, takes_list))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            save(ctx, folded(inputs), output)
+            tensors = save(ctx, _folded(inputs, takes_list), output)
+            ctx.save_for_backward(*tensors)
+            ctx.save_for_forward(*tensors)
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
-            return flat(backward(ctx, *gradients))
+            return _flat(backward(ctx, *gradients), takes_list)
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            if sum(level.key() == _JVP for level in torch._C._functorch.get_interpreter_stack() or ()) > 1:
+                raise NotImplementedError(
+                    "forward-mode differentiation within forward-mode differentiation, a jvp or jacfwd of another one, "
+                    "loses terms at functions written in Python; take jacrev for one of the two, as torch.func.hessian "
+                    "does"
+                )
+            return forward(ctx, *_folded(tangents, takes_list))
 
         @staticmethod
         def vmap(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> Any:
-            return vmap(info, folded(in_dims), *folded(arguments))
+            return vmap(info, _folded(in_dims, takes_list), *_folded(arguments, takes_list))
 
-    return lambda *arguments: Composed.apply(*flat(arguments))
+    return lambda *arguments: Composed.apply(*_flat(arguments, takes_list))
+
+
+def _folded(flat: tuple[Any, ...], takes_list: bool) -> tuple[Any, ...]:
+    """Arguments of an operator, of which the second and last may be a list of tensors, from those of a function."""
+    return (flat[0], list(flat[1:])) if takes_list else flat
+
+
+def _flat(folded: tuple[Any, ...], takes_list: bool) -> tuple[Any, ...]:
+    """The same the other way round: functions take tensors one by one."""
+    return (folded[0], *folded[1]) if takes_list else folded
+
+
+def present(result: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """A result as operators have it, which know none that is not there."""
+    return like.new_empty(0) if result is None else result
 
 
 def at_front(tensor: torch.Tensor, axis: int | None) -> torch.Tensor:

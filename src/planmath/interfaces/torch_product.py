@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from planmath.interfaces.torch_operators import at_front, register
-from planmath.linalg.advanced import MatmulEpilog
+from planmath.interfaces.torch_operators import at_front, present, register
+from planmath.interfaces.torch_plans import executed
+from planmath.linalg.advanced import Matmul, MatmulEpilog
 from planmath.linalg.advanced import matmul as planned_matmul
 
 #: The epilogs that the operator has: the activation, and whether there is a bias for each row.
@@ -28,7 +29,8 @@ _FUSED = {
     ("gelu", True, True): MatmulEpilog.GELU_AUX_BIAS,
 }
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+#: The result, and GELU's argument where that is kept.
+Pair = tuple[torch.Tensor, torch.Tensor | None]
 
 
 def _activated(z: torch.Tensor, activation: str) -> torch.Tensor:
@@ -45,22 +47,45 @@ def _in_order(x: torch.Tensor) -> torch.Tensor:
 
 def _compute(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str, keep: bool) -> Pair:
     keep = keep and activation == "gelu"
-    if 0 in a.shape or 0 in b.shape:
+    of_a, of_b = a.shape, b.shape
+    if 0 in of_a or 0 in of_b:
         z = torch.matmul(a, b)
         z = z if bias is None else z + bias
-        return _activated(z, activation).contiguous(), z.clone() if keep else z.new_empty(0)
+        return _activated(z, activation).contiguous(), z.clone() if keep else None
     epilog = _FUSED[activation, bias is not None, keep]
+    # otherwise the transposed product, whose result is column-major, and has a bias for each row
+    straight = epilog in (MatmulEpilog.DEFAULT, MatmulEpilog.RELU) and a.stride(-1) == 1
+    left, right = (a, b) if straight else (b.mT, a.mT)
+    operands = (left, right) if bias is None else (left, right, bias)
+    kind = (activation, bias is None, keep, straight, of_a, of_b)
+    result = executed(kind, None, operands)
+    if result is None:
+        result = _first(kind, epilog, _in_order(left), _in_order(right), bias)
+    if keep:
+        d, state = result[0], result[1]["gelu_aux"]
+        if state.shape[-2] != d.shape[-2]:
+            state = state[..., : d.shape[-2], :]
+        return d.mT.contiguous(), state.mT.contiguous()
+    return (result if straight else result.mT).contiguous(), None
+
+
+def _first(
+    kind: tuple[Any, ...], epilog: MatmulEpilog, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None
+) -> Any:
+    """The first product of a kind, or one that is not kept."""
     inputs = None if bias is None else {"bias": bias.contiguous()}
-    a, b = _in_order(a), _in_order(b)
-    if epilog in (MatmulEpilog.DEFAULT, MatmulEpilog.RELU) and a.stride(-1) == 1:
-        d = planned_matmul(a, b, epilog=epilog)
-        return d.contiguous(), d.new_empty(0)
-    # the transposed product, whose result is column-major, and has a bias for each row
-    result = planned_matmul(b.mT, a.mT, epilog=epilog, epilog_inputs=inputs)
-    if not keep:
-        return result.mT.contiguous(), result.new_empty(0)
-    d, state = result[0], result[1]["gelu_aux"]
-    return d.mT.contiguous(), state[..., : d.shape[-2], :].mT.contiguous()
+
+    def plan(left: torch.Tensor, right: torch.Tensor, *_: torch.Tensor) -> Matmul:
+        product = Matmul(left, right)
+        try:
+            product.plan(epilog=epilog, epilog_inputs=inputs)
+        except BaseException:
+            product.free()
+            raise
+        return product
+
+    result = executed(kind, None, (left, right, *(inputs or {}).values()), plan)
+    return planned_matmul(left, right, epilog=epilog, epilog_inputs=inputs) if result is None else result
 
 
 def _fake(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str, keep: bool) -> Pair:
@@ -68,22 +93,17 @@ def _fake(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activatio
     return d, torch.empty_like(d) if keep and activation == "gelu" else a.new_empty(0)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: Pair) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Pair) -> tuple[torch.Tensor | None, ...]:
     a, b, bias, activation, keep = inputs
     ctx.set_materialize_grads(False)
     ctx.activation, ctx.keep = activation, keep and activation == "gelu"
     state = {"gelu": output[1] if keep else None, "relu": output[0]}.get(activation)
-    ctx.save_for_backward(a, b, bias, state)
+    return a, b, bias, state
 
 
 def _backward(ctx: Any, of_result: torch.Tensor | None, of_state: torch.Tensor | None) -> tuple[Any, ...]:
-    a, b, bias, state = ctx.saved_tensors
-    dz = of_result
-    if dz is not None and ctx.activation == "relu":
-        dz = torch.ops.aten.threshold_backward(dz, state, 0)
-    elif dz is not None and ctx.activation == "gelu":
-        z = _product(a, b, bias, "identity", False)[0] if state is None else state
-        dz = torch.ops.aten.gelu_backward(dz, z, approximate="tanh")
+    saved = a, b, bias, _ = ctx.saved_tensors  # which is asked for once: checkpoints compute them then
+    dz = None if of_result is None else _through_activation(ctx.activation, of_result, *saved)
     if ctx.keep and of_state is not None:
         dz = of_state if dz is None else dz + of_state
     if dz is None:
@@ -95,11 +115,37 @@ def _backward(ctx: Any, of_result: torch.Tensor | None, of_state: torch.Tensor |
     return of_a, of_b, of_bias, None, None
 
 
+def _through_activation(
+    activation: str, change: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: Any, state: torch.Tensor | None
+) -> torch.Tensor:
+    """A change of the result in that of the activation's argument, or the other way round, which is the same."""
+    if activation == "relu":
+        return torch.ops.aten.threshold_backward(change, state, 0)
+    if activation == "gelu":
+        z = _product(a, b, bias, "identity", False)[0] if state is None else state
+        return torch.ops.aten.gelu_backward(change, z, approximate="tanh")
+    return change
+
+
+def _forward(ctx: Any, of_a: Any, of_b: Any, of_bias: Any, *_: Any) -> tuple[Any, Any]:
+    saved = a, b, *_ = ctx.saved_tensors
+    parts = [] if of_a is None else [_product(of_a, b, None, "identity", False)[0]]
+    parts += [] if of_b is None else [_product(a, of_b, None, "identity", False)[0]]
+    parts += [] if of_bias is None else [of_bias.expand(*a.shape[:-1], b.shape[-1])]
+    dz = sum(parts[1:], parts[0])
+    return _through_activation(ctx.activation, dz, *saved), dz if ctx.keep else a.new_empty(0)
+
+
 def _like(x: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """``left @ right`` in the order of `x`: gradients of parameters in another one are copied."""
     if x.stride(-1) != 1 and x.stride(-2) == 1:
         return _product(right.mT, left.mT, None, "identity", False)[0].mT
     return _product(left, right, None, "identity", False)[0]
+
+
+def _both(a: torch.Tensor, *more: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    d, state = _product(a, *more)
+    return d, present(state, d)
 
 
 def _vmap(info: Any, in_dims: tuple[Any, ...], a: Any, b: Any, bias: Any, activation: str, keep: bool) -> Any:
@@ -109,21 +155,21 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], a: Any, b: Any, bias: Any, activa
     if in_dims[1] is None and a.ndim == 3:  # one matrix for all: one product
         flat = a.reshape(-1, a.shape[-1])
         if in_dims[2] is None:
-            results = _product(flat, b, bias, activation, keep)
+            results = _both(flat, b, bias, activation, keep)
             return tuple(x.reshape(*a.shape[:-1], -1) if x.ndim > 1 else x for x in results), tuple(
                 0 if x.ndim > 1 else None for x in results
             )
     if in_dims[1] is None:
         b = b.expand(info.batch_size, *b.shape)
     if in_dims[2] is None:
-        results = _product(a, b, bias, activation, keep)
+        results = _both(a, b, bias, activation, keep)
         return results, tuple(0 if x.ndim > 1 else None for x in results)
     z = _product(a, b, None, "identity", False)[0]
     bias = at_front(bias, in_dims[2])
     z = z + bias.reshape(bias.shape[0], *[1] * (z.ndim - 2), bias.shape[1])
     if keep and activation == "gelu":
         return (_activated(z, activation), z.clone()), (0, 0)
-    return (_activated(z, activation), z.new_empty(0)), (0, None)
+    return (_activated(z, activation), present(None, z)), (0, None)
 
 
 _product = register(
@@ -131,6 +177,7 @@ _product = register(
     _compute,
     fake=_fake,
     backward=_backward,
+    forward=_forward,
     save=_save,
     vmap=_vmap,
 )
@@ -138,18 +185,23 @@ _product = register(
 
 def _result(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
     """``activation(a @ b + bias)`` of matrices or batches of them that broadcast."""
-    if a.shape[-1] != b.shape[-2]:
+    of_a, of_b = a.shape, b.shape
+    if of_a[-1] != of_b[-2]:
         raise ValueError(
             f"a of shape {tuple(a.shape)} and b of shape {tuple(b.shape)} do not fit: a has {a.shape[-1]} columns, and "
             f"b {b.shape[-2]} rows"
         )
-    keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (a, b, bias))
+    keep = (
+        activation == "gelu" and torch.is_grad_enabled()
+        and (a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad))
+    )  # fmt: skip
+    if len(of_a) == len(of_b) == 2:
+        return _product(a, b, bias, activation, keep)[0]
     if a.ndim > 2 and b.ndim == 2:  # one product of all rows
         flat = _product(a.reshape(-1, a.shape[-1]), b, bias, activation, keep)[0]
         return flat.reshape(*a.shape[:-1], b.shape[-1])
-    if a.ndim > 2 or b.ndim > 2:
-        batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        a, b = a.expand(*batch, *a.shape[-2:]), b.expand(*batch, *b.shape[-2:])
+    batch = torch.broadcast_shapes(of_a[:-2], of_b[:-2])
+    a, b = a.expand(*batch, *of_a[-2:]), b.expand(*batch, *of_b[-2:])
     return _product(a, b, bias, activation, keep)[0]
 
 
@@ -188,10 +240,11 @@ def linear(
     """
     if activation not in (None, "relu", "gelu"):
         raise ValueError(f"activation is {activation!r}; expected 'relu', 'gelu' or None")
-    if weight.ndim != 2:
-        raise ValueError(f"weight has the shape {tuple(weight.shape)}; expected two axes, (n, k)")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias has the shape {tuple(bias.shape)}; expected {tuple(weight.shape[:1])}")
+    of_weight = weight.shape
+    if len(of_weight) != 2:
+        raise ValueError(f"weight has the shape {tuple(of_weight)}; expected two axes, (n, k)")
+    if bias is not None and bias.shape != of_weight[:1]:
+        raise ValueError(f"bias has the shape {tuple(bias.shape)}; expected {tuple(of_weight[:1])}")
     if x.ndim == 1:
         return _result(x[None], weight.mT, bias, activation or "identity")[0]
     return _result(x, weight.mT, bias, activation or "identity")

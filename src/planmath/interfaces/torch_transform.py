@@ -10,6 +10,7 @@ import torch
 
 import planmath.fft
 from planmath.interfaces.torch_operators import at_front, register
+from planmath.interfaces.torch_plans import executed
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "C2C": planmath.fft.fft, "R2C": planmath.fft.rfft, "C2R": planmath.fft.irfft,
@@ -24,15 +25,37 @@ def _factor(norm: str, inverse: bool, elements: int) -> float:
 
 
 def _compute(x: torch.Tensor, axes: list[int], kind: str, inverse: bool, odd: bool, norm: str) -> torch.Tensor:
+    direction = 1 if inverse else -1
+    of_calls = (kind, tuple(axes), direction, odd, norm, x.shape)
+    result = executed(of_calls, direction, (x,))
+    return _first(of_calls, x.resolve_conj(), axes, kind, direction, odd, norm) if result is None else result
+
+
+def _first(
+    of_calls: tuple[Any, ...], x: torch.Tensor, axes: list[int], kind: str, direction: int, odd: bool, norm: str
+) -> torch.Tensor:
+    """The first transform of a kind of calls, or one that is not kept."""
     on_host = not x.is_cuda
     options: dict[str, Any] = {"result_layout": "C", "last_axis_parity": "odd" if odd else "even"}
     if on_host and norm != "none":
         options["norm"] = norm
-    arguments: dict[str, Any] = {"direction": 1 if inverse else -1} if kind == "C2C" else {}
-    result = _FUNCTIONS[kind](x.resolve_conj(), axes=axes, options=options, **arguments)
+
+    def plan(x: torch.Tensor) -> planmath.fft.FFT:
+        transform = planmath.fft.FFT(x, axes=axes, options={**options, "fft_type": kind})
+        try:
+            transform.plan(direction=direction)
+        except BaseException:
+            transform.free()
+            raise
+        return transform
+
+    result = executed(of_calls, direction, (x,), plan)
+    if result is not None:
+        return result
+    result = _FUNCTIONS[kind](x, axes=axes, options=options, **({"direction": direction} if kind == "C2C" else {}))
     if not on_host and norm != "none":
         whole = x if kind == "R2C" else result
-        result *= _factor(norm, inverse, math.prod(whole.shape[axis] for axis in axes))
+        result *= _factor(norm, direction == 1, math.prod(whole.shape[axis] for axis in axes))
     return result
 
 
@@ -47,9 +70,10 @@ def _fake(x: torch.Tensor, axes: list[int], kind: str, inverse: bool, odd: bool,
     return x.new_empty(shape, dtype=x.dtype.to_real())
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> tuple[()]:
     x, ctx.axes, ctx.kind, ctx.inverse, ctx.odd, ctx.norm = inputs
     ctx.n = (output if ctx.kind == "C2R" else x).shape[ctx.axes[-1]]
+    return ()
 
 
 #: The norm of the adjoint transform, which is one of the other direction with the same factor.
@@ -74,6 +98,10 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
     return of_x, None, None, None, None, None
 
 
+def _forward(ctx: Any, of_x: torch.Tensor, *_: Any) -> torch.Tensor:
+    return _transform(of_x, ctx.axes, ctx.kind, ctx.inverse, ctx.odd, ctx.norm)
+
+
 def _is_single(half: int, n: int, device: torch.device) -> torch.Tensor:
     """Which elements of a half spectrum stand for one of the whole."""
     index = torch.arange(half, device=device)
@@ -89,6 +117,7 @@ _transform = register(
     _compute,
     fake=_fake,
     backward=_backward,
+    forward=_forward,
     save=_save,
     vmap=_vmap,
 )

@@ -131,7 +131,7 @@ class Way:
         except IndexError:
             transform = self._plan(operand)
         try:
-            result = transform._executor.once(self._direction, operand)
+            result = transform._executor.once(self._direction, (operand,))
             if result is None:
                 if not operand.flags.aligned:
                     self._idle.append(transform)

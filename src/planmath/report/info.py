@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from planmath.core import code_cache
+from planmath.core.arrays import package_named
 from planmath.core.cuda import devices
 from planmath.core.cuda.mathdx import descriptors
 from planmath.core.execution import available_cpus
@@ -59,6 +60,8 @@ class Facts:
     no_device: str | None
     """Why there is none that can be used."""
     packages: dict[str, str | None]
+    tensors: str | None
+    """How PyTorch's tensors are read, if there is PyTorch."""
     ranks: tuple[str, ...]
     """What there is for programs of several processes, each in a line."""
     libraries: tuple[LibraryFacts, ...]
@@ -76,7 +79,8 @@ class Facts:
 
 def gather() -> Facts:
     """Look for everything. Loads every library that is there, and imports PyTorch if it is installed."""
-    if find_spec("torch"):
+    has_torch = find_spec("torch") is not None
+    if has_torch:
         import_module("torch")  # its kernels are there for a program that has its tensors
     code_files, code_bytes = code_cache.stored()
     measured = [entries for where in record.processors() for entries in record.entries(where).values()]
@@ -89,6 +93,7 @@ def gather() -> Facts:
         devices=tuple(str(devices.device(number)) for number in range(devices.count())),
         no_device=devices.missing(),
         packages={name: _version_of(*distributions) for name, distributions in PACKAGES.items()},
+        tensors=package_named("torch").how_read() if has_torch else None,  # type: ignore[attr-defined]
         ranks=tuple(ranks.lines()),
         libraries=tuple(libraries()),
         record=str(record.path()),
@@ -132,6 +137,7 @@ def render(facts: Facts) -> Report:
         facts.machine,
         *(facts.devices or [f"no CUDA: {facts.no_device}"]),
         packages,
+        *([f"tensors are {facts.tensors}"] if facts.tensors else []),
         *facts.ranks,
         "",
         Table(["operation", "provider", "version", "threads", "library, or why it is missing"], rows),

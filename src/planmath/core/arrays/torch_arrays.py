@@ -12,7 +12,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from planmath.core.arrays import ITEMSIZE, Bytes, Layout, Maker
+from planmath.core.arrays.torch_functions import Found, Functions, find
 from planmath.core.errors import UnsupportedLayoutError
+from planmath.native.forks import computed
 
 #: PyTorch's compiled functions for the programs that TorchInductor writes, where this version has them.
 _INDUCTOR = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
@@ -59,7 +61,7 @@ def _changed(tensors: tuple[torch.Tensor, ...]) -> None:
 
 class Torch:
     name = "torch"
-    array_type = torch.Tensor
+    array_type, parameter_type = torch.Tensor, torch.nn.Parameter
     host = "torch"
     out_of_memory = (torch.cuda.OutOfMemoryError,)
     differentiates = True
@@ -69,8 +71,21 @@ class Torch:
     changed = staticmethod(_INCREMENT if _takes_several(_INCREMENT) else _changed)
     _dtypes = {name: getattr(torch, name) for name in ITEMSIZE if hasattr(torch, name)}  # noqa: RUF012
 
-    def __init__(self) -> None:
-        self.requires_grad = torch.Tensor.requires_grad  # the property itself
+    @computed
+    def reading(self) -> Found:
+        """How tensors are read at each execution."""
+        return find()
+
+    @property
+    def functions(self) -> Functions | None:
+        return self.reading.functions
+
+    def how_read(self) -> str:
+        """How tensors are read at each execution, and why not faster, in words."""
+        if self.functions is not None:
+            return "read by PyTorch's functions in C"
+        way = "by Python" if self.dlpack_exchange is None else "by DLPack's functions"
+        return f"read {way}: PyTorch's own cannot be used, because {self.reading.reason}"
 
     def layout(self, array: torch.Tensor, argument: str, *, lazy: bool = False) -> Layout:
         for what, is_such, mend in UNUSABLE:

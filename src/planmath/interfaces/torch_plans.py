@@ -1,0 +1,106 @@
+"""Planned operations that calls of PyTorch's operators leave to the next ones, as those of stateless calls are left."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from planmath.core.log import LOGGER
+from planmath.native.thread_limit import stamp
+
+#: How many kinds of calls are remembered; after that, the first one is forgotten.
+CAPACITY = 256
+#: How many idle operations of a kind are kept: of other dtypes and strides, or for other threads.
+MOST = 8
+#: Bytes of temporary memory that an idle operation keeps at most.
+MOST_KEPT = 1 << 20
+
+#: What a call takes is its own, in other threads and in signal handlers; taking and giving back are atomic.
+_idle: dict[Hashable, list[Any]] = {}
+
+
+def executed(
+    kind: tuple[Hashable, ...], key: Hashable, operands: tuple[torch.Tensor, ...],
+    plan: Callable[..., Any] | None = None,
+) -> Any:  # fmt: skip
+    """What an operation makes of operands; None where none is there and `plan` is not given, or a call is not ordinary.
+
+    Calls on a device, and those that somebody wants to hear of, are not: the functions for single use are for those.
+
+    Parameters
+    ----------
+    kind : tuple
+        What operations are for, shapes of operands included; they themselves see whether dtypes and strides fit.
+    key : hashable
+        What is executed.
+    operands : tuple of torch.Tensor
+        In the operation's order.
+    plan : callable, optional
+        Makes a planned operation for the operands.
+    """
+    if not operands[0].is_cpu or LOGGER.isEnabledFor(logging.INFO):
+        return None
+    kind = (*kind, stamp())
+    idle = _idle.get(kind)
+    if idle is None:
+        idle = _remember(kind)
+    taken: list[Any] = []
+    result = None
+    try:
+        while result is None:
+            try:
+                taken.append(idle.pop())
+            except IndexError:
+                if plan is None:
+                    break
+                taken.append(plan(*operands))
+                taken[-1]._drop_operands()
+                plan = None
+            result = taken[-1]._executor.once(key, operands)
+    except BaseException:
+        for operation in taken:
+            operation.free()
+        raise
+    for operation in taken:
+        if operation._executor.workspace_size > MOST_KEPT:
+            operation._executor.release_workspace()
+    idle.extend(taken)  # the one that fitted is the next one's first
+    if len(idle) > MOST:
+        _drop(idle, len(idle) - MOST)
+    if _idle.get(kind) is not idle:  # forgotten meanwhile
+        _drop(idle, len(idle))
+    return result
+
+
+def _remember(kind: Hashable) -> list[Any]:
+    if len(_idle) >= CAPACITY:
+        with suppress(RuntimeError):  # another thread forgets one just now
+            _forget(next(iter(_idle), None))
+    return _idle.setdefault(kind, [])
+
+
+def _forget(kind: Hashable) -> None:
+    idle = _idle.pop(kind, [])
+    _drop(idle, len(idle))
+
+
+def _drop(idle: list[Any], count: int) -> None:
+    """Free the operations that fitted last."""
+    for _ in range(count):
+        try:
+            operation = idle.pop(0)
+        except IndexError:  # another thread took it
+            return
+        operation.free()
+
+
+@atexit.register
+def clear() -> None:
+    """Free every idle operation."""
+    for kind in list(_idle):
+        _forget(kind)

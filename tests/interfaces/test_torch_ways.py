@@ -1,0 +1,253 @@
+"""Who is told of planmath's operators of PyTorch: nobody where nobody listens, and whoever does else. Tangents, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch.autograd import forward_ad, gradcheck, gradgradcheck  # noqa: E402
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
+from planmath.interfaces import torch as door  # noqa: E402
+from planmath.interfaces import torch_operators, torch_plans  # noqa: E402
+
+#: PyTorch's own imports for forward mode.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
+Program = Callable[..., torch.Tensor]
+
+
+def layer(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return door.linear(x, w, b, "gelu")
+
+
+def as_pytorch_has_it(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return functional.gelu(functional.linear(x, w, b), approximate="tanh")
+
+
+@pytest.fixture
+def operands() -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(shape, dtype=torch.float64) for shape in ((3, 4), (5, 4), (5,))]
+
+
+#: Programs of all operators, of tensors x and w.
+PROGRAMS: dict[str, Program] = {
+    "identity": door.linear,
+    "relu": lambda x, w: door.linear(x, w, activation="relu"),
+    "gelu": lambda x, w: door.linear(x, w, w[:, 0], "gelu"),
+    "batch": lambda x, w: door.matmul(x.expand(2, 3, 4), w.mT),
+    "spectrum": lambda x, w: door.rfft(x * w[:3], norm="ortho"),
+    "and back": lambda x, w: door.irfft(door.fft(torch.complex(x, w[:3])), axes=(1,), last_axis_parity="odd"),
+    "network": lambda x, w: door.einsum("ij,kj,ij->k", x, w, x),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_tangents(name, operands):
+    x, w, _ = (operand.requires_grad_() for operand in operands)
+    assert gradcheck(PROGRAMS[name], (x, w), check_forward_ad=True)
+    assert gradgradcheck(
+        PROGRAMS[name], (x, w), check_fwd_over_rev=True, check_rev_over_rev=False, check_undefined_grad=False
+    )
+
+
+TRANSFORMS: dict[str, Callable[[Program, list[torch.Tensor]], Any]] = {
+    "jvp": lambda f, given: torch.func.jvp(f, tuple(given), tuple(x + 1 for x in given)),
+    "jvp of one": lambda f, given: torch.func.jvp(lambda w: f(given[0], w, given[2]), (given[1],), (given[1],)),
+    "jacfwd": lambda f, given: torch.func.jacfwd(f, (0, 1, 2))(*given),
+    "hessian": lambda f, given: torch.func.hessian(lambda x: f(x, *given[1:]).sum())(given[0]),
+    "reverse over forward": lambda f, given: torch.func.jacrev(torch.func.jacfwd(lambda x: f(x, *given[1:]).sum()))(
+        given[0]
+    ),
+    "for each sample": lambda f, given: torch.func.vmap(
+        lambda x: torch.func.jvp(lambda w: f(x[None], w, given[2]), (given[1],), (given[1],))
+    )(given[0]),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_tangents_in_transforms(name, operands):
+    transform = TRANSFORMS[name]
+    torch.testing.assert_close(transform(layer, operands), transform(as_pytorch_has_it, operands))
+
+
+@pytest.mark.parametrize("outer", [torch.func.jacfwd, lambda f: lambda x: torch.func.jvp(f, (x,), (x,))])
+def test_forward_mode_twice_is_refused(outer, operands):
+    with pytest.raises(NotImplementedError, match="jacrev for one of the two"):
+        outer(torch.func.jacfwd(lambda x: layer(x, *operands[1:]).sum()))(operands[0])
+
+
+def test_tangents_of_what_requires_grad(operands):
+    def mixed(function: Program) -> tuple[torch.Tensor, ...]:
+        x, w, b = (operand.detach().requires_grad_() for operand in operands)
+        with forward_ad.dual_level():
+            result, tangent = forward_ad.unpack_dual(function(forward_ad.make_dual(x, 2 * operands[0]), w, b))
+            return tangent, *torch.autograd.grad(result.sum() + tangent.square().sum(), (x, w, b))
+
+    torch.testing.assert_close(mixed(layer), mixed(as_pytorch_has_it))
+
+
+class Listening(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.heard: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.heard.append(str(func))
+        return func(*args, **kwargs or {})
+
+
+class ListeningToFunctions(TorchFunctionMode):
+    def __init__(self):
+        super().__init__()
+        self.heard: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.heard.append(str(func))
+        return func(*args, **kwargs or {})
+
+
+class Derived(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize("listening", [Listening, ListeningToFunctions])
+@pytest.mark.parametrize("records", [False, True])
+def test_modes_see_the_operator(listening, records, operands):
+    operands[1].requires_grad_(records)
+    with listening() as mode:
+        result = layer(*operands)
+    assert "planmath.product.default" in mode.heard
+    torch.testing.assert_close(result, as_pytorch_has_it(*operands))
+    assert result.requires_grad == records
+
+
+def test_nobody_else_does(operands, monkeypatch):
+    """Without modes there is no way through the dispatcher, with gradients or without."""
+    monkeypatch.setattr(torch.ops.planmath.product.default, "_op", None)  # so that it cannot be called
+    torch.testing.assert_close(layer(*operands), as_pytorch_has_it(*operands))
+    w = operands[1].requires_grad_()
+    expected = torch.autograd.grad(as_pytorch_has_it(*operands).square().sum(), w)
+    torch.testing.assert_close(torch.autograd.grad(layer(*operands).square().sum(), w), expected)
+    with torch.no_grad():
+        assert not layer(*operands).requires_grad
+    with pytest.raises(TypeError), Listening():
+        layer(*operands)
+
+
+def test_derived_tensors_have_their_say(operands):
+    x, w, b = operands
+    assert type(layer(x.as_subclass(Derived), w, b)) is Derived
+    assert type(layer(x, torch.nn.Parameter(w), b)) is torch.Tensor
+
+
+def test_programs_that_are_traced(operands):
+    x, w, b = operands
+    with pytest.warns():
+        traced = torch.jit.trace(layer, (x, w, b))
+    torch.testing.assert_close(traced(2 * x, w, b), layer(2 * x, w, b))
+    graph = make_fx(layer)(x, w, b)
+    assert torch.ops.planmath.product.default in {node.target for node in graph.graph.nodes}
+    torch.testing.assert_close(graph(2 * x, w, b), layer(2 * x, w, b))
+
+
+def test_saved_tensors_are_saved_as_pytorch_saves_them(operands):
+    x, w, b = (operand.requires_grad_() for operand in operands)
+    seen = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: seen.append(tensor) or tensor, lambda tensor: tensor):
+        layer(x, w, b)
+    assert len(seen) == 4
+    result = layer(x, w, b)
+    with torch.no_grad():
+        w.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        result.sum().backward()
+
+
+def test_results_are_changed_in_place(operands):
+    def changed(function: Program) -> tuple[torch.Tensor, ...]:
+        x, w, b = (operand.detach().requires_grad_() for operand in operands)
+        result = function(x, w, b).mul_(x[:, :1])
+        with torch.no_grad():
+            unrecorded = function(x, w, b)
+        unrecorded.mul_(x[:, :1])
+        return result, unrecorded, *torch.autograd.grad((result + unrecorded).sum(), (x, w, b))
+
+    torch.testing.assert_close(changed(layer), changed(as_pytorch_has_it))
+
+
+def test_calls_of_all_kinds_at_once():
+    """Plans of one kind of calls fit some dtypes and strides, and are used by one thread at a time."""
+    kinds = [
+        (dtype, order, activation, has_bias)
+        for dtype in (torch.float32, torch.float64) for order in range(4) for activation in ("relu", "gelu")
+        for has_bias in (False, True)
+    ]  # fmt: skip
+    wrong = []
+
+    def work(seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(3):
+            for dtype, order, activation, has_bias in kinds:
+                x, w = (torch.randn((4, 4), generator=generator, dtype=dtype) for _ in range(2))
+                x, w = (x.mT if order & 1 else x), (w[:, ::2] if order & 2 else w[:, :2])
+                b = torch.randn(4, generator=generator, dtype=dtype) if has_bias else None
+                z = functional.linear(x[:, :2], w, b)
+                expected = functional.relu(z) if activation == "relu" else functional.gelu(z, approximate="tanh")
+                if not torch.allclose(door.linear(x[:, :2], w, b, activation), expected, atol=1e-5):
+                    wrong.append((dtype, order, activation, has_bias))
+
+    threads = [Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_few_plans_are_kept(monkeypatch):
+    torch_plans.clear()
+    monkeypatch.setattr(torch_plans, "CAPACITY", 3)
+    monkeypatch.setattr(torch_plans, "MOST", 2)
+    for n in range(1, 7):
+        for dtype in (torch.float32, torch.float64, torch.complex64):
+            x = torch.ones(n, 2, dtype=dtype)
+            torch.testing.assert_close(door.matmul(x, x.mT), x @ x.mT)
+    assert len(torch_plans._idle) <= 3
+    assert all(len(idle) <= 2 for idle in torch_plans._idle.values())
+    torch_plans.clear()
+    assert not torch_plans._idle
+
+
+def test_the_log_hears_of_calls(caplog, operands):
+    layer(*operands)
+    with caplog.at_level("INFO", "planmath"):
+        torch.testing.assert_close(layer(*operands), as_pytorch_has_it(*operands))
+    assert "= Matmul EXECUTION =" in caplog.text
+
+
+def test_checkpoints(operands):
+    from torch.utils.checkpoint import checkpoint
+
+    given = [operand.requires_grad_() for operand in operands]
+    expected = torch.autograd.grad(layer(*given).sum(), given)
+    again = torch.autograd.grad(checkpoint(layer, *given, use_reentrant=False).sum(), given)
+    torch.testing.assert_close(again, expected)
+
+
+def test_what_is_watched():
+    assert not torch_operators._is_watched()
+    with Listening():
+        assert torch_operators._is_watched()
+    with torch.device("meta"):
+        assert torch_operators._is_watched()
+    assert not torch_operators._is_watched()

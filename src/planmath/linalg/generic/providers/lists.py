@@ -58,7 +58,7 @@ class ListProvider(Provider):
         first = self._providers[0]
         members = dict.fromkeys(problem.members)
         ways = [first.algorithms(member) for member in members if first.unsupported(member) is None]
-        found = list(max(ways, key=len))
+        found = [*max(ways, key=len)]
         if isinstance(first, BLASProvider) and list_batches.takes(problem, first.library):
             threads = first.threads_for(sum(member.work for member in problem.members), problem.execution[1])
             found += [Algorithm(self.name, (("product", list_batches.ROUTINE), ("threads", n))) for n in threads]

@@ -14,6 +14,7 @@ import numpy as np
 from bench.comparison import THREADS, Maker, Row, Settings, compare, threads
 from bench.contender import Contender
 from bench.native import torch_threads
+from bench.operands import uniform
 from bench.verdict import Outcome, Target, at_most, at_most_and, faster
 
 SIZES = (8, 64, 1000)
@@ -32,17 +33,18 @@ class System:
     count: int | None = None
     columns: int | None = None
     definite: bool = False
+    dtype: str = "float64"
 
     @cached_property
     def matrix(self) -> np.ndarray:
         shape = (self.n, self.n) if self.count is None else (self.count, self.n, self.n)
-        a = np.random.default_rng(1).uniform(-1, 1, shape)
+        a = uniform(shape, self.dtype, seed=1)
         return a @ np.swapaxes(a, -1, -2) + np.eye(self.n) if self.definite else a + 2 * np.eye(self.n)
 
     @cached_property
     def solution(self) -> np.ndarray:
         shape = (self.n,) if self.columns is None else (self.n, self.columns)
-        return np.random.default_rng(2).uniform(-1, 1, shape if self.count is None else (self.count, *shape))
+        return uniform(shape if self.count is None else (self.count, *shape), self.dtype, seed=2)
 
     @cached_property
     def side(self) -> np.ndarray:
@@ -220,6 +222,7 @@ def rows(settings: Settings) -> dict[str, Row]:
         "dense/definite": (definite, System(1000, definite=True)),
         "dense/mixed": (mixed, System(1000)),
         "dense/batch/8": (batch, System(8, 10_000, 1)),
+        "dense/batch/8/c128": (batch, System(8, 10_000, 1, dtype="complex128")),
         "dense/batch/32": (batch, System(32, 1000, 1)),
         "dense/columns": (columns, System(1000, columns=100)),
     }

@@ -29,12 +29,13 @@ class Product:
     n: int
     kind: str = "general"
     count: int | None = None
+    dtype: str = "float64"
 
     @cached_property
     def factors(self) -> tuple[np.ndarray, np.ndarray]:
         """As they are passed: of a diagonal matrix the diagonal."""
         shape = (self.n, self.n) if self.count is None else (self.count, self.n, self.n)
-        a, b = uniform(shape, "float64", seed=1), uniform(shape, "float64", seed=2)
+        a, b = uniform(shape, self.dtype, seed=1), uniform(shape, self.dtype, seed=2)
         if self.kind == "square":
             return a, a.T
         return (np.diagonal(a).copy() if self.kind == "diagonal" else a), b
@@ -112,7 +113,7 @@ def diagonal(name: str, product: Product, settings: Settings) -> Outcome:
 def batch(name: str, product: Product, settings: Settings) -> Outcome:
     makers: dict[str, Maker] = {"planmath": partial(planmath, product, True), "NumPy": partial(numpy, product)}
     targets = [at_most(0.6, "planmath execute(out=)", "NumPy matmul(out=)")]
-    return compare(name, makers, product.expected, "float64", targets, settings.longer())
+    return compare(name, makers, product.expected, product.dtype, targets, settings.longer())
 
 
 def lists(name: str, product: Product, settings: Settings) -> Outcome:
@@ -182,7 +183,7 @@ def lists_of(library: str, product: Product, stack: ExitStack) -> Iterator[Conte
 
 
 def numpy(product: Product, stack: ExitStack) -> Iterator[Contender]:
-    out = np.empty(product.expected.shape)
+    out = np.empty_like(product.expected)
     a = product.factors[0] if product.kind == "square" else product.dense
     names = {"matmul": np.matmul, "a": a, "b": product.factors[1], "out": out}
     yield Contender("NumPy", "matmul(out=)", "matmul(a, b, out=out)", names, into=out, spins=product.n > 64)
@@ -236,6 +237,7 @@ def rows(settings: Settings) -> dict[str, Row]:
         "generic/1024/square": (square, Product(1024, "square")),
         "generic/1024/diagonal": (diagonal, Product(1024, "diagonal")),
         "generic/batch/8": (batch, Product(8, count=10_000)),
+        "generic/batch/8/c128": (batch, Product(8, count=10_000, dtype="complex128")),
         "generic/lists/8": (lists, Product(8, count=100)),
     }
     return rows | {name: partial(work, name, product) for name, (work, product) in works.items()}

@@ -19,6 +19,8 @@ from planmath.linalg import (
 )
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
+#: What `trans` makes of a matrix.
+OPERATIONS = {"N": lambda a: a, "T": lambda a: np.swapaxes(a, -1, -2), "C": lambda a: np.swapaxes(a, -1, -2).conj()}
 LOWER, UPPER = FillMode.LOWER, FillMode.UPPER
 WIDE = {"float32": "longdouble", "float64": "longdouble", "complex64": "clongdouble", "complex128": "clongdouble"}
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from planmath.linalg import DirectSolver, direct_solver
 from planmath.linalg.solver.providers import PROVIDERS
 from tests.arrays import to_numpy, to_package
-from tests.dense.systems import DTYPES, STRUCTURES, assert_solves, numbers
+from tests.dense.systems import DTYPES, OPERATIONS, STRUCTURES, assert_solves, numbers
 from tests.generic.operands import laid
 from tests.providers import available, on_host, pairs
 
@@ -21,7 +21,6 @@ LAYOUTS = ("rows", "columns", "gaps", "backwards", "strided")
 SIDES = (None, 1, 2, 5)
 #: Those that take systems of every structure.
 GENERAL = [provider for provider in on_host(PROVIDERS) if provider.name != "own"]
-OPERATIONS = {"N": lambda a: a, "T": lambda a: np.swapaxes(a, -1, -2), "C": lambda a: np.swapaxes(a, -1, -2).conj()}
 
 
 @pytest.mark.parametrize("pair", pairs(GENERAL))
@@ -84,12 +83,14 @@ def test_batches(structure, batch, name):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 13, 32])
-@pytest.mark.parametrize("structure", ["general", "definite", "upper definite"])
+@pytest.mark.parametrize("structure", ["general", "conjugated", "definite", "upper definite"])
 def test_batches_in_lanes(structure, n):
     """planmath's own kernels: any number of systems beside the lanes, of columns and threads, and any strides."""
     draw = random.Random(f"{structure} {n}")
     rng = np.random.default_rng(n)
-    for dtype, count in itertools.product(("float32", "float64"), (2, 17, 300)):
+    for dtype, count in itertools.product(DTYPES, (2, 17, 130)):
+        if structure == "conjugated" and not dtype.startswith("complex"):
+            continue
         k = draw.choice((1, 2, 5))
         made = [STRUCTURES[structure](numbers(rng, (n, n), dtype)) for _ in range(count)]
         passed, whole = (np.array([getattr(said, part) for said in made]) for part in ("passed", "whole"))

@@ -11,6 +11,8 @@ from planmath.linalg import (
     DiagonalMatrixQualifier,
     DirectSolver,
     DirectSolverOptions,
+    GeneralMatrixQualifier,
+    HermitianMatrixQualifier,
     InvalidDirectSolverState,
     SingularMatrixError,
     SymmetricMatrixQualifier,
@@ -50,6 +52,16 @@ def test_operands(arguments, error, message):
     ("more", "error", "message"),
     [
         ({"structure": "banded"}, ValueError, "structure is 'banded'; expected one of None, 'auto', 'positive"),
+        (
+            {"structure": "auto", "options": {"inplace_a": True}},
+            ValueError,
+            "'auto', and options.inplace_a is set.*say what a is",
+        ),
+        (
+            {"qualifiers": GeneralMatrixQualifier.create(conjugate=True)},
+            ValueError,
+            "conjugates a, which is float64; only complex operands can be",
+        ),
         ({"structure": "auto", "qualifiers": SYMMETRIC}, ValueError, "structure is 'auto', and a is said to be symm"),
         ({"qualifiers": np.zeros(3)}, ValueError, r"qualifiers has the dtype float64.*what SymmetricMatrixQ"),
         (
@@ -69,6 +81,15 @@ def test_operands(arguments, error, message):
 def test_arguments(more, error, message):
     with pytest.raises(error, match=message):
         direct_solver(A, B, **more)
+
+
+def test_a_structure_that_the_dtype_does_not_have():
+    """Complex definite matrices are Hermitian; a Hermitian matrix of real numbers is a symmetric one."""
+    symmetric = A + A.T
+    with pytest.raises(ValueError, match="says that a is symmetric; expected a Hermitian one: pass a HermitianMatr"):
+        direct_solver(symmetric + 0j, B + 0j, structure="positive definite", qualifiers=SYMMETRIC)
+    x = direct_solver(np.tril(symmetric), B, qualifiers=HermitianMatrixQualifier.create())
+    np.testing.assert_allclose(symmetric @ x, B, atol=1e-12)
 
 
 def test_work_on_a_device_is_told_to_be_done_elsewhere():

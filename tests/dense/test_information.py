@@ -34,9 +34,10 @@ def test_facts(structure, order):
 
 
 @pytest.mark.parametrize("provider", ["own", "lapack"])
-def test_facts_of_batches(provider):
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_facts_of_batches(provider, dtype):
     rng = np.random.default_rng(1)
-    a, b = rng.standard_normal((2, 3, 6, 6)), rng.standard_normal((2, 3, 6, 1))
+    a, b = numbers(rng, (2, 3, 6, 6), dtype), numbers(rng, (2, 3, 6, 1), dtype)
     a[1, 2] = 0
     with DirectSolver(a, b, {"provider": provider, "on_singular": "warn"}) as solver:
         solver.plan()
@@ -47,7 +48,7 @@ def test_facts_of_batches(provider):
         condition = solver.factorization_info.condition()
         assert condition.shape == (2, 3)
         assert np.isinf(condition[1, 2])
-    with DirectSolver([a[0, 0], np.eye(3)], [b[0, 0], np.ones(3)]) as solver:
+    with DirectSolver([a[0, 0], np.eye(3, dtype=dtype)], [b[0, 0], np.ones(3, dtype)]) as solver:
         solver.plan()
         solver.factorize()
         np.testing.assert_allclose(solver.factorization_info.inverse()[0], np.linalg.inv(a[0, 0]))

@@ -97,7 +97,7 @@ def check_products(
             refused = False
         except UnavailableError:
             refused = True
-        diagonal, small = "dg" in [left.name, right.name], max(rows, n, cols) <= 32 and not dtype.startswith("complex")
+        diagonal, small = "dg" in [left.name, right.name], max(rows, n, cols) <= 32
         on_device = execution == "cuda" or package in DEVICE
         own = diagonal or (small and not on_device)
         assert refused != (own if provider == "planmath" else not diagonal)

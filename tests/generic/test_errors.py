@@ -34,6 +34,8 @@ GE, SY, TR, DG = Kind("ge"), Kind("sy"), Kind("tr"), Kind("dg")
         (lambda: matmul(A, B.astype("f4")), ValueError, "b has the dtype float32 and a float64; expected equal"),
         (lambda: matmul(A.astype(int), B.astype(int)), ValueError, "a has the dtype int64; "),
         (lambda: matmul(A.astype(">f8"), B), TypeError, "a has the byte order of another machine.*astype"),
+        (lambda: matmul(A, B, np.ones((3, 5), ">f8"), beta=1), TypeError, "c has the byte order of another machine"),
+        (lambda: matmul([A], [B], np.ones((3, 5)), beta=1), ValueError, "c is a ndarray, and others are lists"),
         (lambda: matmul([A], B), ValueError, "b is a ndarray, and others are lists; expected lists of all"),
         (lambda: matmul(np.ones((2, 3, 4)), np.ones((3, 4, 5))), ValueError, r"batch shape \(2,\) and b \(3,\)"),
         (lambda: matmul(A, B, options={"inplace": True}), ValueError, "inplace is set, but c was not given"),
@@ -82,6 +84,12 @@ def test_a_result_cannot_replace_a_read_only_c():
     c.flags.writeable = False
     with pytest.raises(ValueError, match="c is read-only"):
         matmul(A, B, c, beta=1.0, options={"inplace": True})
+
+
+def test_a_hermitian_matrix_of_real_numbers_is_a_symmetric_one():
+    he, sy = qualifiers(Kind("he"), GE), qualifiers(SY, GE)
+    x = np.arange(16.0).reshape(4, 4)
+    np.testing.assert_array_equal(matmul(x, B, qualifiers=he), matmul(x, B, qualifiers=sy))
 
 
 def test_states():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from planmath.core.errors import UnavailableError
 from planmath.linalg import Matmul, matmul
 from planmath.linalg.generic.providers import PROVIDERS
 from tests.generic.conformance import dense, operand
@@ -150,3 +151,37 @@ def test_autotune(lists, tuning_record):
         product.autotune(iterations=2)
         assert_all_close(product.execute(), products)
         assert "5 products, the first one general" in repr(product)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_one_call_for_all(dtype):
+    """A library's routine for products of different shapes, which takes matrices where they are."""
+    (library,) = (p.library for p in PROVIDERS if p.name == "mkl")
+    if library.missing():
+        pytest.skip(library.missing())
+    rng = np.random.default_rng(3)
+    extents = [(40, 50, 60), (3, 5, 7), (33, 1, 2), (64, 64, 64)]
+    orders = ["rows", "columns", "columns", "rows"]
+    a = [laid(numbers(rng, (m, k), dtype), order) for (m, k, n), order in zip(extents, orders, strict=True)]
+    b = [laid(numbers(rng, (k, n), dtype), order) for (m, k, n), order in zip(extents, orders[::-1], strict=True)]
+    c = [laid(numbers(rng, (m, n), dtype), "rows") for m, k, n in extents]
+    alpha = [2.0, 0.0, -1.0, 0.5]
+    expected = [f * (x @ y) + 3 * z for f, x, y, z in zip(alpha, a, b, c, strict=True)]
+    a[1][...] = np.nan
+    with Matmul(a, b, c, alpha=alpha, beta=3, options={"provider": "mkl"}) as product:
+        product.plan()
+        ways = [way for way in product._plan_made.algorithms if way.get("product") == "gemm_batch"]
+        assert ways
+        for way in ways:
+            product._add_program(way, way)
+            for _ in range(2):
+                result = product._execute(way, None)
+                for found, wanted in zip([result[0], *result[1].values()], expected, strict=True):
+                    np.testing.assert_allclose(found, wanted, rtol=2e-4 if dtype == "float32" else 1e-10, atol=2e-4)
+    copied = [np.ones((40, 40))[::2, ::2]] * 2
+    with Matmul(copied, copied, options={"provider": "mkl"}) as product:
+        product.plan()
+        for way in product._plan_made.algorithms:
+            if way.get("product") == "gemm_batch":
+                with pytest.raises(UnavailableError, match="of product 0 one has to be copied"):
+                    product._add_program(way, way)

@@ -91,6 +91,10 @@ MKL = BLAS(
 #: THREAD_TIMEOUT), at 2 GHz.
 OPENBLAS_SPIN = 2**26 / 2e9
 
+#: Where OpenBLAS's routines are expected to be faster than MKL's: on processors with this in their names. Large
+#: products of float64 took 5 to 9 % less time there (Zen 3), triangular ones 38 % (Zen 4).
+OPENBLAS_FIRST = "AMD"
+
 # Products of OpenBLAS are those of NumPy's own, where its wheel brings one: what a program multiplies by NumPy and by
 # planmath shares one pool of threads then, and neither meets the other's while they look for work. Otherwise, and for
 # what stands on LAPACK, SciPy's BLAS is reached by the pointers that it publishes for Cython, whatever library it was

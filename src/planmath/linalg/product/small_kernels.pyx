@@ -14,4 +14,6 @@ MOST_EXTENT, MOST_THREADS = PM_MOST_EXTENT, PM_MOST_THREADS
 #: dtype -> f(sizes, alpha, beta, a, b, c, d): d = alpha a b + beta c for each of a batch. The sizes are m, n, k, count,
 #: threads, and the strides of the operands in elements: (row, col, step) of a, b and c, (row, step) of d, whose
 #: columns follow each other.
-MULTIPLY = {dtype: <intptr_t>kernels[i] for i, dtype in enumerate(("float32", "float64"))}
+MULTIPLY = {
+    dtype: <intptr_t>kernels[i] for i, dtype in enumerate(("float32", "float64", "complex64", "complex128"))
+}

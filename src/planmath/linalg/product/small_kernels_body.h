@@ -17,6 +17,7 @@
 #define PM_TABLE(isa) PM_TABLE_(isa)
 static void *const PM_TABLE(PM_ISA)[] = {
     (void *)PM_JOIN(multiply, f32, PM_ISA), (void *)PM_JOIN(multiply, f64, PM_ISA),
+    (void *)PM_JOIN(multiply_complex, f32, PM_ISA), (void *)PM_JOIN(multiply_complex, f64, PM_ISA),
 };
 #undef PM_TABLE
 #undef PM_TABLE_

@@ -133,6 +133,60 @@ static void K(multiply)(const pm_index *sizes, const void *alpha, const void *be
     pm_run_share(K(multiply_share), &products);
 }
 
+/* The same for complex numbers, as a product of real ones: each row of b is followed by itself times i, so that the parts
+ * of an element of a are the factors of both. */
+
+/* Rows of `padded` parts that are z x, of `twice` each followed by itself times i. */
+static void K(scaled)(pm_index rows, pm_index n, pm_index padded, pm_index row, pm_index col, const R *z, const R *x,
+                      int twice, R *to) {
+    for (pm_index i = 0; i < rows; i++, to += padded) {
+        R *again = to + padded;
+        for (pm_index j = 0; j < n; j++) {
+            const R *at = x + 2 * (i * row + j * col);
+            R re = at[0] * z[0], im = at[1] * z[0];
+            if (z[1] != 0) re -= at[1] * z[1], im += at[0] * z[1];
+            to[2 * j] = re, to[2 * j + 1] = im;
+            if (twice) again[2 * j] = -im, again[2 * j + 1] = re;
+        }
+        for (pm_index j = 2 * n; j < padded; j++) {
+            to[j] = 0;
+            if (twice) again[j] = 0;
+        }
+        if (twice) to = again;
+    }
+}
+
+static void K(multiply_complex_share)(const pm_products *products, pm_index first, pm_index last) {
+    const pm_sizes s = *products->sizes;
+    const R *alpha = (const R *)products->alpha, *beta = (const R *)products->beta, one[2] = {1, 0};
+    const pm_index k = alpha[0] == 0 && alpha[1] == 0 ? 0 : s.k;
+    const int adds = products->c && (beta[0] != 0 || beta[1] != 0);
+    pm_index padded;
+    const K(whole) whole = K(whole_of)(2 * s.n, &padded);
+    const int packs_a = s.a_col != 1, packs_d = padded != 2 * s.n;
+    R a_copy[2 * PM_MOST_EXTENT * PM_MOST_EXTENT], b_copy[4 * PM_MOST_EXTENT * PM_MOST_EXTENT];
+    R c_copy[2 * PM_MOST_EXTENT * PM_MOST_EXTENT], d_copy[2 * PM_MOST_EXTENT * PM_MOST_EXTENT];
+    for (pm_index at = first; at < last; at++) {
+        const R *a = (const R *)products->a + 2 * at * s.a_step, *b = (const R *)products->b + 2 * at * s.b_step;
+        R *d = (R *)products->d + 2 * at * s.d_step;
+        if (s.b_step || at == first) K(scaled)(k, s.n, padded, s.b_row, s.b_col, alpha, b, 1, b_copy);
+        if (packs_a) K(scaled)(s.m, k, 2 * k, s.a_row, s.a_col, one, a, 0, a_copy);
+        if (adds)
+            K(scaled)(s.m, s.n, padded, s.c_row, s.c_col, beta, (const R *)products->c + 2 * at * s.c_step, 0, c_copy);
+        whole(s.m, padded, 2 * k, packs_a ? 2 * k : 2 * s.a_row, 1, padded, padded, packs_d ? padded : 2 * s.d_row, 1, 1,
+              packs_a ? a_copy : a, b_copy, adds ? c_copy : NULL, packs_d ? d_copy : d);
+        if (packs_d)
+            for (pm_index i = 0; i < s.m; i++)
+                memcpy(d + 2 * i * s.d_row, d_copy + i * padded, (size_t)(2 * s.n) * sizeof(R));
+    }
+}
+
+static void K(multiply_complex)(const pm_index *sizes, const void *alpha, const void *beta, const void *a, const void *b,
+                                const void *c, void *d) {
+    const pm_products products = {(const pm_sizes *)sizes, alpha, beta, a, b, c, d};
+    pm_run_share(K(multiply_complex_share), &products);
+}
+
 #undef PM_TILES
 #undef PM_WIDTH
 #undef PM_WIDTH_

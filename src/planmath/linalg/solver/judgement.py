@@ -474,7 +474,8 @@ class _LeastSquares:
 
 def size(values: np.ndarray) -> float:
     """The root of the sum of squares, also of those that are out of range."""
-    largest = float(np.abs(values).max(initial=0))
+    sizes = np.abs(values)
+    largest = float(sizes.max(initial=0))
     if largest == 0 or not np.isfinite(largest):
         return largest
-    return largest * float(np.linalg.norm(values / largest))
+    return largest * float(np.linalg.norm(sizes / largest))

@@ -4,6 +4,7 @@
 #ifndef PLANMATH_SOLVER_KERNELS_H
 #define PLANMATH_SOLVER_KERNELS_H
 
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -17,9 +18,8 @@ enum { PM_SYMMETRIC = 1, PM_HERMITIAN = 2, PM_UNIT = 4, PM_MEASURE = 8 };
 /* Of right-hand sides and solutions. */
 enum { PM_CONJUGATE = 1 };
 
-/* The kernels, as the tables number them: four dtypes each; two of those for lanes and of those for factors in
- * single precision. */
-enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 30, PM_DEMOTE = 32, PM_BEGIN = 34, PM_CORRECT = 36, PM_LOOK = 38, PM_RANK = 40, PM_PERMUTE = 44, PM_VECTOR_BYTES = 48 };
+/* The kernels, as the tables number them: four dtypes each, two of those for factors in single precision. */
+enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 32, PM_DEMOTE = 36, PM_BEGIN = 38, PM_CORRECT = 40, PM_LOOK = 42, PM_RANK = 44, PM_PERMUTE = 48, PM_LU = 52, PM_VECTOR_BYTES = 56 };
 /* Threads of a batch, and unknowns of its systems, at most. */
 enum { PM_MOST_THREADS = 64, PM_MOST_UNKNOWNS = 32 };
 
@@ -87,6 +87,7 @@ static int pm_doubtful(pm_index k, const double *b, const double *x, double squa
 /* A batch of small systems, of which each vector register holds one in each lane; strides in elements. */
 typedef struct {
     pm_index n, k, count, definite, transposed, threads;
+    pm_index conjugate; /* definite matrices to factorize, or right-hand sides and solutions */
     pm_index a_step, a_row, a_col, b_step, b_row, b_col, x_step, x_row, x_col;
     const void *probe, *a;
     void *f, *w, *u, *norms; /* norms: squares once more, as the lanes have them */

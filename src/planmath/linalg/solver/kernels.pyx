@@ -4,7 +4,7 @@ from libc.stdint cimport intptr_t
 
 cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
-    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_RANK, PM_PERMUTE, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
+    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_RANK, PM_PERMUTE, PM_LU, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
     enum: PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
     void *pm_factorized
     void *pm_wipe
@@ -58,17 +58,21 @@ ZEROS = {dtype: <intptr_t>kernels[PM_ZEROS + i] for i, dtype in enumerate(_DTYPE
 #: dtype -> f(n, row, col, a, facts)
 DETECT = {dtype: <intptr_t>kernels[PM_DETECT + i] for i, dtype in enumerate(_DTYPES)}
 
+#: dtype -> f(n, a, leading, pivots, status): the factors and pivots of `getrf`
+LU = {dtype: <intptr_t>kernels[PM_LU + i] for i, dtype in enumerate(_DTYPES)}
+
 #: Bytes of a vector, whose lanes have one system each, and threads of a batch, and unknowns, at most.
 VECTOR, MOST_THREADS, MOST_UNKNOWNS = <intptr_t>kernels[PM_VECTOR_BYTES], PM_MOST_THREADS, PM_MOST_UNKNOWNS
 
 #: dtype -> f(sizes, probe, a, f, w, u, norms, squares, order, status, scratch), which returns whether one is not
-#: ordinary; sizes are n, count, definite, threads, and the strides (step, row, col) of a.
-FACTOR_BATCH = {dtype: <intptr_t>kernels[PM_FACTOR_LANES + i] for i, dtype in enumerate(_DTYPES[:2])}
+#: ordinary; sizes are n, count, definite, threads, the strides (step, row, col) of a, and
+#: whether a definite matrix is conjugated.
+FACTOR_BATCH = {dtype: <intptr_t>kernels[PM_FACTOR_LANES + i] for i, dtype in enumerate(_DTYPES)}
 
 #: dtype -> f(sizes, probe, f, w, u, norms, order, b, x, scratch, out, limits), which returns whether one of the
-#: solutions has to be looked at; sizes are n, k, count, definite, transposed, threads, the strides of b and x, and the
-#: bytes of scratch memory for each thread.
-SOLVE_BATCH = {dtype: <intptr_t>kernels[PM_SOLVE_LANES + i] for i, dtype in enumerate(_DTYPES[:2])}
+#: solutions has to be looked at; sizes are n, k, count, definite, transposed, threads, the strides of b and x, the
+#: bytes of scratch memory for each thread, and whether right-hand sides and solutions are conjugated.
+SOLVE_BATCH = {dtype: <intptr_t>kernels[PM_SOLVE_LANES + i] for i, dtype in enumerate(_DTYPES)}
 
 #: Where the facts of a solution that is refined are, the number of those that do not depend on its columns, and the
 #: state of one that is accurate.

@@ -33,9 +33,8 @@
 #define PM_TABLE(isa) PM_TABLE_(isa)
 static void *const PM_TABLE(PM_ISA)[] = {
     PM_FOUR(take), PM_FOUR(give), PM_FOUR(judge), PM_FOUR(swap), PM_FOUR(divide), PM_FOUR(zeros), PM_FOUR(detect),
-    (void *)PM_JOIN(factor_batch, f32, PM_ISA), (void *)PM_JOIN(factor_batch, f64, PM_ISA),
-    (void *)PM_JOIN(solve_batch, f32, PM_ISA), (void *)PM_JOIN(solve_batch, f64, PM_ISA), PM_DOUBLE(demote),
-    PM_DOUBLE(begin), PM_DOUBLE(correct), PM_DOUBLE(look), PM_FOUR(rank), PM_FOUR(permute),
+    PM_FOUR(factor_batch), PM_FOUR(solve_batch), PM_DOUBLE(demote),
+    PM_DOUBLE(begin), PM_DOUBLE(correct), PM_DOUBLE(look), PM_FOUR(rank), PM_FOUR(permute), PM_FOUR(lu),
     (void *)PM_VECTOR,
 };
 #undef PM_FOUR

@@ -191,6 +191,20 @@ static void K(swap)(pm_index undo, pm_index n, pm_index k, pm_index row, const i
     }
 }
 
+#if PARTS == 2
+/* a /= b, by Smith's division: no square is out of range. */
+static inline void K(quotient)(R *a, const R *b) {
+    R x = a[0], y = a[1], c = b[0], e = b[1];
+    if (fabs((double)c) >= fabs((double)e)) {
+        R r = e / c, s = c + e * r;
+        a[0] = (x + y * r) / s, a[1] = (y - x * r) / s;
+    } else {
+        R r = c / e, s = c * r + e;
+        a[0] = (x * r + y) / s, a[1] = (y * r - x) / s;
+    }
+}
+#endif
+
 /* Divides rows by the elements of a diagonal. */
 static void K(divide)(pm_index n, pm_index k, pm_index row, pm_index col, const R *d, R *x) {
     for (pm_index i = 0; i < n; i++)
@@ -198,15 +212,8 @@ static void K(divide)(pm_index n, pm_index k, pm_index row, pm_index col, const 
             R *at = x + STEP(i, row) + STEP(j, col);
 #if PARTS == 1
             at[0] /= d[i];
-#else /* Smith's division: no square is out of range */
-            R a = at[0], b = at[1], c = d[2 * i], e = d[2 * i + 1];
-            if (fabs((double)c) >= fabs((double)e)) {
-                R r = e / c, s = c + e * r;
-                at[0] = (a + b * r) / s, at[1] = (b - a * r) / s;
-            } else {
-                R r = c / e, s = c * r + e;
-                at[0] = (a * r + b) / s, at[1] = (b * r - a) / s;
-            }
+#else
+            K(quotient)(at, d + 2 * i);
 #endif
         }
 }
@@ -268,19 +275,19 @@ static void K(detect)(pm_index n, pm_index row, pm_index col, const R *a, pm_ind
     facts[PM_IS_POSITIVE] &= positive;
 }
 
+#include "lu_typed.h"
 #if R_BYTES == 8
 #include "mixed_typed.h"
 #endif
 
-#if PARTS == 1
 #include "lanes_typed.h"
 
 /* Factorizes a batch of small matrices: their copies, their measures and their factors in the lanes of vectors. */
 static int K(factor_batch)(const pm_index *sizes, const void *probe, const void *a, void *f, void *w, void *u,
                            void *norms, double *squares, int32_t *order, int32_t *status, void *scratch) {
     pm_lanes d = {.n = sizes[0], .count = sizes[1], .definite = sizes[2], .threads = sizes[3], .a_step = sizes[4],
-                  .a_row = sizes[5], .a_col = sizes[6], .probe = probe, .a = a, .f = f, .w = w, .u = u, .norms = norms,
-                  .squares = squares, .order = order, .status = status, .scratch = scratch};
+                  .a_row = sizes[5], .a_col = sizes[6], .conjugate = sizes[7], .probe = probe, .a = a, .f = f, .w = w,
+                  .u = u, .norms = norms, .squares = squares, .order = order, .status = status, .scratch = scratch};
     pm_run_lanes(K(lanes_share), &d);
     return pm_factorized(d.count, status, squares, sizeof(R) == 4);
 }
@@ -291,12 +298,10 @@ static int K(solve_batch)(const pm_index *sizes, const void *probe, void *f, voi
     pm_lanes d = {.n = sizes[0], .k = sizes[1], .count = sizes[2], .definite = sizes[3], .transposed = sizes[4],
                   .threads = sizes[5], .b_step = sizes[6], .b_row = sizes[7], .b_col = sizes[8], .x_step = sizes[9],
                   .x_row = sizes[10], .x_col = sizes[11], .probe = probe, .f = f, .w = w, .u = u, .norms = norms,
-                  .order = order, .b = b, .x = x, .scratch = scratch, .scratch_size = sizes[12], .out = out,
-                  .limits = limits};
+                  .order = order, .b = b, .x = x, .scratch = scratch, .scratch_size = sizes[12],
+                  .conjugate = sizes[13], .out = out, .limits = limits};
     return pm_run_lanes(K(lanes_share), &d);
 }
-#endif
-
 #undef STEP
 #undef PM_COLUMN
 #undef PM_SIMD

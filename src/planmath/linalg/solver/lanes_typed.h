@@ -1,15 +1,20 @@
 /* Batches of small systems, one in each lane of a vector register: LU with exchanges of rows, and Cholesky. Included by
- * kernels_body.h for each real dtype; R is the type of a number. */
+ * kernels_typed.h for each dtype; R is the type of a number's parts. An element is a vector of real numbers, or two. */
 
 #define LANES ((pm_index)(PM_VECTOR / sizeof(R)))
 typedef R K(vector) __attribute__((vector_size(PM_VECTOR)));
 typedef __typeof__((K(vector)){0} < (K(vector)){0}) K(mask);
+typedef struct {
+    K(vector) part[PARTS];
+} K(element);
 #define V K(vector)
 #define M K(mask)
+#define E K(element)
+#define INLINE static inline __attribute__((always_inline))
 #define CHOOSE(mask, a, b) ((V)(((M)(a) & (mask)) | ((M)(b) & ~(mask))))
 
 /* Numbers that are one step apart, one in each lane. */
-static inline V K(gathered)(const R *p, pm_index step) {
+INLINE V K(gathered)(const R *p, pm_index step) {
 #if PM_VECTOR / R_BYTES == 2
     return (V){p[0], p[step]};
 #elif PM_VECTOR / R_BYTES == 4
@@ -23,25 +28,99 @@ static inline V K(gathered)(const R *p, pm_index step) {
 #endif
 }
 
-static inline V K(absolute)(V x) {
+INLINE V K(absolute)(V x) {
     const V zero = -(V){0};
     return (V)((M)x & ~(M)zero);
 }
 
-/* LU of the matrices in f, n rows of n vectors each, which is overwritten; on the diagonal are the reciprocals of U's.
+/* One element of as many matrices as there are lanes. */
+INLINE E K(load)(const R *p, pm_index step, pm_index conjugate) {
+    E x;
+    for (int q = 0; q < PARTS; q++) x.part[q] = K(gathered)(p + q, step * PARTS);
+    if (PARTS == 2 && conjugate) x.part[PARTS - 1] = -x.part[PARTS - 1];
+    return x;
+}
+
+/* By |re| + |im|, as in LAPACK. */
+INLINE V K(magnitude)(E x) {
+    return PARTS == 1 ? K(absolute)(x.part[0]) : K(absolute)(x.part[0]) + K(absolute)(x.part[PARTS - 1]);
+}
+
+INLINE V K(square)(E x) {
+    return PARTS == 1 ? x.part[0] * x.part[0] : x.part[0] * x.part[0] + x.part[PARTS - 1] * x.part[PARTS - 1];
+}
+
+INLINE E K(conjugate)(E x) {
+    if (PARTS == 2) x.part[PARTS - 1] = -x.part[PARTS - 1];
+    return x;
+}
+
+INLINE E K(choose)(M mask, E a, E b) {
+    for (int q = 0; q < PARTS; q++) a.part[q] = CHOOSE(mask, a.part[q], b.part[q]);
+    return a;
+}
+
+/* x + a b */
+INLINE E K(plus)(E x, E a, E b) {
+    x.part[0] += a.part[0] * b.part[0];
+    if (PARTS == 2) {
+        x.part[0] -= a.part[PARTS - 1] * b.part[PARTS - 1];
+        x.part[PARTS - 1] += a.part[0] * b.part[PARTS - 1] + a.part[PARTS - 1] * b.part[0];
+    }
+    return x;
+}
+
+/* x - a b */
+INLINE E K(minus)(E x, E a, E b) {
+    x.part[0] -= a.part[0] * b.part[0];
+    if (PARTS == 2) {
+        x.part[0] += a.part[PARTS - 1] * b.part[PARTS - 1];
+        x.part[PARTS - 1] -= a.part[0] * b.part[PARTS - 1] + a.part[PARTS - 1] * b.part[0];
+    }
+    return x;
+}
+
+INLINE E K(times)(E a, E b) { return K(plus)((E){0}, a, b); }
+
+/* x + a f for a real number. */
+INLINE E K(plus_real)(E x, E a, R f) {
+    for (int q = 0; q < PARTS; q++) x.part[q] += a.part[q] * f;
+    return x;
+}
+
+INLINE E K(times_real)(E x, V f) {
+    for (int q = 0; q < PARTS; q++) x.part[q] *= f;
+    return x;
+}
+
+/* No square is out of range. */
+INLINE E K(reciprocal)(E x) {
+    if (PARTS == 1) {
+        x.part[0] = 1 / x.part[0];
+        return x;
+    }
+    V re = K(absolute)(x.part[0]), im = K(absolute)(x.part[PARTS - 1]), scale = CHOOSE(re > im, re, im);
+    V c = x.part[0] / scale, e = x.part[PARTS - 1] / scale, size = (c * c + e * e) * scale;
+    x.part[0] = c / size, x.part[PARTS - 1] = -e / size;
+    return x;
+}
+
+/* LU of the matrices in f, n rows of n elements each, which is overwritten; on the diagonal are the reciprocals of U's.
  * `order` has for each row and lane which row of the matrix it is, and `status` the number of the first zero pivot. */
-static inline __attribute__((always_inline)) void K(factor_lanes)(pm_index n, V *f, int32_t *order, int32_t *status) {
+INLINE void K(factor_lanes)(pm_index n, E *f, int32_t *order, int32_t *status) {
     for (pm_index l = 0; l < LANES; l++) {
         status[l] = 0;
         for (pm_index i = 0; i < n; i++) order[i * LANES + l] = (int32_t)i;
     }
     for (pm_index k = 0; k < n; k++) {
-        V row[PM_MOST_UNKNOWNS], pivot = f[k * n + k], best = K(absolute)(pivot), at = {0};
+        E row[PM_MOST_UNKNOWNS], pivot = f[k * n + k];
+        V best = K(magnitude)(pivot), at = {0};
         union { V vector; R lane[PM_VECTOR / sizeof(R)]; } where;
         for (pm_index i = k + 1; i < n; i++) {
-            V value = f[i * n + k], size = K(absolute)(value);
+            E value = f[i * n + k];
+            V size = K(magnitude)(value);
             M larger = size > best;
-            best = CHOOSE(larger, size, best), pivot = CHOOSE(larger, value, pivot);
+            best = CHOOSE(larger, size, best), pivot = K(choose)(larger, value, pivot);
             at = CHOOSE(larger, (V){0} + (R)(i - k), at);
         }
         where.vector = at;
@@ -53,21 +132,22 @@ static inline __attribute__((always_inline)) void K(factor_lanes)(pm_index n, V 
         }
         for (pm_index i = k + 1; i < n; i++) {
             M here = at == (V){0} + (R)(i - k);
-            V *with = f + i * n;
-            for (pm_index j = 0; j < n; j++) {
-                M d = ((M)row[j] ^ (M)with[j]) & here;
-                row[j] = (V)((M)row[j] ^ d), with[j] = (V)((M)with[j] ^ d);
-            }
+            E *with = f + i * n;
+            for (pm_index j = 0; j < n; j++)
+                for (int q = 0; q < PARTS; q++) {
+                    M d = ((M)row[j].part[q] ^ (M)with[j].part[q]) & here;
+                    row[j].part[q] = (V)((M)row[j].part[q] ^ d), with[j].part[q] = (V)((M)with[j].part[q] ^ d);
+                }
         }
         where.vector = best;
         for (pm_index l = 0; l < LANES; l++)
             if (where.lane[l] == 0 && status[l] == 0) status[l] = (int32_t)k + 1;
-        V reciprocal = 1 / pivot;
+        E reciprocal = K(reciprocal)(pivot);
         for (pm_index i = k + 1; i < n; i++) {
-            V *with = f + i * n, factor = with[k] * reciprocal;
+            E *with = f + i * n, factor = K(times)(with[k], reciprocal);
             with[k] = factor;
             for (pm_index j = 0; j < n; j++)
-                if (j > k) with[j] -= factor * row[j];
+                if (j > k) with[j] = K(minus)(with[j], factor, row[j]);
         }
         for (pm_index j = 0; j < n; j++) f[k * n + j] = row[j];
         f[k * n + k] = reciprocal;
@@ -75,66 +155,69 @@ static inline __attribute__((always_inline)) void K(factor_lanes)(pm_index n, V 
 }
 
 /* The lower triangular factors of positive definite matrices likewise. */
-static inline __attribute__((always_inline)) void K(root_lanes)(pm_index n, V *f, int32_t *order, int32_t *status) {
+INLINE void K(root_lanes)(pm_index n, E *f, int32_t *order, int32_t *status) {
     for (pm_index l = 0; l < LANES; l++) {
         status[l] = 0;
         for (pm_index i = 0; i < n; i++) order[i * LANES + l] = (int32_t)i;
     }
     for (pm_index k = 0; k < n; k++) {
-        V *row = f + k * n, pivot = row[k];
+        E *row = f + k * n;
+        V pivot = row[k].part[0];
         union { V vector; R lane[PM_VECTOR / sizeof(R)]; } value;
-        for (pm_index j = 0; j < k; j++) pivot -= row[j] * row[j];
+        for (pm_index j = 0; j < k; j++) pivot -= K(square)(row[j]);
         value.vector = pivot;
         for (pm_index l = 0; l < LANES; l++) {
             if (!(value.lane[l] > 0) && status[l] == 0) status[l] = (int32_t)k + 1;
             value.lane[l] = sizeof(R) == 4 ? (R)(1 / sqrtf((float)value.lane[l])) : (R)(1 / sqrt(value.lane[l]));
         }
-        row[k] = value.vector;
+        row[k] = (E){{value.vector}};
         for (pm_index i = k + 1; i < n; i++) {
-            V *with = f + i * n, sum = with[k];
-            for (pm_index j = 0; j < k; j++) sum -= with[j] * row[j];
-            with[k] = sum * row[k];
+            E *with = f + i * n, sum = with[k];
+            for (pm_index j = 0; j < k; j++) sum = K(minus)(sum, with[j], K(conjugate)(row[j]));
+            with[k] = K(times_real)(sum, value.vector);
         }
     }
 }
 
-/* Solves for k columns, n rows of k vectors each, with LU. */
-static inline __attribute__((always_inline)) void K(solve_lanes)(pm_index n, pm_index k, const V *f, V *x, int transposed) {
+/* Solves for k columns, n rows of k elements each, with LU. */
+INLINE void K(solve_lanes)(pm_index n, pm_index k, const E *f, E *x, int transposed) {
     if (transposed) {
         for (pm_index i = 0; i < n; i++) {
             for (pm_index j = 0; j < i; j++)
-                for (pm_index c = 0; c < k; c++) x[i * k + c] -= f[j * n + i] * x[j * k + c];
-            for (pm_index c = 0; c < k; c++) x[i * k + c] *= f[i * n + i];
+                for (pm_index c = 0; c < k; c++) x[i * k + c] = K(minus)(x[i * k + c], f[j * n + i], x[j * k + c]);
+            for (pm_index c = 0; c < k; c++) x[i * k + c] = K(times)(x[i * k + c], f[i * n + i]);
         }
         for (pm_index i = n - 1; i >= 0; i--)
             for (pm_index j = i + 1; j < n; j++)
-                for (pm_index c = 0; c < k; c++) x[i * k + c] -= f[j * n + i] * x[j * k + c];
+                for (pm_index c = 0; c < k; c++) x[i * k + c] = K(minus)(x[i * k + c], f[j * n + i], x[j * k + c]);
     } else {
         for (pm_index i = 1; i < n; i++)
             for (pm_index j = 0; j < i; j++)
-                for (pm_index c = 0; c < k; c++) x[i * k + c] -= f[i * n + j] * x[j * k + c];
+                for (pm_index c = 0; c < k; c++) x[i * k + c] = K(minus)(x[i * k + c], f[i * n + j], x[j * k + c]);
         for (pm_index i = n - 1; i >= 0; i--) {
             for (pm_index j = i + 1; j < n; j++)
-                for (pm_index c = 0; c < k; c++) x[i * k + c] -= f[i * n + j] * x[j * k + c];
-            for (pm_index c = 0; c < k; c++) x[i * k + c] *= f[i * n + i];
+                for (pm_index c = 0; c < k; c++) x[i * k + c] = K(minus)(x[i * k + c], f[i * n + j], x[j * k + c]);
+            for (pm_index c = 0; c < k; c++) x[i * k + c] = K(times)(x[i * k + c], f[i * n + i]);
         }
     }
 }
 
 /* The same with Cholesky's factors. */
-static inline __attribute__((always_inline)) void K(solve_root_lanes)(pm_index n, pm_index k, const V *f, V *x) {
+INLINE void K(solve_root_lanes)(pm_index n, pm_index k, const E *f, E *x) {
     for (pm_index i = 0; i < n; i++) {
         for (pm_index j = 0; j < i; j++)
-            for (pm_index c = 0; c < k; c++) x[i * k + c] -= f[i * n + j] * x[j * k + c];
-        for (pm_index c = 0; c < k; c++) x[i * k + c] *= f[i * n + i];
+            for (pm_index c = 0; c < k; c++) x[i * k + c] = K(minus)(x[i * k + c], f[i * n + j], x[j * k + c]);
+        for (pm_index c = 0; c < k; c++) x[i * k + c] = K(times_real)(x[i * k + c], f[i * n + i].part[0]);
     }
     for (pm_index i = n - 1; i >= 0; i--) {
         for (pm_index j = i + 1; j < n; j++)
-            for (pm_index c = 0; c < k; c++) x[i * k + c] -= f[j * n + i] * x[j * k + c];
-        for (pm_index c = 0; c < k; c++) x[i * k + c] *= f[i * n + i];
+            for (pm_index c = 0; c < k; c++)
+                x[i * k + c] = K(minus)(x[i * k + c], K(conjugate)(f[j * n + i]), x[j * k + c]);
+        for (pm_index c = 0; c < k; c++) x[i * k + c] = K(times_real)(x[i * k + c], f[i * n + i].part[0]);
     }
 }
 
+#if PARTS == 1
 #define PM_SIZES(n, call)                                                                                              \
     switch (n) { /* loops of known lengths are unrolled */                                                             \
     case 2: call(2); break;                                                                                            \
@@ -144,27 +227,38 @@ static inline __attribute__((always_inline)) void K(solve_root_lanes)(pm_index n
     case 8: call(8); break;                                                                                            \
     default: call(n);                                                                                                  \
     }
+#else
+#define PM_SIZES(n, call)                                                                                              \
+    switch (n) {                                                                                                       \
+    case 4: call(4); break;                                                                                            \
+    default: call(n);                                                                                                  \
+    }
+#endif
 
-/* Brings the matrices of a block to its lanes, of definite ones the lower triangle, and measures them. */
-static inline __attribute__((always_inline)) void K(take_lanes)(pm_index n, const pm_lanes *d, const R *a, V *f, V *w,
-                                                                V *u, V *squares) {
+/* Brings the matrices of a block to its lanes, of definite ones the lower triangle, and measures them: w is the
+ * transposed matrix times the probe, u the matrix times it. */
+INLINE void K(take_lanes)(pm_index n, const pm_lanes *d, const R *a, E *f, E *w, E *u, V *squares) {
     const R *v = (const R *)d->probe;
-    V sums[PM_MOST_UNKNOWNS], size = {0}, diagonal = {0};
-    for (pm_index j = 0; j < n; j++) sums[j] = (V){0};
+    E sums[PM_MOST_UNKNOWNS];
+    V size = {0}, diagonal = {0};
+    for (pm_index j = 0; j < n; j++) sums[j] = (E){0};
     for (pm_index i = 0; i < n; i++) {
-        V sum = {0};
+        E sum = {0};
         for (pm_index j = 0; j < n; j++) {
             if (d->definite && j > i) break;
-            V x = K(gathered)(a + i * d->a_row + j * d->a_col, d->a_step);
+            E x = K(load)(a + (i * d->a_row + j * d->a_col) * PARTS, d->a_step, d->definite && d->conjugate);
+            if (PARTS == 2 && d->definite && j == i) x.part[PARTS - 1] = (V){0}; /* which is not read */
             f[i * n + j] = x;
             if (d->definite && j == i) {
-                diagonal += x * x, sums[j] += x * v[i]; /* once, and not in both products */
+                diagonal += K(square)(x), sums[j] = K(plus_real)(sums[j], x, v[i]); /* once, and not in both products */
             } else
-                sums[j] += x * v[i], sum += x * v[j], size += x * x;
+                sums[j] = K(plus_real)(sums[j], x, v[i]), sum = K(plus_real)(sum, x, v[j]), size += K(square)(x);
         }
         u[i] = sum;
     }
-    for (pm_index j = 0; j < n; j++) w[j] = d->definite ? sums[j] + u[j] : sums[j];
+    for (pm_index j = 0; j < n; j++)
+        for (int q = 0; q < PARTS; q++) /* of Hermitian ones the other triangle is conjugated */
+            w[j].part[q] = d->definite ? sums[j].part[q] + (q ? -u[j].part[q] : u[j].part[q]) : sums[j].part[q];
     *squares = d->definite ? size + size + diagonal : size;
 }
 
@@ -172,10 +266,10 @@ static inline __attribute__((always_inline)) void K(take_lanes)(pm_index n, cons
 static void K(factor_blocks)(const pm_lanes *d, pm_index first, pm_index last) {
     const pm_index n = d->n;
     for (pm_index block = first; block < last; block++) {
-        V *f = (V *)d->f + block * n * n, *w = (V *)d->w + block * n, *u = (V *)d->u + block * n;
+        E *f = (E *)d->f + block * n * n, *w = (E *)d->w + block * n, *u = (E *)d->u + block * n;
         V *squares = (V *)d->norms + block;
         int32_t *order = d->order + block * n * LANES, *status = d->status + block * LANES;
-        const R *a = (const R *)d->a + block * LANES * d->a_step;
+        const R *a = (const R *)d->a + block * LANES * d->a_step * PARTS;
         pm_lanes padded = *d;
         if (d->count - block * LANES < LANES) { /* lanes of nobody's get the last matrix as well */
             R *copy = (R *)d->scratch;
@@ -184,7 +278,8 @@ static void K(factor_blocks)(const pm_lanes *d, pm_index first, pm_index last) {
                 for (pm_index i = 0; i < n; i++)
                     for (pm_index j = 0; j < n; j++)
                         if (j <= i || !d->definite)
-                            copy[(l * n + i) * n + j] = a[s * d->a_step + i * d->a_row + j * d->a_col];
+                            memcpy(copy + ((l * n + i) * n + j) * PARTS,
+                                   a + (s * d->a_step + i * d->a_row + j * d->a_col) * PARTS, sizeof(R) * PARTS);
             }
             a = copy, padded.a_step = n * n, padded.a_row = n, padded.a_col = 1;
         }
@@ -202,68 +297,76 @@ static void K(factor_blocks)(const pm_lanes *d, pm_index first, pm_index last) {
 }
 
 /* Brings the right-hand sides of a block to its lanes, projects them, solves, and projects the solutions; whether one has
- * to be looked at. The projections of a block follow each other: of b and its square, of x and its square. */
-static inline __attribute__((always_inline)) int K(solve_block)(pm_index n, pm_index k, const pm_lanes *d,
-                                                                pm_index block, const R *b, V *x, V *y) {
-    const V *f = (const V *)d->f + block * n * n, *w = (const V *)(d->transposed ? d->u : d->w) + block * n;
+ * to be looked at. The projections of a block follow each other: the parts of that of b, its square, and those of x. */
+INLINE int K(solve_block)(pm_index n, pm_index k, const pm_lanes *d, pm_index block, const R *b, E *x, E *y) {
+    const E *f = (const E *)d->f + block * n * n, *w = (const E *)(d->transposed ? d->u : d->w) + block * n;
     const V norm = ((const V *)d->norms)[block];
     const int32_t *order = d->order + block * n * LANES;
     const R *v = (const R *)d->probe;
-    V *out = (V *)d->out + block * 4 * k;
+    V *out = (V *)d->out + block * 2 * (PARTS + 1) * k, *out_x = out + (PARTS + 1) * k;
     const R tolerance = (R)(d->limits->tolerance * d->limits->tolerance), most = (R)(d->limits->growth * d->limits->growth);
     const R product = (R)(d->limits->product * d->limits->product), tiny = (R)PM_TINY[sizeof(R) == 4];
     M fine = (V){0} == (V){0};
     for (pm_index i = 0; i < n; i++)
-        for (pm_index c = 0; c < k; c++) x[i * k + c] = K(gathered)(b + i * d->b_row + c * d->b_col, d->b_step);
+        for (pm_index c = 0; c < k; c++)
+            x[i * k + c] = K(load)(b + (i * d->b_row + c * d->b_col) * PARTS, d->b_step, d->conjugate);
     for (pm_index c = 0; c < k; c++) {
-        V sum = {0}, size = {0};
-        for (pm_index i = 0; i < n; i++) sum += x[i * k + c] * v[i], size += x[i * k + c] * x[i * k + c];
-        out[c] = sum, out[k + c] = size;
+        E sum = {0};
+        V size = {0};
+        for (pm_index i = 0; i < n; i++) sum = K(plus_real)(sum, x[i * k + c], v[i]), size += K(square)(x[i * k + c]);
+        for (int q = 0; q < PARTS; q++) out[q * k + c] = sum.part[q];
+        out[PARTS * k + c] = size;
     }
     if (d->definite)
         K(solve_root_lanes)(n, k, f, x);
-    else if (!d->transposed) {
+    else {
+        if (d->transposed) K(solve_lanes)(n, k, f, x, 1);
         for (pm_index i = 0; i < n; i++)
             for (pm_index c = 0; c < k; c++)
-                for (pm_index l = 0; l < LANES; l++)
-                    ((R *)(y + i * k + c))[l] = ((const R *)(x + order[i * LANES + l] * k + c))[l];
-        V *t = x;
+                for (pm_index q = 0; q < PARTS; q++)
+                    for (pm_index l = 0; l < LANES; l++) {
+                        pm_index from = d->transposed ? i : order[i * LANES + l], to = d->transposed ? order[i * LANES + l] : i;
+                        ((R *)(y + to * k + c))[q * LANES + l] = ((const R *)(x + from * k + c))[q * LANES + l];
+                    }
+        E *t = x;
         x = y, y = t;
-        K(solve_lanes)(n, k, f, x, 0);
-    } else {
-        K(solve_lanes)(n, k, f, x, 1);
-        for (pm_index i = 0; i < n; i++)
-            for (pm_index c = 0; c < k; c++)
-                for (pm_index l = 0; l < LANES; l++)
-                    ((R *)(y + order[i * LANES + l] * k + c))[l] = ((const R *)(x + i * k + c))[l];
-        V *t = x;
-        x = y, y = t;
+        if (!d->transposed) K(solve_lanes)(n, k, f, x, 0);
     }
     for (pm_index c = 0; c < k; c++) {
-        V sum = {0}, size = {0};
-        for (pm_index i = 0; i < n; i++) sum += x[i * k + c] * w[i], size += x[i * k + c] * x[i * k + c];
-        out[2 * k + c] = sum, out[3 * k + c] = size;
-        V r = (out[c] - sum) * (out[c] - sum), side = out[k + c], grown = norm * size;
+        E sum = {0};
+        V size = {0}, r = {0};
+        for (pm_index i = 0; i < n; i++) sum = K(plus)(sum, x[i * k + c], w[i]), size += K(square)(x[i * k + c]);
+        for (int q = 0; q < PARTS; q++) {
+            V difference = out[q * k + c] - sum.part[q];
+            r += difference * difference, out_x[q * k + c] = sum.part[q];
+        }
+        out_x[PARTS * k + c] = size;
+        V side = out[PARTS * k + c], grown = norm * size;
         fine &= (r <= tolerance * (grown + side)) & (r <= product * side) & (grown <= most * side) & (side > tiny) &
                 (side < (R)INFINITY);
     }
     pm_index there = d->count - block * LANES < LANES ? d->count - block * LANES : LANES;
-    R *to = (R *)d->x + block * LANES * d->x_step;
-    for (pm_index l = 0; l < there; l++, to += d->x_step)
+    R *to = (R *)d->x + block * LANES * d->x_step * PARTS;
+    const R signs[2] = {1, d->conjugate ? -1 : 1};
+    for (pm_index l = 0; l < there; l++, to += d->x_step * PARTS)
         for (pm_index i = 0; i < n; i++)
-            for (pm_index c = 0; c < k; c++) to[i * d->x_row + c * d->x_col] = ((const R *)x)[(i * k + c) * LANES + l];
+            for (pm_index c = 0; c < k; c++)
+                for (pm_index q = 0; q < PARTS; q++) {
+                    R value = ((const R *)(x + i * k + c))[q * LANES + l];
+                    to[(i * d->x_row + c * d->x_col) * PARTS + q] = q ? signs[q] * value : value;
+                }
     int doubtful = 0;
     for (pm_index l = 0; l < there; l++) doubtful |= fine[l] == 0;
     return doubtful;
 }
 
 /* Solves in the blocks from `first` to `last`; whether a solution has to be looked at. */
-static int K(solve_blocks)(const pm_lanes *d, pm_index first, pm_index last, V *x) {
+static int K(solve_blocks)(const pm_lanes *d, pm_index first, pm_index last, E *x) {
     const pm_index n = d->n, k = d->k;
-    V *y = x + n * k;
+    E *y = x + n * k;
     int doubtful = 0;
     for (pm_index block = first; block < last; block++) {
-        const R *b = (const R *)d->b + block * LANES * d->b_step;
+        const R *b = (const R *)d->b + block * LANES * d->b_step * PARTS;
         pm_lanes padded = *d;
         if (d->count - block * LANES < LANES) {
             R *copy = (R *)(y + n * k);
@@ -271,7 +374,8 @@ static int K(solve_blocks)(const pm_lanes *d, pm_index first, pm_index last, V *
                 pm_index s = block * LANES + l < d->count ? l : d->count - 1 - block * LANES;
                 for (pm_index i = 0; i < n; i++)
                     for (pm_index c = 0; c < k; c++)
-                        copy[(l * n + i) * k + c] = b[s * d->b_step + i * d->b_row + c * d->b_col];
+                        memcpy(copy + ((l * n + i) * k + c) * PARTS,
+                               b + (s * d->b_step + i * d->b_row + c * d->b_col) * PARTS, sizeof(R) * PARTS);
             }
             b = copy, padded.b_step = n * k, padded.b_row = k, padded.b_col = 1;
         }
@@ -292,7 +396,7 @@ static void K(lanes_share)(const pm_lanes *d, pm_index member, pm_index members)
         K(factor_blocks)(d, first, last);
         return;
     }
-    V *x = (V *)((char *)d->scratch + member * d->scratch_size);
+    E *x = (E *)((char *)d->scratch + member * d->scratch_size);
     if (K(solve_blocks)(d, first, last, x)) ((pm_lanes *)d)->doubtful[member] = 1;
 }
 
@@ -304,4 +408,6 @@ static void K(lanes_share)(const pm_lanes *d, pm_index member, pm_index members)
 #undef LANES
 #undef V
 #undef M
+#undef E
+#undef INLINE
 #undef CHOOSE

@@ -39,6 +39,8 @@ from planmath.linalg.solver.specification import (
 
 #: Bytes of right-hand sides whose solutions may keep memory.
 LARGE = 1 << 20
+#: What stands for several arrays.
+SEQUENCES = (list, tuple)
 #: What `solve` may be asked for: systems with a, with the transposed a, with the conjugated and transposed one.
 TRANS = ("N", "T", "C")
 
@@ -71,7 +73,8 @@ class DirectSolver(FactorizingOperation):
     structure : {None, 'auto', 'positive definite', 'least squares'}
         'positive definite': symmetric, or Hermitian, matrices that have a Cholesky factorization; one triangle is read,
         the lower one unless qualifiers say otherwise. Where one has none, all are factorized as indefinite ones, until
-        the next `plan`, and `report` says so. 'auto': each `factorize` finds out by one pass what the matrices are.
+        the next `plan`, and `report` says so. 'auto': each `factorize` finds out by one pass what the matrices are; not
+        with ``options.inplace_a``.
         'least squares': matrices of any shape and any rank, which `factorization_info` tells; of all solutions in the
         sense of least squares that of the least norm.
     bandwidths : tuple of int, optional
@@ -130,6 +133,11 @@ class DirectSolver(FactorizingOperation):
         self._package = package_of(operands.a[0], "a")
         form, detect, conjugate, backwards = form_of(qualifiers, structure, bandwidths, first.dtype)
         inplace = self._options.inplace_a, self._options.inplace_b
+        if detect and inplace[0]:
+            raise ValueError(
+                "structure is 'auto', and options.inplace_a is set; what a holds after factorize() would depend on its "
+                "values: say what a is, or leave inplace_a away"
+            )
         found, form = specify(operands, layouts, form, conjugate, backwards, inplace)
         limit = (
             self._execution.threads if isinstance(self._execution, ExecutionCPU) else self._execution.device_id
@@ -463,7 +471,7 @@ def direct_solver(
     array([1., 2.])
     """
     options, key = as_given(DirectSolverOptions, options), None
-    if not isinstance(a, list | tuple) and not isinstance(b, list | tuple):
+    if not isinstance(a, SEQUENCES) and not isinstance(b, SEQUENCES):
         known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
         key = remembered.key_of("dense direct_solver", (a, b), execution, options, known, structure, bandwidths)
         if key is not None and (solver := remembered.take(key)) is not None:

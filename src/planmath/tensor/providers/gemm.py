@@ -58,9 +58,6 @@ STARTED, WOKEN, SHARING = 40e-6, 20e-6, 100e-6
 TINY_WORK = 40_000
 #: What the threads of a library share, which it keeps.
 POOLED = ("product", "batch")
-#: On processors with this in their names OpenBLAS is expected to be: large products of float64 took 5 to 9 % less time
-#: than MKL's (Zen 3).
-OPENBLAS_FIRST = "AMD"
 #: Below this many, more than one thread was never measured to pay (2 CPUs): about 20 µs.
 THREADED_WORK = 250_000
 #: Products with fewer than this many are shared by threads only if there are too few of them to share them out.
@@ -169,7 +166,7 @@ class Way(NamedTuple):
 @cache
 def usual_library() -> str:
     """The one expected to be fastest here for larger products."""
-    order = ["blas", *LIBRARIES] if OPENBLAS_FIRST in machine() else [*LIBRARIES]
+    order = ["blas", *LIBRARIES] if blas.OPENBLAS_FIRST in machine() else [*LIBRARIES]
     return next(name for name in order if LIBRARIES[name][0].missing() is None)
 
 

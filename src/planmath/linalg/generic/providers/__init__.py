@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from planmath.bindings import blas, mkl
 from planmath.core.provider import Algorithm, Provider
+from planmath.core.tuning.record import machine
 from planmath.linalg.generic.problem import ListProblem, ProductProblem
 from planmath.linalg.generic.providers.blas_interface import BLASProvider
 from planmath.linalg.generic.providers.cublas import CublasProvider
@@ -35,6 +36,6 @@ def expected_order(problem: ProductProblem | ListProblem, algorithms: list[Algor
     if problem.execution[0] == "cuda":
         bands = all(map(band_is_narrow, members))
         return sorted(algorithms, key=lambda algorithm: bands != (algorithm.provider == PlanmathProvider.name))
-    small = all(map(is_small, members))
-    first = PlanmathProvider.name if small else "blas" if problem.work < TINY_WORK else "mkl"
+    openblas = problem.work < TINY_WORK or blas.OPENBLAS_FIRST in machine()
+    first = PlanmathProvider.name if all(map(is_small, members)) else "blas" if openblas else "mkl"
     return sorted(algorithms, key=lambda algorithm: algorithm.provider != first)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from planmath.bindings import blas
 from planmath.bindings.blas import INTEGER, LETTER
+from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ProductProblem
@@ -19,6 +21,7 @@ from planmath.linalg.generic.providers.stored import (
     multiply_by_vectors,
     routine_of,
 )
+from planmath.linalg.product.matrix import batch_loops
 from planmath.linalg.product.pipeline import Region
 from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads
@@ -41,19 +44,19 @@ class BLASProvider(Provider):
     """
 
     def __init__(self, name: str, library: blas.BLAS, spin: float = 0.0):
-        self.name, self._library, self._spin = name, library, spin
+        self.name, self.library, self._spin = name, library, spin
 
     def unavailable(self) -> str | None:
-        return self._library.missing()
+        return self.library.missing()
 
     def version(self) -> str:
-        return self._library.version()
+        return self.library.version()
 
     def path(self) -> str | None:
-        return self._library.path()
+        return self.library.path()
 
     def threads(self) -> Threads:
-        return self._library.threads()
+        return self.library.threads()
 
     def unsupported(self, problem: ProductProblem) -> str | None:
         if problem.execution[0] != "cpu":
@@ -63,10 +66,31 @@ class BLASProvider(Provider):
         return too_large(problem) or too_many_loops(problem)
 
     def algorithms(self, problem: ProductProblem) -> Sequence[Algorithm]:
-        most = problem.threads if self._library.threads_setter else 1
-        threads = [most, 1] if most > 1 and problem.work >= THREADED_WORK else [1]
-        ways = [(("product", routine), ("threads", n)) for routine in routines_of(problem) for n in threads]
-        return [Algorithm(self.name, way) for way in ways]
+        threads = self.threads_for(problem.work, problem.threads)
+        found = []
+        for routine, n in itertools.product(routines_of(problem), threads):
+            knobs = (("product", routine), ("threads", n))
+            by = ["library", "loop"] if routine == "gemm" and self._takes_batch(problem) else [None]
+            found += [Algorithm(self.name, (*knobs, ("batch", way)) if way else knobs) for way in by]
+        return found
+
+    def threads_for(self, work: int, most: int) -> list[int]:
+        """How many threads are worth a try for so many multiplications, the number first that is expected to be the
+        best."""
+        return [most, 1] if self.library.threads_setter and most > 1 and work >= THREADED_WORK else [1]
+
+    def _takes_batch(self, problem: ProductProblem) -> bool:
+        """Whether the library has a routine for all products of a batch."""
+        if problem.twice or problem.kinds != ("ge", "ge") or not self.library.find(
+            f"{LETTER[problem.work_dtype]}gemm_batch_strided"
+        ):
+            return False
+        matrices = problem.a.matrix, problem.b.matrix, problem.d
+        loops = batch_loops(problem.batch, [m.batch or (0,) * len(problem.batch) for m in matrices])
+        # steps have 32 bits, and matrices may neither overlap nor interleave, though one may serve all
+        return len(loops) == 1 and all(
+            step == 0 or matrix.span <= step < 2**31 for matrix, step in zip(matrices, loops[0][1], strict=True)
+        )
 
     def lingers(self, algorithm: Algorithm) -> float:
         return self._spin if algorithm.get("threads") > 1 else 0.0
@@ -76,7 +100,7 @@ class BLASProvider(Provider):
         by_vectors = algorithm.get("product") == routine_of(problem)[0]
         if not by_vectors:
             pipeline.one_structure()
-        library, threads = self._library, algorithm.get("threads")
+        library, threads = self.library, algorithm.get("threads")
         setter = library.threads_setter
         # others may change what the library does by itself, so what was planned for is said where it matters
         differs = library.sets_locally or threads != library.max_threads()
@@ -87,15 +111,16 @@ class BLASProvider(Provider):
         if by_vectors:
             multiply_by_vectors(pipeline, name, lambda routine: self._call_for_columns(pipeline, routine))
         else:
-            multiply(pipeline, name, lambda routine: self._call(pipeline, routine), in_place=True)
+            at_once = dict(algorithm.knobs).get("batch") == "library"
+            multiply(pipeline, name, lambda routine: self._call(pipeline, routine, at_once), in_place=True)
         if limited:
             pipeline.calls.append(Call(setter, [0], name="thread limit"))
         pipeline.finish()
         program = Program(pipeline.calls, release_gil=problem.work > SMALL_WORK)
         return Prepared({None: program}, pipeline.workspace_size)
 
-    def _call(self, pipeline: ProductPipeline, routine: Routine) -> None:
-        """A routine of BLAS.
+    def _call(self, pipeline: ProductPipeline, routine: Routine, at_once: bool) -> None:
+        """A routine of BLAS, for each of a batch or for all at once.
 
         Libraries differ in whether they read factors where alpha is 0, so scaling takes its place then.
         """
@@ -119,8 +144,20 @@ class BLASProvider(Provider):
         arguments += [x.slot if isinstance(x, Region) else pointer(x) for x in rest]
         regions = [x for x in rest if isinstance(x, Region)]
         decided = {} if pipeline.condition else {"unless_zero": pipeline.nonzero("alpha"), "if_zero": without}
-        pipeline.call(self._library.find(name), name, arguments, regions, keep=keep, **decided)
-
+        if not at_once:
+            pipeline.call(self.library.find(name), name, arguments, regions, keep=keep, **decided)
+            return
+        matrices = (*routine.factors, d)
+        loops = batch_loops(pipeline.batch, [r.matrix.batch or (0,) * len(pipeline.batch) for r in matrices])
+        if len(loops) != 1:
+            raise UnavailableError("its routine for batches takes matrices of which each is as far from the next one")
+        ((count, steps),) = loops
+        for matrix, step in zip(reversed(matrices), reversed(steps), strict=True):  # each behind its leading dimension
+            at = arguments.index(matrix.slot) + 2
+            arguments.insert(at, pointer(step))
+        name += "_batch_strided"
+        arguments.append(pointer(count))
+        pipeline.calls.append(Call(self.library.find(name), arguments, name=name, keep=keep, **decided))
 
     def _call_for_columns(self, pipeline: ProductPipeline, routine: VectorRoutine) -> None:
         """A routine of BLAS for vectors, for each column of the result."""
@@ -133,7 +170,7 @@ class BLASProvider(Provider):
 
         def call(arguments: list[Any], **options: Any) -> None:
             words = [x if isinstance(x, Slot) else pointer(x) for x in arguments]
-            pipeline.calls.append(Call(self._library.find(name), words, name=name, keep=keep, **options))
+            pipeline.calls.append(Call(self.library.find(name), words, name=name, keep=keep, **options))
 
         call_for_columns(pipeline, routine, call)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.linalg.generic.problem import ListProblem, ProductProblem
+from planmath.linalg.generic.providers import list_batches
+from planmath.linalg.generic.providers.blas_interface import BLASProvider
 from planmath.native.call import Call, Slot
 from planmath.native.threads import Threads
 
@@ -59,9 +61,16 @@ class ListProvider(Provider):
         first = self._providers[0]
         members = dict.fromkeys(problem.members)
         ways = [first.algorithms(member) for member in members if first.unsupported(member) is None]
-        return max(ways, key=len)
+        found = [*max(ways, key=len)]
+        if isinstance(first, BLASProvider) and list_batches.takes(problem, first.library):
+            threads = first.threads_for(sum(member.work for member in problem.members), problem.execution[1])
+            found += [Algorithm(self.name, (("product", list_batches.ROUTINE), ("threads", n))) for n in threads]
+        return found
 
     def prepare(self, problem: ListProblem, algorithm: Algorithm) -> Prepared:
+        first = self._providers[0]
+        if isinstance(first, BLASProvider) and dict(algorithm.knobs).get("product") == list_batches.ROUTINE:
+            return list_batches.prepare(problem, first.library, algorithm.get("threads"))
         way = list(self._ways(problem)).index(algorithm)
         made: dict[ProductProblem, Prepared] = {}
         calls: list[Call] = []

@@ -46,7 +46,7 @@ class PlanmathProvider(OwnProvider):
                 )  # fmt: skip
             if not is_small(problem):
                 most = small_kernels.MOST_EXTENT
-                return f"it multiplies by diagonal matrices, and real ones of up to {most} rows and columns"
+                return f"it multiplies by diagonal matrices, and ones of up to {most} rows and columns"
             if problem.a.structure.inverse:
                 return "it has no inverse of a matrix"
         return too_many_loops(problem)
@@ -127,7 +127,10 @@ def _multiply(pipeline: ProductPipeline, threads: int) -> None:
     """A product of small matrices: the kernel writes rows, and all lie by columns, so it makes the transposed one."""
     pipeline.unpack()
     general = [f if f.structure.kind == "ge" else pipeline.expanded(f) for f in (pipeline.left, pipeline.right)]
-    left, right = (pipeline.staged(factor.region) for factor in general)
+    left, right = (
+        pipeline.copied(region) if region.matrix.conjugate else pipeline.staged(region)
+        for region in (factor.region for factor in general)
+    )
     d, c = pipeline.result, pipeline.addend
     c = pipeline.staged(c) if c else None
     alpha, beta = pipeline.scalars()

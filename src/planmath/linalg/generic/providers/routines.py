@@ -119,7 +119,7 @@ def _general(
     pipeline: ProductPipeline, left: Factor, right: Factor, make: Callable[[Routine], Any], *, triangle: bool
 ) -> None:
     """d = alpha left right + beta d, or the lower triangle of that, and its mirror image."""
-    letters, factors = _factors(pipeline, left.region, right.region)
+    letters, factors = general_factors(pipeline, left.region, right.region)
     pipeline.load_c()
     d, k = pipeline.result, left.region.matrix.cols
     m, n = d.matrix.rows, d.matrix.cols
@@ -136,7 +136,7 @@ def _general(
     pipeline.mirror(Structure(pipeline.problem.result), d)
 
 
-def _factors(pipeline: ProductPipeline, *regions: Region) -> tuple[str, tuple[Region, ...]]:
+def general_factors(pipeline: ProductPipeline, *regions: Region) -> tuple[str, tuple[Region, ...]]:
     """The factors of a general product where a routine can read them, and what it has to do with them."""
     readable = tuple(pipeline.readable(region, conjugates=region.matrix.leading[0]) for region in regions)
     return "".join(map(_transposition, readable)), readable
@@ -159,7 +159,7 @@ def _square(
     conjugate = kind == "he" and left.matrix.conjugate != by_rows
     pipeline.mirror(Structure(kind), d, conjugate=conjugate)
     pipeline.condition = two
-    letters, factors = _factors(pipeline, left, right)
+    letters, factors = general_factors(pipeline, left, right)
     make(Routine("gemm", letters, (n, n, k), factors, d))
     pipeline.condition = None
     pipeline.calls.append(pipeline.without_product(d, unless_zero=none))

@@ -7,13 +7,11 @@ from planmath.core.provider import Algorithm, Provider
 from planmath.core.tuning.record import machine
 from planmath.linalg.solver.problem import DenseProblem
 from planmath.linalg.solver.providers.cusolver import CusolverProvider
-from planmath.linalg.solver.providers.lanes import LanesProvider
-from planmath.linalg.solver.providers.lapack_interface import LAPACKProvider
+from planmath.linalg.solver.providers.lapack_interface import THREADED_WORK, LAPACKProvider
+from planmath.linalg.solver.providers.own import PlanmathProvider
 
-#: Where OpenBLAS's factorizations are expected to be faster than MKL's: on processors whose names say this.
-OPENBLAS_FIRST = "AMD"
 PROVIDERS: Sequence[Provider] = (
-    LanesProvider(),
+    PlanmathProvider(),
     LAPACKProvider("mkl", lapack.MKL, spin=mkl.BLOCK_TIME),
     LAPACKProvider("lapack", lapack.SCIPY, spin=blas.OPENBLAS_SPIN),
     CusolverProvider(),
@@ -22,5 +20,9 @@ PROVIDERS: Sequence[Provider] = (
 
 def expected_order(problem: DenseProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
-    first = "lapack" if OPENBLAS_FIRST in machine() else "mkl"
-    return sorted(algorithms, key=lambda algorithm: algorithm.provider not in (LanesProvider.name, first))
+    first = "lapack" if blas.OPENBLAS_FIRST in machine() else "mkl"
+    if problem.work < THREADED_WORK:  # libraries share larger ones between threads
+        own = [algorithm for algorithm in algorithms if algorithm.provider == PlanmathProvider.name]
+        others = [algorithm for algorithm in algorithms if algorithm.provider != PlanmathProvider.name]
+        return own + sorted(others, key=lambda algorithm: algorithm.provider != first)
+    return sorted(algorithms, key=lambda algorithm: algorithm.provider != first)

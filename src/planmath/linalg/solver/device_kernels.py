@@ -120,7 +120,7 @@ class Kernels:
     def launch_blocks(self, name: str, blocks: int, parameters: np.ndarray) -> Call:
         """The same with so many blocks."""
         definitions: tuple[str, ...] = self._definitions
-        if name in PARTS["small",]:  # is compiled for this size
+        if name in PARTS["small",]:  # which is compiled for this size
             definitions = *definitions, f"ROWS={self.rows}"
         kernel = device_code.kernel(_source(name), name, self._device_id, definitions)
         return device_code.launch(kernel, (blocks, 1), self.threads, parameters, Slot(0))

@@ -14,7 +14,10 @@ from tests.processes import run_python
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("nranks", "chosen", "least"), [(2, "", 50), (3, "pairs or there_and_back or gathered", 25)])
+@pytest.mark.parametrize(
+    ("nranks", "chosen", "least"),
+    [(2, "", 50), pytest.param(3, "pairs or there_and_back or gathered", 18, marks=pytest.mark.exhaustive)],
+)
 def test_stand_in(nranks, chosen, least, tmp_path, standin):  # noqa: F811
     more = {"PLANMATH_TEST_RANKS": "mpi", "PLANMATH_CACHE_DIR": str(tmp_path), "PLANMATH_TEST_STANDIN": str(standin)}
     check_session(launched(nranks, *SESSION, "-k", chosen, "tests/distributed/devices", **more), least)

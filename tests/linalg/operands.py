@@ -145,7 +145,8 @@ def wide(array: Any) -> np.ndarray:
 
         values = torch.from_numpy(np.array(values)).view(getattr(torch, name)).double().numpy()
     of_double = {"float64": np.longdouble, "complex128": np.clongdouble}
-    return values.astype(of_double.get(name, np.complex128 if values.dtype.kind == "c" else np.float64))
+    with np.errstate(invalid="ignore"):  # memory that nobody has written may hold signalling NaNs
+        return values.astype(of_double.get(name, np.complex128 if values.dtype.kind == "c" else np.float64))
 
 
 def with_auxiliary(result: Any) -> tuple[Any, dict[str, Any]]:

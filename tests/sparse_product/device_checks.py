@@ -55,6 +55,13 @@ def sparse(
     return ust.Tensor._of(found.extents, form, put, "torch")
 
 
+def stored_in(t: ust.Tensor) -> np.ndarray:
+    """Where a tensor has elements, zeros that fill its blocks included."""
+    u = t.clone()
+    u.val[...] = 1
+    return u.convert(tensor_format=ust.NamedFormats.DensedRight(t.num_dimensions)).to_package() != 0
+
+
 def dense(array: np.ndarray, package: str, dtype: str = "") -> Any:
     made = array if package == "numpy" else arrays.to_package(array, package)
     return made.bfloat16() if dtype == "bfloat16" else made
@@ -107,7 +114,9 @@ def check_product(
 
         left, right = (torch.from_numpy(x.astype("float32")).bfloat16().double().numpy() for x in (left, right))
     if semiring == "max_plus":
-        pairs = np.where((left != 0)[..., None], left[..., None] + right.reshape(1, op.shape[-1], -1), -np.inf)
+        stored = stored_in(sparse(a, form, index_type))
+        stored = stored.swapaxes(-1, -2) if transposed else stored
+        pairs = np.where(stored[..., None], left[..., None] + right.reshape(1, op.shape[-1], -1), -np.inf)
         expected = pairs.max(axis=-2).reshape(op.shape[:-1] + b.shape[1:])
         factors: dict[str, Any] = {}
     else:

@@ -205,8 +205,8 @@ class Matmul(Operation):
             What adds and what multiplies, by a name such as 'min_plus', or as in ``(np.minimum, np.add)``: of real
             numbers; or a dict with 'add' and 'mul', functions of two numbers of your own, which Numba compiles, and
             the 'identity' that an addition does not change, for products with one sparse operand. Sums begin with c
-            where it is given and else with what changes nothing; entries that are not stored take no part. alpha and
-            beta have to be 1.
+            where it is given and else with what changes nothing; entries that are not stored take no part;
+            zeros that fill blocks or diagonals are stored. alpha and beta have to be 1.
         compute_capability : object, optional
             Without effect on the CPU.
         stream : object, optional

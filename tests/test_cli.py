@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def test_info(planmath, tmp_path):
     assert lines[0].startswith("planmath ")
     assert "numpy " in out
     assert "scipy " in out
+    assert not find_spec("torch") or "\nPyTorch's tensors are read by " in out
     header = next(line for line in lines if line.startswith("operation"))
     column = header.index("library")
     rows = {tuple(line.split()[:2]): line[column:].strip() for line in lines if line.startswith(OPERATIONS)}

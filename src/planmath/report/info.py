@@ -137,7 +137,7 @@ def render(facts: Facts) -> Report:
         facts.machine,
         *(facts.devices or [f"no CUDA: {facts.no_device}"]),
         packages,
-        *([f"tensors are {facts.tensors}"] if facts.tensors else []),
+        *([f"PyTorch's tensors are {facts.tensors}"] if facts.tensors else []),
         *facts.ranks,
         "",
         Table(["operation", "provider", "version", "threads", "library, or why it is missing"], rows),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from planmath.core.collective.agreement import LOCAL, agreed
-from planmath.core.collective.exchange import Moves, Traffic, planned_exchange
+from planmath.core.collective.exchange import Moves, Traffic
 from planmath.core.collective.sections import part, whole
+from planmath.core.collective.spaces import HOST
 from planmath.core.collective.transports.messages import BroadcastTransport
 from planmath.core.errors import LibraryError, UnsupportedLayoutError
 from planmath.distributed import SingleProcessGroup
@@ -106,7 +107,7 @@ def test_exchange_by_the_collectives_of_any_group():
         ((a, b),) = moves.sources[group.rank][0] or ((0, 0),)
         mine = full[a:b].copy()
         traffic = Traffic(moves, group.rank, (7, 1))
-        exchange = planned_exchange(BroadcastTransport(), group, traffic, True)
+        exchange = BroadcastTransport().session(group, traffic.size, HOST).exchange(traffic, True)
         result = np.empty(traffic.shape)
         exchange.run(mine.ctypes.data, result.ctypes.data)
         ((a, b),) = moves.targets[group.rank][1] or ((0, 0),)

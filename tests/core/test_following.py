@@ -232,3 +232,29 @@ def test_another_default_device_changes_nothing():
     finally:
         torch.set_default_device(None)
     assert torch.allclose(c, expected)
+
+
+def test_a_tensor_that_became_a_lazy_negative_where_it_was():
+    torch = pytest.importorskip("torch")
+    z = torch.randn(8, dtype=torch.complex128)
+    t = z.imag
+    with planmath.fft.FFT(t, options={"fft_type": "R2C"}) as transform:
+        transform.plan()
+        transform.execute()
+        t.data = z.conj().imag  # with the same address and strides
+        assert t.is_neg()
+        with pytest.raises(ValueError, match=r"call \.resolve_neg\(\)"):
+            transform.execute()
+
+
+def test_tensors_without_elements():
+    """PyTorch says of them that they are at the address 0."""
+    torch = pytest.importorskip("torch")
+    from planmath import sparse
+
+    empty = torch.zeros(4, 4).to_sparse_csr()
+    with sparse.Matmul(empty, torch.ones(4)) as product:
+        product.plan()
+        assert torch.equal(product.execute(), torch.zeros(4))
+        product.reset_operands(a=torch.eye(4).to_sparse_csr())
+        assert torch.equal(product.execute(), torch.ones(4))

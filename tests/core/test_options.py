@@ -70,7 +70,9 @@ def test_public_modules_come_with_the_package(name):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_allocators_get_a_stream():
+def test_allocators_get_a_stream(monkeypatch):
+    for module in ("cuda.core", "cuda.core.experimental"):  # whoever imported it gets its streams
+        monkeypatch.delitem(sys.modules, module, raising=False)
     stream = stream_object(4711)
     assert isinstance(stream, AllocationStream)
     assert stream.handle == int(stream) == stream.__cuda_stream__()[1] == 4711

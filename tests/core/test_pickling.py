@@ -415,3 +415,48 @@ def test_dask_sends_operations():
         results = dask.compute(*(dask.delayed(FFT.execute)(transform) for _ in range(2)), scheduler="processes",
                                num_workers=1)  # fmt: skip
         assert all(np.array_equal(result, transform.execute()) for result in results)
+
+
+def test_sparse_products_as_they_are():
+    """Copies have the factor of a sparse c, and results of the kind of the operands."""
+    x, c = np.array([[1.0, 2], [3, 4]]), sp.csr_array(np.array([[1.0, 0], [1, 1]]))
+    for made in (sparse.Matmul(x, x, c, beta=0.5), sparse.Matmul(sp.csr_array(x), sp.csr_array(x))):
+        with made:
+            made.plan()
+            expected = made.execute()
+            for copied in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+                found = copied.execute()
+                assert type(found) is type(expected)
+                np.testing.assert_array_equal(found.toarray(), expected.toarray())
+
+
+class Renamed(FFT):
+    """A class of a user's whose operand has another name, and may be another one."""
+
+    def __init__(self, signal, scale=1):
+        super().__init__(signal if scale == 1 else signal * scale)
+
+
+class Reduced(Renamed):
+    def __reduce__(self):
+        return Reduced, (self._slots["operand"].array,)
+
+
+def test_operands_that_a_class_of_a_users_does_not_take_by_name():
+    x = numbers(8, dtype=complex)
+    with Renamed(x) as transform:
+        transform.plan()
+        with pickle.loads(pickle.dumps(transform)) as arrived:  # it is made of what it was given
+            assert np.array_equal(arrived.execute(), transform.execute())
+        transform.reset_operand(numbers(8, dtype=complex))
+        for travel in (pickle.dumps, copy.copy):
+            with pytest.raises(TypeError, match=r"Renamed.__init__ cannot .* present 'operand'; define __reduce__ in"):
+                travel(transform)
+    with Renamed(x, 2) as transform, pytest.raises(TypeError, match="define __reduce__"):
+        copy.copy(transform)
+    with Reduced(x) as transform:
+        transform.reset_operand(numbers(8, dtype=complex))
+        transform.plan()
+        with pickle.loads(pickle.dumps(transform)) as arrived:
+            arrived.plan()
+            assert np.array_equal(arrived.execute(), transform.execute())

@@ -281,3 +281,20 @@ ERRORS = [
 def test_what_does_not_fit_is_told(operands, call, match):
     with pytest.raises(ValueError, match=match):
         call(*operands)
+
+
+def test_addends_of_vectors_and_factors_of_zero() -> None:
+    """c is what broadcasts to the result, and what is multiplied by 0 does not matter."""
+    c = torch.tensor([[1.0, 2], [3, 4]])
+    zeros, nan = torch.zeros, torch.full((2, 2), float("nan"))
+    assert torch.equal(door.matmul(zeros(2, 2, 1), zeros(1), c, beta=1.0), c)
+    assert torch.equal(door.matmul(zeros(1), zeros(2, 1, 2), c, beta=1.0), c)
+    assert torch.equal(door.matmul(zeros(3), zeros(3), torch.tensor(2.0)), torch.tensor(2.0))
+    assert torch.equal(door.matmul(c, c, nan, beta=0.0), c @ c)
+    assert torch.equal(door.matmul(nan, c, c, alpha=0.0), c)
+    with pytest.raises(ValueError, match="the mode 'i' is that of two axes, of 2 and of 3 elements"):
+        door.einsum("ii->i", torch.ones(2, 3))
+    negative = torch.complex(zeros(2, 2), c).conj().imag
+    assert negative.is_neg()
+    assert torch.equal(door.einsum("ij,jk->ik", negative, c), -c @ c)
+    torch.testing.assert_close(door.rfft(negative), torch.fft.rfftn(-c))

@@ -28,6 +28,7 @@ cdef extern from *:
 cdef enum:
     MAX_DIMS = 64
     IS_NUMPY = 0
+    NOWHERE = 256
 
 
 cdef class Binding:
@@ -71,12 +72,13 @@ cdef class ArraySlot:
     cdef Py_ssize_t data_count, memory_count  # references to their memory, when nobody else has one
     cdef object spare               # memory of a large result that was dropped
     cdef bint keeps                 # whether such memory is kept
+    cdef word nowhere               # stands for the address 0 of a tensor without elements; 0 where it would have some
     cdef cnp.npy_intp dims[MAX_DIMS]
     cdef cnp.npy_intp byte_strides[MAX_DIMS]
 
     cdef word address_of(self, object array) except -1
     cdef word located(self, object array) except -1
-    cdef word followed(self, object array, word before) except -1
+    cdef word followed(self, object array) except -1
     cdef int learn(self, object array) except -1
     cdef word read(self, object array) except -1
     cdef bint read_dlpack(self, object array, pm_dltensor *result)

@@ -142,6 +142,7 @@ cdef class ArraySlot:
                 self.low += self.byte_strides[i] * (self.dims[i] - 1)
             else:
                 self.high += self.byte_strides[i] * (self.dims[i] - 1)
+        self.nowhere = NOWHERE if 0 in shape else 0
         self.gapped = self.low < 0 or self.high > itemsize * prod(shape)
 
     cdef word address_of(self, object array) except -1:
@@ -183,7 +184,7 @@ cdef class ArraySlot:
             memory = array.data
             if not (self.only_device or memory.device_id == self.device):
                 return 0
-            return memory.ptr if (array.strides == self.steps if self.dense is None else getattr(array, self.dense)) else 0
+            return (memory.ptr or self.nowhere) if (array.strides == self.steps if self.dense is None else getattr(array, self.dense)) else 0
         if array.stride() != self.strides:
             return 0
         if not array.is_cpu if self.device < 0 else array.get_device() != self.device:
@@ -193,19 +194,16 @@ cdef class ArraySlot:
         self.learn(array)
         return self.location(array)
 
-    cdef word followed(self, object array, word before) except -1:
-        """`located` of an array that was at an address before.
+    cdef word followed(self, object array) except -1:
+        """`located` of an array that was found to fit before.
 
-        The questions whether a tensor is carried out in memory take as long as all the rest. One that was, and has stayed
-        where it is, can have become its own lazy conjugate, but is the lazy negative of nothing.
+        Whatever it was then, it can have become a lazy conjugate or negative of what is at the same address since.
         """
         cdef word address
         if not self.known:
             return self.located(array)
         address = self.read(array)
-        if address != before and address != 0:
-            return 0 if self.is_pending(array) else address
-        return address if self.is_conjugate_as_planned(array) else 0
+        return 0 if address == 0 or self.is_pending(array) else address
 
     cdef int learn(self, object array) except -1:
         """Note by which numbers a tensor with the planned layout names its dtype and its type of device."""
@@ -223,7 +221,7 @@ cdef class ArraySlot:
         cdef int i
         if self.tensors != NULL:
             return pm_tensor_with(self.tensors, <PyObject *>array, self.dtype_number, self.device_type, self.device,
-                                  self.ndim, self.dims, self.byte_strides, self.itemsize)
+                                  self.ndim, self.dims, self.byte_strides, self.itemsize, self.nowhere)
         if not self.read_dlpack(array, &tensor):
             return 0
         if <int>tensor.dtype != self.dtype_number or tensor.ndim != self.ndim or tensor.device_type != self.device_type:
@@ -233,7 +231,7 @@ cdef class ArraySlot:
         for i in range(self.ndim):
             if tensor.shape[i] != self.dims[i] or tensor.strides[i] * self.itemsize != self.byte_strides[i]:
                 return 0
-        return <word>tensor.data + <word>tensor.byte_offset
+        return <word>tensor.data + <word>tensor.byte_offset or self.nowhere
 
     cdef bint read_dlpack(self, object array, pm_dltensor *result):
         """What DLPack's functions tell of a tensor, in a tenth of the time of Python; False where it is none to them."""
@@ -284,8 +282,8 @@ cdef class ArraySlot:
         if self.kind == NUMPY:
             return <word>cnp.PyArray_DATA(<cnp.ndarray>array)
         if self.tensors != NULL:
-            return pm_tensor_address(self.tensors, <PyObject *>array)
-        return array.data.ptr if self.kind == CUPY else array.data_ptr()
+            return pm_tensor_address(self.tensors, <PyObject *>array) or self.nowhere
+        return (array.data.ptr if self.kind == CUPY else array.data_ptr()) or self.nowhere
 
     def locate(self, array):
         """Address of the array's first element if it has exactly the planned layout, else 0."""
@@ -384,7 +382,7 @@ cdef class ArraySlot:
             if (self.kind == CUPY and bound.array.data is bound.memory  # nothing but this and the shape can change
                     and bound.array.shape == source.shape):
                 return bound
-            address = source.followed(bound.array, bound.address - bound.offset)
+            address = source.followed(bound.array)
             if address == 0:
                 return None
             address += bound.offset

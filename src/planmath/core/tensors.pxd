@@ -36,10 +36,11 @@ cdef extern from *:
         void *tensor = pm_tensor(ask, object);
         return ask->dtype(tensor, dtype) == 0 && ask->device_type(tensor, device_type) == 0;
     }
-    /* The address of a tensor with this layout, or 0; `device` is negative where there is one device of its type. */
+    /* The address of a tensor with this layout, or 0; `device` is negative where there is one device of its type.
+       `nowhere` stands for the address that a tensor without elements does not have. */
     static inline intptr_t pm_tensor_with(const pm_tensors *ask, PyObject *object, int32_t dtype, int32_t device_type,
                                           int32_t device, int nd, const npy_intp *dims, const npy_intp *byte_strides,
-                                          int64_t itemsize) {
+                                          int64_t itemsize, intptr_t nowhere) {
         void *tensor = pm_tensor(ask, object);
         int64_t n, *sizes, *strides;
         int32_t found;
@@ -50,7 +51,8 @@ cdef extern from *:
         if (ask->sizes(tensor, &sizes) || ask->strides(tensor, &strides)) return 0;
         for (int i = 0; i < nd; i++)
             if (sizes[i] != dims[i] || strides[i] * itemsize != byte_strides[i]) return 0;
-        return pm_tensor_address(ask, object);
+        const intptr_t address = pm_tensor_address(ask, object);
+        return address ? address : nowhere;
     }
     static inline int pm_requires_grad(const pm_tensors *ask, PyObject *object) {
         return ask->requires_grad(*(void **)pm_tensor(ask, object));
@@ -68,7 +70,7 @@ cdef extern from *:
     word pm_tensor_address(const pm_tensors *ask, PyObject *object) noexcept
     bint pm_tensor_kind(const pm_tensors *ask, PyObject *object, int *dtype, int *device_type) noexcept
     word pm_tensor_with(const pm_tensors *ask, PyObject *object, int dtype, int device_type, int device, int nd,
-                        const cnp.npy_intp *dims, const cnp.npy_intp *byte_strides, word itemsize) noexcept
+                        const cnp.npy_intp *dims, const cnp.npy_intp *byte_strides, word itemsize, word nowhere) noexcept
     bint pm_requires_grad(const pm_tensors *ask, PyObject *object) noexcept
     void pm_bump_version(const pm_tensors *ask, PyObject *object) noexcept
 

@@ -19,7 +19,8 @@ def _parts(expr: str) -> tuple[list[str], str]:
 def _compute(expr: str, operands: list[torch.Tensor]) -> torch.Tensor:
     if any(0 in operand.shape for operand in operands):
         return torch.einsum(expr, operands).contiguous()
-    result = contract(expr, *[operand.resolve_conj() for operand in operands], options={"result_layout": "C"})
+    carried_out = [operand.resolve_conj().resolve_neg() for operand in operands]
+    result = contract(expr, *carried_out, options={"result_layout": "C"})
     return result.contiguous()
 
 
@@ -145,6 +146,11 @@ def _of_unique_modes(modes: str, operand: torch.Tensor) -> tuple[str, torch.Tens
     for mode in modes:
         while modes.count(mode) > 1:
             first, second = modes.index(mode), modes.rindex(mode)
+            if operand.shape[first] != operand.shape[second]:
+                raise ValueError(
+                    f"the mode {mode!r} is that of two axes, of {operand.shape[first]} and of {operand.shape[second]} "
+                    "elements; expected as many of both, for their diagonal"
+                )
             operand = operand.diagonal(dim1=first, dim2=second)  # which has the diagonal as its last axis
             modes = modes[:first] + modes[first + 1 : second] + modes[second + 1 :] + mode
     return modes, operand

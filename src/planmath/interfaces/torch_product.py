@@ -315,10 +315,12 @@ def matmul(
         d = _result(a, b, None, activation) if bias is None else _result(b.mT, a.mT, bias, activation).mT
     else:
         z = _result(a, b, None, "identity")
-        z = z if alpha is None else alpha * z
+        if alpha is not None:  # by the rule of BLAS: what is multiplied by 0 does not matter
+            z = torch.zeros_like(z) if alpha == 0 else alpha * z
         z = z if bias is None else z + bias[:, None]
-        if c is not None:
-            c = c[:, None] if column and c.ndim == 1 else c
+        if c is not None and (beta is None or beta != 0):
+            c = c.unsqueeze(-1) if column and c.ndim else c
+            c = c.unsqueeze(-2) if row and c.ndim else c
             z = z + (c if beta is None else beta * c)
         d = _activated(z, activation)
     d = d[..., 0] if column else d

@@ -28,7 +28,9 @@ def _compute(x: torch.Tensor, axes: list[int], kind: str, inverse: bool, odd: bo
     direction = 1 if inverse else -1
     of_calls = (kind, tuple(axes), direction, odd, norm, x.shape)
     result = executed(of_calls, direction, (x,))
-    return _first(of_calls, x.resolve_conj(), axes, kind, direction, odd, norm) if result is None else result
+    if result is None:
+        result = _first(of_calls, x.resolve_conj().resolve_neg(), axes, kind, direction, odd, norm)
+    return result
 
 
 def _first(

@@ -162,7 +162,8 @@ class CollectiveOperation(Operation):
 
         When one rank is interrupted, all do that with what was measured by then, and all are interrupted.
         """
-        providers = {provider.name: provider for provider in self._providers()}
+        taking_part = {algorithm.provider for algorithm in plan.algorithms}
+        providers = {provider.name: provider for provider in self._providers() if provider.name in taking_part}
         measured: list[record.Measurement] = []
         prepared: dict[Algorithm, Prepared] = {}
         missed: list[Algorithm] = []

@@ -209,10 +209,6 @@ class ListMatmul(Matmul):
     def _preferred(self, problem: Any, algorithms: list[Any]) -> list[Any]:
         return expected_order(problem, algorithms)
 
-    def _scratch(self, plan: Any) -> tuple[dict[str, ArraySlot], Any]:
-        slots, out = super()._scratch(plan)
-        return slots, self._as_given(out)
-
     def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
         pairs = zip(problem.members, self._squeezes, strict=True)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -251,3 +252,16 @@ def test_what_is_watched():
     with torch.device("meta"):
         assert torch_operators._is_watched()
     assert not torch_operators._is_watched()
+
+
+def test_compiled_tangents_are_not_taken_for_zero() -> None:
+    x, w = torch.tensor([[1.0, 2]]), torch.ones(2, 1)
+
+    def tangent(z: Any) -> Any:
+        return torch.func.jvp(lambda q: door.matmul(q, w), (z,), (z,))[1]
+
+    assert tangent(x).item() == 3
+    with warnings.catch_warnings(action="ignore"):
+        assert torch.compile(tangent, backend="eager")(x).item() == 3
+        with pytest.raises(torch._dynamo.exc.Unsupported):
+            torch.compile(tangent, backend="eager", fullgraph=True)(x)

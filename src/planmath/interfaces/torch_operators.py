@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
 
 _LIBRARY = torch.library.Library("planmath", "DEF")
@@ -79,6 +80,7 @@ def register(
 
     def call(*arguments: Any) -> Any:
         if torch.compiler.is_compiling():
+            _refuse_tangents()
             return operator(*arguments)
         if forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None:
             return composed(*arguments)
@@ -96,6 +98,15 @@ def register(
             return compute(*arguments)
 
     return call
+
+
+def _refuse_tangents() -> None:
+    """Compiled operators have none: PyTorch would take them for 0."""
+    if eager_transforms.JVP_NESTING > 0 or forward_ad._current_level >= 0:
+        raise NotImplementedError(
+            "tangents (torch.func.jvp, dual numbers) of planmath's functions are not compiled: compile the function "
+            "without them, or leave torch.compile away"
+        )
 
 
 def _not_as_views() -> Any:

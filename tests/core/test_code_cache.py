@@ -1,7 +1,9 @@
 """Where compiled code is kept, among threads and processes."""
 
 import concurrent.futures
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,98 @@ def test_a_child_that_was_forked_while_a_thread_compiled(tmp_path):
         thread.join()
         assert done == 0
     """, timeout=30)
+
+
+def in_another_thread(monkeypatch):
+    """Let work be done as where a person watches: in a thread that goes on when it is interrupted; the threads."""
+    threads, goes_on = [], threading.Event()
+
+    def interruptible(title, work):
+        began = threading.Event()
+
+        def run():
+            began.set()
+            with contextlib.suppress(BaseException):
+                work()
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        began.wait(20)
+        if not goes_on.wait(0.2):
+            raise KeyboardInterrupt
+        threads[-1].join(20)
+        return code_cache._made["name"]
+
+    monkeypatch.setattr(code_cache.waiting, "interruptible", interruptible)
+    return threads, goes_on
+
+
+def test_an_interrupt_is_nobody_elses(monkeypatch):
+    """What one thread was interrupted in goes on, and others wait for that: it is made once."""
+    threads, goes_on = in_another_thread(monkeypatch)
+    made = []
+
+    def make() -> bytes:
+        made.append(1)
+        goes_on.wait(20)
+        return b"content"
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            code_cache.get("name", make)
+        other = pool.submit(code_cache.get, "name", make)
+        assert not concurrent.futures.wait([other], 0.1).done
+        goes_on.set()
+        assert other.result(20) == b"content"
+    assert (len(made), len(threads)) == (1, 1)
+    assert not code_cache._making
+
+
+def test_who_waits_for_what_was_interrupted_makes_it():
+    began, interrupt = threading.Event(), threading.Event()
+
+    def interrupted() -> bytes:
+        began.set()
+        interrupt.wait(20)
+        raise KeyboardInterrupt
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(code_cache.get, "name", interrupted)
+        began.wait(20)
+        second = pool.submit(code_cache.get, "name", lambda: b"content")
+        assert not concurrent.futures.wait([second], 0.1).done
+        interrupt.set()
+        assert second.result(20) == b"content"
+        assert isinstance(first.exception(20), KeyboardInterrupt)
+    assert not code_cache._making
+
+
+def test_an_interrupt_before_the_work_begins(monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(code_cache, "load", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            code_cache.get("name", lambda: b"content")
+    assert code_cache.get("name", lambda: b"content") == b"content"
+
+
+def test_a_limit_that_is_no_number(monkeypatch):
+    monkeypatch.setenv("PLANMATH_CODE_CACHE_LIMIT", "1GB")
+    with pytest.warns(RuntimeWarning, match="PLANMATH_CODE_CACHE_LIMIT must be a number of bytes, not '1GB'"):
+        assert code_cache.get("name", lambda: b"content") == b"content"
+    assert code_cache.load("name") == b"content"
+
+
+def test_an_interrupt_of_a_file_in_its_place(monkeypatch):
+    replace = os.replace
+
+    def interrupted(*arguments):
+        replace(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        code_cache.store("name", b"content")
+    assert code_cache.load("name") == b"content"

@@ -437,9 +437,29 @@ class Renamed(FFT):
         super().__init__(signal if scale == 1 else signal * scale)
 
 
+class Multiplied(sparse.Matmul):
+    def __init__(self, matrix, vectors):
+        super().__init__(matrix, vectors)
+
+
+class Solved(sparse.advanced.DirectSolver):
+    def __init__(self, matrix, right):
+        super().__init__(matrix, right)
+
+
+class Pair(linalg.Matmul):
+    def __init__(self, pair):
+        super().__init__(*pair)
+
+
 class Reduced(Renamed):
     def __reduce__(self):
         return Reduced, (self._slots["operand"].array,)
+
+
+def doubled(given):
+    """Other operands of the same kinds."""
+    return [2 * value for value in (given[0] if isinstance(given[0], list) else given)]
 
 
 def test_operands_that_a_class_of_a_users_does_not_take_by_name():
@@ -454,6 +474,17 @@ def test_operands_that_a_class_of_a_users_does_not_take_by_name():
                 travel(transform)
     with Renamed(x, 2) as transform, pytest.raises(TypeError, match="define __reduce__"):
         copy.copy(transform)
+    for cls, given, lost in (
+        (Multiplied, (grid(), numbers(6, 2)), "'a' and 'b'"), (Solved, (grid(), numbers(6)), "'a' and 'b'"),
+        (Pair, ([square(), square()],), "'a' and 'b'"),
+    ):  # fmt: skip
+        with cls(*given) as operation:
+            operation.plan()
+            with pickle.loads(pickle.dumps(operation)) as arrived:
+                assert same(outcome(arrived), outcome(operation))
+            operation.reset_operands(**dict(zip("ab", doubled(given), strict=True)))
+            with pytest.raises(TypeError, match=f"present {lost}; define __reduce__"):
+                pickle.dumps(operation)
     with Reduced(x) as transform:
         transform.reset_operand(numbers(8, dtype=complex))
         transform.plan()

@@ -184,3 +184,40 @@ def test_handlers_of_programs_stay():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_where_no_thread_can_be_started(monkeypatch):
+    watched(monkeypatch)
+    monkeypatch.setattr(waiting, "_watcher", waiting.Watcher())
+
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert waiting.interruptible("compiling", threading.current_thread) is threading.current_thread()
+    with waiting.going_on("FFT planning"):
+        pass
+    assert waiting._watcher._going_on == []
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_an_interrupt_while_it_begins(monkeypatch, noted):
+    watched(monkeypatch)
+    monkeypatch.setattr(waiting, "_watcher", watcher := waiting.Watcher())
+
+    def begin(task):
+        watcher._going_on.extend([task] * noted)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watcher, "begin", begin)
+    with pytest.raises(KeyboardInterrupt), waiting.going_on("FFT planning"):
+        pass
+    assert watcher._going_on == []
+
+
+def test_a_child_ends_what_began_before_the_fork(monkeypatch):
+    watched(monkeypatch)
+    monkeypatch.setattr(waiting, "_watcher", watcher := waiting.Watcher())
+    with waiting.going_on("FFT planning"):
+        waiting._begin_anew()  # as in a child
+    assert watcher._going_on == waiting._watcher._going_on == []

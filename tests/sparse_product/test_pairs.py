@@ -14,6 +14,7 @@ import torch
 from planmath.core.errors import UnavailableError
 from planmath.sparse import Matmul, matmul, ust
 from planmath.sparse.product.providers import PROVIDERS, own_pairs
+from planmath.sparse.ust.named import dimensions
 from planmath.sparse.ust.packages import is_dense
 from tests.sparse_product.test_product import NAMES, SEMIRINGS, close, dense_pattern, qualified, sparse, values
 from tests.ust.test_tensor import formats
@@ -152,6 +153,54 @@ def test_vectors(provider: str) -> None:
     close(matmul(sp.csr_array(a), sp.coo_array(v)).toarray(), a @ v)
     with pytest.raises(ValueError, match="a number"):
         matmul(sparse(v, N.SparseVector), sparse(v, N.SparseVector))
+
+
+def batched_rows(rank: int) -> ust.TensorFormat:
+    """Rows of a batch, of which the entries of each are listed."""
+    every = dimensions(rank)
+    return ust.TensorFormat(
+        every, {**dict.fromkeys(every[:-1], ust.LevelFormat.DENSE), every[-1]: ust.LevelFormat.COMPRESSED}
+    )
+
+
+@pytest.mark.parametrize("provider", MULTIPLIERS)
+@pytest.mark.parametrize("batch", [(2,), (2, 3), (0,)])
+@pytest.mark.parametrize("of", [N.COOd, batched_rows], ids=["lists", "rows"])
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_vectors_with_batches(provider: str, batch: tuple[int, ...], of: Any, transposed: int) -> None:
+    """On either side of the batch, with the entries that a result has; qualifiers do not transpose a vector."""
+    rank = len(batch) + 2
+    v, w = values((3,), seed=1, density=0.8), values((4,), seed=2, density=0.8)
+    a = values((*batch, 3, 4), density=0.6)
+    x = sparse(a.swapaxes(-1, -2).copy() if transposed else a, of(rank))
+    y, z = sparse(v, N.SparseVector), sparse(w, N.SparseVector)
+    cases = [
+        ((y, x), v @ a, qualified((1, 0), (transposed, 0))),
+        ((x, z), a @ w, qualified((transposed, 0), (1, 0))),
+    ]
+    for operands, expected, qualifiers in cases:
+        found = product(provider, *operands, qualifiers=qualifiers)
+        close(as_dense(found), expected)
+        like = sparse(expected, found.tensor_format)
+        for level in range(rank - 1):
+            for mine, its in ((found.pos(level), like.pos(level)), (found.crd(level), like.crd(level))):
+                assert (mine is None) == (its is None)
+                if mine is not None:
+                    np.testing.assert_array_equal(mine, its)
+        close(product(provider, *operands, np.zeros(expected.shape), qualifiers=qualifiers, beta=0.0), expected)
+        before = values(expected.shape, seed=3, density=0.6)
+        for form in (N.COOd(rank - 1), batched_rows(rank - 1)):
+            c = sparse(before, form)
+            assert product(provider, *operands, c, qualifiers=qualifiers, alpha=2.0, beta=0.5) is c
+            close(as_dense(c), np.where(before != 0, 2 * expected + 0.5 * before, 0))
+
+
+@pytest.mark.parametrize("of", [N.COOd, batched_rows], ids=["lists", "rows"])
+def test_vectors_with_batches_of_no_rows(of: Any) -> None:
+    x = sparse(np.zeros((2, 0, 4)), of(3))
+    found = matmul(x, sparse(np.ones(4), N.SparseVector))
+    assert (tuple(found.extents), found.nse) == ((2, 0), 0)
+    assert as_dense(found).shape == (2, 0)
 
 
 @hypothesis.settings(max_examples=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import hypothesis
@@ -11,10 +12,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import planmath.sparse.product.formats as format_times
 from planmath.core.errors import UnavailableError
 from planmath.sparse import Matmul, matmul, matmul_matrix_qualifiers_dtype, ust
 from planmath.sparse.product.operation import InvalidMatmulState
-from planmath.sparse.product.providers import PROVIDERS
+from planmath.sparse.product.providers import PROVIDERS, generated
 from tests.ust.test_tensor import MATRIX_FORMATS, OTHER_FORMATS, SHAPES, formats
 
 N = ust.NamedFormats
@@ -255,6 +257,30 @@ def test_semirings(name: str, form: ust.TensorFormat, with_c: bool, threads: int
         close(again, expected)
 
 
+@pytest.mark.parametrize(("name", "expected"), [("plus_first", [[10.0, 30]]), ("plus_second", [[1.0, 5]])])
+def test_semirings_that_tell_the_operands_apart(name: str, expected: list[list[float]]) -> None:
+    a, b = np.array([[10.0, 20]]), np.array([[1.0, 2], [0, 3]])
+    for form in (N.CSR, N.CSC, N.COO, N.DCSR):
+        close(product("own", a, sparse(b, form), plan={"semiring": name}), np.array(expected))
+        close(product("own", a[0], sparse(b, form), plan={"semiring": name}), np.array(expected[0]))
+        c = np.ones((1, 2))
+        close(product("own", a, sparse(b, form), c, plan={"semiring": name}), np.array(expected) + 1)
+        x, flags = sparse(b.T.copy(), form), qualified((0, 0), (1, 0))
+        close(product("own", a, x, plan={"semiring": name}, qualifiers=flags), np.array(expected))
+    close(matmul(sp.csr_array(a), sp.csr_array(b), semiring=name).toarray(), np.array(expected))
+
+
+def test_what_kernels_pair_where_the_dense_operand_is_the_first() -> None:
+    a, b = sp.csr_array(np.eye(2)), np.ones((2, 2))
+    for operands, pairing in (((a, b), ("first", "second")), ((b, a), ("second", "first"))):
+        with Matmul(*operands) as mm:
+            mm.plan()
+            for name, made in zip(("plus_first", "plus_second"), pairing, strict=True):
+                problem = mm._problem._replace(semiring=name)
+                kernel = generated._Kernel(problem, None, generated.nest_of(problem), None, 4)
+                assert f"PAIRED={made}" in kernel.definitions()
+
+
 def dense_pattern(t: ust.Tensor) -> np.ndarray:
     """What is stored, padding included."""
     u = t.clone()
@@ -442,6 +468,25 @@ def test_empty_products(shape: tuple[int, int, int]) -> None:
         close(matmul(a, np.ones((k, n))), np.ones((m, k)) @ np.ones((k, n)))
 
 
+@pytest.mark.parametrize("provider", ["own", "scipy", "numba"])
+@pytest.mark.parametrize("shape", [(0, 3, 2), (3, 0, 2), (3, 3, 0), (3, 3, 2)])
+@pytest.mark.parametrize("batches", [((), ()), ((2,), ()), ((), (2,)), ((2,), (2,)), ((0,), (0,))])
+def test_empty_products_of_every_provider(provider: str, shape: tuple[int, int, int], batches: Any) -> None:
+    m, k, n = shape
+    plan: dict[str, Any] = {}
+    if provider == "numba":
+        pytest.importorskip("numba")
+        plan = {"semiring": {"add": lambda x, y: x + y, "mul": lambda x, y: x * y, "identity": 0.0}}
+    a, b = np.ones((*batches[0], m, k)), np.ones((*batches[1], k, n))
+    x, y = (sparse(each, N.CSR if each.ndim == 2 else N.COOd(3)) for each in (a, b))
+    for operands in ((x, b), (a, y)):
+        found = product(provider, *operands, plan=plan)
+        assert found.shape == (a @ b).shape
+        close(found, a @ b)
+    if not batches[0]:
+        close(product(provider, x, np.ones(k), plan=plan), a @ np.ones(k))
+
+
 @pytest.mark.parametrize("provider", NAMES)
 @pytest.mark.parametrize("form", [N.CSR, N.CSC, N.COO, N.DIAI, N.BSRRight((2, 2)), N.CROW], ids=lambda f: f.name)
 @pytest.mark.parametrize("shape", [(8,), (8, 5)])
@@ -524,6 +569,47 @@ def test_other_formats_are_compared_on_request() -> None:
             mm.autotune(formats=True)
 
 
+def test_other_formats_are_compared_for_the_same_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the functions and the factors that were asked for, and without what is in c being changed."""
+    band = sp.diags_array([1.0, -4.0, 1.0], offsets=[-1, 0, 1], shape=(12, 12)).tocsr()
+    x, before = values((12, 3)), values((12, 3), seed=1)
+    found: list[Any] = []
+
+    def measured(tensor: ust.Tensor, formats: Any, planned: Any, seconds: float) -> list[Any]:
+        for form in formats:
+            with planned(tensor.convert(tensor_format=form)) as other:
+                found.append(np.array(other.execute().tolist()))
+        return []
+
+    own = {"add": lambda x, y: x + y, "mul": lambda x, y: 3 * x * y, "identity": 0.0}
+    asked: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"semiring": "min_plus"}, {}),
+        ({"prologs": {"a": np.abs}, "epilog": np.negative}, {"alpha": 3.0}),
+        ({}, {"alpha": 2.0, "c": before.copy(order="F"), "beta": 0.5}),
+        ({}, {"c": before.copy()}),
+        ({}, {"c": torch.from_numpy(before.copy()), "alpha": 2.0}),
+    ]
+    if importlib.util.find_spec("numba"):
+        asked.append(({"semiring": own}, {}))
+    for plan, arguments in asked:
+        dense = torch.from_numpy(x) if isinstance(arguments.get("c"), torch.Tensor) else x
+        first = sparse(band.toarray(), N.CSR)
+        if dense is not x:
+            first = ust.Tensor.from_package(torch.from_numpy(band.toarray())).convert(tensor_format=N.CSR)
+        with Matmul(first, dense, options={"tuning": False}, **arguments) as mm:
+            mm.plan(**plan)
+            mm.autotune(iterations=1, seconds=0.1, formats=[N.CSC])
+            with monkeypatch.context() as patch:
+                patch.setattr(format_times, "measured", measured)
+                if "c" in arguments:
+                    arguments["c"][...] = before if dense is x else torch.from_numpy(before)
+                found.clear()
+                mm.autotune(iterations=1, seconds=0.1, formats=[N.COO])
+            close(arguments.get("c", before), before)
+            (each,) = found
+            close(each, np.array(mm.execute().tolist()))
+
+
 def test_semirings_of_the_users_own() -> None:
     pytest.importorskip("numba")
     semiring = {"add": lambda x, y: x + y, "mul": lambda x, y: 2 * x - y, "identity": 0.0}  # the order of both counts
@@ -551,3 +637,14 @@ def test_semirings_of_the_users_own() -> None:
             mm.plan(semiring={"add": 1, "mul": 2, "identity": 0})
         with pytest.raises(ValueError, match="identity"):
             mm.plan(semiring=(semiring["add"], semiring["mul"]))
+
+
+def test_an_operand_without_entries_at_a_reset():
+    """Where a library does not multiply nothing, another way of the plan's does."""
+    x = np.ones((2, 2))
+    with Matmul(sp.csr_array(x), x) as mm:
+        mm.plan()
+        mm.reset_operands(a=sp.csr_array((2, 2)))
+        close(mm.execute(), 0 * x)
+        mm.reset_operands(a=sp.csr_array(x))
+        close(mm.execute(), x @ x)

@@ -20,9 +20,11 @@ from pathlib import Path
 
 from planmath.core import waiting
 from planmath.core.cache_folder import cache_folder
+from planmath.core.errors import warn
 
 #: Bytes of all files, at most, unless ``PLANMATH_CODE_CACHE_LIMIT`` names another number.
 CAPACITY = 1 << 30
+LIMIT = "PLANMATH_CODE_CACHE_LIMIT"
 _DIGEST = hashlib.sha256
 
 _made: dict[str, bytes] = {}
@@ -65,33 +67,56 @@ def get(name: str, make: Callable[[], bytes], title: str | None = "compiling for
     """
     if (found := _made.get(name)) is not None:
         return found
-    with _lock:
-        future = _making.get(name)
-        if mine := future is None:
-            future = _making[name] = Future()
-    assert future is not None
-    if not mine:
+    while True:
+        with _lock:
+            if (found := _made.get(name)) is not None:
+                return found
+            if (theirs := _making.get(name)) is None:
+                future = _making[name] = Future()
+                break
         with waiting.going_on(title or "compiling"):
-            return future.result()
+            error = theirs.exception()
+        if error is None or isinstance(error, Exception):
+            return theirs.result()
+        # whoever made it was interrupted, which is no answer to anybody else
+
+    settles = threading.Lock()  # taken by the thread that tells the others what came of it
 
     def made() -> bytes:
-        content = make()
-        store(name, content)
+        if not settles.acquire(blocking=False):
+            raise KeyboardInterrupt  # before this thread had begun
+        try:
+            content = make()
+            store(name, content)
+        except BaseException as error:
+            _settle(name, future, error)
+            raise
+        _settle(name, future, content)
         return content
 
     try:
         content = load(name)
         if content is None:
-            content = made() if title is None else waiting.interruptible(title, made)
-        _made[name] = content
-        future.set_result(content)
+            return made() if title is None else waiting.interruptible(title, made)
     except BaseException as error:
-        future.set_exception(error)
+        if settles.acquire(blocking=False):
+            _settle(name, future, error)
         raise
-    finally:
-        with _lock:
-            _making.pop(name, None)
+    _settle(name, future, content)
     return content
+
+
+def _settle(name: str, future: Future[bytes], outcome: bytes | BaseException) -> None:
+    """Tell those who wait for a piece what came of it."""
+    with _lock:
+        if not isinstance(outcome, BaseException):
+            _made[name] = outcome
+        if _making.get(name) is future:
+            del _making[name]
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def load(name: str) -> bytes | None:
@@ -120,7 +145,8 @@ def store(name: str, content: bytes) -> None:
                 stream.write(_DIGEST(content).digest() + content)
             os.replace(temporary, where / name)
         except BaseException:
-            os.unlink(temporary)
+            with contextlib.suppress(OSError):  # which would stand in the place of an interrupt
+                Path(temporary).unlink(missing_ok=True)
             raise
         _make_room(where)
 
@@ -150,10 +176,19 @@ def _files(where: Path) -> Iterator[tuple[Path, os.stat_result]]:
             yield file, file.stat()
 
 
+def _limit() -> int:
+    """Bytes of all files, at most."""
+    said = os.environ.get(LIMIT)
+    try:
+        return int(said) if said else CAPACITY
+    except ValueError:
+        warn(f"{LIMIT} must be a number of bytes, not {said!r}; {CAPACITY} are used", RuntimeWarning)
+        return CAPACITY
+
+
 def _make_room(where: Path) -> None:
     files = sorted(_files(where), key=lambda entry: entry[1].st_mtime)
-    limit = int(os.environ.get("PLANMATH_CODE_CACHE_LIMIT") or CAPACITY)
-    surplus = sum(found.st_size for _, found in files) - limit
+    surplus = sum(found.st_size for _, found in files) - _limit()
     for file, found in files:
         if surplus <= 0:
             return

@@ -42,17 +42,18 @@ def fingerprint(function: Any, known: Known = lambda value: None) -> str | None:
     (True, False)
     """
     try:
-        parts = list(_of_function(function, set(), known))
+        parts = list(_of_function(function, {}, known))
     except Unsteady:
         return None
     return code_cache.digest(sys.version, *parts)
 
 
-def _of_function(function: Any, seen: set[int], known: Known) -> Iterator[object]:
+def _of_function(function: Any, seen: dict[int, int], known: Known) -> Iterator[object]:
+    """`seen` has the numbers of functions in the order in which they came."""
     if id(function) in seen:
-        yield "again"
+        yield "again", seen[id(function)]
         return
-    seen.add(id(function))
+    seen[id(function)] = len(seen)
     yield from _of_code(function.__code__)
     yield from _of_values(function.__defaults__ or (), seen, known)
     try:
@@ -83,33 +84,79 @@ def _globals_of(code: types.CodeType) -> list[str]:
     return sorted(names)
 
 
-def _of_values(values: Iterable[Any], seen: set[int], known: Known) -> Iterator[object]:
+def _of_values(values: Iterable[Any], seen: dict[int, int], known: Known) -> Iterator[object]:
     for value in values:
         if isinstance(value, types.FunctionType):
             yield from _of_function(value, seen, known)
         elif isinstance(inner := getattr(value, "py_func", None), types.FunctionType):  # compiled by Numba
-            yield repr(getattr(value, "targetoptions", None))
+            yield from _of_dispatcher(value)
             yield from _of_function(inner, seen, known)
-        elif isinstance(value, (tuple, list)):
-            yield type(value), len(value)
+        elif _is_callback(value):
+            yield type(value), repr(value._sig)
+            yield from _of_options(value._compiler)
+            yield from _of_function(value._pyfunc, seen, known)
+        elif type(value) in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+            yield type(value), len(value), getattr(type(value), "_fields", None)
             yield from _of_values(value, seen, known)
         elif value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
             yield type(value), repr(value)
         elif isinstance(value, np.ndarray):
             if value.dtype.hasobject:
                 raise Unsteady
-            yield value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
+            yield repr(value.dtype), value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
         elif isinstance(value, np.generic):
-            yield value.dtype.str, value.tobytes()
+            if value.dtype.hasobject:
+                raise Unsteady
+            yield repr(value.dtype), value.tobytes()
+        elif isinstance(value, np.dtype):
+            yield "dtype", repr(value)
         elif (told := known(value)) is not None:
             yield told
         elif (home := _home(value)).partition(".")[0] in STEADY:
-            if home == "builtins" and not hasattr(value, "__qualname__"):
-                raise Unsteady  # an instance, of which `repr` need not say all
             package = sys.modules.get(home.partition(".")[0])
-            yield home, getattr(value, "__qualname__", repr(value)), getattr(package, "__version__", None)
+            yield home, _name_in(home, value), getattr(package, "__version__", None)
         else:
             raise Unsteady
+
+
+def _of_dispatcher(dispatcher: Any) -> Iterator[object]:
+    """What Numba was told of a function beside the function."""
+    yield from _of_options(dispatcher)
+    if not getattr(dispatcher, "_can_compile", True):  # for other types than those it was told
+        try:
+            yield repr(list(dispatcher.nopython_signatures))
+        except AttributeError:
+            raise Unsteady from None
+
+
+def _of_options(compiler: Any) -> Iterator[object]:
+    yield repr(getattr(compiler, "targetoptions", None))
+    yield sorted(map(repr, (getattr(compiler, "locals", None) or {}).items()))
+
+
+def _is_callback(value: Any) -> bool:
+    """Whether it is what `numba.cfunc` makes of a function."""
+    module = sys.modules.get("numba.core.ccallback")
+    return module is not None and type(value) is module.CFunc
+
+
+def _name_in(home: str, value: Any) -> str:
+    """The name by which a module, its class or its function is found: of anything else `repr` need not say all."""
+    if isinstance(value, types.ModuleType):
+        if sys.modules.get(home) is not value:
+            raise Unsteady
+        return ""
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    if name is None and home.startswith("numba."):  # its types of numbers are instances
+        home = "numba.core.types"
+        names = getattr(sys.modules.get(home), "__dict__", {})
+        name = next((name for name, found in names.items() if found is value), None)
+    found: Any = sys.modules.get(home)
+    for part in str(name).split("."):
+        found = getattr(found, part, None)
+    if name is None or found is not value:
+        raise Unsteady
+    return str(name)
 
 
 def _home(value: Any) -> str:

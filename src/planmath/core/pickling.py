@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -33,6 +33,9 @@ PRESENT = frozenset(
     ("operand", "operands", "a", "b", "c", "d", "out", "alpha", "beta", "quantization_scales", "options", "execution",
      "stream")
 )  # fmt: skip
+
+#: Those of them that are arrays.
+OPERANDS = frozenset(("operand", "operands", "a", "b", "c", "d", "out"))
 
 #: An element of an operand that is a list.
 ELEMENT = re.compile(r"(\w+)\[\d+\]")
@@ -130,7 +133,9 @@ class Travelling:
         operation._said = said(cls, arguments, named)
         return operation
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Callable[..., Any], tuple[Recipe]]:
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if type(self).__reduce__ is not object.__reduce__:  # a user's class that says it itself
+            return self.__reduce__()
         if self._freed:
             raise TypeError(f"this {self.noun} was freed, and nothing is left to copy or pickle; create a new one")
         if (reason := self._stays_because()) is not None:
@@ -149,7 +154,25 @@ class Travelling:
             return "options.handle is a library's handle of this process; create it without"
         if (device_id := self._device_id) is not None and is_capturing(self._package.current_stream(device_id)()):
             return "its stream is being captured into a graph, in which operands cannot be read; end the capture first"
+        if forgotten := self._forgets():
+            which, name = " and ".join(map(repr, forgotten)), type(self).__name__
+            return f"{name}.__init__ cannot be given its present {which}; define __reduce__ in that class"
         return None
+
+    def _forgets(self) -> list[str]:
+        """Present operands that `__init__` of a user's class neither takes by name nor was given as something else."""
+        cls: Any = type(self)
+        ours: Any = next(base for base in cls.__mro__ if base.__module__.partition(".")[0] == "planmath")
+        names = OPERANDS & (signature_of(ours).parameters.keys() - signature_of(cls).parameters.keys())
+        if not names:
+            return []
+        given = list(_pieces(list(self._said.values())))
+        forgotten = {
+            parameter for name, slot in self._slots.items()
+            if (parameter := re.split(r"[.\[]", name)[0]) in names
+            and slot.array is not None and not any(_is_same(slot.array, value) for value in given)
+        }  # fmt: skip
+        return sorted(forgotten)
 
     def _present(self) -> dict[str, Any]:
         """The present values of parameters of `__init__`; what else is here does not matter."""
@@ -184,6 +207,25 @@ def said(cls: type, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[
         if name not in PRESENT:
             found[name] = copy.deepcopy(value) if isinstance(value, CHANGEABLE) else value
     return found
+
+
+def _pieces(value: Any) -> Iterator[Any]:
+    """What may be operands: what is in lists, and the arrays of sparse matrices."""
+    yield value
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _pieces(item)
+    elif type(value).__module__.startswith("scipy.sparse"):
+        yield from _pieces(list(vars(value).values()))
+
+
+def _is_same(array: Any, given: Any) -> bool:
+    """Whether an object that is made of what was given has this operand."""
+    if array is given:
+        return True
+    if not isinstance(array, np.ndarray) or not isinstance(given, np.ndarray) or array.dtype != given.dtype:
+        return False
+    return array.shape == given.shape and array.tobytes() == given.tobytes()
 
 
 def remade(recipe: Recipe) -> Any:

@@ -46,11 +46,12 @@ def going_on(title: str, text: str = "", here: bool = True) -> Iterator[Waiting]
     if not here or covered.get() or not is_watched(sys.stderr):
         yield waiting
         return
-    _watcher.begin(waiting)
+    watcher = _watcher  # a child that is forked meanwhile has another one
     try:
+        watcher.begin(waiting)
         yield waiting
     finally:
-        _watcher.end(waiting)
+        watcher.end(waiting)
 
 
 T = TypeVar("T")
@@ -72,9 +73,11 @@ def interruptible(title: str, work: Callable[[], T]) -> T:
         except BaseException as error:
             done.set_exception(error)
 
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="planmath: " + title, daemon=True)
     with going_on(title):
-        threading.Thread(target=copy_context().run, args=(run,), name="planmath: " + title, daemon=True).start()
-        return done.result()
+        with suppress(RuntimeError):  # no more threads can be started
+            thread.start()
+        return work() if thread.ident is None else done.result()
 
 
 class Watcher:
@@ -90,10 +93,12 @@ class Watcher:
         self._woken.set()
         if self._thread is None or not self._thread.is_alive():  # as in a child that was forked
             self._thread = threading.Thread(target=self._watch, name="planmath: progress", daemon=True)
-            self._thread.start()
+            with suppress(RuntimeError):  # where no more threads can be started, nothing is shown
+                self._thread.start()
 
     def end(self, waiting: Waiting) -> None:
-        self._going_on.remove(waiting)
+        with suppress(ValueError):  # an interrupt came before it had begun
+            self._going_on.remove(waiting)
         while self._shown is waiting and self._thread is not None and self._thread.is_alive():
             time.sleep(BETWEEN / 10)  # what is written next is not to stand behind the line
 

@@ -75,12 +75,15 @@ def find() -> Found:
     def verify() -> None:
         try:
             found[0] = Found(_verified(), "")
-        except (_Difference, AttributeError, OSError, RuntimeError, TypeError) as difference:
+        except (_Difference, AttributeError, OSError, RuntimeError, TypeError, ValueError) as difference:
             found[0] = Found(None, str(difference).partition("\n")[0])
 
     # modes that give tensors other meanings, FakeTensorMode or those of torch.func, belong to a thread
     thread = Thread(target=verify, name="planmath asks PyTorch")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as refusal:
+        return Found(None, f"they could not be verified: {refusal}")
     thread.join()
     return found[0]
 

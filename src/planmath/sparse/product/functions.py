@@ -24,6 +24,8 @@ _WORDS: dict[Any, str] = {
 SEMIRINGS = (
     "plus_times", "min_plus", "max_plus", "max_times", "min_times", "max_min", "min_max", "plus_first", "plus_second",
 )  # fmt: skip
+#: The same with the operands exchanged.
+_EXCHANGED = {"plus_first": "plus_second", "plus_second": "plus_first"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,11 @@ class OwnSemiring(NamedTuple):
 
     def __str__(self) -> str:
         return "a semiring of your own"
+
+
+def exchanged(name: str) -> str:
+    """The semiring that gives the same where the operands are exchanged."""
+    return _EXCHANGED.get(name, name)
 
 
 def semiring_of(given: Any) -> str | OwnSemiring:

@@ -278,15 +278,22 @@ class Matmul(Operation):
             return
         ((name, tensor),) = self._tensors.items()
         wanted = format_times.candidates(tensor) if formats is True else list(formats)
-        problem = self._plan_made.problem  # type: ignore[union-attr]
+        asked = self._plan_made.asked  # type: ignore[union-attr]
+        factors: dict[str, complex] = {name: slot.array.item() for name, slot in self._constants.items()}
+        into = None
+        if self._problem.inplace:  # what is measured leaves c as it is
+            into = self._slots["c"].empty()
+            into[...] = self._slots["c"].array
+        else:
+            del factors["beta"]
 
         def planned(other: Tensor) -> Matmul:
             given = {key: slot.array for key, slot in self._slots.items() if key in ("a", "b")} | {name: other}
             product = Matmul(
-                given["a"], given["b"], options=self._options, execution=self._execution,
+                given["a"], given["b"], into, **factors, options=self._options, execution=self._execution,
                 qualifiers=qualifiers_for(self._made_for.transposed, self._conjugated),
             )  # fmt: skip
-            product.plan(semiring=problem.semiring)
+            product.plan(**asked)
             return product
 
         self._formats = format_times.measured(tensor, wanted, planned, min(seconds or 2.0, 2.0))
@@ -437,7 +444,18 @@ class Matmul(Operation):
         return super()._stays_because()
 
     def _present(self) -> dict[str, Any]:
-        return super()._present() | self._tensors | {"c": self._given_c}
+        found = super()._present() | self._tensors | {"c": self._given_c}
+        if self._given_c is not None:
+            found["beta"] = self._constants["beta"].array[()]
+        return found
+
+    def _settings(self) -> tuple[bool]:
+        return (self._as_tensor,)
+
+    def _settle(self, settings: tuple[bool]) -> None:
+        """Results of a copy are of the kind of the operands that were given, though it gets tensors."""
+        (self._as_tensor,) = settings
+        self._problem = self._specified(self._made_for)[0]
 
     def _asked(self, plan: Plan) -> dict[str, Any]:
         return dict(plan.asked)
@@ -541,16 +559,19 @@ class Matmul(Operation):
         if plan is None:
             return changes
         planned = problem._replace(semiring=plan.problem.semiring, functions=plan.problem.functions)
-        provider = {p.name: p for p in self._providers()}[plan.chosen.provider]
-        reason = provider.unsupported(planned)
-        if reason is not None:
+        providers = {provider.name: provider for provider in self._providers()}
+        able = [each for each in plan.algorithms if providers[each.provider].unsupported(planned) is None]
+        if not able:
+            reason = providers[plan.chosen.provider].unsupported(planned)
             raise ValueError(
-                f"the new operand has entries elsewhere than the planned one, and {provider.name} cannot do that: "
-                f"{reason}; create a new Matmul"
+                f"the new operand has entries elsewhere than the planned one, and {plan.chosen.provider} cannot do "
+                f"that: {reason}; create a new Matmul"
             )
+        provider = providers[able[0].provider]
         with self._on_device():
-            prepared = provider.prepare(self._problem_for(provider, planned), plan.chosen)
-        new = replace(plan, problem=planned, prepared=prepared)
+            prepared = provider.prepare(self._problem_for(provider, planned), able[0])
+        ranked = (able[0], *[each for each in plan.algorithms if each != able[0]])
+        new = replace(plan, problem=planned, prepared=prepared, algorithms=ranked)
         return changes | self._changes(new, self._make_executor(planned, prepared, slots), slots) | {
             "_checked_out": lambda: None
         }  # fmt: skip

@@ -130,15 +130,21 @@ class ProductPattern:
         assert problem.result is not None
         form, index = problem.result.format, problem.result.index_type
         pos, crd = self.result.pos.astype(index), self.result.crd.astype(index)
+        a_vector, b_vector = len(problem.a.extents) == 1, len(problem.b.extents) == 1
+        row = np.repeat(np.arange(self.result.height), np.diff(pos))
         if form.num_levels == 1:
-            if len(problem.b.extents) == 1:  # the one column of it
-                crd = np.repeat(np.arange(self.result.height, dtype=index), np.diff(pos))
+            if b_vector:  # the one column of it
+                crd = row.astype(index)
             return Arrays((np.array([0, len(crd)], index),), (crd,), None)
         if form.stored[0].format.has_positions:  # a list
-            row = np.repeat(np.arange(self.result.height, dtype=index), np.diff(pos))
             *batch, last = np.unravel_index(row, (*problem.batch, problem.rows)) if problem.batch else (row,)
-            crds = [np.ascontiguousarray(x, index) for x in (*batch, last)]
-            return Arrays((np.array([0, len(crd)], index), *[None] * len(crds)), (*crds, crd), None)
+            crds = [*batch, *(() if a_vector else (last,)), *(() if b_vector else (crd,))]
+            above = (None,) * (len(crds) - 1)
+            each = tuple(np.ascontiguousarray(x, index) for x in crds)
+            return Arrays((np.array([0, len(crd)], index), *above), each, None)
+        if b_vector:  # the rows of a matrix are the elements of a vector, of which there is one for each of the batch
+            pos = pos[:: problem.rows].copy() if problem.rows else np.zeros(math.prod(problem.batch) + 1, index)
+            crd = (row % max(problem.rows, 1)).astype(index)
         above = (None,) * (form.num_levels - 1)
         return Arrays((*above, pos), (*above, crd), None)
 
@@ -191,7 +197,7 @@ def _vector(tensor: Tensor, is_row: bool) -> Rows:
 def _stacked(tensor: Tensor, batch: tuple[int, ...], transposed: bool, rows: int, apart: int) -> Rows:
     """The matrices of a batch below each other, the columns of each `apart` from those of the one before."""
     (*outer, row, column), places = _indices(tensor) if tensor.num_dimensions > 1 else _as_row(tensor)
-    if transposed:
+    if transposed and tensor.num_dimensions > 1:
         row, column = column, row
     count = math.prod(batch)
     if outer:
@@ -213,9 +219,7 @@ def _batched_rows(c: Tensor, problem: PairProblem, flipped: bool) -> Rows:
     if c.num_dimensions == 2 and not problem.batch:
         return rows_of(c, flipped)
     indices, places = _indices(c)
-    *outer, last = [np.zeros(len(indices[0]), np.int64), *indices] if len(problem.a.extents) == 1 else indices
-    if len(problem.b.extents) == 1:
-        outer, last = [*outer, last], np.zeros(len(last), np.int64)
+    *outer, last = _with_vectors(indices, (len(problem.a.extents) == 1, len(problem.b.extents) == 1))
     shape = (*problem.batch, problem.rows)
     row = np.ravel_multi_index(outer, shape) if len(outer) > 1 else outer[0]
     return sorted_rows(row, last, math.prod(shape), places)

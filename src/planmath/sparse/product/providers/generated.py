@@ -13,6 +13,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Call, Slot
 from planmath.native.forks import load_module
+from planmath.sparse.product.functions import exchanged
 from planmath.sparse.product.problem import MatmulProblem
 from planmath.sparse.product.providers import generated_pairs, launching
 from planmath.sparse.product.providers.gathering import FEW, Gathering
@@ -156,8 +157,9 @@ class _Kernel:
         p = self.problem
         wide = self.gathering.wide if self.gathering is not None else p.sparse.index_type == "int64"
         large = max(p.sparse.nse, p.summed, self.lines) >= FEW or _may_be_large(p)
+        semiring = exchanged(p.semiring) if p.swapped else p.semiring
         return (
-            *launching.definitions(p, (p.sparse.dtype, p.dense_dtype), p.conjugate, wide, large),
+            *launching.definitions(p, (p.sparse.dtype, p.dense_dtype), p.conjugate, wide, large, semiring),
             f"BATCHED={int(p.sparse_batched)}", f"WIDTH={self.width}", f"PER={self.per}", f"LANES={self.lanes}",
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from planmath.core.cuda import device_code
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.native.call import Slot
+from planmath.sparse.product.functions import exchanged
 from planmath.sparse.product.pair_problem import PairProblem
 from planmath.sparse.product.patterns import Rows
 from planmath.sparse.product.problem import Sparse
@@ -23,8 +24,6 @@ from planmath.sparse.product.sampled_problem import SampledProblem
 THREADS, WARP = 128, 32
 #: Bytes of shared memory for a block.
 SHARED = 40 << 10
-#: The same semiring with the operands exchanged.
-EXCHANGED = {"plus_first": "plus_second", "plus_second": "plus_first"}
 
 
 def unsupported_pair(problem: PairProblem) -> str | None:
@@ -66,7 +65,7 @@ def prepare_pair(problem: PairProblem, algorithm: Algorithm) -> Prepared:
         steps["c_steps"] = problem.c.batch
     if pattern.flipped:
         values["matrix_rows"] = lines
-    semiring = EXCHANGED.get(problem.semiring, problem.semiring) if pattern.flipped else problem.semiring
+    semiring = exchanged(problem.semiring) if pattern.flipped else problem.semiring
     wide, threads = index == np.int64, algorithm.get("threads")
     definitions = (
         *launching.definitions(

@@ -84,7 +84,8 @@ class _Product:
         dense, target = to_host(stage.dense(operands)), stage.target(operands, results)
         if dense.ndim > 1 and problem.dense_transposed:
             dense = dense.swapaxes(-1, -2)
-        b = np.ascontiguousarray(dense).reshape(-1, problem.summed, problem.columns)
+        matrices = math.prod(dense.shape[:-2])
+        b = np.ascontiguousarray(dense).reshape(matrices, problem.summed, problem.columns)
         count = math.prod(problem.batch)
         made = np.full((count, problem.rows, problem.columns), self.identity, problem.work)
         if problem.inplace:
@@ -93,7 +94,7 @@ class _Product:
             before = to_host(before).reshape(shape)
             made[...] = before.transpose(0, 2, 1) if problem.swapped else before
         if problem.sparse_batched:
-            every, results_of_all = (x.reshape(-1, problem.columns) for x in (b, made))
+            every, results_of_all = (x.reshape(math.prod(x.shape[:2]), problem.columns) for x in (b, made))
             self.loops(*rows[:2], val, every, results_of_all, problem.swapped)
         else:
             for n in range(count):

@@ -14,6 +14,7 @@ from planmath.core.provider import Algorithm, OwnProvider, Prepared
 from planmath.native.call import Call, Slot
 from planmath.native.team import LINGER
 from planmath.native.threads import Threads, openmp_threads
+from planmath.sparse.product.functions import exchanged
 from planmath.sparse.product.problem import MatmulProblem, divides_result, loop_levels, meets_once
 from planmath.sparse.product.providers import own_pairs, own_sampled
 from planmath.sparse.product.providers.places import Stage, places_of
@@ -74,6 +75,8 @@ class OwnLoops(OwnProvider):
     def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
         if problem.kind in OTHERS:
             return OTHERS[problem.kind].prepare(problem, algorithm)
+        if 0 in (problem.rows, problem.columns, *problem.batch):  # the kernels take one matrix at least
+            return Prepared({None: Program(function=lambda operands, results: None)})
         made = Loops(problem, algorithm.get("threads", 1))
         batches = any(level.format is F.BATCH for level in problem.sparse.format.stored)
         if problem.plain and not batches:
@@ -176,7 +179,9 @@ class Loops:
 
     def product(self, *operands: Any) -> Call:
         """The call for val, b, c, alpha, beta and memory for copies of c."""
-        function = loops.PRODUCT[self.problem.semiring, self.problem.work]
+        problem = self.problem
+        name = exchanged(problem.semiring) if problem.swapped else problem.semiring
+        function = loops.PRODUCT[name, problem.work]
         arguments = [self.descriptor.ctypes.data, *operands]
         return Call(function, arguments, name="sparse product", keep=self.descriptor)
 

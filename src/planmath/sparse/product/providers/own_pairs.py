@@ -11,6 +11,7 @@ import planmath.sparse.product.symbolic as symbolic
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.native.call import Call, Slot
+from planmath.sparse.product.functions import exchanged
 from planmath.sparse.product.pair_problem import PairProblem
 from planmath.sparse.product.patterns import Rows
 from planmath.sparse.product.providers.places import Stage, pair_places
@@ -24,8 +25,6 @@ SMALL_WORK = 2_000
 PARTS = 8
 #: Bytes of an entry of the result and its index, to which those of a schedule are compared.
 ENTRY_BYTES = 12
-#: The same with the operands exchanged.
-EXCHANGED = {"plus_first": "plus_second", "plus_second": "plus_first"}
 
 
 def unsupported(problem: PairProblem) -> str | None:
@@ -86,7 +85,7 @@ class PairLoops:
         pattern = problem.pattern
         first, second, result = pattern.first, pattern.second, pattern.result
         self.flipped, name = pattern.flipped, problem.semiring
-        self.function = pairs.PRODUCT[EXCHANGED.get(name, name) if pattern.flipped else name, problem.work]
+        self.function = pairs.PRODUCT[exchanged(name) if pattern.flipped else name, problem.work]
         words = dict.fromkeys(pairs.PLACE, 0)
         self.keep: list[Any] = [pattern]
         parts = min(PARTS * threads, max(first.height, 1)) if threads > 1 else 1

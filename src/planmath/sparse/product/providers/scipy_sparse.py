@@ -93,7 +93,7 @@ class _Product:
             return dense.reshape(1, problem.summed, 1)
         if problem.dense_transposed:
             dense = dense.swapaxes(-1, -2)
-        return dense.reshape(-1, problem.summed, problem.columns)
+        return dense.reshape(math.prod(dense.shape[:-2]), problem.summed, problem.columns)
 
 
 class _Pair:

@@ -95,16 +95,13 @@ $(VENV)/.stamp-test: $(VENV)/.stamp-python $(SOURCES)
 	@$(VENV)/bin/python $(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.stamp-demo
 
-$(VENV)/.stamp-lint: $(VENV)/.stamp-test
-	@echo "Installing what the extra lint names"
-	@$(VENV)/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['lint'], \
-	sep='\n')" | xargs -d '\n' $(VENV)/bin/python $(PIP)
+# Tools beside what is installed: planmath itself is there, and building it again takes minutes.
+$(VENV)/.stamp-lint $(VENV)/.stamp-docs: $(VENV)/.stamp-%: $(VENV)/.stamp-test
+	@echo "Installing what the extra $* names"
+	@$(VENV)/bin/python -c "import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	print(*(name for name in extras['$*'] if not name.startswith('planmath')), sep='\n')" \
+	| xargs -d '\n' $(VENV)/bin/python $(PIP)
 	@touch $@
-
-$(VENV)/.stamp-docs: $(VENV)/.stamp-python $(SOURCES)
-	@echo "Installing planmath with its extra docs"
-	@$(VENV)/bin/python $(PIP) --editable '.[docs]'
-	@touch $@ $(VENV)/.stamp-test $(VENV)/.stamp-demo
 
 $(BENCH_VENV)/.stamp: $(BENCH_VENV)/.stamp-python $(SOURCES) bench/requirements.txt
 	@echo "Installing planmath and the libraries it is measured against (a few minutes, once)"

@@ -32,6 +32,9 @@ class NumbaLoops(Provider):
     def version(self) -> str:
         return load_module("numba").__version__
 
+    def path(self) -> str | None:
+        return load_module("numba").__file__
+
     def unsupported(self, problem: Any) -> str | None:
         if problem.execution[0] != "cpu":
             return "it computes on the CPU only"

@@ -1,7 +1,9 @@
 """The compiled modules; everything else stands in pyproject.toml."""
 
 import os
+import re
 from glob import glob
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
@@ -10,7 +12,6 @@ from setuptools import Extension, setup
 OPTIONS = {
     "include_dirs": [numpy.get_include(), "src/planmath/native"],
     "define_macros": [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    "depends": glob("src/planmath/**/*.h", recursive=True) + glob("src/planmath/**/*.pxd", recursive=True),
     # threaded jumps turn what saturates (x < a ? a : x) into paths with a division on each, vectorized 4 times slower
     "extra_compile_args": [
         "-O3",
@@ -55,9 +56,23 @@ MODULES = {
 FLAGS = {"planmath.sparse.product.loops": ["-O2"]}
 
 
+def headers(path: Path, found: set[Path]) -> set[Path]:
+    """Every header of ours that `path` names, included or by a macro, and those that these name."""
+    for name in re.findall(r'"([\w./]+\.h)"', path.read_text()):
+        for folder in (path.parent, Path("src/planmath/native")):
+            header = Path(os.path.normpath(folder / name))
+            if header.exists() and header not in found:
+                found.add(header)
+                headers(header, found)
+    return found
+
+
 def extension(name: str, sources: list[str]) -> Extension:
     flags = [*OPTIONS["extra_compile_args"], *FLAGS.get(name, [])]
-    return Extension(name, sources, **{**OPTIONS, "extra_compile_args": flags})
+    declared = [Path(name) for name in glob("src/planmath/**/*.pxd", recursive=True)]
+    found = set().union(*(headers(path, set()) for path in [Path(sources[0]), *declared]))
+    depends = sorted(map(str, found.union(declared)))
+    return Extension(name, sources, depends=depends, **{**OPTIONS, "extra_compile_args": flags})
 
 
 setup(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import scipy.sparse
 
 from planmath import linalg
 from planmath.core import remembered
-from planmath.core.log import format_seconds
+from planmath.core.log import format_seconds, tell
 from planmath.fft import FFT, fft
 from planmath.linalg.advanced import matmul
 from planmath.sparse.advanced import direct_solver
@@ -119,6 +120,36 @@ def test_log_of_a_remembered_plan(caplog, nothing_remembered):
     assert len(lines) == len(expected), lines
     for line, pattern in zip(lines, expected, strict=True):
         assert re.fullmatch(pattern, line), line
+
+
+def test_records_are_those_of_the_logger():
+    """They are copies of the one before where it came from the same thread."""
+    made = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record):
+            made.append(vars(record))
+
+    logger = logging.Logger("planmath.test", logging.INFO)
+    logger.addHandler(Keeping())
+
+    def told():
+        for number in range(3):
+            tell(logger, "number %d", number)
+            usual = logger.makeRecord(logger.name, logging.INFO, tell.__code__.co_filename, 0, "", (), None)
+            ours, theirs = made[-1], vars(usual)
+            assert list(ours) == list(theirs)
+            differ = {"msg", "args", "lineno", "funcName", "created", "msecs", "relativeCreated"}
+            assert {name for name in ours if ours[name] != theirs[name]} <= differ
+            assert abs(ours["relativeCreated"] - theirs["relativeCreated"]) < 10_000
+            assert 0 <= theirs["created"] - ours["created"] < 10
+            assert (ours["msg"], ours["args"]) == ("number %d", (number,))
+
+    told()
+    with ThreadPoolExecutor(2) as pool:
+        [future.result() for future in [pool.submit(told) for _ in range(2)]]
+    told()
+    assert len(made) == 12
 
 
 def test_one_line_silences_it(caplog, nothing_remembered):

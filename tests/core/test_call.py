@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from planmath.core.executor import Executor, Program
 from planmath.core.slots import ArraySlot
-from planmath.native.call import FAIL, MAX_LOOPS, STORE, Call, Slot, invoke
+from planmath.native.call import FAIL, GIVE, HANDLE_WORDS, MAX_LOOPS, STORE, Call, Slot, invoke
 
 from planmath.core.arrays import package_named
 from planmath.core.errors import LibraryError
@@ -208,3 +208,35 @@ def test_many_arrays_and_calls():
     assert executor.bind_many(others)
     assert executor.run(None, None) is others[0]
     assert Program(storing)(*(array.ctypes.data for array in others)) is None
+
+
+def test_a_handle_is_told_what_it_is_not_told_yet():
+    told, statuses = [], []
+
+    def function(name, count):
+        def called(*arguments):
+            told.append((name, *arguments))
+            return statuses.pop() if statuses else 0
+
+        return ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_ssize_t] * count)(called)
+
+    functions = function("stream", 2), function("workspace", 3)
+    handle = np.zeros(HANDLE_WORDS, np.intp)
+    handle[:3] = 7, *(ctypes.cast(each, ctypes.c_void_p).value for each in functions)
+    program = Program([Call(GIVE, [handle.ctypes.data, Slot(0), Slot(1), 64], name="give", returns_status=True)])
+    everything = [("stream", 7, 1), ("workspace", 7, 256, 64)]
+    program(1, 256)
+    assert told == everything
+    program(1, 256)
+    assert told == everything
+    for others in ((2, 256), (2, 512)):  # which stream it is decides which memory there is
+        told.clear()
+        program(*others)
+        assert told == [("stream", 7, others[0]), ("workspace", 7, others[1], 64)]
+    told.clear()
+    statuses.append(3)
+    with pytest.raises(LibraryError, match="3"):
+        program(1, 256)
+    assert told == everything[:1]
+    program(2, 512)  # what it had before is not sure any more
+    assert told[1:] == [("stream", 7, 2), ("workspace", 7, 512, 64)]

@@ -206,3 +206,25 @@ def test_trans_of_a_rectangular_system():
         solver.factorize()
         with pytest.raises(ValueError, match=r"trans is 'T', and a is rectangular; .*for the transposed a"):
             solver.solve(trans="T")
+
+
+def test_words_of_numpy_are_words():
+    with DirectSolver(A, B) as solver:
+        solver.plan()
+        solver.factorize()
+        np.testing.assert_allclose(A.T @ solver.solve(trans=np.str_("T")), B)
+        with pytest.raises(ValueError, match="trans is 1; expected one of 'N', 'T', 'C'"):
+            solver.solve(trans=1)
+
+
+@pytest.mark.parametrize(
+    ("structure", "mend"),
+    [
+        ("symmetric", r"qualifiers=SymmetricMatrixQualifier.create\(\)"),
+        ("Hermitian", r"qualifiers=HermitianMatrixQualifier.create\(\)"),
+        ("banded", r"bandwidths=\(below, above\)"),
+    ],
+)
+def test_structures_that_are_said_otherwise(structure, mend):
+    with pytest.raises(ValueError, match=f"structure is '{structure}'; expected one of .*: that is said by {mend}"):
+        direct_solver(A, B, structure=structure)

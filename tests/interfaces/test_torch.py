@@ -298,3 +298,15 @@ def test_addends_of_vectors_and_factors_of_zero() -> None:
     assert negative.is_neg()
     assert torch.equal(door.einsum("ij,jk->ik", negative, c), -c @ c)
     torch.testing.assert_close(door.rfft(negative), torch.fft.rfftn(-c))
+
+
+def test_linear_names_its_own_arguments():
+    x, weight, bias = torch.ones(2, 3), torch.ones(4, 5), torch.ones(4)
+    with pytest.raises(ValueError, match=r"x has the shape \(2, 3\), and weight \(4, 5\); expected .* \(..., 5\)"):
+        door.linear(x, weight)
+    with pytest.raises(ValueError, match=r"x has the shape \(\)"):
+        door.linear(torch.tensor(1.0), weight)
+    with pytest.raises(ValueError, match=r"weight has the dtype torch.float64, and x torch.float32; .*pass weight.to"):
+        door.linear(torch.ones(2, 5), weight.double())
+    with pytest.raises(ValueError, match=r"bias has the dtype torch.float64, and x torch.float32"):
+        door.linear(torch.ones(2, 5), weight, bias.double())

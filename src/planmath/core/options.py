@@ -45,7 +45,8 @@ def as_given(cls: type, value: Any) -> Any:
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     choices = tuple(choices)
-    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+    kind = str if isinstance(value, str) else type(value)  # NumPy's are Python's as well
+    if not any(value is choice or (kind is type(choice) and value == choice) for choice in choices):
         raise ValueError(f"{owner}.{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
 
 

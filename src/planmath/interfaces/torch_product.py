@@ -245,9 +245,29 @@ def linear(
         raise ValueError(f"weight has the shape {tuple(of_weight)}; expected two axes, (n, k)")
     if bias is not None and bias.shape != of_weight[:1]:
         raise ValueError(f"bias has the shape {tuple(bias.shape)}; expected {tuple(of_weight[:1])}")
-    if x.ndim == 1:
-        return _result(x[None], weight.mT, bias, activation or "identity")[0]
-    return _result(x, weight.mT, bias, activation or "identity")
+    try:
+        if x.ndim == 1:
+            return _result(x[None], weight.mT, bias, activation or "identity")[0]
+        return _result(x, weight.mT, bias, activation or "identity")
+    except (TypeError, ValueError, IndexError, RuntimeError):
+        _check_layer(x, weight, bias)
+        raise
+
+
+def _check_layer(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Raise where the operands of a layer do not fit, in the words of its arguments."""
+    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"x has the shape {tuple(x.shape)}, and weight {tuple(weight.shape)}; expected x of shape "
+            f"(..., {weight.shape[1]}): as many columns as weight has"
+        ) from None
+    for name, other in (("weight", weight), ("bias", bias)):
+        for what in ("dtype", "device"):
+            if other is not None and getattr(other, what) != getattr(x, what):
+                raise ValueError(
+                    f"{name} has the {what} {getattr(other, what)}, and x {getattr(x, what)}; expected equal ones: "
+                    f"pass {name}.to(x.{what})"
+                ) from None
 
 
 def matmul(

@@ -26,6 +26,9 @@ cdef extern from "prepared.h":
     void pm_store(word *where, word value) nogil
     void pm_copy(void *where, const void *number, word size) nogil
     int pm_fail(int status) nogil
+    ctypedef struct pm_handle:
+        pass
+    int pm_give(pm_handle *of, word stream, word workspace, word size) nogil
 
 
 cdef class Call:

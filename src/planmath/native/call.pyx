@@ -40,6 +40,9 @@ STORE = <word>&pm_store
 COPY = <word>&pm_copy
 #: Address of ``int fail(int status)``, which only returns the status, for calls that must not be made.
 FAIL = <word>&pm_fail
+#: Address of ``int give(handle, word stream, word workspace, word size)``, which tells a library's handle what it is not
+#: told yet. The handle is `HANDLE_WORDS` words: itself, the addresses of the two functions, and zeros.
+GIVE, HANDLE_WORDS = <word>&pm_give, sizeof(pm_handle) // sizeof(word)
 #: Bytes of a number, by dtype, and the bits of a word of 8 bytes that are set in one that is not 0: all but the signs.
 NONZERO_BITS = {
     "float16": (2, 0x7FFF), "float32": (4, 0x7FFFFFFF), "float64": (8, (1 << 63) - 1),

@@ -122,4 +122,25 @@ static void pm_store(word *where, word value) { *where = value; }
 static void pm_copy(void *where, const void *number, word size) { memcpy(where, number, (size_t)size); }
 /* A call that fails, for addresses that no function may get. */
 static int pm_fail(int status) { return status; }
+
+/* A library's handle that several programs use in turn, the functions that give it a stream and temporary memory, and what
+ * it was given last. Who calls holds the handle's lock. */
+typedef struct {
+    word handle;
+    int (*set_stream)(word handle, word stream);
+    int (*set_workspace)(word handle, word workspace, word size);
+    word is_given, stream, workspace, size;
+} pm_handle;
+
+/* For prepared calls: gives a handle its stream and temporary memory, unless it has them. */
+static int pm_give(pm_handle *of, word stream, word workspace, word size) {
+    int status;
+    if (of->is_given && of->stream == stream && of->workspace == workspace && of->size == size) return 0;
+    of->is_given = 0;
+    if ((status = of->set_stream(of->handle, stream))) return status;
+    /* the stream took the one before away */
+    if ((status = of->set_workspace(of->handle, workspace, size))) return status;
+    of->is_given = 1, of->stream = stream, of->workspace = workspace, of->size = size;
+    return 0;
+}
 #endif

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,8 @@ class Judgement:
                 status = int(part.status[index])
                 if status < 0:
                     raise LibraryError("the factorization", status)
+                if (number, int(index)) in self._norms and self._is_regular(part, int(index), a):
+                    continue
                 self.singular[number, int(index)] = status - 1
                 indefinite = indefinite or part.form.kind in INDEFINITE
         self.suspects = self.suspects or bool(self.singular or self._norms)
@@ -88,6 +91,18 @@ class Judgement:
             kind, width = INDEFINITE[taken.kind][self._problem.dtype.startswith("complex")], taken.below + taken.above
             return Form(kind, taken.upper, False, width, width)
         return None
+
+    def _is_regular(self, part: Part, index: int, a: Sequence[np.ndarray]) -> bool:
+        """Whether a matrix has factors once it is scaled, and only those in its own range went wrong."""
+        if self._problem.inplace[0] or part.form.kind in RECTANGULAR:
+            return False
+        matrix = part.matrix(index, a)
+        if not is_extreme(matrix):
+            return False
+        matrix = scaled(matrix, -exponent(matrix))
+        with suppress(np.linalg.LinAlgError):
+            return bool((np.linalg.cholesky if part.form.kind in INDEFINITE else np.linalg.inv)(matrix).any())
+        return False
 
     def _size_of(self, number: int, index: int, a: Sequence[np.ndarray]) -> float:
         """A norm whose squares are out of range. Raises where an element is not finite."""
@@ -203,7 +218,9 @@ class Judgement:
             return judge.info(info.backward_error, True, 0, info.growth)
         matrix = part.matrix(index, a)
         matrix = {"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans]
-
+        if is_extreme(matrix) or is_extreme(rhs):
+            with suppress(np.linalg.LinAlgError):
+                return _refined_in_range(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side))
         if not part.part.solves_alone:  # without lanes first
             with suppress(np.linalg.LinAlgError):
                 solution[...] = part.solve(index, trans, a, rhs)
@@ -436,6 +453,49 @@ class _Refinement:
         sizes = np.abs(self.x)
         relative = np.abs(effect) / np.maximum(sizes, rounding * sizes.max(axis=0))
         return float(np.inf if np.isnan(relative).any() else relative.max())
+
+
+def _refined_in_range(
+    judge: Judge, a: np.ndarray, b: np.ndarray, x: np.ndarray, solve: Callable[[np.ndarray], np.ndarray]
+) -> SolutionInfo:  # fmt: skip
+    """Solve a system of which something is at an end of the dtype's range, scaled by powers of two.
+
+    Factors of such a matrix may be wrong where the system is not: libraries multiply by reciprocals, which are infinite
+    of subnormal numbers, and squares and sums overflow.
+    """
+    of_a, of_b = exponent(a) if is_extreme(a) else 0, exponent(b)
+    a, b = scaled(a, -of_a), scaled(b, -of_b)
+    solve = partial(np.linalg.solve, a) if of_a else solve
+    judge.norm = size(a)
+    inside = np.ascontiguousarray(solve(b))
+    refinement = _Refinement(judge, a, b, inside, solve)
+    info = refinement.run()
+    x[...] = scaled(inside, of_b - of_a)
+    with np.errstate(all="ignore"):  # what is left of it in the dtype's range
+        error, growth = refinement.errors(scaled(x, of_a - of_b))
+    return info if error <= info.tolerance else judge.info(error, False, info.refinement_steps, growth)
+
+
+def exponent(values: np.ndarray) -> int:
+    """That of the largest part of a number: the power of two by which none is larger than 1."""
+    return int(np.frexp(max(np.abs(part).max(initial=0) for part in (values.real, values.imag)))[1])
+
+
+@np.errstate(all="ignore")
+def scaled(values: np.ndarray, by: int) -> np.ndarray:
+    """Numbers times a power of two, which may be out of the dtype's range."""
+    if not np.iscomplexobj(values):
+        return np.ldexp(values, by)
+    made = np.empty_like(values)
+    made.real, made.imag = np.ldexp(values.real, by), np.ldexp(values.imag, by)
+    return made
+
+
+def is_extreme(values: np.ndarray) -> bool:
+    """Whether the largest number is so near to an end of the dtype's range that sums or reciprocals leave it."""
+    kind = np.finfo(values.dtype)
+    margin = kind.nmant + 16
+    return not kind.minexp + margin <= exponent(values) <= kind.maxexp - margin and bool(values.any())
 
 
 class _LeastSquares:

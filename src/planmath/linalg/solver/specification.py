@@ -31,6 +31,15 @@ from planmath.linalg.solver.problem import (
 #: What operands may be of.
 DTYPES = ("float32", "float64", "complex64", "complex128")
 STRUCTURES = (None, "auto", "positive definite", "least squares")
+#: What else a matrix may be, and how that is said.
+SAID_OTHERWISE = {
+    "general": "no structure and no qualifiers",
+    **{name: f"qualifiers={name.capitalize()}MatrixQualifier.create()" for name in (
+        "symmetric", "hermitian", "triangular", "diagonal",
+    )},
+    "banded": "bandwidths=(below, above), for a matrix in LAPACK's band storage",
+    "tridiagonal": "bandwidths=(1, 1), for a matrix in LAPACK's band storage",
+}  # fmt: skip
 
 
 class Operands(NamedTuple):
@@ -101,8 +110,10 @@ def form_of(
 ) -> tuple[Form, bool, bool, bool]:  # fmt: skip
     """What the matrices are said to be, whether that is to be found out, whether they are conjugated, and whether a
     diagonal is read backwards."""
-    if structure not in STRUCTURES:
-        raise ValueError(f"structure is {structure!r}; expected one of {', '.join(map(repr, STRUCTURES))}")
+    if not (structure is None or isinstance(structure, str)) or structure not in STRUCTURES:
+        otherwise = SAID_OTHERWISE.get(structure.lower()) if isinstance(structure, str) else None
+        mend = f": that is said by {otherwise} instead" if otherwise else ""
+        raise ValueError(f"structure is {structure!r}; expected one of {', '.join(map(repr, STRUCTURES))}{mend}")
     element = _element(qualifiers)
     known, conjugate = structure_of(element), bool(element["conjugate"])
     is_complex = dtype.startswith("complex")

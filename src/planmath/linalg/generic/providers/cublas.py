@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
+
 from planmath import bindings
 from planmath.bindings.blas import LETTER
 from planmath.core.arrays import ITEMSIZE
@@ -32,7 +34,7 @@ from planmath.linalg.generic.providers.stored import (
 )
 from planmath.linalg.product.matrix import batch_loops
 from planmath.linalg.product.pipeline import Region
-from planmath.native.call import Call, Slot
+from planmath.native.call import GIVE, HANDLE_WORDS, Call, Slot
 
 #: What the letters of BLAS are to cuBLAS: ``cublasOperation_t``, and by their places those of structured routines.
 OPERATION = {"N": 0, "T": 1, "C": 2}
@@ -62,11 +64,16 @@ class Handle(NamedTuple):
 
     address: int
     lock: Lock
+    given: np.ndarray
+    """What it was given last, as `native.call.GIVE` has it."""
 
 
 @cache
 def _shared_handle(device_id: int, process: int) -> Handle:
-    return Handle(bindings.cublas.create(), Lock())
+    address, given = bindings.cublas.create(), np.zeros(HANDLE_WORDS, np.intp)
+    functions = [bindings.cublas.LIBRARY.address(f"cublasSet{what}_v2") for what in ("Stream", "Workspace")]
+    given[:3] = address, *functions
+    return Handle(address, Lock(), given)
 
 
 class CublasProvider(Provider):
@@ -125,19 +132,19 @@ class CublasProvider(Provider):
 def begin(pipeline: DevicePipeline) -> Handle:
     """The handle, which is given the stream and temporary memory first."""
     size = workspace_size(pipeline.problem)
-    handle, calls = prelude(pipeline.problem.execution[1], pipeline.stream, pipeline.reserve(size), size)
-    pipeline.calls += calls
+    handle, call = prelude(pipeline.problem.execution[1], pipeline.stream, pipeline.reserve(size), size)
+    pipeline.calls.append(call)
     return handle
 
 
-def prelude(device_id: int, stream: Slot, workspace: Slot, size: int) -> tuple[Handle, list[Call]]:
-    """A device's handle, and what gives it a stream and temporary memory."""
+def prelude(device_id: int, stream: Slot, workspace: Slot, size: int) -> tuple[Handle, Call]:
+    """A device's handle, and what gives it a stream and temporary memory where it has others."""
     handle = _shared_handle(device_id, os.getpid())
-    return handle, [
-        call_of("cublasSetStream_v2", [handle.address, stream]),
-        # the stream took the one before away
-        call_of("cublasSetWorkspace_v2", [handle.address, workspace, size]),
-    ]
+    call = Call(
+        GIVE, [handle.given.ctypes.data, stream, workspace, size], name="cublasSetStream, cublasSetWorkspace",
+        returns_status=True, error=bindings.cublas.cuBLASError, keep=handle.given,
+    )  # fmt: skip
+    return handle, call
 
 
 def _computes_narrow(problem: ProductProblem) -> bool:

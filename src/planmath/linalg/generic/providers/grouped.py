@@ -72,13 +72,13 @@ class _Grouping:
     def prepared(self) -> Prepared:
         members, stream = self._problem.members, Slot(self._workspace + 1)
         size = max(map(workspace_size, members))
-        handle, calls = prelude(self._device_id, stream, self._reserve(size), size)
+        handle, prepares = prelude(self._device_id, stream, self._reserve(size), size)
         first = self._problem.numbers_of(0)
         alpha, beta, a = (Slot(first[name]) for name in ("alpha", "beta", "a"))
         decides, (_, _, none) = decision(members[0].work_dtype, "", alpha, beta, a, a)
         for i, member in enumerate(members):
             self._add(i, member, none)
-        calls += [decides, *self._before, *self._product(handle.address, alpha), *self._without, *self._after]
+        calls = [prepares, decides, *self._before, *self._product(handle.address, alpha), *self._without, *self._after]
         return Prepared({None: Program(calls, lock=handle.lock)}, self.size)
 
     def _add(self, i: int, member: ProductProblem, none: tuple[int, str]) -> None:

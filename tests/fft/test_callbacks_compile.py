@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from planmath.core import code_cache
 from planmath.core.arrays import COMPLEX_OF
 from planmath.core.cuda import device_code
 from planmath.core.cuda.mathdx import descriptors
-from planmath.fft import FFT, DeviceCallable, compile_prolog, fft, jit
+from planmath.fft import FFT, DeviceCallable, compile_epilog, compile_prolog, fft, jit
 from planmath.fft.callbacks import Callback, CallbackCode
 from planmath.fft.providers import callback_kernels, dx_transform, fused_transform, lines
 
@@ -195,3 +196,27 @@ def test_ptx():
     assert jit.SYMBOLS["epilog", "float64"] in text
     assert ".target sm_90" in text
     assert code.for_device((9, 0))[:4] != code[:4]
+
+
+def test_functions_that_callbacks_call_are_compiled_for_their_device(monkeypatch, tmp_path):
+    """numba-cuda compiles such for the current device, of which there may be none or another one."""
+    from numba import cuda
+
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(code_cache, "_made", {})
+
+    def compiled_for(capability: str) -> str:
+        @cuda.jit(device=True)
+        def twice(x):
+            return 2 * x
+
+        def doubled(data_out, offset, data, user_info, reserved):
+            data_out[offset] = twice(data)
+
+        return compile_epilog(
+            doubled, "float32", "float32", representation="ptx", compute_capability=capability
+        ).decode()
+
+    with ThreadPoolExecutor(2) as pool:
+        for capability, text in zip(("80", "90"), pool.map(compiled_for, ("80", "90")), strict=True):
+            assert f".target sm_{capability}" in text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from planmath.core import code_cache, fingerprints
@@ -110,9 +112,12 @@ def _name(kernel: Any, kinds: tuple[Any, ...]) -> str | None:
     from planmath.core.cuda.mathdx import descriptors
 
     function = fingerprints.fingerprint(kernel.py_func, _known)
-    if function is None:
+    given = dict(kernel.targetoptions)
+    linked = _linked(given.pop("link", None) or ())
+    if function is None or linked is None:
         return None
-    options = sorted((name, repr(value)) for name, value in kernel.targetoptions.items() if name not in _IGNORED)
+    given.pop("extensions", None)  # which change arguments, not code
+    options = [*sorted((name, repr(value)) for name, value in given.items()), linked]
     capability = tuple(cuda.get_current_device().compute_capability)
     return code_cache.digest(
         "kernel", numba_cuda.__version__, descriptors.versions(), capability, function, options, list(map(str, kinds))
@@ -127,8 +132,30 @@ def _known(value: Any) -> object:
     return repr(value) if home.partition(".")[0] == "planmath" else None
 
 
-#: Options of a kernel that are objects, or do not change its code.
-_IGNORED = ("extensions", "link", "debug")
+def _linked(pieces: Iterable[Any]) -> list[tuple[str, str]] | None:
+    """What says all about code that a kernel is linked with, or None where nothing does."""
+    told = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            kind, data = Path(piece).suffix, _content(piece)
+        else:
+            kind, data = type(piece).__name__, getattr(piece, "data", None)
+        callbacks = (getattr(piece, f"{when}_callback", None) for when in ("setup", "teardown"))
+        if data is None or kind in SOURCES or any(callbacks):  # which machine code from disk would not call
+            return None
+        told.append((kind, hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()))
+    return told
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+#: Kinds of code that includes what nothing is known of.
+SOURCES = (".cu", "CUSource")
 
 
 def _allow(compiled: Any, shared: int) -> None:

@@ -8,6 +8,7 @@ lowers it. What is wrong with the arguments the planner says by raising ``Typing
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -154,7 +155,7 @@ def function(value: Any) -> Callable[..., Any]:
 # Linked code.
 
 #: Where code is compiled while Numba goes on; libmathdx lets other threads run.
-_POOL = ThreadPoolExecutor(4, thread_name_prefix="planmath-device")
+_POOL = ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="planmath-device")
 
 
 class Pending(cuda.LTOIR):

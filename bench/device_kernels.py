@@ -13,7 +13,7 @@ import planmath.device as pmd
 def convolution(forward: Any, inverse: Any) -> Any:
     """Transform, multiply by a filter and by 1/n, transform back: `ffts_per_block` rows a block."""
     stride, n, per_block = forward.stride, forward.size, forward.ffts_per_block
-    scale = np.float32(1 / n)
+    scale, zero = np.float32(1 / n), np.complex64(0)  # of other types the arithmetic would be in double precision
 
     @cuda.jit
     def kernel(x, factors):
@@ -23,8 +23,8 @@ def convolution(forward: Any, inverse: Any) -> Any:
         inside = row < x.shape[0]
         for i in range(forward.elements_per_thread):
             j = cuda.threadIdx.x + i * stride
-            if j < n and inside:
-                registers[i] = x[row, j]
+            if j < n:
+                registers[i] = x[row, j] if inside else zero
         forward.execute(registers, shared)
         for i in range(forward.elements_per_thread):
             j = cuda.threadIdx.x + i * stride

@@ -127,11 +127,11 @@ def test_every_solver(name: str) -> None:
 
 def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "_made", {})
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
     fft = pmd.FFT(8, np.float32, "c2c", "Thread", sm=90, direction="forward")
     code_type = pmd.CodeType("lto", fft.sm)
     first, symbol = pmd.compile_fft_execute(fft, code_type)
-    code_cache._made.clear()
+    code_cache._pieces.clear()
     monkeypatch.setattr(descriptors, "packed", lambda *_: pytest.fail("compiled again"))
     assert pmd.compile_fft_execute(fft, code_type) == (first, symbol)
 
@@ -223,7 +223,7 @@ def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: p
         return kernel
 
     first = launching._compiled(make(4), kinds)
-    code_cache._made.clear()
+    code_cache._pieces.clear()
     again = make(4)
     restored = launching._restored(again, kinds)
     assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code

@@ -158,7 +158,7 @@ def test_functions_that_a_callback_calls_are_compiled_without_a_device():
 
 def test_linked_code_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "_made", {})
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
     callback = Callback("epilog", "x", "complex64", 0, compiled("epilog", "complex64"))
 
     def link() -> bytes:
@@ -203,7 +203,7 @@ def test_functions_that_callbacks_call_are_compiled_for_their_device(monkeypatch
     from numba import cuda
 
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "_made", {})
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
 
     def compiled_for(capability: str) -> str:
         @cuda.jit(device=True)

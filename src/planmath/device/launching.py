@@ -46,9 +46,11 @@ def launch(
     stream
         As Numba takes it.
     """
+    if not hasattr(kernel, "py_func" if not inside.simulating() else "fn"):
+        raise TypeError(f"kernel is a {type(kernel).__name__}; expected what numba.cuda.jit makes of a function")
     block = getattr(traits, "block_dim", None) if block is None else block
     if block is None:
-        raise ValueError("what has no block_dim is launched with block=...")
+        raise ValueError(f"traits is {traits!r}, which has no block_dim: say block=...")
     if shared is None:
         shared = getattr(traits, "shared_memory_size", None) or 0
     block = (block,) if isinstance(block, int) else tuple(block)
@@ -220,18 +222,31 @@ def autotune(
     positive("repeat", repeat)
     times: dict[tuple[Any, ...], float] = {}
     failed: dict[tuple[Any, ...], str] = {}
+    reasons_to_go_on = _failures()
     for knobs in list(dict.fromkeys(candidates))[: positive("limit", limit)]:
         try:
             launched = run(*knobs)
+            if not callable(launched):
+                raise TypeError(f"run returns a {type(launched).__name__}; expected a function that launches once")
             launched()
             times[knobs] = min(_seconds(launched) for _ in range(repeat))
-        except (RuntimeError, ValueError) as error:
+        except reasons_to_go_on as error:
             failed[knobs] = str(error)
     if not times:
         reasons = "; ".join(f"{knobs}: {reason}" for knobs, reason in failed.items())
         raise RuntimeError(f"none of the candidates can be launched ({reasons or 'there are none'})")
     ranked = dict(sorted(times.items(), key=lambda item: item[1]))
     return Tuned(next(iter(ranked)), ranked, failed)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a combination that the device or the compiler refuses raises."""
+    if inside.simulating():
+        return RuntimeError, ValueError
+    from numba.cuda.core.errors import NumbaError
+    from numba.cuda.cudadrv.error import CudaDriverError
+
+    return RuntimeError, ValueError, NumbaError, CudaDriverError
 
 
 def _seconds(launched: Callable[[], Any]) -> float:

@@ -64,10 +64,12 @@ def test_code_has_the_name_and_signature_that_cufft_declares(phase, element):
 @kinds
 def test_kernels_have_the_callback_inlined(phase, element):
     callback = Callback(phase, "x", element, 0, compiled(phase, element))
-    text = linked_to_ptx(*callback_kernels.source(callback, (9, 0)), callback_kernels.definitions(callback))
-    assert ".entry call_back" in text
-    assert jit.BY_ADDRESS[phase] not in text
-    assert not re.search(r"\bcall\b", text)
+    for count in (1000, callback_kernels.MANY):
+        text = linked_to_ptx(*callback_kernels.source(callback, (9, 0)), callback_kernels.definitions(callback, count))
+        assert ".entry call_back" in text
+        assert jit.BY_ADDRESS[phase] not in text
+        assert not re.search(r"\bcall\b", text)
+        assert ".local" not in text
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_foreign_code_is_linked_as_well(phase, element):
     callback = Callback(phase, "x", element, 0, bytes(compiled(phase, element)))
     source, pieces = callback_kernels.source(callback, (9, 0))
     assert pieces == (callback.code,)
-    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)) > 1000
 
 
 def test_branches_loops_and_early_returns():
@@ -137,7 +139,7 @@ def test_branches_loops_and_early_returns():
     code = compile_prolog(branching, "float64", "float32", compute_capability="90")
     callback = Callback("prolog", "x", "float64", 0, code)
     source, pieces = callback_kernels.source(callback, (9, 0))
-    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)) > 1000
 
 
 def test_functions_that_a_callback_calls_are_compiled_without_a_device():
@@ -153,7 +155,7 @@ def test_functions_that_a_callback_calls_are_compiled_without_a_device():
     code = compile_prolog(doubled, "complex64", "float32", compute_capability="90")
     callback = Callback("prolog", "x", "complex64", 0, code)
     source, pieces = callback_kernels.source(callback, (9, 0))
-    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)) > 1000
 
 
 def test_linked_code_is_kept(tmp_path, monkeypatch):
@@ -163,7 +165,7 @@ def test_linked_code_is_kept(tmp_path, monkeypatch):
 
     def link() -> bytes:
         source, pieces = callback_kernels.source(callback, (9, 0))
-        return device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)
+        return device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)
 
     first = link()
     with monkeypatch.context() as patch:

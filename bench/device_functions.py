@@ -339,7 +339,7 @@ def plans() -> None:
     for each in PLANS:
         words = list(map(str, each))
         command = [sys.executable, "-m", "bench.device_functions", "plan", *words]
-        for _ in range(3):  # the first process compiles
+        for _ in range(2):  # the first process compiles
             done = subprocess.run(command, capture_output=True, text=True)
         said = done.stdout.split()
         if len(said) != 2:

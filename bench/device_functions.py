@@ -364,7 +364,10 @@ def compile_ahead(table: str, n: int, what: Any) -> None:
     f, i = types.float32[:, ::1], types.int32[:, ::1]
     if table == "products":
         for form in FORMS:
-            launching._compiled(product(n, 100, form, what)[0], (f, f, f))
+            try:
+                launching._compiled(product(n, 100, form, what)[0], (f, f, f))
+            except RuntimeError as error:  # the table tells that, too
+                print(form, error, file=sys.stderr)
     else:
         launching._compiled(cholesky(n, what)[0], (f, i))
 

@@ -351,7 +351,9 @@ def plans() -> None:
 
 def jobs() -> list[tuple[str, int, Any]]:
     """What a process each compiles ahead: libmathdx's functions of a product or a solver are the same for all forms."""
-    products = [("products", n, threads) for n in (32, 16) for threads in THREADS[n]]
+    products = [
+        ("products", n, (threads, forms)) for n in (32, 16) for threads in THREADS[n] for forms in (FORMS[1:], FORMS[:1])
+    ]
     return products + [("choleskys", n, per) for n in (32, 16) for per in PER_BLOCK]
 
 
@@ -363,9 +365,10 @@ def compile_ahead(table: str, n: int, what: Any) -> None:
 
     f, i = types.float32[:, ::1], types.int32[:, ::1]
     if table == "products":
-        for form in FORMS:
+        threads, forms = what
+        for form in forms:
             try:
-                launching._compiled(product(n, 100, form, what)[0], (f, f, f))
+                launching._compiled(product(n, 100, form, threads)[0], (f, f, f))
             except RuntimeError as error:  # the table tells that, too
                 print(form, error, file=sys.stderr)
     else:

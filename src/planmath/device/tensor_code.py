@@ -1,4 +1,4 @@
-"""Code for tensors: what libmathdx tells of them, and the functions that work on them."""
+"""Code for tensors: what libmathdx tells of them, and the functions that work on them, some at once."""
 
 from __future__ import annotations
 
@@ -112,43 +112,50 @@ def _tensors(handle: int, operands: Sequence[Operand]) -> Iterator[list[int]]:
         yield found
 
 
-def compile_function(described: Description, code_type: CodeType, function: Function) -> Code:
-    """LTO-IR of a function."""
-    name = code_cache.digest("function", versions(), described, code_type, function)
+def compile_functions(described: Description, code_type: CodeType, functions: Sequence[Function]) -> Code:
+    """LTO-IR of some functions of one product."""
+    ordered = sorted(set(functions))
+    name = code_cache.digest("functions", versions(), described, code_type, ordered)
 
     def make() -> bytes:
-        with described.handle() as handle, _tensors(handle, function.operands) as tensors:
-            number = mathdx.cublasdx_create_device_function(
-                handle, mathdx.CublasdxDeviceFunctionType[function.name], len(tensors), tensors
-            )
-            try:
+        with ExitStack() as stack:
+            handle = stack.enter_context(described.handle())
+            made = []
+            for function in ordered:
+                tensors = stack.enter_context(_tensors(handle, function.operands))
+                number = mathdx.cublasdx_create_device_function(
+                    handle, mathdx.CublasdxDeviceFunctionType[function.name], len(tensors), tensors
+                )
+                stack.callback(mathdx.cublasdx_destroy_device_function, number)
                 options = mathdx.CublasdxDeviceFunctionOption
                 symbol = function.symbol(described, code_type)
                 mathdx.cublasdx_set_device_function_option_str(number, options.SYMBOL_NAME, symbol)
                 if function.alignment:
                     mathdx.cublasdx_set_device_function_option_int64(number, options.COPY_ALIGNMENT, function.alignment)
-                return packed(code_type.cc, lambda code: mathdx.cublasdx_finalize_device_functions(code, 1, [number]))
-            finally:
-                mathdx.cublasdx_destroy_device_function(number)
+                made.append(number)
+            return packed(code_type.cc, lambda code: mathdx.cublasdx_finalize_device_functions(code, len(made), made))
 
     return unpacked(code_type, code_cache.get(name, make))
 
 
-def compile_shim(described: Description, code_type: CodeType, function: Function) -> Code:
-    """LTO-IR of a function with pointers and integers only, which calls the one with structs by value.
+def compile_shims(described: Description, code_type: CodeType, functions: Sequence[Function]) -> Code:
+    """LTO-IR of functions with pointers and integers only, which call those with structs by value.
 
     So what compilers make of structs stays between two C++ compilers.
     """
-    symbol = function.symbol(described, code_type)
-    taken, passed, declared = [], [], []
-    for n, letter in enumerate(function.parameters()):
-        declared.append({"p": "void *", "t": "t", "g": "g"}[letter])
-        taken.append(f"void *p{n}" + (f", long long l{n}" if letter == "g" else ""))
-        passed.append({"p": f"p{n}", "t": f"t{{p{n}}}", "g": f"g{{p{n}, l{n}}}"}[letter])
-    source = f"""struct t {{ void *p; }};
-struct g {{ void *p; long long l; }};
-extern "C" __device__ void {symbol}({", ".join(declared)});
-extern "C" __device__ void {symbol}_call({", ".join(taken)}) {{ {symbol}({", ".join(passed)}); }}"""
+    lines = ["struct t { void *p; };", "struct g { void *p; long long l; };"]
+    for function in sorted(set(functions)):
+        symbol = function.symbol(described, code_type)
+        taken, passed, declared = [], [], []
+        for n, letter in enumerate(function.parameters()):
+            declared.append({"p": "void *", "t": "t", "g": "g"}[letter])
+            taken.append(f"void *p{n}" + (f", long long l{n}" if letter == "g" else ""))
+            passed.append({"p": f"p{n}", "t": f"t{{p{n}}}", "g": f"g{{p{n}, l{n}}}"}[letter])
+        lines.append(f'extern "C" __device__ void {symbol}({", ".join(declared)});')
+        lines.append(
+            f'extern "C" __device__ void {symbol}_call({", ".join(taken)}) {{ {symbol}({", ".join(passed)}); }}'
+        )
+    source = "\n".join(lines)
 
     def make() -> bytes:
         from planmath.bindings import nvrtc
@@ -157,7 +164,7 @@ extern "C" __device__ void {symbol}_call({", ".join(taken)}) {{ {symbol}({", ".j
         options = [arch, "-dlto", "--relocatable-device-code=true", "-default-device"]
         return (0).to_bytes(4, "little") + nvrtc.compile_to_ltoir(source, options)
 
-    return unpacked(code_type, code_cache.get(code_cache.digest("shim", versions()[1], source, code_type), make))
+    return unpacked(code_type, code_cache.get(code_cache.digest("shims", versions()[1], source, code_type), make))
 
 
 def compile_tensors(mm: Matmul, code_type: CodeType, name: str, kinds: tuple[str, ...]) -> tuple[Code, str]:
@@ -167,4 +174,4 @@ def compile_tensors(mm: Matmul, code_type: CodeType, name: str, kinds: tuple[str
     operands = tuple(Operand(choose("tensor_types", kind, KINDS)) for kind in kinds)
     function = Function(name, operands)
     described = description(mm)
-    return compile_function(described, code_type, function), function.symbol(described, code_type)
+    return compile_functions(described, code_type, [function]), function.symbol(described, code_type)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
-from functools import partial
 from typing import Any
 
 from llvmlite import ir
+from numba import cuda
 from numba.cuda import types
 from numba.cuda.core.errors import TypingError
 from numba.cuda.core.imputils import lower_builtin
@@ -18,7 +18,7 @@ from numba.cuda.typing.templates import AbstractTemplate, AttributeTemplate, sig
 
 from planmath.device import tensor_code, tensors
 from planmath.device.kernels import objects, vectors
-from planmath.device.kernels.calls import Emitter, Pending, Plan, function, given, linked, method
+from planmath.device.kernels.calls import Emitter, Plan, function, given, linked, method
 from planmath.device.layouts import KINDS, Layout
 from planmath.device.matmul import Matmul
 from planmath.device.targets import CodeType
@@ -92,16 +92,34 @@ class _AccumulatorModel(models.StructModel):
         super().__init__(dmm, fe_type, [("pointer", POINTER)])
 
 
+# Linked code: all functions of a product that kernels have asked for, in one piece.
+
+
+class _Bundle:
+    def __init__(self, mm: Matmul):
+        self.described, self.code_type = tensor_code.description(mm), CodeType("lto", mm.sm)
+        self.functions: dict[Function, str] = {}
+        self.link = [_Part(tensor_code.compile_functions, self), _Part(tensor_code.compile_shims, self)]
+
+    def symbol(self, function: Function) -> str:
+        return self.functions.setdefault(function, function.symbol(self.described, self.code_type))
+
+
+class _Part(cuda.LTOIR):
+    """LTO-IR of a bundle, compiled when it is linked."""
+
+    def __init__(self, make: Any, bundle: _Bundle):
+        super().__init__(b"", name="planmath.device.tensors")
+        self._make, self._bundle = make, bundle
+
+    @property
+    def data(self) -> bytes:
+        return self._make(self._bundle.described, self._bundle.code_type, list(self._bundle.functions)).data
+
+
 def call_function(to: Emitter, mm: Matmul, function: Function, *passed: Any) -> None:
-    """Call a function of a product's tensors; it is compiled from now on, beside the others."""
-    described, code_type = tensor_code.description(mm), CodeType("lto", mm.sm)
-    symbol = function.symbol(described, code_type)
-    makers = (tensor_code.compile_function, tensor_code.compile_shim)
-    link = [
-        linked((symbol, make), partial(Pending, symbol, partial(make, described, code_type, function)))
-        for make in makers
-    ]
-    to.call(f"{symbol}_call", passed, link)
+    bundle = linked(("tensors", mm.key), lambda: _Bundle(mm))
+    to.call(f"{bundle.symbol(function)}_call", passed, bundle.link)
 
 
 def _struct(to: Emitter, kind: Any, *members: Any) -> Any:

@@ -352,7 +352,10 @@ def plans() -> None:
 def jobs() -> list[tuple[str, int, Any]]:
     """What a process each compiles ahead: libmathdx's functions of a product or a solver are the same for all forms."""
     products = [
-        ("products", n, (threads, forms)) for n in (32, 16) for threads in THREADS[n] for forms in (FORMS[1:], FORMS[:1])
+        ("products", n, (threads, forms))
+        for n in (32, 16)
+        for threads in THREADS[n]
+        for forms in (FORMS[1:], FORMS[:1])
     ]
     return products + [("choleskys", n, per) for n in (32, 16) for per in PER_BLOCK]
 

@@ -155,6 +155,7 @@ def function(value: Any) -> Callable[..., Any]:
 
 # Linked code.
 
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Where code is compiled while Numba goes on; libmathdx lets other threads run."""

@@ -1,27 +1,33 @@
 """Functions inside kernels against separate calls: run on a machine with a CUDA device.
 
     python -m bench.device_functions             all tables
-    python -m bench.device_functions first 256   the time to the first result, in this process
-
-    python -m bench.device_functions products    one of them
+    python -m bench.device_functions products    one of them, by its function's name
+    python -m bench.device_functions ahead       compile what they need, in a process for each CPU
 
 Times are the best of several launches, by events, in milliseconds. A target is a ratio to what stands beside it.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 MIB = 1 << 20
-#: nvmath-python's fused kernels on an H200, in milliseconds; the first result in a second process, in seconds.
-FUSED, FIRST = {256: 0.195, 1024: 0.322, 4096: 0.273}, 1.0
+#: nvmath-python's fused kernels on an H200, in milliseconds.
+FUSED = {256: 0.195, 1024: 0.322, 4096: 0.273}
+#: The first result in a second process, in seconds: of a kernel that `launch` kept; of one whose functions alone are on
+#: disk, and what of that planmath takes.
+KEPT, COMPILED, ADDED = 1.0, 4.0, 0.3
 
 
 def judged(ours: float, theirs: float, most: float) -> str:
@@ -44,75 +50,137 @@ def best(run: Callable[[], Any], repeat: int = 10) -> float:
     return min(times)
 
 
-def convolution(n: int, ffts: Any, elements: Any) -> tuple[Any, Any]:
-    from tests.device import kernels
-
+def transforms(n: int, ffts: Any, elements: Any) -> list[Any]:
+    """A transform and its inverse for the kernels."""
     import planmath.device as pmd
 
     make = partial(pmd.FFT, n, np.float32, "c2c", "Block", ffts_per_block=ffts, elements_per_thread=elements)
-    forward = make(direction="forward")
-    return kernels.convolution(forward, make(direction="inverse")), forward
+    return [make(direction="forward"), make(direction="inverse")]
 
 
-def first(n: int) -> None:
-    """The first result of a fused kernel in this process, after imports."""
+def knobs_of(n: int) -> list[tuple[int, int]]:
+    """The combinations that are measured: the suggested one first."""
+    return transforms(n, "suggested", "suggested")[0].valid("ffts_per_block", "elements_per_thread")[:COMBINATIONS]
+
+
+#: How many.
+COMBINATIONS = 3
+
+
+def first(n: int, kept: bool) -> None:
+    """The first result of a fused kernel in this process, after imports, and what of it planmath's own code took."""
     import cupy
 
     import planmath.device.kernels.hooks  # noqa: F401
-    from planmath.device import launch
+    from bench import device_kernels
+    from planmath.device import fft, launch, launching
+    from planmath.device.kernels import calls
+
+    own = 0.0
+
+    def timed(owner: Any, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def measured(*given: Any, **named: Any) -> Any:
+            nonlocal own
+            start = time.perf_counter()
+            try:
+                return plain(*given, **named)
+            finally:
+                if threading.current_thread() is threading.main_thread():
+                    own += time.perf_counter() - start
+
+        setattr(owner, name, measured)
+
+    for owner, name in ((fft.FFT, "__init__"), (launching, "_name"), (launching.code_cache, "load")):
+        timed(owner, name)
+    waited = calls.Pending.data.fget
+    holder = type("holder", (), {"data": staticmethod(waited)})
+    timed(holder, "data")
+    calls.Pending.data = property(lambda pending: holder.data(pending))  # type: ignore[assignment,method-assign]
 
     x, factors = cupy.ones((64, n), np.complex64), cupy.ones(n, np.complex64)
     start = time.perf_counter()
-    kernel, fft = convolution(n, "suggested", "suggested")
-    launch(kernel, -(-64 // fft.ffts_per_block), fft, x, factors)
+    pair = transforms(n, "suggested", "suggested")
+    kernel, traits, grid = device_kernels.convolution(*pair), pair[0], -(-64 // pair[0].ffts_per_block)
+    if kept:
+        launch(kernel, grid, traits, x, factors)
+    else:
+        kernel[grid, tuple(traits.block_dim), 0, traits.shared_memory_size](x, factors)
     cupy.cuda.runtime.deviceSynchronize()
-    print(f"{time.perf_counter() - start:.2f}")
+    print(f"{time.perf_counter() - start:.2f} {own:.3f}")
+
+
+def firsts(sizes: Sequence[int], kept: bool, workers: int, **environment: str) -> list[list[float]]:
+    """The same in processes of their own, so many at a time."""
+
+    def run(n: int) -> list[float]:
+        command = [sys.executable, "-m", "bench.device_functions", "first", str(n), "kept" if kept else ""]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+        return [float(word) for word in done.stdout.split()] or [float("nan")] * 2
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(run, sizes))
 
 
 def convolutions() -> None:
     import cupy
 
+    import planmath.device as pmd
+    from bench import device_kernels
     from planmath.device import autotune, launch
 
-    print("fused FFT -> multiply -> inverse FFT, complex64, 256 MiB: n, suggested, tuned, (knobs), CuPy, first, again")
-    for n in (256, 1024, 4096):
+    print("fused FFT -> multiply -> inverse FFT, complex64, 256 MiB: n, suggested, tuned, (knobs), CuPy")
+    functions = [each for n in FUSED for knobs in knobs_of(n) for each in transforms(n, *knobs)]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda f: pmd.compile_fft_execute(f, pmd.CodeType("lto", f.sm), "register_memory"), functions))
+    print(f"{len(functions)} functions compiled side by side: {time.perf_counter() - start:.1f} s", flush=True)
+    for n in FUSED:
         x = cupy.random.standard_normal((256 * MIB // 8 // n, 2 * n), np.float32).view(np.complex64)
         factors = cupy.ones(n, np.complex64)
 
         def prepared(ffts: Any, elements: Any, n: int = n, x: Any = x, factors: Any = factors) -> Callable[[], None]:
-            kernel, fft = convolution(n, ffts, elements)
-            return partial(launch, kernel, -(-len(x) // fft.ffts_per_block), fft, x, factors)
+            forward, inverse = transforms(n, ffts, elements)
+            kernel = device_kernels.convolution(forward, inverse)
+            return partial(launch, kernel, -(-len(x) // forward.ffts_per_block), forward, x, factors)
 
-        _, fft = convolution(n, "suggested", "suggested")
-        cold = subprocess.run(
-            [sys.executable, "-m", "bench.device_functions", "first", str(n)], capture_output=True, text=True
-        )
-        warm = subprocess.run(
-            [sys.executable, "-m", "bench.device_functions", "first", str(n)], capture_output=True, text=True
-        )
-        suggested = best(prepared("suggested", "suggested"))
-        tuned = autotune(prepared, fft.valid("ffts_per_block", "elements_per_thread"), limit=3)
+        tuned = autotune(prepared, [("suggested", "suggested"), *knobs_of(n)[1:]], repeat=10)
         separate = best(lambda x=x, f=factors: cupy.fft.ifft(cupy.fft.fft(x) * f), 4)
-        ours, again = 1e3 * tuned.seconds[tuned.best], float(warm.stdout.strip() or "nan")
-        print(f"{n:6d} {suggested:.3f} {ours:.3f} {tuned.best} {separate:.3f} {cold.stdout.strip()} {again}",
-              judged(ours, FUSED[n], 1), "first:", judged(again, FIRST, 1), cold.stderr[-200:], flush=True)  # fmt: skip
+        ours, suggested = (1e3 * tuned.seconds[knobs] for knobs in (tuned.best, ("suggested", "suggested")))
+        print(f"{n:6d} {suggested:.3f} {ours:.3f} {tuned.best} {separate:.3f}", judged(ours, FUSED[n], 1), tuned.failed,
+              flush=True)  # fmt: skip
 
 
-#: Forms of a product inside a kernel, and sizes of the block.
-SIZES = ("suggested", 128, 256)
-FORMS = [(form, size) for size in SIZES for form in ("one a block", "in turn")]
+def results() -> None:
+    """After `convolutions`, which leaves everything on disk."""
+    sizes = list(FUSED)
+    print("first result after imports, s: n, nothing on disk, the functions, of which planmath, the kernel")
+    with tempfile.TemporaryDirectory() as empty:
+        cold = firsts(sizes, True, 3, PLANMATH_CACHE_DIR=empty)
+    compiled, kept = firsts(sizes, False, 1), firsts(sizes, True, 1)
+    for n, (nothing, _), (whole, own), (loaded, _) in zip(sizes, cold, compiled, kept, strict=True):
+        print(f"{n:6d} {nothing:.2f} {whole:.2f} {own:.3f} {loaded:.2f}", judged(whole, COMPILED, 1),
+              judged(own, ADDED, 1), judged(loaded, KEPT, 1), flush=True)  # fmt: skip
 
 
-def product(n: int, batch: int, form: str, size: Any) -> tuple[Any, Any, int]:
+#: Products inside a kernel: how many a block computes in turn, and whether results go through shared memory; None for
+#: tensors in suggested layouts. By the rows of a matrix, the threads of a block.
+FORMS = (None, (1, False), (1, True), (4, False), (4, True))
+THREADS = {16: (32, 64), 32: (32, 64, 128)}
+
+
+def product(n: int, batch: int, form: Any, threads: int) -> tuple[Any, Any, int]:
     """A kernel for a batch of products, its traits and its grid."""
     import planmath.device as pmd
     from bench import device_kernels
 
-    mm = pmd.Matmul((n, n, n), np.float32, "real", arrangement=("row_major",) * 3, block_size=size)
-    if form == "one a block":
+    make = partial(pmd.Matmul, (n, n, n), np.float32, "real", arrangement=("row_major",) * 3, block_size=threads)
+    if form is None:
+        mm = make(alignment=(16, 16, 16))
         return device_kernels.product(mm), mm, batch
-    pairs = 4
-    return device_kernels.products_in_turn(mm, pairs), mm, -(-batch // (2 * pairs))
+    mm = make(alignment=(16, 16, 16), leading_dimension=(n + 4, n, n))
+    return device_kernels.products_by_vectors(mm, *form), mm, -(-batch // form[0])
 
 
 def products() -> None:
@@ -125,18 +193,23 @@ def products() -> None:
         a, b = (cupy.random.standard_normal((batch, n * n), np.float32) for _ in range(2))
         c = cupy.zeros_like(a)
         x, y = a.reshape(batch, n, n), b.reshape(batch, n, n)
+        expected = cupy.matmul(x, y)
 
-        def prepared(form: str, size: Any, n: int = n, arrays: Any = (a, b, c)) -> Callable[[], None]:
-            kernel, mm, grid = product(n, len(arrays[0]), form, size)
+        def prepared(form: Any, threads: int, n: int = n, arrays: Any = (a, b, c)) -> Callable[[], None]:
+            kernel, mm, grid = product(n, len(arrays[0]), form, threads)
             return partial(launch, kernel, grid, mm, *arrays, shared=0)
 
-        tuned = autotune(prepared, FORMS, repeat=10)
-        prepared(*tuned.best)()
-        error = float(abs(c.reshape(x.shape) - cupy.matmul(x, y)).max())
+        candidates = [(form, threads) for threads in THREADS[n] for form in FORMS]
+        tuned = autotune(prepared, candidates, repeat=10, limit=len(candidates))
+        errors = []
+        for candidate in tuned.seconds:
+            c[...] = 0
+            prepared(*candidate)()
+            errors.append(float(abs(c.reshape(x.shape) - expected).max()))
         theirs = best(lambda x=x, y=y: cupy.matmul(x, y))
         ours = 1e3 * tuned.seconds[tuned.best]
         forms = {form: round(1e3 * seconds, 3) for form, seconds in tuned.seconds.items()}
-        print(f"{n:6d} {batch} {ours:.3f} {theirs:.3f} {judged(ours, theirs, 1)} error {error:.1e}",
+        print(f"{n:6d} {batch} {ours:.3f} {theirs:.3f} {judged(ours, theirs, 1)} error {max(errors):.1e}",
               forms, tuned.failed, flush=True)  # fmt: skip
 
 
@@ -218,28 +291,115 @@ def uniforms() -> None:
         print(f"{name:14s} {ours:.3f} {theirs:.3f} {judged(ours, theirs, 1 / 0.9)}", flush=True)
 
 
-def warm(number: int) -> None:
-    """Compile what the tables need, each piece in a process of its own, so that the tables find it on disk."""
+def first_plan(space: str, batch: int, n: int, way: str) -> None:
+    """The time of `plan` in this process, after another plan: without callbacks, and with them."""
+    import numba  # noqa: F401
+
+    from bench.callbacks import filtering
+    from planmath.fft import FFT, DeviceCallable, compile_prolog
+
+    if space == "cuda":
+        import cupy as package
+    else:
+        package = np
+
+    def plan(shape: tuple[int, int], **callbacks: Any) -> tuple[float, FFT]:
+        transform = FFT(package.ones(shape, np.complex64), axes=[-1], execution=space)
+        start = time.perf_counter()
+        transform.plan(**callbacks)
+        return time.perf_counter() - start, transform
+
+    plan((7, 81))
+    plain, _ = plan((batch, n))
+    response = package.ones((batch, n), np.complex64)
+    transform = FFT(package.ones((batch, n), np.complex64), axes=[-1], execution=space)
+    start = time.perf_counter()
+    code = compile_prolog(filtering, "complex64", "complex64")
+    compiled = time.perf_counter() - start
+    transform.plan(prolog=DeviceCallable(code, data=response))
+    seconds = time.perf_counter() - start
+    made = transform._plan_made
+    ways = {str(each.get("callbacks")): each for each in made.algorithms}
+    if made.algorithms[0].get("callbacks") != way:
+        start = time.perf_counter()
+        transform._make_plan(made.problem, transform._slots, [ways[way]])
+        seconds = time.perf_counter() - start + compiled
+    print(f"{1e3 * plain:.1f} {1e3 * seconds:.1f}")
+
+
+#: What is planned in a second process: where, batch, length, how.
+PLANS = (
+    ("cpu", 4096, 1024, "tiles"), ("cuda", 65536, 256, "fused"), ("cuda", 1, 1 << 22, "kernels"),
+    ("cuda", 16384, 1000, "cuFFTDx"),
+)  # fmt: skip
+
+
+def plans() -> None:
+    print("plan in a second process, ms: where, batch, length, way, without callbacks, with one and its compile_prolog")
+    for each in PLANS:
+        words = list(map(str, each))
+        command = [sys.executable, "-m", "bench.device_functions", "plan", *words]
+        for _ in range(2):  # the first process compiles
+            done = subprocess.run(command, capture_output=True, text=True)
+        said = done.stdout.split()
+        if len(said) != 2:
+            print(*words, done.stderr[-300:])
+            continue
+        plain, ours = map(float, said)
+        print(*words, plain, ours, judged(ours, plain + 50, 1), flush=True)
+
+
+def jobs() -> list[tuple[str, int, Any]]:
+    """What a process each compiles ahead: libmathdx's functions of a product or a solver are the same for all forms."""
+    products = [
+        ("products", n, (threads, forms))
+        for n in (32, 16)
+        for threads in THREADS[n]
+        for forms in (FORMS[1:], FORMS[:1])
+    ]
+    return products + [("choleskys", n, per) for n in (32, 16) for per in PER_BLOCK]
+
+
+def compile_ahead(table: str, n: int, what: Any) -> None:
     from numba.cuda import types
 
     import planmath.device.kernels.hooks  # noqa: F401
     from planmath.device import launching
 
-    f, i, n = types.float32[:, ::1], types.int32[:, ::1], (16, 32)[number % 2]
-    if number < 2 * len(SIZES):
-        for form in ("one a block", "in turn"):
-            launching._compiled(product(n, 100, form, SIZES[number // 2])[0], (f, f, f))
+    f, i = types.float32[:, ::1], types.int32[:, ::1]
+    if table == "products":
+        threads, forms = what
+        for form in forms:
+            try:
+                launching._compiled(product(n, 100, form, threads)[0], (f, f, f))
+            except RuntimeError as error:  # the table tells that, too
+                print(form, error, file=sys.stderr)
     else:
-        launching._compiled(cholesky(n, PER_BLOCK[number // 2 - len(SIZES)])[0], (f, i))
+        launching._compiled(cholesky(n, what)[0], (f, i))
 
 
-TABLES = {table.__name__: table for table in (uniforms, products, choleskys, convolutions)}
+def ahead() -> None:
+    def run(number: int) -> str:
+        command = [sys.executable, "-m", "bench.device_functions", "job", str(number)]
+        return subprocess.run(command, capture_output=True, text=True).stderr[-300:]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for job, said in zip(jobs(), pool.map(run, range(len(jobs()))), strict=True):
+            print(*job, said, flush=True)
+
+
+TABLES = {table.__name__: table for table in (uniforms, convolutions, results, plans, products, choleskys)}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["first"]:
-        first(int(sys.argv[2]))
-    elif sys.argv[1:2] == ["warm"]:
-        warm(int(sys.argv[2]))
+    name, *words = sys.argv[1:] or [""]
+    if name == "first":
+        first(int(words[0]), words[1] == "kept")
+    elif name == "plan":
+        first_plan(words[0], int(words[1]), int(words[2]), words[3])
+    elif name == "job":
+        compile_ahead(*jobs()[int(words[0])])
+    elif name == "ahead":
+        ahead()
     else:
         for table in [TABLES[name] for name in sys.argv[1:]] or TABLES.values():
             try:

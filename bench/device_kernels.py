@@ -10,6 +10,35 @@ from numba import cuda
 import planmath.device as pmd
 
 
+def convolution(forward: Any, inverse: Any) -> Any:
+    """Transform, multiply by a filter and by 1/n, transform back: `ffts_per_block` rows a block."""
+    stride, n, per_block = forward.stride, forward.size, forward.ffts_per_block
+    scale, zero = np.float32(1 / n), np.complex64(0)  # of other types the arithmetic would be in double precision
+
+    @cuda.jit
+    def kernel(x, factors):
+        registers = cuda.local.array(forward.storage_size, dtype=forward.value_type)
+        shared = cuda.shared.array(0, dtype=forward.value_type)
+        row = cuda.blockIdx.x * per_block + cuda.threadIdx.y
+        inside = row < x.shape[0]
+        for i in range(forward.elements_per_thread):
+            j = cuda.threadIdx.x + i * stride
+            if j < n:
+                registers[i] = x[row, j] if inside else zero
+        forward.execute(registers, shared)
+        for i in range(forward.elements_per_thread):
+            j = cuda.threadIdx.x + i * stride
+            if j < n:
+                registers[i] = registers[i] * factors[j] * scale
+        inverse.execute(registers, shared)
+        for i in range(forward.elements_per_thread):
+            j = cuda.threadIdx.x + i * stride
+            if j < n and inside:
+                x[row, j] = registers[i]
+
+    return kernel
+
+
 def product(mm: Any) -> Any:
     """C = A B, a product a block: asynchronous copies to shared memory, the result straight from registers."""
     ta, tb = mm.a_value_type, mm.b_value_type
@@ -23,8 +52,8 @@ def product(mm: Any) -> Any:
         tensor_a, tensor_b = pmd.make_tensor(sa, la), pmd.make_tensor(sb, lb)
         accumulator = mm.suggest_accumulator()
         block = cuda.blockIdx.x
-        pmd.copy(pmd.make_tensor(a[block], ga), tensor_a)
-        pmd.copy(pmd.make_tensor(b[block], gb), tensor_b)
+        pmd.copy(pmd.make_tensor(a[block], ga), tensor_a, 16)
+        pmd.copy(pmd.make_tensor(b[block], gb), tensor_b, 16)
         pmd.copy_wait()
         mm.execute(tensor_a, tensor_b, accumulator)
         pmd.copy_fragment(accumulator.get_results(), pmd.make_tensor(c[block], gc))
@@ -32,42 +61,57 @@ def product(mm: Any) -> Any:
     return kernel
 
 
-def products_in_turn(mm: Any, pairs: int) -> Any:
-    """The same for twice as many products a block as there are pairs: the next one is copied while one is computed."""
+def products_by_vectors(mm: Any, turns: int, through: bool) -> Any:
+    """So many products a block, one after the other, all that is in global memory read and written by 16 bytes.
+
+    The next operands are read into registers while a product is computed. A result goes to global memory as the threads
+    have it, or `through` shared memory. The matrices are square, in plain layouts, their rows in shared memory 16 bytes
+    longer where `mm` says so.
+    """
+    n, threads, four = mm.size[0], mm.block_size, pmd.float32x4_type
+    row, lines, each = n // 4, mm.leading_dimension.a // 4, n * n // 4 // threads
     ta, tb = mm.a_value_type, mm.b_value_type
 
     @cuda.jit
     def kernel(a, b, c):
-        la, lb = mm.suggest_layout_smem_a(), mm.suggest_layout_smem_b()
+        la, lb = mm.get_layout_smem_a(), mm.get_layout_smem_b()
         sa = cuda.shared.array(la.cosize, dtype=ta, alignment=16)
         sb = cuda.shared.array(lb.cosize, dtype=tb, alignment=16)
-        ra = cuda.shared.array(la.cosize, dtype=ta, alignment=16)
-        rb = cuda.shared.array(lb.cosize, dtype=tb, alignment=16)
-        ga, gb, gc = mm.get_layout_gmem_a(), mm.get_layout_gmem_b(), mm.get_layout_gmem_c()
-        first_a, first_b = pmd.make_tensor(sa, la), pmd.make_tensor(sb, lb)
-        second_a, second_b = pmd.make_tensor(ra, la), pmd.make_tensor(rb, lb)
-        start = cuda.blockIdx.x * 2 * pairs
-        if start < a.shape[0]:
-            pmd.copy(pmd.make_tensor(a[start], ga), first_a)
-            pmd.copy(pmd.make_tensor(b[start], gb), first_b)
-        for pair in range(pairs):
-            n = start + 2 * pair
-            pmd.copy_wait()
-            if n + 1 < a.shape[0]:
-                pmd.copy(pmd.make_tensor(a[n + 1], ga), second_a)
-                pmd.copy(pmd.make_tensor(b[n + 1], gb), second_b)
-            if n < a.shape[0]:
-                accumulator = mm.suggest_accumulator()
-                mm.execute(first_a, first_b, accumulator)
-                pmd.copy_fragment(accumulator.get_results(), pmd.make_tensor(c[n], gc))
-            pmd.copy_wait()
-            if pair + 1 < pairs and n + 2 < a.shape[0]:
-                pmd.copy(pmd.make_tensor(a[n + 2], ga), first_a)
-                pmd.copy(pmd.make_tensor(b[n + 2], gb), first_b)
-            if n + 1 < a.shape[0]:
-                accumulator = mm.suggest_accumulator()
-                mm.execute(second_a, second_b, accumulator)
-                pmd.copy_fragment(accumulator.get_results(), pmd.make_tensor(c[n + 1], gc))
+        tensor_a, tensor_b = pmd.make_tensor(sa, la), pmd.make_tensor(sb, lb)
+        sa4, sb4 = sa.view(four), sb.view(four)
+        a4, b4, c4 = a.view(four), b.view(four), c.view(four)
+        ra, rb = cuda.local.array(each, dtype=four), cuda.local.array(each, dtype=four)
+        thread, start = cuda.threadIdx.x, cuda.blockIdx.x * turns
+        for i in range(each):
+            ra[i], rb[i] = a4[start, thread + i * threads], b4[start, thread + i * threads]
+        for turn in range(turns):
+            m = start + turn
+            if m < a.shape[0]:
+                if turn:
+                    cuda.syncthreads()
+                for i in range(each):
+                    j = thread + i * threads
+                    sa4[j // row * lines + j % row], sb4[j] = ra[i], rb[i]
+                cuda.syncthreads()
+                if turn + 1 < turns and m + 1 < a.shape[0]:
+                    for i in range(each):
+                        ra[i], rb[i] = a4[m + 1, thread + i * threads], b4[m + 1, thread + i * threads]
+                accumulator = mm.get_accumulator()
+                mm.execute(tensor_a, tensor_b, accumulator)
+                results = accumulator.get_results()
+                if through:
+                    cuda.syncthreads()
+                for i in range(results.layout.size):
+                    y, x = accumulator.map_fragment_index(i)
+                    if through:
+                        sa[y * lines * 4 + x] = results[i]
+                    else:
+                        c[m, y * n + x] = results[i]
+                if through:
+                    cuda.syncthreads()
+                    for i in range(each):
+                        j = thread + i * threads
+                        c4[m, j] = sa4[j // row * lines + j % row]
 
     return kernel
 

@@ -15,7 +15,7 @@ from tests.processes import run_python
 @pytest.fixture(autouse=True)
 def _empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "_made", {})
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
 
 
 def test_it_is_made_once():
@@ -28,12 +28,12 @@ def test_it_is_made_once():
     with concurrent.futures.ThreadPoolExecutor(4) as pool:  # of threads that ask at once, one makes it
         assert set(pool.map(lambda _: code_cache.get(name, make), range(8))) == {b"content"}
     assert len(made) == 1
-    code_cache._made.clear()  # another process
+    code_cache._pieces.clear()  # another process
     assert code_cache.get(name, make) == b"content"
     assert len(made) == 1
     file = code_cache.folder() / name
     file.write_bytes(file.read_bytes()[:-1])
-    code_cache._made.clear()
+    code_cache._pieces.clear()
     assert code_cache.load(name) is None, "it is damaged"
     assert code_cache.get(name, make) == b"content"
     assert len(made) == 2
@@ -112,7 +112,7 @@ def in_another_thread(monkeypatch):
         if not goes_on.wait(0.2):
             raise KeyboardInterrupt
         threads[-1].join(20)
-        return code_cache._made["name"]
+        return code_cache._pieces._made["name"]
 
     monkeypatch.setattr(code_cache.waiting, "interruptible", interruptible)
     return threads, goes_on
@@ -136,7 +136,7 @@ def test_an_interrupt_is_nobody_elses(monkeypatch):
         goes_on.set()
         assert other.result(20) == b"content"
     assert (len(made), len(threads)) == (1, 1)
-    assert not code_cache._making
+    assert not code_cache._pieces._making
 
 
 def test_who_waits_for_what_was_interrupted_makes_it():
@@ -155,7 +155,7 @@ def test_who_waits_for_what_was_interrupted_makes_it():
         interrupt.set()
         assert second.result(20) == b"content"
         assert isinstance(first.exception(20), KeyboardInterrupt)
-    assert not code_cache._making
+    assert not code_cache._pieces._making
 
 
 def test_an_interrupt_before_the_work_begins(monkeypatch):

@@ -203,7 +203,7 @@ def test_fragments_cover_c_once() -> None:
         tensor = pmd.make_tensor(c, mm.get_layout_gmem_c(c.shape[1]))
         part = accumulator.make_partition_and_copy(tensor)
         other = accumulator.make_empty_fragment()
-        for i in range(accumulator.size()):
+        for i in range(part.layout.size):
             other[i] = 2 * part[i]
             if accumulator.is_index_in_bounds(i):
                 row, column = accumulator.map_fragment_index(i)
@@ -357,6 +357,24 @@ def test_tridiagonal() -> None:
     found = _call("gtsv_no_pivot", (6, 6, 2), {"dl": dl, "d": d, "du": du, "b": b, "info": INFO})
     matrix = np.diag(d) + np.diag(dl, -1) + np.diag(du, 1)
     close(found["b"], np.linalg.solve(matrix, b), np.float64, 1e3)
+
+
+def test_vectors_as_elements_of_arrays() -> None:
+    four = pmd.float32x4_type
+
+    @cuda.jit
+    def kernel(x):
+        shared, local = cuda.shared.array(4, dtype=four, alignment=16), cuda.local.array(1, dtype=four)
+        values = x.view(four)
+        local[0] = values[cuda.threadIdx.x]
+        shared[3 - cuda.threadIdx.x] = local[0]
+        cuda.syncthreads()
+        v = shared[cuda.threadIdx.x]
+        values[cuda.threadIdx.x] = pmd.float32x4(v.w, v.z, v.y, v.x)
+
+    x = np.arange(16, dtype=np.float32)
+    (y,) = run(kernel, None, 1, x, block=4)
+    assert (y == x[::-1]).all()
 
 
 # Random numbers: vectors that were recorded on a device.

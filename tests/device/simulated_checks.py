@@ -226,3 +226,61 @@ def test_vectors() -> None:
 
     (out,) = run(kernel, None, 1, np.zeros(2, np.float32), block=1)
     assert out.tolist() == [4, 6]
+
+
+def test_tensors_in_suggested_and_in_plain_layouts() -> None:
+    mm = pmd.Matmul((4, 4, 4), np.float32, "real", sm=90, arrangement=("row_major",) * 3, block_size=32)
+
+    @cuda.jit
+    def kernel():
+        shared = cuda.shared.array(16, dtype=np.float32)
+        a = pmd.make_tensor(shared, mm.suggest_layout_smem_a())
+        mm.execute(a, pmd.make_tensor(shared, mm.get_layout_smem_b()), mm.suggest_accumulator())
+
+    with pytest.raises(SimulationError, match="all in suggested layouts, or none is"):
+        run(kernel, mm, 1, shared=0)
+
+
+def _few_registers(x):
+    registers = cuda.local.array(2, dtype=FFT8.value_type)
+    registers[0] = registers[1] = 0
+    FFT8.execute(registers, cuda.shared.array(0, dtype=FFT8.value_type))
+
+
+def _registers_of_all(x):
+    FFT8.execute(x, cuda.shared.array(0, dtype=FFT8.value_type))
+
+
+def _returning(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_few_registers, r"needs 4 elements in registers \(storage_size\), and has 2"),
+        (_registers_of_all, "the same registers from several threads"),
+        (_returning, "a kernel returns a value"),
+    ],
+)
+def test_what_a_gpu_would_not_compute(function: Any, message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        run(cuda.jit(function), FFT8, 1, X)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kernel": _returning}, "kernel is a function; expected what numba.cuda.jit makes"),
+        ({"grid": "3"}, "a grid or block is one to three positive integers, not '3'"),
+        ({"traits": None}, "traits is None, which has no block_dim: say block="),
+    ],
+)
+def test_what_launch_refuses(given: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        pmd.launch(**{"kernel": cuda.jit(_returning), "grid": 1, "traits": FFT8} | given)
+
+
+def test_autotune_says_what_it_was_given() -> None:
+    with pytest.raises(TypeError, match="run returns a NoneType; expected a function that launches once"):
+        pmd.autotune(lambda n: None, [(1,)])

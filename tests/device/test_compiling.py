@@ -127,11 +127,11 @@ def test_every_solver(name: str) -> None:
 
 def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "_made", {})
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
     fft = pmd.FFT(8, np.float32, "c2c", "Thread", sm=90, direction="forward")
     code_type = pmd.CodeType("lto", fft.sm)
     first, symbol = pmd.compile_fft_execute(fft, code_type)
-    code_cache._made.clear()
+    code_cache._pieces.clear()
     monkeypatch.setattr(descriptors, "packed", lambda *_: pytest.fail("compiled again"))
     assert pmd.compile_fft_execute(fft, code_type) == (first, symbol)
 
@@ -176,6 +176,28 @@ def test_identity_of_kernels() -> None:
     assert told(cuda.jit(make(1)).py_func) == told(make(1))
 
 
+def test_identity_of_what_is_linked(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(cuda, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
+    files = [tmp_path / name for name in ("one.ltoir", "same.ltoir", "other.ltoir")]
+    for file in files:
+        file.write_bytes(b"other" if file.stem == "other" else b"one")
+
+    def named(**options: Any) -> str | None:
+        def kernel(x):
+            x[0] = 1
+
+        return launching._name(cuda.jit(**options)(kernel), (F[::1],))
+
+    one, same, other = (named(link=[str(file)]) for file in files)
+    assert one == same != other
+    assert len({one, named(), named(debug=True, opt=False), named(link=[cuda.LTOIR(b"one")])} | {None}) == 5
+    assert named(link=[cuda.LTOIR(b"one")]) != named(link=[cuda.LTOIR(b"two")])
+    assert named(link=[str(tmp_path / "missing.ltoir")]) is None
+    assert named(link=[cuda.LTOIR(b"one", setup_callback=print)]) is None
+
+
 def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as there is no device: what a second process would load is what the first one linked."""
     from types import SimpleNamespace
@@ -201,7 +223,7 @@ def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: p
         return kernel
 
     first = launching._compiled(make(4), kinds)
-    code_cache._made.clear()
+    code_cache._pieces.clear()
     again = make(4)
     restored = launching._restored(again, kinds)
     assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from planmath.core import code_cache
 from planmath.core.arrays import COMPLEX_OF
 from planmath.core.cuda import device_code
 from planmath.core.cuda.mathdx import descriptors
-from planmath.fft import FFT, DeviceCallable, compile_prolog, fft, jit
+from planmath.fft import FFT, DeviceCallable, compile_epilog, compile_prolog, fft, jit
 from planmath.fft.callbacks import Callback, CallbackCode
 from planmath.fft.providers import callback_kernels, dx_transform, fused_transform, lines
 
@@ -63,10 +64,12 @@ def test_code_has_the_name_and_signature_that_cufft_declares(phase, element):
 @kinds
 def test_kernels_have_the_callback_inlined(phase, element):
     callback = Callback(phase, "x", element, 0, compiled(phase, element))
-    text = linked_to_ptx(*callback_kernels.source(callback, (9, 0)), callback_kernels.definitions(callback))
-    assert ".entry call_back" in text
-    assert jit.BY_ADDRESS[phase] not in text
-    assert not re.search(r"\bcall\b", text)
+    for count in (1000, callback_kernels.MANY):
+        text = linked_to_ptx(*callback_kernels.source(callback, (9, 0)), callback_kernels.definitions(callback, count))
+        assert ".entry call_back" in text
+        assert jit.BY_ADDRESS[phase] not in text
+        assert not re.search(r"\bcall\b", text)
+        assert ".local" not in text
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_foreign_code_is_linked_as_well(phase, element):
     callback = Callback(phase, "x", element, 0, bytes(compiled(phase, element)))
     source, pieces = callback_kernels.source(callback, (9, 0))
     assert pieces == (callback.code,)
-    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)) > 1000
 
 
 def test_branches_loops_and_early_returns():
@@ -136,7 +139,7 @@ def test_branches_loops_and_early_returns():
     code = compile_prolog(branching, "float64", "float32", compute_capability="90")
     callback = Callback("prolog", "x", "float64", 0, code)
     source, pieces = callback_kernels.source(callback, (9, 0))
-    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)) > 1000
 
 
 def test_functions_that_a_callback_calls_are_compiled_without_a_device():
@@ -152,17 +155,17 @@ def test_functions_that_a_callback_calls_are_compiled_without_a_device():
     code = compile_prolog(doubled, "complex64", "float32", compute_capability="90")
     callback = Callback("prolog", "x", "complex64", 0, code)
     source, pieces = callback_kernels.source(callback, (9, 0))
-    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)) > 1000
+    assert len(device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)) > 1000
 
 
 def test_linked_code_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(code_cache, "_made", {})
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
     callback = Callback("epilog", "x", "complex64", 0, compiled("epilog", "complex64"))
 
     def link() -> bytes:
         source, pieces = callback_kernels.source(callback, (9, 0))
-        return device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback), pieces)
+        return device_code.linked_code(source, (9, 0), callback_kernels.definitions(callback, 1000), pieces)
 
     first = link()
     with monkeypatch.context() as patch:
@@ -195,3 +198,27 @@ def test_ptx():
     assert jit.SYMBOLS["epilog", "float64"] in text
     assert ".target sm_90" in text
     assert code.for_device((9, 0))[:4] != code[:4]
+
+
+def test_functions_that_callbacks_call_are_compiled_for_their_device(monkeypatch, tmp_path):
+    """numba-cuda compiles such for the current device, of which there may be none or another one."""
+    from numba import cuda
+
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
+
+    def compiled_for(capability: str) -> str:
+        @cuda.jit(device=True)
+        def twice(x):
+            return 2 * x
+
+        def doubled(data_out, offset, data, user_info, reserved):
+            data_out[offset] = twice(data)
+
+        return compile_epilog(
+            doubled, "float32", "float32", representation="ptx", compute_capability=capability
+        ).decode()
+
+    with ThreadPoolExecutor(2) as pool:
+        for capability, text in zip(("80", "90"), pool.map(compiled_for, ("80", "90")), strict=True):
+            assert f".target sm_{capability}" in text

@@ -14,7 +14,7 @@ from planmath.core.arrays import COMPLEX_OF  # noqa: E402
 from planmath.core.cuda import devices  # noqa: E402
 from planmath.core.cuda.mathdx import descriptors  # noqa: E402
 from planmath.fft import FFT, DeviceCallable, fft, jit  # noqa: E402
-from planmath.fft.providers import callbacks_device  # noqa: E402
+from planmath.fft.providers import callback_kernels, callbacks_device  # noqa: E402
 from tests.arrays import DEVICE_PACKAGES, address_of, to_numpy, to_package  # noqa: E402
 from tests.fft.callbacks import (  # noqa: E402
     ARRANGEMENTS,
@@ -114,6 +114,20 @@ def test_filter_and_scale(package, way, given, precision, name):
     direction = INVERSE if arranged.kind == "C2R" else FORWARD
     parity = arranged.options.get("last_axis_parity", "even")
     assert_accurate(result * 4 if epilog else result, arranged.kind, loaded, arranged.axes, direction, parity)
+
+
+@pytest.mark.parametrize("columns", [7, 1021])
+def test_threads_with_several_elements(monkeypatch, columns):
+    """As they have from `MANY` elements on: each is loaded and stored once, also in the last, incomplete block."""
+    monkeypatch.setattr(callback_kernels, "MANY", 1)
+    operand = random_operand("C2C", "float32", (5, columns), (1,))
+    counts = made(np.zeros(operand.shape, np.int32), DEVICE_PACKAGES[0])
+    prolog = DeviceCallable(prolog_of(counting, "complex64", numba.types.int32), data=counts)
+    epilog = DeviceCallable(epilog_of(doubling, "complex64"))
+    with FFT(made(operand, DEVICE_PACKAGES[0]), axes=[1]) as transform:
+        result = to_numpy(planned(transform, "kernels", prolog, epilog).execute())
+    assert_accurate(result / 2, "C2C", operand, (1,), FORWARD)
+    np.testing.assert_array_equal(to_numpy(counts), 1)
 
 
 @package_of_each

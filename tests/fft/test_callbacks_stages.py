@@ -61,21 +61,22 @@ class StandinWithKernels(Standin):
         at = int(array_at(arguments, np.dtype(np.uintp), [1], [8])[0])
         threads, blocks = block % 2**32, grid % 2**32
         if name == "call_back":
-            self.call_back(array_at(at, callback_kernels.PARAMETERS, [1], [1])[0], source, threads * blocks)
+            given = array_at(at, callback_kernels.PARAMETERS, [1], [1])[0]
+            self.call_back(given, source, threads * blocks * int(defined["EACH"]))
         else:
             self.transform(array_at(at, lines.PARAMETERS, [1], [1])[0], source, defined, threads, blocks)
         return 0
 
-    def call_back(self, given: Any, source: str, threads: int) -> None:
+    def call_back(self, given: Any, source: str, reached: int) -> None:
         axes = int(given["axes"])
         extents, steps, tile_steps = ([int(n) for n in given[x][:axes]] for x in ("extents", "steps", "tile_steps"))
-        assert given["count"] == np.prod(extents) <= threads
+        assert given["count"] == np.prod(extents) <= reached
         dtype = np.dtype(source.split()[0])
         array, tile = (
             elements_at(int(given[x]), dtype, extents, by) for x, by in (("array", steps), ("tile", tile_steps))
         )
         by = factor(offsets(extents, steps))
-        if "tile[place] = scaled(load" in source:
+        if "prolog" in source:
             tile[...] = array * by * given["scale"]
         else:
             array[...] = tile * given["scale"] * by
@@ -124,7 +125,7 @@ def standin(monkeypatch):
             patch.setattr(module, "devices", _NoDevices)
         patch.setattr(callbacks_device, "_library_stages", lambda problem: ())
         patch.setattr(callback_kernels, "source", lambda callback, capability: (
-            f"{callback.element} {callback_kernels._CALL[callback.phase]}", ()))  # fmt: skip
+            f"{callback.element} {callback.phase}", ()))  # fmt: skip
         patch.setattr(fused_transform.Step, "source", lambda step, capability: (
             " ".join([*step.lines.elements, *(each.phase for each in (step.lines.prolog, step.lines.epilog) if each)]),
             ()))  # fmt: skip

@@ -14,9 +14,11 @@ import hashlib
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from planmath.core import waiting
 from planmath.core.cache_folder import cache_folder
@@ -27,16 +29,105 @@ CAPACITY = 1 << 30
 LIMIT = "PLANMATH_CODE_CACHE_LIMIT"
 _DIGEST = hashlib.sha256
 
-_made: dict[str, bytes] = {}
-_making: dict[str, Future[bytes]] = {}
-_lock = threading.Lock()
+T = TypeVar("T")
+
+
+class Pieces(Generic[T]):
+    """What this process has of something that is made once: of threads that ask for the same one, one makes it.
+
+    Parameters
+    ----------
+    most : int, optional
+        How many are kept, the latest ones.
+    """
+
+    def __init__(self, most: int | None = None):
+        self._most = most
+        self._made: dict[str, T] = {}
+        self._begin_anew()
+        _every.add(self)
+
+    def _begin_anew(self) -> None:
+        """What other threads were making when a child was forked, nobody makes in it."""
+        self._lock = threading.Lock()
+        self._making: dict[str, Future[T]] = {}
+
+    def clear(self) -> None:
+        self._made.clear()
+
+    def get(self, name: str, load: Callable[[], T | None], make: Callable[[], T], title: str | None) -> T:
+        """One that was made before, or can be loaded, or is made now.
+
+        Parameters
+        ----------
+        name : str
+        load : callable
+            Returns what another process left, or None.
+        make : callable
+        title : str, optional
+            What somebody who waits is told, and may interrupt; None where `make` tells that itself.
+        """
+        if (found := self._made.get(name)) is not None:
+            return found
+        while True:
+            with self._lock:
+                if (found := self._made.get(name)) is not None:
+                    return found
+                if (theirs := self._making.get(name)) is None:
+                    future = self._making[name] = Future()
+                    break
+            with waiting.going_on(title or "compiling"):
+                error = theirs.exception()
+            if error is None or isinstance(error, Exception):
+                return theirs.result()
+            # whoever made it was interrupted, which is no answer to anybody else
+
+        settles = threading.Lock()  # taken by the thread that tells the others what came of it
+
+        def made() -> T:
+            if not settles.acquire(blocking=False):
+                raise KeyboardInterrupt  # before this thread had begun
+            try:
+                content = make()
+            except BaseException as error:
+                self._settle(name, future, error)
+                raise
+            self._settle(name, future, content)
+            return content
+
+        try:
+            content = load()
+            if content is None:
+                return made() if title is None else waiting.interruptible(title, made)
+        except BaseException as error:
+            if settles.acquire(blocking=False):
+                self._settle(name, future, error)
+            raise
+        self._settle(name, future, content)
+        return content
+
+    def _settle(self, name: str, future: Future[T], outcome: T | BaseException) -> None:
+        """Tell those who wait for a piece what came of it."""
+        with self._lock:
+            if not isinstance(outcome, BaseException):
+                while self._most is not None and len(self._made) >= self._most:
+                    del self._made[next(iter(self._made))]
+                self._made[name] = outcome
+            if self._making.get(name) is future:
+                del self._making[name]
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+_every: weakref.WeakSet[Pieces[Any]] = weakref.WeakSet()
+_pieces: Pieces[bytes] = Pieces()
 
 
 def _begin_anew() -> None:
-    """What other threads were making when a child was forked, nobody makes in it."""
-    global _lock
-    _lock = threading.Lock()
-    _making.clear()
+    for each in _every:
+        each._begin_anew()
 
 
 if hasattr(os, "register_at_fork"):
@@ -54,69 +145,14 @@ def digest(*parts: object) -> str:
 
 
 def get(name: str, make: Callable[[], bytes], title: str | None = "compiling for kernels") -> bytes:
-    """A piece: from this process, from disk, or made now; of threads that ask for the same one, one makes it.
-
-    Parameters
-    ----------
-    name : str
-        From `digest`.
-    make : callable
-        Returns the piece.
-    title : str, optional
-        What somebody who waits is told, and may interrupt; None where `make` tells that itself.
-    """
-    if (found := _made.get(name)) is not None:
-        return found
-    while True:
-        with _lock:
-            if (found := _made.get(name)) is not None:
-                return found
-            if (theirs := _making.get(name)) is None:
-                future = _making[name] = Future()
-                break
-        with waiting.going_on(title or "compiling"):
-            error = theirs.exception()
-        if error is None or isinstance(error, Exception):
-            return theirs.result()
-        # whoever made it was interrupted, which is no answer to anybody else
-
-    settles = threading.Lock()  # taken by the thread that tells the others what came of it
+    """A piece: from this process, from disk, or made now, as by `Pieces.get`."""
 
     def made() -> bytes:
-        if not settles.acquire(blocking=False):
-            raise KeyboardInterrupt  # before this thread had begun
-        try:
-            content = make()
-            store(name, content)
-        except BaseException as error:
-            _settle(name, future, error)
-            raise
-        _settle(name, future, content)
+        content = make()
+        store(name, content)
         return content
 
-    try:
-        content = load(name)
-        if content is None:
-            return made() if title is None else waiting.interruptible(title, made)
-    except BaseException as error:
-        if settles.acquire(blocking=False):
-            _settle(name, future, error)
-        raise
-    _settle(name, future, content)
-    return content
-
-
-def _settle(name: str, future: Future[bytes], outcome: bytes | BaseException) -> None:
-    """Tell those who wait for a piece what came of it."""
-    with _lock:
-        if not isinstance(outcome, BaseException):
-            _made[name] = outcome
-        if _making.get(name) is future:
-            del _making[name]
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+    return _pieces.get(name, lambda: load(name), made, title)
 
 
 def load(name: str) -> bytes | None:
@@ -159,7 +195,7 @@ def stored() -> tuple[int, int]:
 
 def clear() -> int:
     """Remove all files, and what this process has of them; returns how many there were."""
-    _made.clear()
+    _pieces.clear()
     files = [file for file, _ in _files(folder())]
     for file in files:
         file.unlink(missing_ok=True)

@@ -41,9 +41,10 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
     if name in _TYPES:
-        from planmath.device.kernels.vectors import TYPES
+        from planmath.device import inside
 
-        return TYPES[name.removesuffix("_type")]
+        home = "simulator" if inside.simulating() else "kernels"
+        return import_module(f"{__name__}.{home}.vectors").TYPES[name.removesuffix("_type")]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

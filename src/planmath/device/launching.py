@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from planmath.core import code_cache, fingerprints
@@ -44,9 +46,11 @@ def launch(
     stream
         As Numba takes it.
     """
+    if not hasattr(kernel, "py_func" if not inside.simulating() else "fn"):
+        raise TypeError(f"kernel is a {type(kernel).__name__}; expected what numba.cuda.jit makes of a function")
     block = getattr(traits, "block_dim", None) if block is None else block
     if block is None:
-        raise ValueError("what has no block_dim is launched with block=...")
+        raise ValueError(f"traits is {traits!r}, which has no block_dim: say block=...")
     if shared is None:
         shared = getattr(traits, "shared_memory_size", None) or 0
     block = (block,) if isinstance(block, int) else tuple(block)
@@ -110,9 +114,12 @@ def _name(kernel: Any, kinds: tuple[Any, ...]) -> str | None:
     from planmath.core.cuda.mathdx import descriptors
 
     function = fingerprints.fingerprint(kernel.py_func, _known)
-    if function is None:
+    given = dict(kernel.targetoptions)
+    linked = _linked(given.pop("link", None) or ())
+    if function is None or linked is None:
         return None
-    options = sorted((name, repr(value)) for name, value in kernel.targetoptions.items() if name not in _IGNORED)
+    given.pop("extensions", None)  # which change arguments, not code
+    options = [*sorted((name, repr(value)) for name, value in given.items()), linked]
     capability = tuple(cuda.get_current_device().compute_capability)
     return code_cache.digest(
         "kernel", numba_cuda.__version__, descriptors.versions(), capability, function, options, list(map(str, kinds))
@@ -127,8 +134,30 @@ def _known(value: Any) -> object:
     return repr(value) if home.partition(".")[0] == "planmath" else None
 
 
-#: Options of a kernel that are objects, or do not change its code.
-_IGNORED = ("extensions", "link", "debug")
+def _linked(pieces: Iterable[Any]) -> list[tuple[str, str]] | None:
+    """What says all about code that a kernel is linked with, or None where nothing does."""
+    told = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            kind, data = Path(piece).suffix, _content(piece)
+        else:
+            kind, data = type(piece).__name__, getattr(piece, "data", None)
+        callbacks = (getattr(piece, f"{when}_callback", None) for when in ("setup", "teardown"))
+        if data is None or kind in SOURCES or any(callbacks):  # which machine code from disk would not call
+            return None
+        told.append((kind, hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()))
+    return told
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+#: Kinds of code that includes what nothing is known of.
+SOURCES = (".cu", "CUSource")
 
 
 def _allow(compiled: Any, shared: int) -> None:
@@ -193,18 +222,31 @@ def autotune(
     positive("repeat", repeat)
     times: dict[tuple[Any, ...], float] = {}
     failed: dict[tuple[Any, ...], str] = {}
+    reasons_to_go_on = _failures()
     for knobs in list(dict.fromkeys(candidates))[: positive("limit", limit)]:
         try:
             launched = run(*knobs)
+            if not callable(launched):
+                raise TypeError(f"run returns a {type(launched).__name__}; expected a function that launches once")
             launched()
             times[knobs] = min(_seconds(launched) for _ in range(repeat))
-        except (RuntimeError, ValueError) as error:
+        except reasons_to_go_on as error:
             failed[knobs] = str(error)
     if not times:
         reasons = "; ".join(f"{knobs}: {reason}" for knobs, reason in failed.items())
         raise RuntimeError(f"none of the candidates can be launched ({reasons or 'there are none'})")
     ranked = dict(sorted(times.items(), key=lambda item: item[1]))
     return Tuned(next(iter(ranked)), ranked, failed)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a combination that the device or the compiler refuses raises."""
+    if inside.simulating():
+        return RuntimeError, ValueError
+    from numba.cuda.core.errors import NumbaError
+    from numba.cuda.cudadrv.error import CudaDriverError
+
+    return RuntimeError, ValueError, NumbaError, CudaDriverError
 
 
 def _seconds(launched: Callable[[], Any]) -> float:

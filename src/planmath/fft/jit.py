@@ -128,7 +128,7 @@ def check_user_info(dtype: Any) -> Any:
 
 # Code for the CPU.
 
-_loaded: dict[str, Loops] = {}
+_loaded: code_cache.Pieces[Loops] = code_cache.Pieces(MOST_KEPT)
 
 
 def host_loops(described: Description) -> Loops:
@@ -139,24 +139,21 @@ def host_loops(described: Description) -> Loops:
     numba.core.errors.TypingError
         If Numba cannot compile it.
     """
-    name = described.digest(*_processor())
-    if name is not None and name in _loaded:
-        return _loaded[name]
-    kept = None if name is None else code_cache.load(name)
-    loops = None if kept is None else _from_disk(kept)
-    if loops is None:
-        loops = waiting.interruptible(f"compiling the {described.name}", lambda: _make_loops(described, name))
-    if name is not None:
-        while len(_loaded) >= MOST_KEPT:
-            del _loaded[next(iter(_loaded))]
-        _loaded[name] = loops
-    return loops
+    name, title = described.digest(*_processor()), f"compiling the {described.name}"
+    if name is None:
+        return waiting.interruptible(title, lambda: _compile_loops(described)[0])
+    return _loaded.get(name, lambda: _restored(name), lambda: _make_loops(described, name), title)
 
 
-def _make_loops(described: Description, name: str | None) -> Loops:
+def _restored(name: str) -> Loops | None:
+    kept = code_cache.load(name)
+    return None if kept is None else _from_disk(kept)
+
+
+def _make_loops(described: Description, name: str) -> Loops:
     """Compile them, and keep them on disk."""
     loops, content = _compile_loops(described)
-    if name is not None and content is not None:
+    if content is not None:
         code_cache.store(name, content)
     return loops
 

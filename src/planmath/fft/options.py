@@ -36,6 +36,10 @@ def as_direction(value: Any) -> FFTDirection:
         ) from None
 
 
+#: The norms, each with the one by which transforms of the other direction have the same factor.
+TURNED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
+
+
 class FFTOptionsDict(TypedDict, total=False):
     """The fields of `FFTOptions`, as a dictionary may have them."""
 
@@ -102,7 +106,7 @@ class FFTOptions:
             ("inplace", (False, True)),
             ("last_axis_parity", ("even", "odd")),
             ("result_layout", ("optimized", "natural", "C")),
-            ("norm", (None, "backward", "ortho", "forward")),
+            ("norm", (None, *TURNED)),
         ):
             check_choice("FFTOptions", name, getattr(self, name), choices)
         check_common(self)

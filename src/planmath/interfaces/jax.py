@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import planmath.fft
+from planmath.fft.options import TURNED
 from planmath.linalg import matmul as planned_matmul
 
 __all__ = ["fft", "ifft", "irfft", "matmul", "rfft"]
 
-NORMS = (None, "backward", "ortho", "forward")
 #: The real dtypes of operands with the complex ones.
 DTYPES = {"float32": "complex64", "float64": "complex128"}
 _REAL_OF = {cplx: real for real, cplx in DTYPES.items()}
@@ -85,10 +85,6 @@ def _transform_forward(kind: Kind, x: Any) -> tuple[Any, tuple[int, ...]]:
     return _transform(kind, x), x.shape
 
 
-#: The norm of a transform of the other direction with the same factor.
-_TURNED = {None: None, "backward": "forward", "ortho": "ortho", "forward": "backward"}
-
-
 def _transform_backward(kind: Kind, shape: tuple[int, ...], of_result: Any) -> tuple[Any]:
     """The transposed transform: a matrix of one is symmetric."""
     name, _, axes, norm, _ = kind
@@ -100,7 +96,7 @@ def _transform_backward(kind: Kind, shape: tuple[int, ...], of_result: Any) -> t
         padding[last] = (0, shape[last] - of_result.shape[last])
         whole = jnp.pad(of_result, padding)
         return (_transform(("C2C", False, axes, norm, False), whole).real,)
-    spectrum = _transform(("R2C", False, axes, _TURNED[norm], False), of_result).conj()
+    spectrum = _transform(("R2C", False, axes, TURNED.get(norm), False), of_result).conj()
     half, n = shape[last], of_result.shape[last]
     index = jnp.arange(half)  # what stands for two elements of the whole spectrum counts twice
     weights = jnp.where((index == 0) | (2 * index == n), 1, 2).astype(of_result.dtype)
@@ -117,7 +113,7 @@ def _checked(
     domain = list(DTYPES if kind == "R2C" else _REAL_OF)
     if str(x.dtype) not in domain:
         raise ValueError(f"{name}() got an operand of {x.dtype}; expected {' or '.join(domain)}: convert it")
-    if norm not in NORMS:
+    if norm not in (None, *TURNED):
         raise ValueError(f"norm is {norm!r}; expected 'backward', 'ortho', 'forward' or None")
     chosen = list(range(x.ndim)) if axes is None else list(axes)
     for axis in chosen:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 import planmath.fft
+from planmath.fft.options import TURNED
 from planmath.interfaces.torch_operators import at_front, register
 from planmath.interfaces.torch_plans import executed
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "C2C": planmath.fft.fft, "R2C": planmath.fft.rfft, "C2R": planmath.fft.irfft,
 }  # fmt: skip
-NORMS = ("none", "backward", "ortho", "forward")
 
 
 def _factor(norm: str, inverse: bool, elements: int) -> float:
@@ -78,12 +78,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> tuple[()]:
     return ()
 
 
-#: The norm of the adjoint transform, which is one of the other direction with the same factor.
-_ADJOINT = {"none": "none", "backward": "forward", "ortho": "ortho", "forward": "backward"}
-
-
 def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-    axes, inverse, n, norm = ctx.axes, ctx.inverse, ctx.n, _ADJOINT[ctx.norm]
+    axes, inverse, n, norm = ctx.axes, ctx.inverse, ctx.n, TURNED.get(ctx.norm, ctx.norm)
     last = axes[-1]
     if ctx.kind == "C2C":
         of_x = _transform(gradient, axes, "C2C", not inverse, False, norm)
@@ -132,7 +128,7 @@ def _checked(
     is_real = kind == "R2C"
     if x.is_complex() == is_real or not (x.is_complex() or x.is_floating_point()):
         raise ValueError(f"{name}() got an operand of {x.dtype}; expected a {'real' if is_real else 'complex'} one")
-    if norm is not None and norm not in NORMS[1:]:
+    if norm is not None and norm not in TURNED:
         raise ValueError(f"norm is {norm!r}; expected 'backward', 'ortho', 'forward' or None")
     chosen = list(range(x.ndim)) if axes is None else list(axes)
     for axis in chosen:

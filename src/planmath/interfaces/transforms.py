@@ -19,7 +19,7 @@ import numpy as np
 import numpy.fft
 
 from planmath.fft.operation import FFT
-from planmath.fft.options import FFTOptions
+from planmath.fft.options import TURNED, FFTOptions
 from planmath.native.thread_limit import stamp
 
 #: How many kinds of calls are remembered; after that, the first one is forgotten.
@@ -51,7 +51,6 @@ FUNCTIONS = {
     }.items()
 }  # fmt: skip
 
-_SWAPPED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 _CONVERTED: dict[str, np.dtype] = {"e": np.dtype(np.float32), **{code: np.dtype(code) for code in "fdgFDG"}}
 _COMPLEX: dict[str, np.dtype] = {code: np.dtype(code.upper()) for code in "fdg"}
 
@@ -216,7 +215,7 @@ def _way(
     shape, chosen = _extents(function, x.shape, sizes, axes)
     if norm is None:
         norm = "backward"
-    elif norm not in _SWAPPED:
+    elif norm not in TURNED:
         raise ValueError(_invalid_norm(norm))
     kind = function.kind
     if kind == "R2C" and x.dtype.kind == "c":
@@ -228,7 +227,7 @@ def _way(
     if any(n < 1 for axis, n in enumerate(shape) if axis in chosen):
         raise ValueError(f"invalid number of data points ({[shape[axis] for axis in chosen]}) specified")
     if function.hermitian:  # hfft(x) is irfft(conj(x)), ihfft(x) conj(rfft(x)), each without the factor of the other
-        norm = _SWAPPED[norm]
+        norm = TURNED[norm]
     last, dtype = chosen[-1], _CONVERTED.get(x.dtype.char, np.dtype(np.float64))
     full = list(shape)
     if kind == "C2R":
@@ -241,7 +240,7 @@ def _way(
     finish: Prepare | None = None
     if mirrored:
         finish = _mirror(full[last], last, conjugate=function.inverse)
-        norm = _SWAPPED[norm] if function.inverse else norm
+        norm = TURNED[norm] if function.inverse else norm
     elif kind == "R2C" and function.hermitian:
         finish = _conjugate
     if 0 in shape:

@@ -8,8 +8,10 @@ lowers it. What is wrong with the arguments the planner says by raising ``Typing
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -153,8 +155,11 @@ def function(value: Any) -> Callable[..., Any]:
 
 # Linked code.
 
-#: Where code is compiled while Numba goes on; libmathdx lets other threads run.
-_POOL = ThreadPoolExecutor(4, thread_name_prefix="planmath-device")
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Where code is compiled while Numba goes on; libmathdx lets other threads run."""
+    return ThreadPoolExecutor(max(4, os.cpu_count() or 1), thread_name_prefix="planmath-device")
 
 
 class Pending(cuda.LTOIR):
@@ -162,7 +167,7 @@ class Pending(cuda.LTOIR):
 
     def __init__(self, name: str, make: Callable[[], Code]):
         super().__init__(b"", name=name)
-        self._made = _POOL.submit(make)
+        self._made = _pool().submit(make)
 
     @property
     def data(self) -> bytes:
@@ -170,6 +175,16 @@ class Pending(cuda.LTOIR):
 
 
 _LINKED: dict[Any, Any] = {}
+
+
+def _begin_anew() -> None:
+    """A child that was forked has neither the threads nor what they would have made."""
+    _pool.cache_clear()
+    _LINKED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def linked(name: Any, make: Callable[[], Any]) -> Any:

@@ -117,8 +117,8 @@ class Kernel(numba_kernel.FakeCUDAKernel):
 
 
 def _extents(given: Any) -> tuple[int, int, int]:
-    numbers = tuple(int(each) for each in (given if hasattr(given, "__iter__") else (given,)))
-    if not 1 <= len(numbers) <= 3 or min(numbers) < 1:
+    numbers = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if not all(hasattr(each, "__index__") for each in numbers) or not 1 <= len(numbers) <= 3 or min(numbers) < 1:
         raise ValueError(f"a grid or block is one to three positive integers, not {given!r}")
     return (*numbers, 1, 1)[:3]  # type: ignore[return-value]
 

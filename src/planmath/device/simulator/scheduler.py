@@ -93,6 +93,11 @@ class Block:
             running = None
             self._stop()
 
+    def call(self, arguments: Sequence[Any]) -> None:
+        """What each thread does."""
+        if self.function(*arguments) is not None:
+            raise SimulationError("a kernel returns a value: on a GPU it is not compiled")
+
     def _meet(self, waiting: list[Thread]) -> None:
         """All that have not finished wait: at one barrier, or in one call that all make."""
         first = waiting[0]
@@ -151,7 +156,7 @@ class _GreenletRunner:
     def __init__(self, block: Block, thread: Thread, arguments: Sequence[Any]):
         def run() -> None:
             try:
-                block.function(*arguments)
+                block.call(arguments)
             except SimulationError:
                 raise
             except Exception as error:
@@ -185,7 +190,7 @@ class _ThreadRunner:
             self._turn.acquire()
             try:
                 if not self._abandoned:
-                    block.function(*arguments)
+                    block.call(arguments)
             except _Abandoned:
                 pass
             except SimulationError as error:

@@ -66,7 +66,7 @@ class Tensor:
 class Fragment:
     """A thread's part of C, in registers."""
 
-    def __init__(self, array: np.ndarray, mm: Matmul, layout: Any = None):
+    def __init__(self, array: np.ndarray, mm: Matmul, layout: Layout):
         self.array, self.mm, self.layout = array, mm, layout
 
     buffer = property(lambda self: self.array)
@@ -86,10 +86,13 @@ class Fragment:
 class Accumulator(Fragment):
     """What `Matmul.get_accumulator` makes."""
 
-    def __init__(self, thread: Any, mm: Matmul):
+    def __init__(self, thread: Any, mm: Matmul, kind: str):
         array = np.zeros(per_thread(mm), host_dtype(mm.c_value_type))
-        super().__init__(array, mm)
+        super().__init__(array, mm, Layout._of(mm, kind.replace("accumulator", "rmem")))
         self.thread = thread
+
+    def _fragment(self, array: np.ndarray) -> Fragment:
+        return Fragment(array, self.mm, self.layout)
 
     @property
     def size(self) -> Any:
@@ -99,10 +102,10 @@ class Accumulator(Fragment):
         if out is not None:
             out.array[:] = self.array
             return out
-        return Fragment(self.array.copy(), self.mm)
+        return self._fragment(self.array.copy())
 
     def make_empty_fragment(self) -> Fragment:
-        return Fragment(fresh(per_thread(self.mm), self.array.dtype), self.mm)
+        return self._fragment(fresh(per_thread(self.mm), self.array.dtype))
 
     def partition_like_C(self, gmem_c: Tensor) -> Fragment:
         return self.make_partition_and_copy(gmem_c)
@@ -116,7 +119,7 @@ class Accumulator(Fragment):
         copy_fragment(self.thread, src, dst)
 
     def partition_and_store(self, tensor: Tensor) -> None:
-        copy_fragment(self.thread, Fragment(self.array, self.mm), tensor)
+        copy_fragment(self.thread, self._fragment(self.array), tensor)
 
     def map_fragment_index(self, fragment_index: int) -> tuple[int, int]:
         return place(self.mm, self.thread, fragment_index)
@@ -148,7 +151,7 @@ class _Number(int):
 
 
 def accumulator(thread: Any, mm: Matmul, kind: str) -> Accumulator:
-    return Accumulator(thread, mm)
+    return Accumulator(thread, mm, kind)
 
 
 def accumulate(thread: Any, mm: Matmul, a: Any, b: Any, c: Any) -> None:
@@ -158,6 +161,8 @@ def accumulate(thread: Any, mm: Matmul, a: Any, b: Any, c: Any) -> None:
             raise SimulationError(f"Matmul.execute takes a tensor for {name}, not {type(tensor).__name__}")
     if not isinstance(c, Fragment):
         raise SimulationError("Matmul.execute(a, b, c) takes an accumulator or a fragment for c")
+    if len({each.layout._suggested for each in (a, b, c)}) > 1:
+        raise SimulationError("the tensors of a product are all in suggested layouts, or none is")
     views = a.matrix(), b.matrix()
 
     def work(fragments: Any) -> None:
@@ -189,7 +194,7 @@ def make_tensor(thread: Any, array: Any, layout: Layout) -> Any:
 
 
 def make_fragment_like(thread: Any, tensor: Fragment, dtype: Any) -> Fragment:
-    return Fragment(fresh(per_thread(tensor.mm), host_dtype(dtype)), tensor.mm)
+    return Fragment(fresh(per_thread(tensor.mm), host_dtype(dtype)), tensor.mm, tensor.layout)
 
 
 def copy(thread: Any, src: Any, dst: Any, alignment: Any = None) -> None:

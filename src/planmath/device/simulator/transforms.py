@@ -20,6 +20,10 @@ def execute(thread: Any, fft: FFT, first: Any, second: Any = None) -> None:
     """Transform registers, or shared memory, of this thread or of its block."""
     dtype = host_dtype(fft.value_type)
     check_array("FFT.execute", first, dtype, fft.value_type)
+    if (second is not None or fft.execution == "Thread") and first.size < fft.storage_size:
+        raise SimulationError(
+            f"FFT.execute needs {fft.storage_size} elements in registers (storage_size), and has {first.size}"
+        )
     if fft.execution == "Thread":
         if second is not None:
             raise SimulationError("FFT.execute takes the registers alone for execution='Thread'")
@@ -66,6 +70,8 @@ def _side(fft: FFT, output: bool) -> tuple[bool, int, int]:
 
 
 def _transform_registers(fft: FFT, registers: Sequence[np.ndarray], groups: int) -> None:
+    if len({each.__array_interface__["data"][0] for each in registers}) < len(registers):
+        raise SimulationError("FFT.execute got the same registers from several threads: take cuda.local.array")
     stack = np.stack([np.asarray(each) for each in registers]).reshape(groups, -1, len(registers[0]))
     real, length, count = _side(fft, False)
     values = _elements(fft, stack, real)[..., :count]  # (part, group, thread, register)

@@ -20,6 +20,8 @@ THREADS = 256
 #: Below this many elements, the kernel counts them in 32 bits, whose divisions are several times faster.
 FEW = 1 << 31
 MOST_BLOCKS = FEW - 1
+#: From so many elements on a thread reads some before it writes one.
+MANY = 1 << 20
 ELEMENTS = {"float32": "float", "float64": "double", "complex64": "float2", "complex128": "double2"}
 
 #: What the kernel is given, as `_SOURCE` declares it. Axes are ordered from the innermost to the outermost.
@@ -45,28 +47,42 @@ struct parameters {
 };
 
 extern "C" __global__ void call_back(const __grid_constant__ parameters p) {
-    const INDEX step = (INDEX)gridDim.x * blockDim.x;
-    for (INDEX i = (INDEX)blockIdx.x * blockDim.x + threadIdx.x; i < (INDEX)p.count; i += step) {
-        long long offset = 0, place = 0;
-        INDEX rest = i;
-        const int last = (int)p.axes - 1;
-        for (int axis = 0; axis < last; axis++) {
-            const INDEX extent = (INDEX)p.extents[axis], next = rest / extent;
-            const long long position = (long long)(rest - next * extent);
-            offset += position * p.steps[axis];
-            place += position * p.tile_steps[axis];
-            rest = next;
+    const INDEX step = (INDEX)gridDim.x * blockDim.x * EACH;
+    for (INDEX first = (INDEX)blockIdx.x * blockDim.x * EACH + threadIdx.x; first < (INDEX)p.count; first += step) {
+        ELEMENT elements[EACH]; // all are read before one is written
+        long long offsets[EACH], places[EACH];
+#pragma unroll
+        for (int n = 0; n < EACH; n++) {
+            long long offset = 0, place = 0;
+            INDEX rest = first + (INDEX)n * blockDim.x;
+            if (rest >= (INDEX)p.count) break;
+            const int last = (int)p.axes - 1;
+            for (int axis = 0; axis < last; axis++) {
+                const INDEX extent = (INDEX)p.extents[axis], next = rest / extent;
+                const long long position = (long long)(rest - next * extent);
+                offset += position * p.steps[axis];
+                place += position * p.tile_steps[axis];
+                rest = next;
+            }
+            offsets[n] = offset += (long long)rest * p.steps[last];
+            places[n] = place += (long long)rest * p.tile_steps[last];
+            elements[n] = scaled(READ, p.scale);
         }
-        offset += (long long)rest * p.steps[last];
-        place += (long long)rest * p.tile_steps[last];
-        CALL
+#pragma unroll
+        for (int n = 0; n < EACH; n++) {
+            if (first + (INDEX)n * blockDim.x >= (INDEX)p.count) break;
+            const long long offset = offsets[n], place = places[n];
+            const ELEMENT element = elements[n];
+            WRITE;
+        }
     }
 }
 """
-#: What the kernel does with an element.
-_CALL = {
-    "prolog": "p.tile[place] = scaled(load(p.array, (unsigned long long)offset, p.data), p.scale);",
-    "epilog": "store(p.array, (unsigned long long)offset, scaled(p.tile[place], p.scale), p.data);",
+#: How the kernel reads and writes an element.
+_READ = {"prolog": "load(p.array, (unsigned long long)offset, p.data)", "epilog": "p.tile[place]"}
+_WRITE = {
+    "prolog": "(void)offset, p.tile[place] = element",
+    "epilog": "(void)place, store(p.array, (unsigned long long)offset, element, p.data)",
 }
 
 #: How kernels load and store: through a callback that gets the element by its address, or by value, or without one.
@@ -139,12 +155,18 @@ def access(
 def source(callback: Callback, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
     """The kernel's source, and what has to be linked to it."""
     text, pieces = access(callback.phase, callback, callback.element, capability)
-    return text + _SOURCE.replace("CALL", _CALL[callback.phase]), pieces
+    return text + _SOURCE.replace("READ", _READ[callback.phase]).replace("WRITE", _WRITE[callback.phase]), pieces
 
 
-def definitions(callback: Callback, index: str = "unsigned int") -> tuple[str, ...]:
-    """The macros that fit the kernel to a callback."""
-    return f"ELEMENT={ELEMENTS[callback.element]}", f"INDEX={index}", f"MOST_AXES={MOST_AXES}"
+def definitions(callback: Callback, count: int) -> tuple[str, ...]:
+    """The macros that fit the kernel to a callback and a number of elements."""
+    index = "unsigned int" if count < FEW else "unsigned long long"
+    return f"ELEMENT={ELEMENTS[callback.element]}", f"INDEX={index}", f"MOST_AXES={MOST_AXES}", f"EACH={_each(count)}"
+
+
+def _each(count: int) -> int:
+    """Elements that a thread has at a time: some where there are enough of them for all multiprocessors."""
+    return 4 if count >= MANY else 1
 
 
 def calls(
@@ -170,10 +192,9 @@ def calls(
     parameters["scale"] = scale
     for place, axis in enumerate(reversed(axes)):
         parameters["extents"][0, place], parameters["steps"][0, place], parameters["tile_steps"][0, place] = axis
-    index = "unsigned int" if count < FEW else "unsigned long long"
     text, pieces = source(callback, devices.device(device_id).compute_capability)
-    kernel = device_code.linked_kernel(text, "call_back", device_id, definitions(callback, index), pieces)
-    blocks = min(-(-count // THREADS), MOST_BLOCKS)
+    kernel = device_code.linked_kernel(text, "call_back", device_id, definitions(callback, count), pieces)
+    blocks = min(-(-count // (THREADS * _each(count))), MOST_BLOCKS)
     return [
         device_code.store(parameters, "array", array),
         device_code.store(parameters, "tile", tile),

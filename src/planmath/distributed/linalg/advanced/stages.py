@@ -279,13 +279,15 @@ class Gather(Stages):
         exchange: Any = self._b.exchange
         number = exchange.start(self.package.address(b))
         a, b = self._a.own(a), self._b.own(b)
-        for panel in self._panels:
-            if panel.source is not None:
-                exchange.await_from(panel.source, number)
-            assert panel.product is not None
-            panel.product(a, (b if panel.source is None else self._b.array)[:, panel.at], d[:, panel.columns])
-        exchange.finish()
-        exchange.release()
+        try:
+            for panel in self._panels:
+                if panel.source is not None:
+                    exchange.await_from(panel.source, number)
+                assert panel.product is not None
+                panel.product(a, (b if panel.source is None else self._b.array)[:, panel.at], d[:, panel.columns])
+        finally:  # the other ranks have what they need, and are told when they may send again
+            exchange.finish()
+            exchange.release()
 
     def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
         if name == "bgradb":

@@ -8,6 +8,8 @@ block row to all ranks that need them, in one exchange; what is left is local: a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -204,6 +206,10 @@ class LU(Factors):
 class Cholesky(Factors):
     """The lower factor of a symmetric or Hermitian matrix."""
 
+    @cached_property
+    def _triu(self) -> Any:
+        return import_module(self.bench.package.name).triu
+
     def _eliminate(self, a: Any, number: int, start: int, stop: int, panel: Any) -> None:
         width = stop - start
         block, zero = self.routines.potrf(self.bench.column_major(panel[:width]))
@@ -231,8 +237,7 @@ class Cholesky(Factors):
         r0, r1, c0, c1 = place
         if self.place[1] != self.blocks.owner(number)[1]:
             return
-        mine = panel[self.rows[r0:] - start]
-        if r1 > r0:
-            above = np.triu(np.ones((r1 - r0, c1 - c0), bool), 1)
-            mine[: r1 - r0][above] = a[r0:r1, c0:c1][above]
+        mine = panel[self.bench.as_index(self.rows[r0:] - start)]
+        if r1 > r0:  # the diagonal block, whose factor has zeros above
+            mine[: r1 - r0] += self._triu(a[r0:r1, c0:c1], 1)
         a[r0:, c0:c1] = mine

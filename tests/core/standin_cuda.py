@@ -107,6 +107,10 @@ int cudaStreamCreateWithFlags(void **stream, unsigned flags) {
     blocks++;
     return 0;
 }
+int cudaDeviceGetStreamPriorityRange(int *least, int *greatest) { *least = 0; *greatest = -5; return 0; }
+int cudaStreamCreateWithPriority(void **stream, unsigned flags, int priority) {
+    return priority > 0 || priority < -5 ? INVALID : cudaStreamCreateWithFlags(stream, flags);
+}
 int cudaStreamDestroy(void *stream) { blocks--; return 0; }
 
 /* Memory that other processes may open: a file, which its handle names. */

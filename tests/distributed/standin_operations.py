@@ -36,6 +36,11 @@ def install(path: str) -> None:
     providers.DeviceRoutines = Routines  # type: ignore[misc, assignment]
 
 
+def numbers(address: int, count: int) -> np.ndarray:
+    """Numbers of 32 bits in the memory of the stand-in's devices."""
+    return np.ctypeslib.as_array((ctypes.c_int32 * count).from_address(address & (standin_cupy.DEVICE - 1)))
+
+
 class Double:
     def __init__(self, *arrays: Any):
         for array in arrays:
@@ -108,6 +113,20 @@ class Routines:
         values, *others = self.host.getrf(np.asfortranarray(a.view()))
         return self._in_place(a, values), *others
 
+    def make_room(self, shapes: Any, example: int) -> None:
+        pass
+
+    def factorize_beside(self, stream: int, a: Any, pivots: int, status: int) -> None:
+        values, swaps, info = self.host.getrf(np.asfortranarray(a.view()))
+        a.set(values)
+        numbers(pivots, a.shape[1])[:] = swaps + 1
+        numbers(status, 1)[:] = info
+
+    def swap(self, a: Any, pivots: int, count: int) -> None:
+        rows = a.view()
+        for k, other in enumerate(numbers(pivots, count) - 1):
+            rows[[k, other]] = rows[[other, k]]
+
     def potrf(self, a: Any) -> Any:
         values, info = self.host.potrf(np.asfortranarray(a.view()))
         return self._in_place(a, values), info
@@ -162,5 +181,3 @@ class Matmul(Double):
             result = np.maximum(result, 0)
         self.operands["c"].set(result)
         return self.operands["c"]
-
-

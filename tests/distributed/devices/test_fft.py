@@ -65,7 +65,8 @@ def test_there_and_back(package, redistribute, piecewise):
             sent = [step for step in transform._pipeline().steps if isinstance(step, pipelines.Send)]
             assert any(step.pieces is not None for step in sent) == (piecewise and group().nranks > 1)
             # one exchange between slabs, of which the last transform takes what is there
-            assert any(step.then is not None for step in sent) >= (piecewise and not redistribute and number == 1 < group().nranks)
+            if piecewise and not redistribute and number == 1 < group().nranks:
+                assert any(step.then is not None for step in sent)
 
 
 @pytest.mark.parametrize("parity", ["even", "odd"])

@@ -226,11 +226,19 @@ class DeviceSpace:
 
 
 class SideStream:
-    """A stream of a plan's own, beside the one of the executions."""
+    """A stream of a plan's own, beside the one of the executions.
 
-    def __init__(self, device_id: int):
+    Parameters
+    ----------
+    device_id : int
+    urgent : bool
+        Whether its kernels come before those of other streams.
+    """
+
+    def __init__(self, device_id: int, *, urgent: bool = False):
         self.device_id, self.address = device_id, 0
-        self.address = runtime.stream_create_with_flags(_NON_BLOCKING)
+        priority = runtime.device_get_stream_priority_range()[1] if urgent else 0
+        self.address = runtime.stream_create_with_priority(_NON_BLOCKING, priority)
         self._event = Event()
 
     def follow(self, stream: int) -> None:

@@ -135,7 +135,7 @@ class NCCLSession:
             WATCH.add(self)
 
     def look(self) -> bool:
-        """Forget what is done; where an exchange waits for too long, end the communicator and remember a TimeoutError."""
+        """Forget what is done; where one waits for too long, end the communicator and remember a TimeoutError."""
         with self._lock, devices.on(self.space.device_id):
             since = self._since
             if since is None:

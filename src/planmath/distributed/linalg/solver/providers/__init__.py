@@ -17,7 +17,8 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.distributed.linalg.solver.problem import SolverProblem
 from planmath.distributed.linalg.solver.providers.device_routines import DeviceRoutines
-from planmath.distributed.linalg.solver.providers.factors import LU, Cholesky
+from planmath.distributed.linalg.solver.providers.factors import LU, Cholesky, Factors
+from planmath.distributed.linalg.solver.providers.lookahead import Lookahead
 from planmath.distributed.linalg.solver.providers.routines import Routines
 from planmath.distributed.linalg.solver.providers.substitution import Substitution
 
@@ -58,7 +59,9 @@ class BlockPhases:
             max(sections.size_of(problem.a[rank]), shape[0] * shape[1]) * itemsize * (not problem.is_native),
         )  # fmt: skip
         session = make_session(room)
-        kind = Cholesky if problem.structure else LU
+        kind: type[Factors] = Cholesky if problem.structure else LU
+        if kind is LU and bench.space.device_id is not None and blocks.grid[0] == 1:
+            kind = Lookahead
         ld = problem.leading_dimension if problem.is_native else max(shape[0], 1)
         self.factors = kind(blocks, rank, problem.dtype, ld, session, routines, bench)
         self.substitution = Substitution(self.factors, problem.b, problem.nrhs, problem.b_strides, problem.x_strides)

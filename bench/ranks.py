@@ -177,24 +177,25 @@ def on_grid(ranks: Ranks, n: int, dtype: str) -> Rows:
 
 
 def systems(ranks: Ranks, n: int) -> Rows:
-    """LU in blocks of 256; the matrix is made anew before each factorization, which the time includes."""
+    """LU in blocks of several sizes; the matrix is made anew before each factorization, which the time includes."""
     from planmath.distributed.linalg import DirectSolver
     from planmath.linalg import DirectSolver as LocalSolver
 
     grid = ProcessGrid(shape=(1, ranks.size), layout=ProcessGrid.Layout.ROW_MAJOR)
-    blocks, of = BlockCyclic(grid, (256, 256)), ranks.torch.float64
-    values = ranks.random(blocks.shape(ranks.rank, (n, n)), of, "F")
-    a, b = ranks.torch.empty_like(values), ranks.random(Slab.X.shape(ranks.rank, (n, 1)), of, "F")
-    for transport in TRANSPORTS:
+    of = ranks.torch.float64
+    for transport, size in (*((TRANSPORTS[0], size) for size in (128, 512)), *((name, 256) for name in TRANSPORTS)):
+        blocks = BlockCyclic(grid, (size, size))
+        values = ranks.random(blocks.shape(ranks.rank, (n, n)), of, "F")
+        a, b = ranks.torch.empty_like(values), ranks.random(Slab.X.shape(ranks.rank, (n, 1)), of, "F")
         options = {"provider": transport}
         with DirectSolver(a, b, distributions=[blocks, Slab.X], options=options) as solver:
             solver.plan()
 
-            def work(solver: Any = solver) -> None:
+            def work(solver: Any = solver, a: Any = a, values: Any = values) -> None:
                 a.copy_(values)
                 solver.factorize()
 
-            yield f"{transport}, 1x{ranks.size}", ranks.time(work)
+            yield f"{transport}, 1x{ranks.size}, blocks {size}", ranks.time(work)
     whole = ranks.random((n, n) if ranks.rank == 0 else (16, 16), of, "F")
     with LocalSolver(whole, ranks.random((whole.shape[0], 1), of, "F")) as solver:
         solver.plan()

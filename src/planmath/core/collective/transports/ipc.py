@@ -447,5 +447,3 @@ class IPCExchange:
 
     def release(self) -> None:
         self._session.release()
-
-

@@ -419,6 +419,24 @@ class Reduce(Stages):
         self.scalars |= scalars
 
 
+class Run:
+    """Planned stages, as what a program runs."""
+
+    def __init__(self, stages: Stages):
+        self.stages = stages
+
+    def __call__(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        stages, problem = self.stages, self.stages.problem
+        names = list(stages.layouts)
+        if problem.inplace:
+            d, auxiliary = operands[2], dict(zip(names, results, strict=True))
+        else:
+            d, auxiliary = results[0], dict(zip(names, results[1:], strict=True))
+            if problem.has_c:
+                d[...] = operands[2]
+        stages.run(operands[0], operands[1], d, auxiliary)
+
+
 #: The ways to compute a product, by the name that algorithms have.
 WAYS: dict[str, type[Stages]] = {"gather": Gather, "reduce": Reduce}
 

@@ -205,6 +205,12 @@ class LU(Factors):
 class Cholesky(Factors):
     """The lower factor of a symmetric or Hermitian matrix."""
 
+    @staticmethod
+    def singular(order: int) -> SingularMatrixError:
+        return SingularMatrixError(
+            f"the matrix is not positive definite: its leading minor of order {order} is not positive", order - 1
+        )
+
     @cached_property
     def _triu(self) -> Any:
         return import_module(self.bench.package.name).triu
@@ -213,10 +219,7 @@ class Cholesky(Factors):
         width = stop - start
         block, zero = self.routines.potrf(self.bench.column_major(panel[:width]))
         if zero:
-            raise SingularMatrixError(
-                f"the matrix is not positive definite: its leading minor of order {start + zero} is not positive",
-                start + zero - 1,
-            )
+            raise self.singular(start + zero)
         self.diagonal.append(block)
         panel[:width] = block
         panel[width:] = self.routines.trsm_right(block, self.bench.column_major(panel[width:]))

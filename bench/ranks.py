@@ -20,11 +20,9 @@ os.environ.update({
 
 
 import planmath.distributed as distributed
-from planmath.core.collective.transports import ipc
-from planmath.core.collective.transports.ipc import SIDES
 from planmath.distributed.distribution import BlockCyclic, ProcessGrid, Redistribute, Slab
 from planmath.distributed.fft import FFT, pipeline
-from planmath.distributed.fft.pipeline import MOST_PIECES
+from planmath.distributed.fft.pipeline import HEAD, MOST_PIECES, TAIL
 from planmath.distributed.linalg.advanced import Matmul
 
 REPEATS, SECONDS = 7, 0.6
@@ -113,18 +111,19 @@ def transforms(ranks: Ranks, n: int, redistribute: bool) -> Rows:
 
 
 def ways_to_send(ranks: Ranks, n: int) -> Rows:
-    """The transform with its messages in other numbers of pieces, and on several streams."""
-    for pieces, sides in ((1, 1), (2, 1), (4, 1), (16, 1), (8, 2)):
-        pipeline.MOST_PIECES, ipc.SIDES = pieces, sides
+    """The transform with its messages in other numbers of pieces, and with other tails; of one part is none."""
+    ways = (8, 8, 1), (6, 3, 4), (12, 6, 4), (16, 8, 4), (8, 3, 4), (8, 5, 4), (8, 4, 2), (8, 4, 8)
+    for pieces, head, tail in ways:
+        pipeline.MOST_PIECES, pipeline.HEAD, pipeline.TAIL = pieces, head, tail
         try:
             operand = ranks.random((n // ranks.size, n, n), ranks.torch.complex64)
             options = {"redistribute": False, "provider": "ipc"}
             with FFT(operand, distribution=Slab.X, options=options) as transform:
                 transform.plan()
                 took = ranks.time(lambda t=transform: t.execute(direction="forward"))  # type: ignore[misc]
-                yield f"{pieces} pieces, {sides} streams", took
+                yield f"{pieces} pieces, {head}+{tail}", took
         finally:
-            pipeline.MOST_PIECES, ipc.SIDES = MOST_PIECES, SIDES
+            pipeline.MOST_PIECES, pipeline.HEAD, pipeline.TAIL = MOST_PIECES, HEAD, TAIL
     ranks.torch.cuda.empty_cache()
 
 
@@ -178,24 +177,25 @@ def on_grid(ranks: Ranks, n: int, dtype: str) -> Rows:
 
 
 def systems(ranks: Ranks, n: int) -> Rows:
-    """LU in blocks of 256; the matrix is made anew before each factorization, which the time includes."""
+    """LU in blocks of several sizes; the matrix is made anew before each factorization, which the time includes."""
     from planmath.distributed.linalg import DirectSolver
     from planmath.linalg import DirectSolver as LocalSolver
 
     grid = ProcessGrid(shape=(1, ranks.size), layout=ProcessGrid.Layout.ROW_MAJOR)
-    blocks, of = BlockCyclic(grid, (256, 256)), ranks.torch.float64
-    values = ranks.random(blocks.shape(ranks.rank, (n, n)), of, "F")
-    a, b = ranks.torch.empty_like(values), ranks.random(Slab.X.shape(ranks.rank, (n, 1)), of, "F")
-    for transport in TRANSPORTS:
+    of = ranks.torch.float64
+    for transport, size in (*((TRANSPORTS[0], size) for size in (128, 512)), *((name, 256) for name in TRANSPORTS)):
+        blocks = BlockCyclic(grid, (size, size))
+        values = ranks.random(blocks.shape(ranks.rank, (n, n)), of, "F")
+        a, b = ranks.torch.empty_like(values), ranks.random(Slab.X.shape(ranks.rank, (n, 1)), of, "F")
         options = {"provider": transport}
         with DirectSolver(a, b, distributions=[blocks, Slab.X], options=options) as solver:
             solver.plan()
 
-            def work(solver: Any = solver) -> None:
+            def work(solver: Any = solver, a: Any = a, values: Any = values) -> None:
                 a.copy_(values)
                 solver.factorize()
 
-            yield f"{transport}, 1x{ranks.size}", ranks.time(work)
+            yield f"{transport}, 1x{ranks.size}, blocks {size}", ranks.time(work)
     whole = ranks.random((n, n) if ranks.rank == 0 else (16, 16), of, "F")
     with LocalSolver(whole, ranks.random((whole.shape[0], 1), of, "F")) as solver:
         solver.plan()

@@ -87,12 +87,13 @@ int cudaEventDestroy(void *event) { free(event); blocks--; return 0; }
 int cudaEventRecord(void *event, void *stream) { NOTE("record on %zu\n", (size_t)stream); return 0; }
 int cudaStreamWaitEvent(void *stream, void *event, unsigned flags) { NOTE("delay %zu\n", (size_t)stream); return 0; }
 int cudaEventSynchronize(void *event) { return 0; }
+int cudaEventQuery(void *event) { return 0; }
 int cudaEventElapsedTime(float *ms, void *start, void *end) { *ms = 0.5f; return 0; }
 
 int cudaMemcpy2DAsync(
     char *to, size_t to_pitch, const char *from, size_t from_pitch, size_t width, size_t height, int kind, void *stream
 ) {
-    if (kind != 4 || width > to_pitch || width > from_pitch) return INVALID;
+    if (kind != 4 || width > to_pitch || width > from_pitch || (to_pitch | from_pitch) >> 31) return INVALID;
     NOTE("copy %zux%zu on %d:%zu\n", height, width, device, (size_t)stream);
     for (size_t i = 0; i < height; i++)
         memcpy((char *)HOST(to) + i * to_pitch, (char *)HOST(from) + i * from_pitch, width);
@@ -105,6 +106,10 @@ int cudaStreamCreateWithFlags(void **stream, unsigned flags) {
     *stream = (void *)(100 * device + 40 + made++ % 60);
     blocks++;
     return 0;
+}
+int cudaDeviceGetStreamPriorityRange(int *least, int *greatest) { *least = 0; *greatest = -5; return 0; }
+int cudaStreamCreateWithPriority(void **stream, unsigned flags, int priority) {
+    return priority > 0 || priority < -5 ? INVALID : cudaStreamCreateWithFlags(stream, flags);
 }
 int cudaStreamDestroy(void *stream) { blocks--; return 0; }
 

@@ -136,6 +136,10 @@ def add(a: ndarray, b: ndarray, out: ndarray) -> ndarray:
     return out
 
 
+def triu(a: ndarray, k: int = 0) -> ndarray:
+    return asarray(np.triu(a.view(), k))
+
+
 class csr_matrix:
     def __init__(self, arrays: Any, shape: tuple[int, int]):
         (self.data, self.indices, self.indptr), self.shape = arrays, shape
@@ -175,7 +179,7 @@ def install() -> ModuleType:
         runtime.set_device(before)
 
     names: dict[str, dict[str, Any]] = {
-        "cupy": {"ndarray": ndarray, "asarray": asarray, "from_host": asarray, "add": add},
+        "cupy": {"ndarray": ndarray, "asarray": asarray, "from_host": asarray, "add": add, "triu": triu},
         "cupy.cuda": {
             "MemoryPointer": lambda memory, offset: Pointer(memory, memory.ptr + offset),
             "UnownedMemory": lambda ptr, size, owner, device_id: SimpleNamespace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,11 @@ def install(path: str) -> None:
     providers.DeviceRoutines = Routines  # type: ignore[misc, assignment]
 
 
+def numbers(address: int, count: int) -> np.ndarray:
+    """Numbers of 32 bits in the memory of the stand-in's devices."""
+    return np.ctypeslib.as_array((ctypes.c_int32 * count).from_address(address & (standin_cupy.DEVICE - 1)))
+
+
 class Double:
     def __init__(self, *arrays: Any):
         for array in arrays:
@@ -45,12 +50,21 @@ class Double:
         self.freed = True
 
 
+class Problem(NamedTuple):
+    result_strides: Any
+
+
+def steps(array: Any) -> tuple[int, ...]:
+    return tuple(step // array.itemsize for step in array.strides)
+
+
 class FFT(Double):
     def __init__(self, operand: Any, *, axes: Any, options: Any, execution: Any):
         super().__init__(operand)
         assert execution["name"] == "cuda"
         self.operand, self.axes, self.options = operand, axes, options
         self.layout = operand.shape, operand.strides, operand.dtype
+        self._problem = Problem(None)
 
     def plan(self) -> None:
         pass
@@ -74,7 +88,8 @@ class FFT(Double):
             result = np.fft.fftn(values, axes=self.axes)
         else:
             result = np.fft.ifftn(values, axes=self.axes)
-        assert out is None or out.flags.c_contiguous, out.strides
+        planned = self._problem.result_strides
+        assert out is None or (out.flags.c_contiguous if planned is None else steps(out) == planned), out.strides
         if int(direction) == 1:
             result = result * np.prod([shape[k] for k in self.axes])
         (self.operand if out is None else out).set(result)
@@ -97,6 +112,20 @@ class Routines:
     def getrf(self, a: Any) -> Any:
         values, *others = self.host.getrf(np.asfortranarray(a.view()))
         return self._in_place(a, values), *others
+
+    def make_room(self, shapes: Any, example: int) -> None:
+        pass
+
+    def factorize_beside(self, stream: int, a: Any, pivots: int, status: int) -> None:
+        values, swaps, info = self.host.getrf(np.asfortranarray(a.view()))
+        a.set(values)
+        numbers(pivots, a.shape[1])[:] = swaps + 1
+        numbers(status, 1)[:] = info
+
+    def swap(self, a: Any, pivots: int, count: int) -> None:
+        rows = a.view()
+        for k, other in enumerate(numbers(pivots, count) - 1):
+            rows[[k, other]] = rows[[other, k]]
 
     def potrf(self, a: Any) -> Any:
         values, info = self.host.potrf(np.asfortranarray(a.view()))
@@ -152,5 +181,3 @@ class Matmul(Double):
             result = np.maximum(result, 0)
         self.operands["c"].set(result)
         return self.operands["c"]
-
-

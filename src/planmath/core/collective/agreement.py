@@ -69,8 +69,8 @@ def agreed(group: ProcessGroup, call: str) -> Iterator[Agreement]:
 
 
 def _conclude(group: ProcessGroup, call: str, agreement: Agreement, failure: Exception | None) -> None:
-    if getattr(failure, "is_agreed_on", False):
-        raise failure  # type: ignore[misc]
+    if failure is not None and is_agreed_on(failure):
+        raise failure
     words = {"call": call, **{name: repr(value) for name, value in agreement.equal.items()}}
     local = [int(number) for number in agreement.local]
     long = len(local) > LOCAL
@@ -120,6 +120,11 @@ def _told(error: Exception, rank: int | None = None) -> Exception:
     if rank is not None:
         error.add_note(f"raised on rank {rank}, and therefore on all ranks")
     return error
+
+
+def is_agreed_on(error: BaseException) -> bool:
+    """Whether all ranks raise an exception."""
+    return getattr(error, "is_agreed_on", False)
 
 
 def first_reason(group: ProcessGroup, reason: str | None) -> str | None:

@@ -56,16 +56,6 @@ class Bench(NamedTuple):
         """An array as a column-major one: a copy, if need be."""
         return np.asfortranarray(array) if isinstance(array, np.ndarray) else self.copied(array)
 
-    def joined(self, left: Any, right: Any) -> Any:
-        """The columns of two matrices side by side."""
-        (rows, n), of = left.shape, self.package
-        shape = rows, n + right.shape[1]
-        made = of.empty(shape, contiguous_strides(shape, (1, 0)), left.dtype, self.space.device_id)
-        for part, columns in ((left, slice(0, n)), (right, slice(n, None))):
-            if 0 not in part.shape:
-                made[:, columns] = part
-        return made
-
     def as_index(self, indices: np.ndarray) -> Any:
         """Indices that arrays of the package take."""
         if self.package.name == "torch":

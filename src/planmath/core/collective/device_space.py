@@ -20,6 +20,8 @@ from planmath.native.call import Call, Slot
 
 #: The copy engines take rows of at least so many bytes, in at most so many copies of many rows each.
 ROW, COPIES = 128, 64
+#: Bytes between rows, at most, for the copy engines: ``memPitch`` of every device.
+PITCH = (1 << 31) - 1
 #: Copies with constant steps of which a copy may be made up, before one kernel looks up all places.
 PARTS = 4
 #: What a kernel copies at a time, where all places are multiples of it.
@@ -115,11 +117,12 @@ def _calls(part: Strided, itemsize: int, device_id: int) -> tuple[list[Call], li
     if not rest:
         made = [_call("cudaMemcpyAsync", part, row, ())]
         return made, made
-    # the rows of one call are those of the longest axis
-    lines = max(range(len(rest)), key=lambda k: rest[k][0])
+    # the rows of one call are those of the longest axis along which the copy engines go
+    pitched = [row <= min(steps) and max(steps) <= PITCH for _, *steps in rest]
+    lines = max(range(len(rest)), key=lambda k: (pitched[k], rest[k][0]))
     others = [axis for k, axis in enumerate(rest) if k != lines]
     copies = prod(axis[0] for axis in others)
-    long_rows = row >= ROW and copies <= COPIES and min(rest[lines][1:]) >= row
+    long_rows = row >= ROW and copies <= COPIES and pitched[lines]
     if not long_rows and strided_copy.available(device_id):
         narrow = _kernel(part, part.axes, itemsize, device_id)
         steps = [row, part.source, part.target, *(step for axis in rest for step in axis[1:])]
@@ -128,15 +131,14 @@ def _calls(part: Strided, itemsize: int, device_id: int) -> tuple[list[Call], li
             return narrow, narrow
         return narrow, _kernel(part, (*rest, (row // width, width, width)), width, device_id)
     made = []
-    pitched = min(rest[lines][1:]) >= row
-    shape = others if pitched else list(rest)
+    shape = others if pitched[lines] else list(rest)
     for place in product(*[range(axis[0]) for axis in shape]):
         at = Strided(
             part.source + sum(i * axis[1] for i, axis in zip(place, shape, strict=True)),
             part.target + sum(i * axis[2] for i, axis in zip(place, shape, strict=True)),
             (),
         )
-        made.append(_call("cudaMemcpy2DAsync" if pitched else "cudaMemcpyAsync", at, row, rest[lines]))
+        made.append(_call("cudaMemcpy2DAsync" if pitched[lines] else "cudaMemcpyAsync", at, row, rest[lines]))
     return made, made
 
 
@@ -224,11 +226,19 @@ class DeviceSpace:
 
 
 class SideStream:
-    """A stream of a plan's own, beside the one of the executions."""
+    """A stream of a plan's own, beside the one of the executions.
 
-    def __init__(self, device_id: int):
+    Parameters
+    ----------
+    device_id : int
+    urgent : bool
+        Whether its kernels come before those of other streams.
+    """
+
+    def __init__(self, device_id: int, *, urgent: bool = False):
         self.device_id, self.address = device_id, 0
-        self.address = runtime.stream_create_with_flags(_NON_BLOCKING)
+        priority = runtime.device_get_stream_priority_range()[1] if urgent else 0
+        self.address = runtime.stream_create_with_priority(_NON_BLOCKING, priority)
         self._event = Event()
 
     def follow(self, stream: int) -> None:

@@ -136,16 +136,32 @@ class Traffic:
         return contiguous_strides(tuple([sum(run[2] for run in runs) for runs in which.axes]), self.moves.order)
 
 
-def within(copying: Copying, axis: int, start: int, stop: int) -> Copying | None:
-    """The part of a copy whose places in the source's axis are in an interval, if any are."""
+def within(copying: Copying, axis: int, start: int, stop: int, side: int = 0) -> Copying | None:
+    """The part of a copy whose places in an axis of the source, side 0, or of the target are in an interval, if any."""
     runs = []
-    for source, target, n in copying.axes[axis]:
-        first, end = max(source, start), min(source + n, stop)
-        if first < end:
-            runs.append((first, target + first - source, end - first))
+    for run in copying.axes[axis]:
+        before, n = max(start - run[side], 0), min(stop - run[side], run[2]) - max(start - run[side], 0)
+        if n > 0:
+            runs.append((run[0] + before, run[1] + before, n))
     if not runs:
         return None
     return copying._replace(axes=[runs if k == axis else of for k, of in enumerate(copying.axes)])
+
+
+class Tail(NamedTuple):
+    """What leaves last of a message: pieces of another axis, each of which is all that was still to come of it.
+
+    So the receiver can go on with an interval of its own array while the next ones are on their way.
+    """
+
+    axis: int
+    """Of the targets, each of which is cut into nearly equal intervals."""
+    count: int
+    after: int
+    """How many pieces of the source leave before; those after them together."""
+
+    def interval(self, extent: int, number: int) -> tuple[int, int]:
+        return extent * number // self.count, extent * (number + 1) // self.count
 
 
 def packed(axes: Sequence[Sequence[Run]], side: int) -> list[list[Run]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from planmath.core.arrays import ITEMSIZE, Package, contiguous_strides
 from planmath.core.collective import sections
 from planmath.core.collective.bench import Bench
-from planmath.core.collective.exchange import Copying, Exchange, Moves, Traffic
+from planmath.core.collective.exchange import Copying, Exchange, Moves, Tail, Traffic
 from planmath.distributed.fft.problem import FFTProblem
 from planmath.distributed.fft.route import Placed, Route, Stage
 from planmath.fft.operation import FFT
@@ -53,6 +53,7 @@ class Local:
         self._sample, self._strides = sample, source.strides
         self._made: dict[str, Any] = {"axes": axes, "options": options, "execution": execution}
         self._axis, self._bounds = 0, [0, sample.shape[0]]
+        self._result_strides: tuple[int, ...] | None = None
         self.transforms: list[FFT] = []
 
     def pieces(self, size: int) -> tuple[int, list[int]] | None:
@@ -73,12 +74,21 @@ class Local:
         """Transform in pieces."""
         self._axis, self._bounds = axis, bounds
 
+    def cut_like(self, tail: Tail) -> None:
+        """Transform in the pieces in which messages end, each of which becomes a part of a dense result."""
+        extent = self._sample.shape[tail.axis]
+        self.cut(tail.axis, [*(tail.interval(extent, k)[0] for k in range(tail.count)), extent])
+        if self.out is not None:
+            self._result_strides = contiguous_strides(tuple(self._sample.shape))
+
     def plan(self) -> None:
         """Plan the transforms, one for each length of a piece."""
         by_length: dict[int, FFT] = {}
         for start, stop in pairwise(self._bounds):
             if stop - start not in by_length:
                 transform = by_length[stop - start] = FFT(self._piece(self._sample, start, stop), **self._made)
+                if self._result_strides is not None:
+                    transform._problem = transform._problem._replace(result_strides=self._result_strides)
                 transform.plan()
                 if self.source is None or len(self._bounds) > 2:
                     transform.release_operand()
@@ -120,6 +130,8 @@ class Local:
 RESULT = object()
 #: What is sent while the next piece is computed: at most so many, of at least so many bytes.
 MOST_PIECES, PIECE = 8, 4 << 20
+#: What of a message is transformed while the rest is on its way: in so many parts, and how many pieces leave before.
+TAIL, HEAD = 4, 4
 
 
 class Send:
@@ -129,12 +141,16 @@ class Send:
         self, exchange: Exchange, source: Place, into_result: bool, package: Package, pieces: Local | None = None
     ):
         self.exchange, self.into_result, self.pieces = exchange, into_result, pieces
+        #: What comes after it, in the parts that arrive one after the other.
+        self.then: Local | None = None
         self._address_of = package.address
         self.address = None if source.array is None else package.address(source.array)
 
     def __call__(self, user: Any, result: Any, direction: Any) -> None:
         source = self._address_of(user) if self.address is None else self.address
         works = () if self.pieces is None else (self.pieces.works(user, result, direction),)
+        if self.then is not None:
+            works = (works[0] if works else (), self.then.works(user, result, direction))
         if self.into_result:
             self.exchange.run(source, self._address_of(result), *works)
         else:
@@ -194,14 +210,16 @@ class Pipeline:
         self.traffics: list[Traffic] = []
         self._operand, self._make_exchange, self._options = operand, make_exchange, options
         self._real_is_done = False
+        self._tail: Tail | None = None
         here = Place(None, problem.strides)
         for number, stage in enumerate(route.stages):
             last = number == len(route.stages) - 1
             if stage.axes:
                 here = self._transform(here, stage, last and stage.after == route.target)
+                self._join()
             end = route.target if last else route.stages[number + 1].before
             if stage.after != end:
-                here = self._send(here, stage.after, end, last)
+                here = self._send(here, stage.after, end, last, () if last else route.stages[number + 1].axes)
         if here.array is not None:
             self.steps.append(Copy(here, problem.result_strides, ITEMSIZE[self._dtype], bench))
             self._leave(here)
@@ -210,12 +228,18 @@ class Pipeline:
         self._operand = None  # the user's array is not kept
 
     def _locals(self) -> list[Local]:
-        found = [step.pieces if isinstance(step, Send) else step for step in self.steps]
+        found = [of for step in self.steps for of in ((step.pieces, step.then) if isinstance(step, Send) else (step,))]
         return [step for step in found if isinstance(step, Local)]
 
     def __call__(self, user: Any, result: Any, direction: Any) -> None:
-        for step in self.steps:
-            step(user, result, direction)
+        try:
+            for step in self.steps:
+                step(user, result, direction)
+        except BaseException:  # the other ranks need not wait for this one's buffers
+            for step in self.steps:
+                if isinstance(step, Release):
+                    step(user, result, direction)
+            raise
 
     def free(self) -> None:
         """End the local transforms."""
@@ -258,31 +282,72 @@ class Pipeline:
         """Of the array as it is now."""
         return self.problem.dtypes[self._real_is_done]
 
-    def _send(self, here: Place, before: Placed, after: Placed, last: bool) -> Place:
-        """Exchange; the last time straight into the result, unless that is where the messages come from."""
+    def _send(self, here: Place, before: Placed, after: Placed, last: bool, axes: tuple[int, ...]) -> Place:
+        """Exchange; the last time straight into the result, unless that is where the messages come from.
+
+        The axes are what is transformed then.
+        """
         problem = self.problem
         moves = Moves(before, after, ITEMSIZE[self._dtype], tuple(range(len(problem.shapes[0]))))
         into_result = last and here.array is not None
         traffic = Traffic(moves, problem.rank, here.strides, problem.result_strides if into_result else None)
         self.traffics.append(traffic)
         exchange = self._make_exchange(traffic, not into_result)
-        self.steps.append(Send(exchange, here, into_result, self._bench.package, self._cut(exchange)))
+        self.steps.append(Send(exchange, here, into_result, self._bench.package, self._cut(exchange, traffic, axes)))
         self._leave(here)
         if into_result:
             return Place(None, problem.result_strides)
         return Place(self._bench.received(exchange, traffic, self._dtype), traffic.dense, exchange)
 
-    def _cut(self, exchange: Exchange) -> Local | None:
+    def _cut(self, exchange: Exchange, traffic: Traffic, axes: tuple[int, ...]) -> Local | None:
         """The transform before an exchange, as its part, where what is sent can leave in pieces."""
+        self._tail: Tail | None = None
         local = self.steps[-1] if self.steps else None
         split = getattr(exchange, "split", None)
-        pieces = local.pieces(PIECE) if isinstance(local, Local) and split is not None else None
+        if split is None:
+            return None
+        pieces = local.pieces(PIECE) if isinstance(local, Local) else None
+        axis, bounds = pieces or (0, [0, max(sections.extent_of(traffic.moves.sources[traffic.rank][0]), 1)])
+        self._tail = self._tail_of(traffic.moves, axes, len(bounds) - 1)
+        if pieces is None and self._tail is None:
+            return None
+        split(axis, list(pairwise(bounds)), self._tail)
         if pieces is None:
             return None
-        axis, bounds = pieces
         local.cut(axis, bounds)  # type: ignore[union-attr]
-        split(axis, list(pairwise(bounds)))  # type: ignore[misc]
         return self.steps.pop()  # type: ignore[return-value]
+
+    def _tail_of(self, moves: Moves, axes: tuple[int, ...], pieces: int) -> Tail | None:
+        """How messages end, so that transforms along some axes can begin before all is there; alike on all ranks.
+
+        But for the number of pieces that leave before, which is the sender's own.
+        """
+        if TAIL < 2 or self.problem.kind != "C2C" or self._later(axes):
+            return None
+        shapes = [sections.shape_of(of) for of in moves.targets]
+        if min(map(prod, shapes)) * moves.itemsize < 2 * TAIL * PIECE:
+            return None
+        for axis in moves.order:
+            if axis not in axes and min(shape[axis] for shape in shapes) >= TAIL:
+                return Tail(axis, TAIL, min(HEAD, pieces - 1))
+        return None
+
+    def _later(self, axes: tuple[int, ...]) -> bool:
+        """Whether more than transforms along some axes follow, or nothing."""
+        last = self.route.stages[-1]
+        return not axes or last.axes != axes or last.after != self.route.target
+
+    def _join(self) -> None:
+        """Let the last transform begin with the first part that arrives."""
+        tail, self._tail = self._tail, None
+        if tail is None:
+            return
+        place = len(self.steps) - (2 if isinstance(self.steps[-1], Release) else 1)
+        send, local = self.steps[place - 1], self.steps[place]
+        if isinstance(send, Send) and isinstance(local, Local):  # else this rank has nothing
+            local.cut_like(tail)
+            send.then = local
+            del self.steps[place]
 
     def _leave(self, here: Place) -> None:
         """What is at a place is not needed any more."""

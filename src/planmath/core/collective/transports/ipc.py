@@ -12,16 +12,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from planmath.bindings import driver, runtime
 from planmath.core.collective import deadline
-from planmath.core.collective.agreement import agreed, ranks_named
+from planmath.core.collective.agreement import agreed, is_agreed_on, ranks_named
 from planmath.core.collective.device_space import DeviceCopy, DeviceSpace, SideStream
-from planmath.core.collective.exchange import Copying, Space, Traffic, own_copies, within
+from planmath.core.collective.exchange import Copying, Space, Tail, Traffic, own_copies, within
 from planmath.core.collective.process_group import ProcessGroup
+from planmath.core.collective.sections import extent_of
 from planmath.core.collective.transports.device_watch import WATCH
 from planmath.core.collective.transports.mapped import several_hosts
 from planmath.core.cuda import devices
@@ -31,8 +33,8 @@ from planmath.core.executor import Program
 from planmath.core.log import LOGGER
 from planmath.native.call import Call, Slot
 
-#: Streams that pieces of messages leave on, in turn.
-SIDES = 1
+#: By how much the number that tells what is there grows with an exchange; in between it counts parts of messages.
+STEPS = 16
 #: Bytes between numbers that different devices write.
 LINE = 128
 #: ``cudaIpcMemLazyEnablePeerAccess``.
@@ -91,9 +93,11 @@ class Window:
                 for peer, words in enumerate(agreement.everybody):
                     if peer != group.rank:
                         self._opened[peer] = _opened(words, peer)
-        except BaseException:
-            self.close()
-            self.free()
+        except BaseException as error:
+            if is_agreed_on(error):  # so all ranks are here; else another one may have the memory open
+                with agreed(group, f"{call}, closing"):
+                    self.close()
+                self.free()
             raise
         self.bases = [self._opened.get(rank, self._own) for rank in range(group.nranks)]
 
@@ -106,7 +110,7 @@ class Window:
         return self.bases[at] + LINE * 2 * peer
 
     def arrived(self, source: int, target: int) -> int:
-        """Address, on the target's device, of the number of the exchange whose message from a rank is there."""
+        """Address, on the target's device, of `STEPS` times the number of the exchange whose message is there."""
         return self.bases[target] + LINE * (2 * source + 1)
 
     @property
@@ -116,9 +120,8 @@ class Window:
 
     def close(self) -> None:
         """Let go of the other ranks' memory."""
-        for address in self._opened.values():
-            runtime.ipc_close_mem_handle(address)
-        self._opened = {}
+        while self._opened:
+            runtime.ipc_close_mem_handle(self._opened.popitem()[1])
 
     def free(self) -> None:
         """Free this rank's own memory, which nobody else may have opened any more."""
@@ -173,7 +176,8 @@ class Windows:
         mine = {window.number for window in self.dropped}
         gone: set[int] = group.allreduce_object(mine, op=lambda a, b: a & b)
         ending = [window for window in self.dropped if window.number in gone]
-        self.dropped = [window for window in self.dropped if window.number not in gone]
+        for window in ending:  # one by one: what is collected meanwhile, in any thread, is added to the list
+            self.dropped.remove(window)
         if gone:
             with agreed(group, f"{deadline.current()}, closing"):
                 for window in ending:
@@ -226,6 +230,17 @@ class Pending(NamedTuple):
     sources: tuple[int, ...]
 
 
+class Piece(NamedTuple):
+    """What leaves together of the messages of an exchange."""
+
+    works: int
+    """How much of what is done meanwhile has to be done before."""
+    copies: list[tuple[int, DeviceCopy]]
+    """With the number of the target."""
+    mark: int = 0
+    """What is told to the targets afterwards, if anything."""
+
+
 class IPCSession:
     """Exchanges by copies into the buffers of a window.
 
@@ -240,8 +255,8 @@ class IPCSession:
         self.number = 0
         self.windows = windows_of(group)
         self.window = self.windows.make(group, room)
-        self.sides = [SideStream(space.device_id) for _ in range(SIDES)]
-        self._failure: Exception | None = None
+        self.side = SideStream(space.device_id)
+        self._failure: BaseException | None = None
         self._pending: deque[Pending] = deque()
         self._looking = SideStream(space.device_id)
         self._seen = pinned((self.window.head,), "uint8")
@@ -263,6 +278,11 @@ class IPCSession:
         self._pending.append(Pending(self.number, time.monotonic(), deadline.current(), targets, sources))
         WATCH.add(self)
         return self.number
+
+    def abandon(self, error: BaseException) -> None:
+        """Remember that an exchange ended before all was sent, so that other ranks wait for it until their deadline."""
+        self._failure = self._failure or error
+        self._pending.pop()
 
     def release(self) -> None:
         """Tell all that this rank's buffer may be written to, when the stream has come so far."""
@@ -295,20 +315,20 @@ class IPCSession:
 
     def _expire(self, late: Pending) -> None:
         me, window = self.group.rank, self.window
-        addresses = {
-            **{window.ready(peer, me): peer for peer in late.targets},
-            **{window.arrived(peer, me): peer for peer in late.sources},
-        }
-        missing = sorted({peer for at, peer in addresses.items() if self._number_at(at) < late.number})
+        waits = [
+            *((window.ready(peer, me), late.number, peer) for peer in late.targets),
+            *((window.arrived(peer, me), late.number * STEPS, peer) for peer in late.sources),
+        ]
+        missing = sorted({peer for at, number, peer in waits if self._number_at(at) < number})
         if not missing:  # it is this rank's own device that has not come so far
             return
         with deadline.within(late.call):
-            self._failure = deadline.expired(me, self.group.nranks, late.number, f"{ranks_named(missing)} did not come")
-        self.space.failure = self._failure
-        LOGGER.error("%s", self._failure)
+            failure = deadline.expired(me, self.group.nranks, late.number, f"{ranks_named(missing)} did not come")
+        self._failure = self.space.failure = failure
+        LOGGER.error("%s", failure)
         for peer in range(self.group.nranks):  # the stream goes on, so that the program may end
-            for address in (window.ready(peer, me), window.arrived(peer, me)):
-                write_number(self._looking.address, address, self.number + (1 << 20))
+            for address, steps in ((window.ready(peer, me), 1), (window.arrived(peer, me), STEPS)):
+                write_number(self._looking.address, address, (self.number + (1 << 20)) * steps)
         self._pending.clear()
 
     def __del__(self) -> None:
@@ -326,55 +346,78 @@ class IPCExchange:
         self._own, self._own_into_buffer = own_copies(traffic, self._space)
         self._sent = [(m.target, traffic.push(m)) for m in traffic.sent]
         self._takes = [(m.source, self._space.copy(traffic.take(m))) for m in traffic.received]
-        self._pieces = [self._piece(None)]
+        self._pieces = [Piece(1, self._copies())]
+        self._targets = traffic.moves.targets
         self._peers = tuple([m.target for m in traffic.sent]), tuple([m.source for m in traffic.received])
 
-    def _piece(self, bounds: tuple[int, int, int] | None) -> list[tuple[int, DeviceCopy]]:
+    def _copies(self, *bounds: Callable[[int], tuple[int, int, int, int]]) -> list[tuple[int, DeviceCopy]]:
+        """The copies of a piece, which bounds cut out, by the number of the target."""
         made = []
         for target, copying in self._sent:
-            of: Copying | None = copying if bounds is None else within(copying, *bounds)
+            of: Copying | None = copying
+            for bound in bounds:
+                of = of and within(of, *bound(target))
             if of is not None:
                 made.append((target, self._space.copy(of)))
         return made
 
-    def split(self, axis: int, intervals: Sequence[tuple[int, int]]) -> None:
-        """Let messages be sent in pieces, each of an interval of an axis of the source."""
-        self._pieces = [self._piece((axis, *interval)) for interval in intervals]
+    def split(self, axis: int, intervals: Sequence[tuple[int, int]], tail: Tail | None = None) -> None:
+        """Let messages be sent in pieces: of intervals of an axis of the source, and of a tail."""
+        head = intervals if tail is None else intervals[: tail.after]
+        self._pieces = [Piece(1, self._copies(lambda t, i=i: (axis, *i, 0))) for i in head]  # type: ignore[misc]
+        if tail is None:
+            return
+        late, targets = intervals[tail.after :], self._targets
+        for number in range(tail.count):
+            copies = self._copies(
+                lambda t: (axis, late[0][0], late[-1][1], 0),
+                lambda t, k=number: (tail.axis, *tail.interval(extent_of(targets[t][tail.axis]), k), 1),  # type: ignore[misc]
+            )
+            self._pieces.append(Piece(0 if number else len(late), copies, number + 1))
 
     def start(self, source: int, works: Sequence[Callable[[], None]] = ()) -> int:
         """Send, each piece when its work is on the stream; returns the number of the exchange."""
-        session, window, rank = self._session, self._window, self._rank
-        number, main, sides = session.begin(*self._peers), self._space.stream, session.sides
-        begun: set[tuple[int, int]] = set()
-        for k, piece in enumerate(self._pieces):
-            if works:
-                works[k]()
-            which = k % len(sides)
-            side = sides[which]
-            side.follow(main)
-            for target, copy in piece:
-                if (which, target) not in begun:
-                    begun.add((which, target))
+        session = self._session
+        number = session.begin(*self._peers)
+        try:
+            self._send(source, number, works)
+        except BaseException as error:
+            session.abandon(error)
+            raise
+        return number
+
+    def _send(self, source: int, number: int, works: Sequence[Callable[[], None]]) -> None:
+        window, rank, side = self._window, self._rank, self._session.side
+        todo, free, before = iter(works), set[int](), (number - 1) * STEPS
+        for piece in self._pieces:
+            for work in islice(todo, piece.works):
+                work()
+            if piece.works:
+                side.follow(self._space.stream)
+            for target, copy in piece.copies:
+                if target not in free:
+                    free.add(target)
                     wait_for_number(side.address, window.ready(target, rank), number)
                 copy.run(source, window.buffer(target), side.address)
-        for other in sides[1:]:
-            sides[0].follow(other.address)
+            if piece.mark:
+                for target, _ in self._sent:
+                    write_number(side.address, window.arrived(rank, target), before + piece.mark)
         for target, _ in self._sent:
-            write_number(sides[0].address, window.arrived(rank, target), number)
-        return number
+            write_number(side.address, window.arrived(rank, target), number * STEPS)
 
     def keep_own(self, source: int) -> None:
         """Copy into the buffer what this rank sends to itself."""
         if self._own_into_buffer is not None:
             self._own_into_buffer.run(source, self.buffer)
 
-    def await_from(self, peer: int, number: int) -> None:
-        """Let the stream wait for a message."""
-        wait_for_number(self._space.stream, self._window.arrived(peer, self._rank), number)
+    def await_from(self, peer: int, number: int, mark: int = STEPS) -> None:
+        """Let the stream wait for a message, or for what is there of it with a piece of its tail, from 1."""
+        there = (number - 1) * STEPS + mark
+        wait_for_number(self._space.stream, self._window.arrived(peer, self._rank), there)
 
     def finish(self) -> None:
         """Let the stream wait until all is sent, so that the source may be written to."""
-        self._session.sides[0].lead(self._space.stream)
+        self._session.side.lead(self._space.stream)
 
     def run(self, source: int, target: int, works: Sequence[Callable[[], None]] = ()) -> None:
         number = self.start(source, works)
@@ -386,14 +429,21 @@ class IPCExchange:
         self.finish()
         self.release()
 
-    def run_into_buffer(self, source: int, works: Sequence[Callable[[], None]] = ()) -> None:
+    def run_into_buffer(
+        self, source: int, works: Sequence[Callable[[], None]] = (), then: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """Send and receive; `then` is what to do with each piece of the tail when it is there."""
         number = self.start(source, works)
-        self.keep_own(source)
-        for peer, _ in self._takes:
-            self.await_from(peer, number)
-        self.finish()
+        try:
+            self.keep_own(source)
+            for mark, work in enumerate(then, 1):
+                for peer, _ in self._takes:
+                    self.await_from(peer, number, mark)
+                work()
+            for peer, _ in self._takes:
+                self.await_from(peer, number)
+        finally:
+            self.finish()
 
     def release(self) -> None:
         self._session.release()
-
-

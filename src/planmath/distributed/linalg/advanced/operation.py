@@ -26,7 +26,7 @@ from planmath.distributed.linalg.advanced.options import (
     MatmulPlanPreferences,
 )
 from planmath.distributed.linalg.advanced.problem import MatmulProblem
-from planmath.distributed.linalg.advanced.providers import Run, providers_for
+from planmath.distributed.linalg.advanced.providers import providers_for
 from planmath.distributed.linalg.advanced.specification import (
     as_distributions,
     as_qualifiers,
@@ -34,7 +34,7 @@ from planmath.distributed.linalg.advanced.specification import (
     result_dtype,
     sides,
 )
-from planmath.distributed.linalg.advanced.stages import Stages
+from planmath.distributed.linalg.advanced.stages import Run, Stages
 from planmath.distributed.runtime import required_context
 from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.options import MatmulQuantizationScales

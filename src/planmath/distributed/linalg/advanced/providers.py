@@ -15,28 +15,12 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.distributed.linalg.advanced.enums import MatmulEpilog
 from planmath.distributed.linalg.advanced.problem import MatmulProblem
-from planmath.distributed.linalg.advanced.stages import WAYS, Stages
+from planmath.distributed.linalg.advanced.scalapack import ScaLAPACKMatmul
+from planmath.distributed.linalg.advanced.stages import WAYS, Run, Stages
+from planmath.distributed.linalg.scalapack import VARIANTS
 
 #: From a way, the problem, what makes exchanges, and where to work to planned stages, with the present operands.
 Build = Callable[[type[Stages], MatmulProblem, Callable[..., Any], Bench], Stages]
-
-
-class Run:
-    """Planned stages, as what a program runs."""
-
-    def __init__(self, stages: Stages):
-        self.stages = stages
-
-    def __call__(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
-        stages, problem = self.stages, self.stages.problem
-        names = list(stages.layouts)
-        if problem.inplace:
-            d, auxiliary = operands[2], dict(zip(names, results, strict=True))
-        else:
-            d, auxiliary = results[0], dict(zip(names, results[1:], strict=True))
-            if problem.has_c:
-                d[...] = operands[2]
-        stages.run(operands[0], operands[1], d, auxiliary)
 
 
 class DistributedMatmulProvider(TransportProvider):
@@ -61,13 +45,18 @@ class DistributedMatmulProvider(TransportProvider):
 
 def providers_for(
     group: ProcessGroup, package: Package, build: Build, space: Space
-) -> list[DistributedMatmulProvider]:
+) -> list[DistributedMatmulProvider | ScaLAPACKMatmul]:
     """The providers for arrays of a package on the ranks of a group."""
-    found = [DistributedMatmulProvider(transport, group, space) for transport in TRANSPORTS]
+    found = [
+        *(DistributedMatmulProvider(transport, group, space) for transport in TRANSPORTS),
+        *(ScaLAPACKMatmul(name, group, space) for name in VARIANTS),
+    ]
     for provider in found:
         provider.package, provider.build = package, build
     return found
 
 
 #: As `planmath info` lists them.
-PROVIDERS = [DistributedMatmulProvider(transport) for transport in TRANSPORTS]
+PROVIDERS = [
+    *(DistributedMatmulProvider(transport) for transport in TRANSPORTS), *(ScaLAPACKMatmul(name) for name in VARIANTS)
+]  # fmt: skip

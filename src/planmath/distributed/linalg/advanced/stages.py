@@ -279,13 +279,15 @@ class Gather(Stages):
         exchange: Any = self._b.exchange
         number = exchange.start(self.package.address(b))
         a, b = self._a.own(a), self._b.own(b)
-        for panel in self._panels:
-            if panel.source is not None:
-                exchange.await_from(panel.source, number)
-            assert panel.product is not None
-            panel.product(a, (b if panel.source is None else self._b.array)[:, panel.at], d[:, panel.columns])
-        exchange.finish()
-        exchange.release()
+        try:
+            for panel in self._panels:
+                if panel.source is not None:
+                    exchange.await_from(panel.source, number)
+                assert panel.product is not None
+                panel.product(a, (b if panel.source is None else self._b.array)[:, panel.at], d[:, panel.columns])
+        finally:  # the other ranks have what they need, and are told when they may send again
+            exchange.finish()
+            exchange.release()
 
     def _plan_factor_sums(self, name: str, dtype: str, rows: Placed, columns: Placed) -> None:
         if name == "bgradb":
@@ -415,6 +417,24 @@ class Reduce(Stages):
             else:
                 product.reset({}, alpha=scalars.get("alpha"))
         self.scalars |= scalars
+
+
+class Run:
+    """Planned stages, as what a program runs."""
+
+    def __init__(self, stages: Stages):
+        self.stages = stages
+
+    def __call__(self, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        stages, problem = self.stages, self.stages.problem
+        names = list(stages.layouts)
+        if problem.inplace:
+            d, auxiliary = operands[2], dict(zip(names, results, strict=True))
+        else:
+            d, auxiliary = results[0], dict(zip(names, results[1:], strict=True))
+            if problem.has_c:
+                d[...] = operands[2]
+        stages.run(operands[0], operands[1], d, auxiliary)
 
 
 #: The ways to compute a product, by the name that algorithms have.

@@ -22,9 +22,11 @@ from planmath.core.typed import of_two
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
 from planmath.distributed.distribution.placement import Placement
+from planmath.distributed.linalg.scalapack import VARIANTS
 from planmath.distributed.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.distributed.linalg.solver.problem import Blocks, SolverProblem
-from planmath.distributed.linalg.solver.providers import BlockPhases, BlockProvider, dense_strides
+from planmath.distributed.linalg.solver.providers import BlockProvider, ScaLAPACKSolver, dense_strides
+from planmath.distributed.linalg.solver.providers.phases import Phases
 from planmath.distributed.runtime import required_context
 from planmath.report.pages import Table
 
@@ -235,9 +237,9 @@ class DirectSolver(CollectiveOperation):
         return x
 
     @property
-    def _phases(self) -> BlockPhases:
+    def _phases(self) -> Phases:
         assert self._plan_made is not None
-        phases: BlockPhases = self._plan_made.prepared.programs[None].function
+        phases: Phases = self._plan_made.prepared.programs[None].function
         return phases
 
     def reset_operands(self, *, a: Any = None, b: Any = None, stream: Any = None) -> None:
@@ -274,10 +276,7 @@ class DirectSolver(CollectiveOperation):
     def _report_parts(self) -> list[str | Table]:
         """What was chosen, and what this rank sends and receives, with the time expected."""
         lines = super()._report_parts()
-        phases = self._phases
-        for title, traffics in (
-            ("panels of the factorization", phases.factors.traffics()), ("solution", phases.substitution.traffics())
-        ):  # fmt: skip
+        for title, traffics in self._phases.traffics().items():
             messages, size = sum(len(t.sent) for t in traffics), sum(t.bytes_sent for t in traffics)
             lines.append(
                 f"{title}: {len(traffics)} exchanges, in which rank {self._problem.rank} sends {messages} "
@@ -294,7 +293,10 @@ class DirectSolver(CollectiveOperation):
 
     def _local_providers(self) -> Sequence[Any]:
         on_host = self._queue is None
-        found = [BlockProvider(transport, self._group, self._space) for transport in TRANSPORTS]
+        found = [
+            *(BlockProvider(transport, self._group, self._space) for transport in TRANSPORTS),
+            *(ScaLAPACKSolver(name, self._group, self._space) for name in VARIANTS),
+        ]
         for provider in found:
             provider.package = package_named("numpy") if on_host else self._package
         return found

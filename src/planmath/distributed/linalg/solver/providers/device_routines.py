@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -32,10 +33,12 @@ class DeviceRoutines:
         self._queue = bench.space.queue  # type: ignore[attr-defined]
         self._handles = Handles(self._queue, None)
         self._type = int(DATA_TYPE[dtype])
-        letter = LETTER[dtype].lower()
+        self._letter = letter = LETTER[dtype].lower()
+        self._getrf, self._laswp = getattr(cusolverDn, f"{letter}getrf"), getattr(cusolverDn, f"{letter}laswp")
         self._trsm, self._gemm = getattr(cublas, f"{letter}trsm"), getattr(cublas, f"{letter}gemm")
         self._one, self._minus = np.ones(1, dtype), np.full(1, -1, dtype)
         self._memory: Any = None
+        self._beside: Any = None
         self._room = 0
         self._words: Any = None
         self._pivots = np.empty(0, np.int64)
@@ -77,6 +80,29 @@ class DeviceRoutines:
         )  # fmt: skip
         told = self._bring(n)
         return a, told[:n] - 1, max(int(told[n : n + 1].view(np.int32)[0]), 0)
+
+    def make_room(self, shapes: Sequence[tuple[int, int]], example: int) -> None:
+        """Have the workspace that panels of some shapes take in `factorize_beside`."""
+        size = getattr(cusolverDn, f"{self._letter}getrf_buffer_size")
+        most = max(size(self._handles.solver, m, n, example, m) for m, n in shapes)
+        self._beside = self._space.memory(most * self._one.itemsize)
+
+    def factorize_beside(self, stream: int, a: Any, pivots: int, status: int) -> None:
+        """Factorize a panel on another stream; pivots, from 1, and status are left on the device, 32 bits each."""
+        (m, n), h = a.shape, self._handles
+        cusolverDn.set_stream(h.solver, stream)
+        try:
+            self._getrf(h.solver, m, n, self._package.address(a), m, self._beside.address, pivots, status)
+        finally:
+            cusolverDn.set_stream(h.solver, self._queue.stream)
+
+    def swap(self, a: Any, pivots: int, count: int) -> None:
+        """Exchange the first rows with those that pivots on the device say."""
+        rows, columns = a.shape
+        if rows and columns:
+            self._laswp(
+                self._handles.solver, columns, self._package.address(a), self._leading(a), 1, count, pivots, 1
+            )  # fmt: skip
 
     def potrf(self, a: Any) -> tuple[Any, int]:
         """The lower factor, with zeros above it, and the order of a minor that is not positive, or 0."""

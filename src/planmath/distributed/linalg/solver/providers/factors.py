@@ -8,6 +8,8 @@ block row to all ranks that need them, in one exchange; what is left is local: a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -70,6 +72,9 @@ class Factors:
         Of whose package the arrays are.
     """
 
+    #: Whether panels come into the session's buffer, or into memory of the factorization's own.
+    buffers_panels = True
+
     def __init__(
         self, blocks: Blocks, rank: int, dtype: str, leading_dimension: int, session: Session, routines: Routines,
         bench: Bench,
@@ -93,7 +98,7 @@ class Factors:
         everywhere = (sections.interval(start, self.blocks.n), sections.interval(start, stop))
         moves = Moves(self.placed, (everywhere,) * len(self.placed), self.itemsize, (1, 0))
         traffic = Traffic(moves, self.rank, self.strides)
-        return traffic, self.session.exchange(traffic, True)
+        return traffic, self.session.exchange(traffic, self.buffers_panels)
 
     def traffics(self) -> list[Traffic]:
         """Of the exchanges that are planned."""
@@ -139,14 +144,17 @@ class Factors:
 class LU(Factors):
     """L and U, with partial pivoting."""
 
+    @staticmethod
+    def singular(order: int) -> SingularMatrixError:
+        return SingularMatrixError(
+            f"the matrix is singular: its leading minor of order {order} is 0 in the order of the pivots", order - 1
+        )
+
     def _eliminate(self, a: Any, number: int, start: int, stop: int, panel: Any) -> None:
         width = stop - start
         panel, pivots, zero = self.routines.getrf(panel)
         if zero:
-            raise SingularMatrixError(
-                f"the matrix is singular: its leading minor of order {start + zero} is 0 in the order of the pivots",
-                start + zero - 1,
-            )
+            raise self.singular(start + zero)
         order = np.arange(self.blocks.n - start)
         for k, pivot in enumerate(pivots):
             if pivot != k:
@@ -173,7 +181,7 @@ class LU(Factors):
         for p in range(self.blocks.grid[0]):
             rows = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == p]
             needs[p] = np.unique(np.concatenate([order[rows], order[:width]])) + start
-        received = self._fetched_rows(a, start, stop, needs, place)
+        received = self._fetched_rows(a, start, stop, needs)
         have = needs[self.place[0]]
         mine = moved[(moved + start) // self.blocks.size % self.blocks.grid[0] == self.place[0]]
         index = self.bench.as_index
@@ -183,15 +191,8 @@ class LU(Factors):
         a[to, c1:] = received[from_, c0:]
         return self.bench.column_major(received[index(np.searchsorted(have, order[:width] + start)), c0:])
 
-    def _fetched_rows(
-        self, a: Any, start: int, stop: int, needs: Mapping[int, np.ndarray], place: Sequence[int]
-    ) -> Any:  # fmt: skip
+    def _fetched_rows(self, a: Any, start: int, stop: int, needs: Mapping[int, np.ndarray]) -> Any:
         """The rows that this rank needs, without the columns of the panel."""
-        if self.blocks.grid[0] == 1 and self.bench.space.device_id is not None:
-            # a rank has all rows, and a copy by index takes less time than planning an exchange with nobody
-            rows = a[self.bench.as_index(needs[0])]
-            _, _, c0, c1 = place
-            return rows if c0 == c1 else self.bench.joined(rows[:, :c0], rows[:, c1:])
         sets = {p: as_set(rows) for p, rows in needs.items()}
         targets = tuple([
             (sets[p], without(section[1], start, stop))
@@ -204,14 +205,21 @@ class LU(Factors):
 class Cholesky(Factors):
     """The lower factor of a symmetric or Hermitian matrix."""
 
+    @staticmethod
+    def singular(order: int) -> SingularMatrixError:
+        return SingularMatrixError(
+            f"the matrix is not positive definite: its leading minor of order {order} is not positive", order - 1
+        )
+
+    @cached_property
+    def _triu(self) -> Any:
+        return import_module(self.bench.package.name).triu
+
     def _eliminate(self, a: Any, number: int, start: int, stop: int, panel: Any) -> None:
         width = stop - start
         block, zero = self.routines.potrf(self.bench.column_major(panel[:width]))
         if zero:
-            raise SingularMatrixError(
-                f"the matrix is not positive definite: its leading minor of order {start + zero} is not positive",
-                start + zero - 1,
-            )
+            raise self.singular(start + zero)
         self.diagonal.append(block)
         panel[:width] = block
         panel[width:] = self.routines.trsm_right(block, self.bench.column_major(panel[width:]))
@@ -231,8 +239,7 @@ class Cholesky(Factors):
         r0, r1, c0, c1 = place
         if self.place[1] != self.blocks.owner(number)[1]:
             return
-        mine = panel[self.rows[r0:] - start]
-        if r1 > r0:
-            above = np.triu(np.ones((r1 - r0, c1 - c0), bool), 1)
-            mine[: r1 - r0][above] = a[r0:r1, c0:c1][above]
+        mine = panel[self.bench.as_index(self.rows[r0:] - start)]
+        if r1 > r0:  # the diagonal block, whose factor has zeros above
+            mine[: r1 - r0] += self._triu(a[r0:r1, c0:c1], 1)
         a[r0:, c0:c1] = mine

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch._functorch import eager_transforms
+from torch._functorch.autograd_function import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
 _LIBRARY = torch.library.Library("planmath", "DEF")
@@ -75,17 +76,14 @@ def register(
     def batched(*arguments: Any) -> Any:
         return _mapped(vmap, takes_list, arguments)
 
-    def set_up(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*save(ctx, inputs, output))
-
     takes_list, count = "Tensor[]" in schema, schema.partition("->")[0].count("Tensor")
     _LIBRARY.impl(name, unrecorded, "CompositeExplicitAutograd")
     _LIBRARY.impl(name, batched, "Batched")
     qualified = f"planmath::{name}"
     torch.library.register_fake(qualified, fake, lib=_LIBRARY)
-    torch.library.register_autograd(qualified, backward, setup_context=set_up, lib=_LIBRARY)
     torch.library.register_vmap(qualified, vmap, lib=_LIBRARY)
     operator = getattr(torch.ops.planmath, name).default
+    _LIBRARY.impl(name, _dispatched(operator, backward, save, takes_list, count), "Autograd", with_keyset=True)
     composed = _composed(operator, backward, forward, save, vmap, takes_list)
     recorded = _recorded(compute, backward, save, takes_list)
 
@@ -195,6 +193,40 @@ def _recorded(
     # `Function.apply` looks for defaults and for transforms of `torch.func` first, which takes longer than all the rest
     apply = super(torch.autograd.Function, Recorded).apply
     return (lambda *arguments: apply(*_flat(arguments, True))) if takes_list else apply
+
+
+def _dispatched(
+    operator: Any, backward: Callable[..., Any], save: Callable[..., Any], takes_list: bool, count: int
+) -> Callable[..., Any]:
+    """What the dispatcher calls for gradients: as PyTorch's own, but for transforms of `torch.func` as well."""
+
+    def below(keys: Any, *arguments: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+
+    class Dispatched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            *flat, keys = arguments
+            given = _folded(tuple(flat), takes_list)
+            output = below(keys, *given)
+            ctx.save_for_backward(*save(ctx, given, output))
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return *_flat(backward(ctx, *gradients), takes_list), None
+
+    apply = super(torch.autograd.Function, Dispatched).apply
+
+    def autograd(keys: Any, *arguments: Any) -> Any:
+        tensors = arguments[1] if takes_list else arguments[:count]
+        if _is_grad_enabled() and any([x is not None and x.requires_grad for x in tensors]):
+            with enable_single_level_autograd_function():
+                return apply(*_flat(arguments, takes_list), keys)
+        return below(keys, *arguments)
+
+    return autograd
 
 
 def _composed(

@@ -235,8 +235,8 @@ def test_pytorchs_own_checks_of_operators(operands):
     columns = w.detach().mT.requires_grad_()
     spectrum = tensor(3, 4, dtype=torch.complex128)
     for operator, arguments in (
-        (torch.ops.planmath.product, (x, columns, b, "gelu", True)),
-        (torch.ops.planmath.product, (x, columns, None, "relu", False)),
+        (torch.ops.planmath.product, (x, columns, b, False, False, "gelu", True)),
+        (torch.ops.planmath.product, (x, w, None, False, True, "relu", False)),
         (torch.ops.planmath.transform, (x, [0, 1], "R2C", False, False, "ortho")),
         (torch.ops.planmath.transform, (spectrum, [1], "C2R", True, True, "none")),
         (torch.ops.planmath.contraction, ("ij,kj->ik", [x, w])),

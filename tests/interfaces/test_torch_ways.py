@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from planmath.interfaces import torch as door  # noqa: E402
-from planmath.interfaces import torch_operators, torch_plans  # noqa: E402
+from planmath.interfaces import torch_plans  # noqa: E402
 
 #: PyTorch's own imports for forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -132,6 +132,11 @@ def test_modes_see_the_operator(listening, records, operands):
     assert result.requires_grad == records
 
 
+def test_devices_of_a_mode_are_heard(operands):
+    with torch.device("meta"):
+        torch.testing.assert_close(layer(*operands), as_pytorch_has_it(*operands))
+
+
 def test_nobody_else_does(operands, monkeypatch):
     """Without modes there is no way through the dispatcher, with gradients or without."""
     monkeypatch.setattr(torch.ops.planmath.product.default, "_op", None)  # so that it cannot be called
@@ -243,15 +248,6 @@ def test_checkpoints(operands):
     expected = torch.autograd.grad(layer(*given).sum(), given)
     again = torch.autograd.grad(checkpoint(layer, *given, use_reentrant=False).sum(), given)
     torch.testing.assert_close(again, expected)
-
-
-def test_what_is_watched():
-    assert not torch_operators._is_watched()
-    with Listening():
-        assert torch_operators._is_watched()
-    with torch.device("meta"):
-        assert torch_operators._is_watched()
-    assert not torch_operators._is_watched()
 
 
 def test_compiled_tangents_are_not_taken_for_zero() -> None:

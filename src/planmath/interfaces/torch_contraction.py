@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from planmath.interfaces.torch_operators import at_front, register
+from planmath.interfaces.torch_operators import at_front, not_as_views, register
 from planmath.tensor import contract
 
 
@@ -19,9 +19,9 @@ def _parts(expr: str) -> tuple[list[str], str]:
 def _compute(expr: str, operands: list[torch.Tensor]) -> torch.Tensor:
     if any(0 in operand.shape for operand in operands):
         return torch.einsum(expr, operands).contiguous()
-    carried_out = [operand.resolve_conj().resolve_neg() for operand in operands]
-    result = contract(expr, *carried_out, options={"result_layout": "C"})
-    return result.contiguous()
+    with not_as_views():
+        carried_out = [operand.resolve_conj().resolve_neg() for operand in operands]
+        return contract(expr, *carried_out, options={"result_layout": "C"}).contiguous()
 
 
 def _fake(expr: str, operands: list[torch.Tensor]) -> torch.Tensor:

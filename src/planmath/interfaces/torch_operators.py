@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch._functorch import eager_transforms
+from torch._functorch.autograd_function import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
 _LIBRARY = torch.library.Library("planmath", "DEF")
@@ -18,6 +19,11 @@ _JVP = torch._C._functorch.TransformType.Jvp
 
 #: By which PyTorch tracks views.
 _VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+
+# Asked in each call.
+_transforming = torch._C._functorch.peek_interpreter_stack
+_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+_tracing, _is_grad_enabled = torch._C._get_tracing_state, torch.is_grad_enabled
 
 
 def register(
@@ -61,20 +67,23 @@ def register(
     _LIBRARY.define(schema)
 
     def unrecorded(*arguments: Any) -> Any:
-        with torch.no_grad(), _not_as_views():
-            results = compute(*arguments)
+        if _is_grad_enabled():
+            with torch.no_grad():
+                return unrecorded(*arguments)
+        results = compute(*arguments)
         return tuple([present(x, arguments[0]) for x in results]) if type(results) is tuple else results
 
-    def set_up(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*save(ctx, inputs, output))
+    def batched(*arguments: Any) -> Any:
+        return _mapped(vmap, takes_list, arguments)
 
+    takes_list, count = "Tensor[]" in schema, schema.partition("->")[0].count("Tensor")
     _LIBRARY.impl(name, unrecorded, "CompositeExplicitAutograd")
+    _LIBRARY.impl(name, batched, "Batched")
     qualified = f"planmath::{name}"
     torch.library.register_fake(qualified, fake, lib=_LIBRARY)
-    torch.library.register_autograd(qualified, backward, setup_context=set_up, lib=_LIBRARY)
     torch.library.register_vmap(qualified, vmap, lib=_LIBRARY)
     operator = getattr(torch.ops.planmath, name).default
-    takes_list, count = "Tensor[]" in schema, schema.partition("->")[0].count("Tensor")
+    _LIBRARY.impl(name, _dispatched(operator, backward, save, takes_list, count), "Autograd", with_keyset=True)
     composed = _composed(operator, backward, forward, save, vmap, takes_list)
     recorded = _recorded(compute, backward, save, takes_list)
 
@@ -82,7 +91,7 @@ def register(
         if torch.compiler.is_compiling():
             _refuse_tangents()
             return operator(*arguments)
-        if forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None:
+        if forward_ad._current_level >= 0 or _transforming() is not None:
             return composed(*arguments)
         wants_gradient = False
         for tensor in arguments[1] if takes_list else arguments[:count]:
@@ -90,12 +99,14 @@ def register(
                 wants_gradient = wants_gradient or tensor.requires_grad
             elif tensor is not None:
                 return operator(*arguments)
-        if _is_watched():
+        if _dispatch_modes() or _function_modes() or _tracing() is not None:
             return operator(*arguments)
-        if wants_gradient and torch.is_grad_enabled():
-            return recorded(*arguments)
-        with _not_as_views():
-            return compute(*arguments)
+        try:
+            return recorded(*arguments) if wants_gradient and _is_grad_enabled() else compute(*arguments)
+        except Exception:
+            if any(map(_is_known_to_dispatcher_only, arguments[1] if takes_list else arguments[:count])):
+                return operator(*arguments)
+            raise
 
     return call
 
@@ -109,15 +120,56 @@ def _refuse_tangents() -> None:
         )
 
 
-def _not_as_views() -> Any:
+def not_as_views() -> Any:
     """Within this, what is a view of a result is a tensor like others to autograd, that may be changed in place."""
     return torch._C._ExcludeDispatchKeyGuard(_VIEWS)
 
 
-def _is_watched() -> bool:
-    """Whether modes, or what traces a program, have to see each operator that is called."""
-    return bool(
-        torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or torch._C._get_tracing_state()
+# The older `vmap`, in which batched gradients are computed (`is_grads_batched`, ``jacobian(vectorize=True)``). No stack
+# tells that it is there, and its tensors look like others.
+
+
+def _is_batched(tensor: Any) -> bool:
+    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
+
+
+def _mapped_size(x: Any, level: int) -> int | None:
+    """How many tensors one is that is mapped at a level. One that is not would be repeated as often as asked for."""
+    if not (isinstance(x, torch.Tensor) and _is_batched(x)):
+        return None
+    one, two = (torch._remove_batch_dim(x, level, n, 0).shape[0] for n in (1, 2))
+    return one if one == two else None
+
+
+def _is_known_to_dispatcher_only(tensor: Any) -> bool:
+    """Whether a tensor has no memory that can be computed with, and operators have rules for it all the same."""
+    return tensor is not None and (tensor.is_meta or _is_batched(tensor))
+
+
+class _Info(NamedTuple):
+    """What rules for `vmap` are told."""
+
+    batch_size: int
+    randomness: str = "error"
+
+
+def _mapped(vmap: Callable[..., Any], takes_list: bool, arguments: tuple[Any, ...]) -> Any:
+    """An operator of such tensors, by the rule for `vmap`, of those that the innermost mapping maps."""
+    flat = [*arguments[:1], *arguments[1]] if takes_list else arguments
+    level = torch._C._vmapmode_increment_nesting()
+    torch._C._vmapmode_decrement_nesting()
+    sizes: list[int | None] = []
+    while not any(sizes):
+        level -= 1
+        sizes = [_mapped_size(x, level) for x in flat]
+    size = next(n for n in sizes if n is not None)
+    dims = [None if n is None else 0 for n in sizes]
+    given = [x if n is None else torch._remove_batch_dim(x, level, size, 0) for x, n in zip(flat, sizes, strict=True)]
+    results, axes = vmap(_Info(size), _folded(tuple(dims), takes_list), *_folded(tuple(given), takes_list))
+    if not isinstance(results, tuple):
+        return results if axes is None else torch._add_batch_dim(results, axes, level)
+    return tuple(
+        [x if axis is None else torch._add_batch_dim(x, axis, level) for x, axis in zip(results, axes, strict=True)]
     )
 
 
@@ -130,8 +182,7 @@ def _recorded(
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
             given = _folded(arguments, takes_list)
-            with _not_as_views():
-                output = compute(*given)
+            output = compute(*given)
             ctx.save_for_backward(*save(ctx, given, output))
             return output
 
@@ -142,6 +193,40 @@ def _recorded(
     # `Function.apply` looks for defaults and for transforms of `torch.func` first, which takes longer than all the rest
     apply = super(torch.autograd.Function, Recorded).apply
     return (lambda *arguments: apply(*_flat(arguments, True))) if takes_list else apply
+
+
+def _dispatched(
+    operator: Any, backward: Callable[..., Any], save: Callable[..., Any], takes_list: bool, count: int
+) -> Callable[..., Any]:
+    """What the dispatcher calls for gradients: as PyTorch's own, but for transforms of `torch.func` as well."""
+
+    def below(keys: Any, *arguments: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return operator.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+
+    class Dispatched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            *flat, keys = arguments
+            given = _folded(tuple(flat), takes_list)
+            output = below(keys, *given)
+            ctx.save_for_backward(*save(ctx, given, output))
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            return *_flat(backward(ctx, *gradients), takes_list), None
+
+    apply = super(torch.autograd.Function, Dispatched).apply
+
+    def autograd(keys: Any, *arguments: Any) -> Any:
+        tensors = arguments[1] if takes_list else arguments[:count]
+        if _is_grad_enabled() and any([x is not None and x.requires_grad for x in tensors]):
+            with enable_single_level_autograd_function():
+                return apply(*_flat(arguments, takes_list), keys)
+        return below(keys, *arguments)
+
+    return autograd
 
 
 def _composed(

@@ -11,17 +11,21 @@ from typing import Any
 import torch
 
 from planmath.core.log import LOGGER
+from planmath.core.remembered import ALIGNMENT
 from planmath.native.thread_limit import stamp
 
 #: How many kinds of calls are remembered; after that, the first one is forgotten.
 CAPACITY = 256
 #: How many idle operations of a kind are kept: of other dtypes and strides, or for other threads.
 MOST = 8
-#: Bytes of temporary memory that an idle operation keeps at most.
-MOST_KEPT = 1 << 20
+#: Bytes of temporary memory that an idle operation keeps at most, on the host and on a device.
+MOST_KEPT, MOST_KEPT_ON_DEVICE = 1 << 20, 4 << 20
 
 #: What a call takes is its own, in other threads and in signal handlers; taking and giving back are atomic.
 _idle: dict[Hashable, list[Any]] = {}
+
+#: Operations that CUDA graphs have executions of, by their `id`. They are never freed.
+_captured: dict[int, Any] = {}
 
 
 def executed(
@@ -30,7 +34,7 @@ def executed(
 ) -> Any:  # fmt: skip
     """What an operation makes of operands; None where none is there and `plan` is not given, or a call is not ordinary.
 
-    Calls on a device, and those that somebody wants to hear of, are not: the functions for single use are for those.
+    Calls that somebody wants to hear of are not: the functions for single use are for those.
 
     Parameters
     ----------
@@ -43,9 +47,13 @@ def executed(
     plan : callable, optional
         Makes a planned operation for the operands.
     """
-    if not operands[0].is_cpu or LOGGER.isEnabledFor(logging.INFO):
-        return None
-    kind = (*kind, stamp())
+    most, captured = MOST_KEPT, False
+    if operands[0].is_cpu:
+        kind = (kind, stamp())
+    else:
+        kind = (kind, *[(x.get_device(), x.data_ptr() % ALIGNMENT) for x in operands])
+        captured = torch.cuda.is_current_stream_capturing()
+        most = 0 if captured else MOST_KEPT_ON_DEVICE
     idle = _idle.get(kind)
     if idle is None:
         idle = _remember(kind)
@@ -56,18 +64,20 @@ def executed(
             try:
                 taken.append(idle.pop())
             except IndexError:
-                if plan is None:
+                if plan is None or LOGGER.isEnabledFor(logging.INFO):
                     break
                 taken.append(plan(*operands))
                 taken[-1]._drop_operands()
                 plan = None
+            if captured:  # temporary memory is the graph's then, and what else a plan has stays for it
+                _captured[id(taken[-1])] = taken[-1]
+                taken[-1]._executor.release_workspace()
             result = taken[-1]._executor.once(key, operands)
     except BaseException:
-        for operation in taken:
-            operation.free()
+        _drop(taken, len(taken))
         raise
     for operation in taken:
-        if operation._executor.workspace_size > MOST_KEPT:
+        if operation._executor.workspace_size > most:
             operation._executor.release_workspace()
     idle.extend(taken)  # the one that fitted is the next one's first
     if len(idle) > MOST:
@@ -96,7 +106,8 @@ def _drop(idle: list[Any], count: int) -> None:
             operation = idle.pop(0)
         except IndexError:  # another thread took it
             return
-        operation.free()
+        if id(operation) not in _captured:
+            operation.free()
 
 
 @atexit.register

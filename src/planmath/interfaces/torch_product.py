@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from planmath.interfaces.torch_operators import at_front, present, register
+from planmath.core.executor import Program
+from planmath.core.operation import make_slot
+from planmath.core.slots import ArraySlot
+from planmath.interfaces.torch_operators import at_front, not_as_views, present, register
 from planmath.interfaces.torch_plans import executed
 from planmath.linalg.advanced import Matmul, MatmulEpilog
 from planmath.linalg.advanced import matmul as planned_matmul
@@ -39,44 +44,95 @@ def _activated(z: torch.Tensor, activation: str) -> torch.Tensor:
     return functional.relu(z) if activation == "relu" else z
 
 
+class _Product(Matmul):
+    """A product whose programs get matrices as they lie in memory: without views of those that count as transposed.
+
+    Parameters
+    ----------
+    a, b : torch.Tensor
+    turned : tuple of bool
+        Whether a, b and the results are transposed in memory, as they are given in each execution.
+    """
+
+    def __init__(self, a: torch.Tensor, b: torch.Tensor, turned: tuple[bool, bool, bool]):
+        self._turned = turned
+        super().__init__(a.mT if turned[0] else a, b.mT if turned[1] else b)
+
+    def _result_slots(self, problem: Any) -> dict[str, ArraySlot]:
+        return _turned_slots(super()._result_slots(problem), [self._turned[2]] * 2)
+
+    def _make_executor(self, problem: Any, prepared: Any, slots: Any) -> Any:
+        if any(program.function for program in prepared.programs.values()):
+            programs = {key: _turned_program(program, self._turned) for key, program in prepared.programs.items()}
+            prepared = replace(prepared, programs=programs)
+        return super()._make_executor(problem, prepared, _turned_slots(slots, self._turned[:2]))
+
+
+def _turned_slots(slots: Mapping[str, ArraySlot], turned: Sequence[bool]) -> dict[str, ArraySlot]:
+    """The first slots for transposed matrices, where those are."""
+    found = dict(slots)
+    for (name, slot), turns in zip(slots.items(), turned, strict=False):
+        if turns:
+            (*batch, m, n), (*between, row, column) = slot.shape, slot.strides
+            layout = slot.layout._replace(shape=(*batch, n, m), strides=(*between, column, row))
+            found[name] = make_slot(slot.package, layout, writeable=slot.writeable)
+    return found
+
+
+def _turned_program(program: Program, turned: tuple[bool, bool, bool]) -> Program:
+    """A program in Python that gets arrays as they count."""
+    if program.function is None:
+        return program
+
+    def run(operands: Any, results: Any) -> None:
+        given = [x.mT if turns else x for x, turns in zip(operands[:2], turned, strict=False)]
+        made = [x.mT for x in results] if turned[2] else results
+        program.function((*given, *operands[2:]), tuple(made))
+
+    return Program(function=run)
+
+
 def _in_order(x: torch.Tensor) -> torch.Tensor:
     """A matrix, or a batch of them, that lies by rows or by columns."""
     (rows, columns), (row, column) = x.shape[-2:], x.stride()[-2:]
     return x if (column == 1 and row >= columns) or (row == 1 and column >= rows) else x.contiguous()
 
 
-def _compute(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str, keep: bool) -> Pair:
-    keep = keep and activation == "gelu"
-    of_a, of_b = a.shape, b.shape
-    if 0 in of_a or 0 in of_b:
-        z = torch.matmul(a, b)
-        z = z if bias is None else z + bias
-        return _activated(z, activation).contiguous(), z.clone() if keep else None
-    epilog = _FUSED[activation, bias is not None, keep]
-    # otherwise the transposed product, whose result is column-major, and has a bias for each row
-    straight = epilog in (MatmulEpilog.DEFAULT, MatmulEpilog.RELU) and a.stride(-1) == 1
-    left, right = (a, b) if straight else (b.mT, a.mT)
-    operands = (left, right) if bias is None else (left, right, bias)
-    kind = (activation, bias is None, keep, straight, of_a, of_b)
+def _compute(
+    a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, turned_a: bool, turned_b: bool, activation: str,
+    keep: bool,
+) -> Pair:  # fmt: skip
+    # as it is only where a lies by rows; otherwise the transposed product, whose result is column-major, and has a bias
+    # for each row
+    straight = bias is None and activation != "gelu" and a.stride(-2 if turned_a else -1) == 1
+    kind = (a.shape, b.shape, turned_a, turned_b, bias is None, activation, keep, straight)
+    operands = (a, b) if straight else (b, a) if bias is None else (b, a, bias)
     result = executed(kind, None, operands)
     if result is None:
-        result = _first(kind, epilog, _in_order(left), _in_order(right), bias)
-    if keep:
-        d, state = result[0], result[1]["gelu_aux"]
-        if state.shape[-2] != d.shape[-2]:
-            state = state[..., : d.shape[-2], :]
-        return d.mT.contiguous(), state.mT.contiguous()
-    return (result if straight else result.mT).contiguous(), None
+        result = _first(kind, *operands)
+    if keep and activation == "gelu":
+        d, states = result
+        state = states["gelu_aux"]
+        columns = d.shape[-1]
+        if state.shape[-1] != columns:
+            with not_as_views():
+                state = state[..., :columns].contiguous()
+        return d if d.is_contiguous() else d.contiguous(), state
+    return result if result.is_contiguous() else result.contiguous(), None
 
 
-def _first(
-    kind: tuple[Any, ...], epilog: MatmulEpilog, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None
-) -> Any:
+def _first(kind: tuple[Any, ...], left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
     """The first product of a kind, or one that is not kept."""
+    *_, turned_a, turned_b, _, activation, keep, straight = kind
+    if 0 in left.shape or 0 in right.shape:
+        return _of_nothing(left, right, bias, kind)
+    turned = (turned_a, turned_b, False) if straight else (not turned_b, not turned_a, True)
+    epilog = _FUSED[activation, bias is not None, keep and activation == "gelu"]
+    left, right = _in_order(left), _in_order(right)
     inputs = None if bias is None else {"bias": bias.contiguous()}
 
     def plan(left: torch.Tensor, right: torch.Tensor, *_: torch.Tensor) -> Matmul:
-        product = Matmul(left, right)
+        product = _Product(left, right, turned)
         try:
             product.plan(epilog=epilog, epilog_inputs=inputs)
         except BaseException:
@@ -85,62 +141,95 @@ def _first(
         return product
 
     result = executed(kind, None, (left, right, *(inputs or {}).values()), plan)
-    return planned_matmul(left, right, epilog=epilog, epilog_inputs=inputs) if result is None else result
+    if result is None:
+        left, right = left.mT if turned[0] else left, right.mT if turned[1] else right
+        with not_as_views():
+            result = planned_matmul(left, right, epilog=epilog, epilog_inputs=inputs)
+            if turned[2]:
+                if isinstance(result, tuple):
+                    result = result[0].mT, {name: x.mT for name, x in result[1].items()}
+                else:
+                    result = result.mT
+    return result
 
 
-def _fake(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str, keep: bool) -> Pair:
-    d = a.new_empty((*a.shape[:-1], b.shape[-1]))
+def _of_nothing(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None, kind: tuple[Any, ...]) -> Any:
+    """A product without elements, or of vectors without."""
+    *_, turned_a, turned_b, _, activation, keep, straight = kind
+    a, b = (left, right) if straight else (right, left)
+    z = torch.matmul(a.mT if turned_a else a, b.mT if turned_b else b)
+    z = z if bias is None else z + bias
+    d = _activated(z, activation)
+    return (d, {"gelu_aux": z.clone()}) if keep and activation == "gelu" else d
+
+
+def _fake(a: torch.Tensor, b: torch.Tensor, bias: Any, turned_a: bool, turned_b: bool, activation: str, keep: bool) -> Pair:
+    d = a.new_empty((*a.shape[:-2], a.shape[-1 if turned_a else -2], b.shape[-2 if turned_b else -1]))
     return d, torch.empty_like(d) if keep and activation == "gelu" else a.new_empty(0)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Pair) -> tuple[torch.Tensor | None, ...]:
-    a, b, bias, activation, keep = inputs
+    a, b, bias, ctx.turned_a, ctx.turned_b, activation, keep = inputs
     ctx.set_materialize_grads(False)
     ctx.activation, ctx.keep = activation, keep and activation == "gelu"
-    state = {"gelu": output[1] if keep else None, "relu": output[0]}.get(activation)
+    state = None
+    if activation != "identity":
+        state = output[0] if activation == "relu" else output[1] if keep else None
     return a, b, bias, state
 
 
 def _backward(ctx: Any, of_result: torch.Tensor | None, of_state: torch.Tensor | None) -> tuple[Any, ...]:
     saved = a, b, bias, _ = ctx.saved_tensors  # which is asked for once: checkpoints compute them then
-    dz = None if of_result is None else _through_activation(ctx.activation, of_result, *saved)
+    dz = None if of_result is None else _through_activation(ctx, of_result, *saved)
     if ctx.keep and of_state is not None:
         dz = of_state if dz is None else dz + of_state
     if dz is None:
-        return None, None, None, None, None
-    wanted = ctx.needs_input_grad
-    of_a = _like(a, dz, b.mH) if wanted[0] else None
-    of_b = _like(b, a.mH, dz) if wanted[1] else None
-    of_bias = dz.sum(tuple(range(dz.ndim - 1))) if bias is not None and wanted[2] else None
-    return of_a, of_b, of_bias, None, None
+        return None, None, None, None, None, None, None
+    wanted, turned_a, turned_b = ctx.needs_input_grad, ctx.turned_a, ctx.turned_b
+    of_a = of_b = of_bias = None
+    if wanted[0]:
+        of_a = _like(a, turned_a, dz, b.conj() if b.is_complex() else b, False, not turned_b)
+    if wanted[1]:
+        of_b = _like(b, turned_b, a.conj() if a.is_complex() else a, dz, not turned_a, False)
+    if bias is not None and wanted[2]:
+        of_bias = dz.sum(tuple(range(dz.ndim - 1)))
+    return of_a, of_b, of_bias, None, None, None, None
 
 
 def _through_activation(
-    activation: str, change: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: Any, state: torch.Tensor | None
+    ctx: Any, change: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: Any, state: torch.Tensor | None
 ) -> torch.Tensor:
     """A change of the result in that of the activation's argument, or the other way round, which is the same."""
+    activation = ctx.activation
     if activation == "relu":
         return torch.ops.aten.threshold_backward(change, state, 0)
     if activation == "gelu":
-        z = _product(a, b, bias, "identity", False)[0] if state is None else state
+        z = _product(a, b, bias, ctx.turned_a, ctx.turned_b, "identity", False)[0] if state is None else state
         return torch.ops.aten.gelu_backward(change, z, approximate="tanh")
     return change
 
 
 def _forward(ctx: Any, of_a: Any, of_b: Any, of_bias: Any, *_: Any) -> tuple[Any, Any]:
     saved = a, b, *_ = ctx.saved_tensors
-    parts = [] if of_a is None else [_product(of_a, b, None, "identity", False)[0]]
-    parts += [] if of_b is None else [_product(a, of_b, None, "identity", False)[0]]
-    parts += [] if of_bias is None else [of_bias.expand(*a.shape[:-1], b.shape[-1])]
+    as_they_lie = (ctx.turned_a, ctx.turned_b, "identity", False)
+    parts = [] if of_a is None else [_product(of_a, b, None, *as_they_lie)[0]]
+    parts += [] if of_b is None else [_product(a, of_b, None, *as_they_lie)[0]]
+    if of_bias is not None:
+        shape = (*a.shape[:-2], a.shape[-1 if ctx.turned_a else -2], b.shape[-2 if ctx.turned_b else -1])
+        parts.append(of_bias.expand(shape))
     dz = sum(parts[1:], parts[0])
-    return _through_activation(ctx.activation, dz, *saved), dz if ctx.keep else a.new_empty(0)
+    return _through_activation(ctx, dz, *saved), dz if ctx.keep else a.new_empty(0)
 
 
-def _like(x: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """``left @ right`` in the order of `x`: gradients of parameters in another one are copied."""
-    if x.stride(-1) != 1 and x.stride(-2) == 1:
-        return _product(right.mT, left.mT, None, "identity", False)[0].mT
-    return _product(left, right, None, "identity", False)[0]
+def _like(
+    x: torch.Tensor, turned: bool, left: torch.Tensor, right: torch.Tensor, turned_left: bool, turned_right: bool
+) -> torch.Tensor:
+    """The gradient ``left @ right`` of `x`, or its transposed, in the order of `x`: others are copied for parameters."""
+    by_columns = x.stride(-1) != 1 and x.stride(-2) == 1
+    if turned != by_columns:
+        left, right, turned_left, turned_right = right, left, not turned_right, not turned_left
+    result = _product(left, right, None, turned_left, turned_right, "identity", False)[0]
+    return result.mT if by_columns else result
 
 
 def _both(a: torch.Tensor, *more: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,23 +237,23 @@ def _both(a: torch.Tensor, *more: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return d, present(state, d)
 
 
-def _vmap(info: Any, in_dims: tuple[Any, ...], a: Any, b: Any, bias: Any, activation: str, keep: bool) -> Any:
+def _vmap(info: Any, in_dims: Any, a: Any, b: Any, bias: Any, *how: Any) -> Any:
+    turned_a, turned_b, activation, keep = how
     a, b = at_front(a, in_dims[0]), at_front(b, in_dims[1])
     if in_dims[0] is None:
         a = a.expand(info.batch_size, *a.shape)
-    if in_dims[1] is None and a.ndim == 3:  # one matrix for all: one product
-        flat = a.reshape(-1, a.shape[-1])
-        if in_dims[2] is None:
-            results = _both(flat, b, bias, activation, keep)
-            return tuple(x.reshape(*a.shape[:-1], -1) if x.ndim > 1 else x for x in results), tuple(
-                0 if x.ndim > 1 else None for x in results
-            )
+    if in_dims[1] is None and a.ndim == 3 and not turned_a and in_dims[2] is None:  # one matrix for all: one product
+        results = _both(a.reshape(-1, a.shape[-1]), b, bias, *how)
+        columns = results[0].shape[-1]
+        return tuple(x.reshape(*a.shape[:-1], columns) if x.ndim > 1 else x for x in results), tuple(
+            0 if x.ndim > 1 else None for x in results
+        )
     if in_dims[1] is None:
         b = b.expand(info.batch_size, *b.shape)
     if in_dims[2] is None:
-        results = _both(a, b, bias, activation, keep)
+        results = _both(a, b, bias, *how)
         return results, tuple(0 if x.ndim > 1 else None for x in results)
-    z = _product(a, b, None, "identity", False)[0]
+    z = _product(a, b, None, turned_a, turned_b, "identity", False)[0]
     bias = at_front(bias, in_dims[2])
     z = z + bias.reshape(bias.shape[0], *[1] * (z.ndim - 2), bias.shape[1])
     if keep and activation == "gelu":
@@ -173,7 +262,8 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], a: Any, b: Any, bias: Any, activa
 
 
 _product = register(
-    "product(Tensor a, Tensor b, Tensor? bias, str activation, bool keep) -> (Tensor, Tensor)",
+    "product(Tensor a, Tensor b, Tensor? bias, bool turned_a, bool turned_b, str activation, bool keep) -> "
+    "(Tensor, Tensor)",
     _compute,
     fake=_fake,
     backward=_backward,
@@ -183,26 +273,31 @@ _product = register(
 )
 
 
-def _result(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str) -> torch.Tensor:
-    """``activation(a @ b + bias)`` of matrices or batches of them that broadcast."""
+def _result(
+    a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, activation: str, turned_a: bool = False,
+    turned_b: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """``activation(a @ b + bias)`` of matrices or batches of them that broadcast, and may be transposed."""
     of_a, of_b = a.shape, b.shape
-    if of_a[-1] != of_b[-2]:
+    if of_a[-2 if turned_a else -1] != of_b[-1 if turned_b else -2]:
+        of_a, of_b = (x.mT.shape if turns else x.shape for x, turns in ((a, turned_a), (b, turned_b)))
         raise ValueError(
-            f"a of shape {tuple(a.shape)} and b of shape {tuple(b.shape)} do not fit: a has {a.shape[-1]} columns, and "
-            f"b {b.shape[-2]} rows"
+            f"a of shape {tuple(of_a)} and b of shape {tuple(of_b)} do not fit: a has {of_a[-1]} columns, and "
+            f"b {of_b[-2]} rows"
         )
     keep = (
-        activation == "gelu" and torch.is_grad_enabled()
+        activation == "gelu"
         and (a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad))
-    )  # fmt: skip
+        and torch.is_grad_enabled()
+    )
     if len(of_a) == len(of_b) == 2:
-        return _product(a, b, bias, activation, keep)[0]
-    if a.ndim > 2 and b.ndim == 2:  # one product of all rows
-        flat = _product(a.reshape(-1, a.shape[-1]), b, bias, activation, keep)[0]
-        return flat.reshape(*a.shape[:-1], b.shape[-1])
+        return _product(a, b, bias, turned_a, turned_b, activation, keep)[0]
+    if len(of_a) > 2 and len(of_b) == 2 and not turned_a:  # one product of all rows
+        flat = _product(a.reshape(-1, of_a[-1]), b, bias, False, turned_b, activation, keep)[0]
+        return flat.reshape(*of_a[:-1], flat.shape[-1])
     batch = torch.broadcast_shapes(of_a[:-2], of_b[:-2])
     a, b = a.expand(*batch, *of_a[-2:]), b.expand(*batch, *of_b[-2:])
-    return _product(a, b, bias, activation, keep)[0]
+    return _product(a, b, bias, turned_a, turned_b, activation, keep)[0]
 
 
 def linear(
@@ -247,8 +342,8 @@ def linear(
         raise ValueError(f"bias has the shape {tuple(bias.shape)}; expected {tuple(of_weight[:1])}")
     try:
         if x.ndim == 1:
-            return _result(x[None], weight.mT, bias, activation or "identity")[0]
-        return _result(x, weight.mT, bias, activation or "identity")
+            return _result(x[None], weight, bias, activation or "identity", False, True)[0]
+        return _result(x, weight, bias, activation or "identity", False, True)
     except (TypeError, ValueError, IndexError, RuntimeError):
         _check_layer(x, weight, bias)
         raise
@@ -311,6 +406,8 @@ def matmul(
     tensor([[ 1., -1.],
             [ 1., -1.]])
     """
+    if c is None is alpha is beta is epilog is epilog_inputs and a.ndim > 1 < b.ndim:
+        return _result(a, b, None, "identity")
     epilog = MatmulEpilog.DEFAULT if epilog is None else MatmulEpilog(epilog)
     if epilog not in EPILOGS:
         raise ValueError(
@@ -332,7 +429,7 @@ def matmul(
         if bias.shape[0] != a.shape[-2]:
             raise ValueError(f"bias has {bias.shape[0]} elements; expected {a.shape[-2]}, one for each row")
     if c is None and alpha is None:
-        d = _result(a, b, None, activation) if bias is None else _result(b.mT, a.mT, bias, activation).mT
+        d = _result(a, b, None, activation) if bias is None else _result(b, a, bias, activation, True, True).mT
     else:
         z = _result(a, b, None, "identity")
         if alpha is not None:  # by the rule of BLAS: what is multiplied by 0 does not matter

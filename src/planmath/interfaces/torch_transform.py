@@ -10,7 +10,7 @@ import torch
 
 import planmath.fft
 from planmath.fft.options import TURNED
-from planmath.interfaces.torch_operators import at_front, register
+from planmath.interfaces.torch_operators import at_front, not_as_views, register
 from planmath.interfaces.torch_plans import executed
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -26,10 +26,15 @@ def _factor(norm: str, inverse: bool, elements: int) -> float:
 
 def _compute(x: torch.Tensor, axes: list[int], kind: str, inverse: bool, odd: bool, norm: str) -> torch.Tensor:
     direction = 1 if inverse else -1
-    of_calls = (kind, tuple(axes), direction, odd, norm, x.shape)
+    planned = norm if x.is_cpu else "none"  # on devices, libraries do not scale
+    of_calls = (kind, tuple(axes), direction, odd, planned, x.shape)
     result = executed(of_calls, direction, (x,))
     if result is None:
-        result = _first(of_calls, x.resolve_conj().resolve_neg(), axes, kind, direction, odd, norm)
+        with not_as_views():
+            result = _first(of_calls, x.resolve_conj().resolve_neg(), axes, kind, direction, odd, planned)
+    if planned != norm:
+        whole = x if kind == "R2C" else result
+        result *= _factor(norm, inverse, math.prod(whole.shape[axis] for axis in axes))
     return result
 
 
@@ -37,9 +42,8 @@ def _first(
     of_calls: tuple[Any, ...], x: torch.Tensor, axes: list[int], kind: str, direction: int, odd: bool, norm: str
 ) -> torch.Tensor:
     """The first transform of a kind of calls, or one that is not kept."""
-    on_host = not x.is_cuda
     options: dict[str, Any] = {"result_layout": "C", "last_axis_parity": "odd" if odd else "even"}
-    if on_host and norm != "none":
+    if norm != "none":
         options["norm"] = norm
 
     def plan(x: torch.Tensor) -> planmath.fft.FFT:
@@ -52,12 +56,9 @@ def _first(
         return transform
 
     result = executed(of_calls, direction, (x,), plan)
-    if result is not None:
-        return result
-    result = _FUNCTIONS[kind](x, axes=axes, options=options, **({"direction": direction} if kind == "C2C" else {}))
-    if not on_host and norm != "none":
-        whole = x if kind == "R2C" else result
-        result *= _factor(norm, direction == 1, math.prod(whole.shape[axis] for axis in axes))
+    if result is None:
+        of_direction = {"direction": direction} if kind == "C2C" else {}
+        result = _FUNCTIONS[kind](x, axes=axes, options=options, **of_direction)
     return result
 
 

@@ -18,8 +18,8 @@ def in_cache_folder(name: str) -> Path:
     return _path(name, environment("PLANMATH_CACHE_DIR") or tuple(map(environment, OF_USERS)))
 
 
-#: What the folder depends on else: the last two tell where a user is at home.
-OF_USERS = "XDG_CACHE_HOME", "HOME", "USERPROFILE"
+#: What the folder depends on else; the second one tells where a user is at home.
+OF_USERS = "XDG_CACHE_HOME", "USERPROFILE" if os.name == "nt" else "HOME"
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from planmath.core.arrays import ITEMSIZE
+from planmath.core.errors import UnavailableError
 from planmath.core.tiles import FIRST_AT, MOST_LOOPS, MOST_THREADS, SECOND_AT, Tiles
 from planmath.fft.problem import FFTProblem, fuse
 from planmath.fft.providers.tiles import Dimension, cut
@@ -59,7 +60,7 @@ def shared(
             most = max(most, min(LEAST, count // problem.threads))
         divided = cut(batch, most)
         if len(divided.loops) > MOST_LOOPS:
-            raise ValueError(f"{len(divided.loops)} loops over parts; at most {MOST_LOOPS}")
+            raise UnavailableError(f"sharing would need {len(divided.loops)} loops over parts; {MOST_LOOPS} can nest")
         threads = max(1, min(problem.threads, divided.tiles, MOST_THREADS))
         parts = [divided.full] if divided.rest is None else [divided.full, divided.rest]
         source = SECOND_AT if in_place else FIRST_AT

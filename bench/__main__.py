@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 SUITES = {
     "cpu": (
         "imports", "memory", "fft_call", "doors", "interfaces", "matmul", "generic", "tensor", "dense", "sparse",
-        "sparse_product", "callbacks", "fft_sweep", "sweep", "company",
+        "sparse_product", "callbacks", "fft_sweep", "sweep", "matrices", "company",
     ),
     "cuda": (
         "cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_sparse_product",
@@ -37,7 +37,9 @@ FULL_ROUNDS, QUICK_ROUNDS = 6, 3
 def main() -> None:
     arguments = parsed()
     rounds = QUICK_ROUNDS if arguments.quick else FULL_ROUNDS
-    settings = Settings(rounds, quick=arguments.quick, peers_only=PEERS in arguments.only)
+    settings = Settings(
+        rounds, quick=arguments.quick, peers_only=PEERS in arguments.only, matrices=arguments.matrices
+    )
     space = "cuda" if arguments.cuda else "cpu"
     rows = selected(space, settings, [pattern for pattern in arguments.only if pattern != PEERS])
     device = device_facts() if arguments.cuda else {}
@@ -107,6 +109,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=only)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, about ten minutes")
     parser.add_argument("--cuda", action="store_true", help="the rows about CUDA, which need a device")
+    matrices = "folder of matrices (*.mtx) for sweep/sparse, in the place of generated ones"
+    parser.add_argument("--matrices", type=Path, metavar="PATH", help=matrices)
     parser.add_argument("--json", type=Path, metavar="PATH", help="default: bench/results/cpu.json, or cuda.json")
     return parser.parse_args()
 

@@ -56,12 +56,12 @@ def transform(name: str, shape: tuple[int, ...], axes: tuple[int, ...], settings
     x = uniform(shape, "complex64")
     t = torch.from_numpy(x)
     with ExitStack() as stack:
-        calls = ours(stack, lambda: FFT(x, axes=axes))
+        calls, same = ours(stack, lambda: FFT(x, axes=axes))
         for number in sorted({1, CORES}):
             calls[f"SciPy {threads(number)}"] = partial(scipy.fft.fftn, x, axes=axes, workers=number)
         calls["mkl_fft"] = partial(mkl_fft.fftn, x, axes=axes)
         calls["torch"] = partial(torch.fft.fftn, t, dim=axes)
-        return in_turn(name, calls, settings)
+        return in_turn(name, calls, same, settings)
 
 
 def contraction(name: str, key: str, a: tuple[int, ...], b: tuple[int, ...], settings: Settings) -> Outcome:
@@ -69,22 +69,28 @@ def contraction(name: str, key: str, a: tuple[int, ...], b: tuple[int, ...], set
 
     operands = uniform(a, "float64"), uniform(b, "float64")
     with ExitStack() as stack:
-        calls = ours(stack, lambda: BinaryContraction(key, *operands))
+        calls, same = ours(stack, lambda: BinaryContraction(key, *operands))
         calls["NumPy einsum(optimize=True)"] = partial(np.einsum, key, *operands, optimize=True)
-        return in_turn(name, calls, settings)
+        return in_turn(name, calls, same, settings)
 
 
-def ours(stack: ExitStack, make: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
-    """The operation planned only, and tuned, in this order: what was tuned is in the record."""
+def ours(stack: ExitStack, make: Callable[[], Any]) -> tuple[dict[str, Callable[[], Any]], bool]:
+    """The operation planned only, and tuned, in this order: what was tuned is in the record; and whether both chose the
+    same algorithm."""
     planned, tuned = (stack.enter_context(make()) for _ in range(2))
     for operation in (planned, tuned):
         operation.plan()
     tuned.autotune()
-    return {PLANNED: planned.execute, TUNED: tuned.execute}
+    chosen = [repr(operation).rpartition("planned: ")[2].partition(" by ")[0] for operation in (planned, tuned)]
+    return {PLANNED: planned.execute, TUNED: tuned.execute}, chosen[0] == chosen[1]
 
 
-def in_turn(name: str, calls: Mapping[str, Callable[[], Any]], settings: Settings) -> Outcome:
-    """Time each call after one of another, and NumPy's product after each."""
+def in_turn(name: str, calls: Mapping[str, Callable[[], Any]], same: bool, settings: Settings) -> Outcome:
+    """Time each call after one of another, and NumPy's product after each.
+
+    Where planned and tuned are the `same`, the times of both are those of one contender: two of them differ by a
+    quarter and more, by whom they meet.
+    """
     a = uniform((ROWS, ROWS), "float64")
     product = partial(np.matmul, a, a)
     everyone: dict[str, Callable[[], Any]] = {**calls, "NumPy product": product}
@@ -100,7 +106,11 @@ def in_turn(name: str, calls: Mapping[str, Callable[[], Any]], settings: Setting
         for label in order:
             everyone[label]()
             following[label].append(timed(product))
+    if same:
+        for times in (own, following):
+            times[PLANNED] = times[TUNED] = times[PLANNED] + times[TUNED]
     outcome = Outcome(name, "s", raw={"own": own, "NumPy's product after it": following})
+    outcome.notes += ["tuned as planned"] * same
     outcome.figures = {label: quiet(times) for label, times in own.items()}
     outcome.figures |= {f"{label}, then NumPy": quiet(times) for label, times in following.items()}
     best = min((label for label in calls if not label.startswith("planmath")), key=outcome.figures.__getitem__)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bench.contender import PLANMATH, Contender
@@ -34,13 +35,14 @@ Maker = Callable[[ExitStack], Iterable[Contender]]
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured: with how many rounds, at all sizes or a few, with planmath or its peers alone; and what was
-    measured of rows before, by name, whose rounds count as well."""
+    """How much is measured: with how many rounds, at all sizes or a few, with planmath or its peers alone; what was
+    measured of rows before, by name, whose rounds count as well; and the folder of sparse matrices, if there is one."""
 
     rounds: int = 6
     quick: bool = False
     peers_only: bool = False
     earlier: Mapping[str, Outcome] = field(default_factory=dict)
+    matrices: Path | None = None
 
     def longer(self) -> Settings:
         """For rows where a microsecond counts, or two per cent of a device at the limit of its power: a shared host is

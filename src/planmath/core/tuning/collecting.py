@@ -16,6 +16,11 @@ def tell(operation: Any) -> None:
         listener(operation)
 
 
+def is_told() -> bool:
+    """Whether anybody wants to know."""
+    return bool(_listeners)
+
+
 @contextmanager
 def told(listener: Listener) -> Iterator[None]:
     """Call `listener` with each operation as soon as it is planned, parts of other operations left out."""

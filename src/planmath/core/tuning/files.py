@@ -67,11 +67,12 @@ def write(content: Any, file: Path) -> None:
 
 def stamp(file: Path) -> tuple[Any, ...]:
     """What tells whether the file is the one that was read."""
+    name = str(file)  # which it keeps, and which compares at once
     try:
-        found = file.stat()
+        found = os.stat(name)
     except OSError as error:
-        return file, error.errno
-    return file, found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
+        return name, error.errno
+    return name, found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
 @contextlib.contextmanager

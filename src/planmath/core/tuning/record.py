@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from planmath.core import remembered
-from planmath.core.cache_folder import cache_folder
+from planmath.core.cache_folder import in_cache_folder
 from planmath.core.cuda import devices
 from planmath.core.errors import warn
 from planmath.core.execution import available_cpus
@@ -72,7 +72,7 @@ class TuningRecordWarning(UserWarning):
 
 def path() -> Path:
     """The file that holds the record."""
-    return cache_folder() / "tuning.json"
+    return in_cache_folder("tuning.json")
 
 
 def wisdom_path() -> Path:
@@ -107,6 +107,11 @@ def lookup(problem: str, versions: Mapping[str, str], where: str) -> Algorithm |
         if versions.items() <= entry.versions.items():
             return next((m.algorithm for m in entry.measurements if m.algorithm.provider in versions), None)
     return None
+
+
+def knows(noun: str, where: str) -> bool:
+    """Whether anything was measured of operations of this name on a processor or device."""
+    return any(problem.startswith(noun) for problem in entries(where))
 
 
 def store(entry: Entry, where: str) -> None:

@@ -19,6 +19,7 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.tuning import budget, wisdom
 from planmath.core.tuning.budget import OutOfTimeError
 from planmath.fft.problem import FFTProblem, fuse, only_on_devices
+from planmath.fft.providers.sharing import may_be_shared, shared
 from planmath.native.call import MAX_LOOPS, Call, Slot
 from planmath.native.threads import Threads, openmp_threads
 
@@ -39,6 +40,9 @@ MOST_GIVEN_UP = 1000
 #: From so many transforms on a call is long, and which of them lie next to each other matters more than how many more
 #: there are: 100x100x100 along the second axis took 1.9 ms with the last one in the call, and 3.2 with the first.
 MANY_TRANSFORMS = 64
+
+#: What tells that planmath's threads share a transform, and not the library's.
+SHARED = ("sharing", "planmath")
 
 #: With ESTIMATE, planners look at addresses only to see whether the transform is in place and memory aligned.
 OPERAND_STAND_IN, RESULT_STAND_IN = 1 << 20, 1 << 21
@@ -94,14 +98,20 @@ class FFTW3Provider(Provider):
         rigors: tuple[str | None, ...] = ("estimate", "measure") if self._is_fftw else (None,)
         if problem.work >= MEASURED_WORK:
             rigors = rigors[::-1]
-        return [
+        found = [
             Algorithm(self.name, (("threads", n), *((("rigor", rigor),) if rigor else ())))
             for rigor in rigors
             for n in threads
         ]
+        if len(threads) > 1 and may_be_shared(problem):
+            rigor = ("rigor", "measure")
+            found.append(
+                Algorithm(self.name, (("threads", max(threads)), *([rigor] if self._is_fftw else []), SHARED))
+            )
+        return found
 
     def lingers(self, algorithm: Algorithm) -> float:
-        return self._spin if algorithm.get("threads") > 1 else 0.0
+        return self._spin if algorithm.get("threads") > 1 and SHARED not in algorithm.knobs else 0.0
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         programs: dict[object, Program] = {}
@@ -124,6 +134,8 @@ class FFTW3Provider(Provider):
 
     def _calls(self, problem: FFTProblem, algorithm: Algorithm, direction: int) -> tuple[list[Call], int]:
         """The native calls that compute the transform, and the bytes of workspace they need."""
+        if SHARED in algorithm.knobs:
+            return self._shared(problem, algorithm, direction), 0
         batch, transformed = problem.batch(), problem.transformed()
         leading, last = [dim for dim in transformed[:-1] if dim[0] > 1], transformed[-1]
         if problem.kind == "C2C":
@@ -144,6 +156,21 @@ class FFTW3Provider(Provider):
                 problem, algorithm, direction, [(last[0], 1, last[2])], written, Slot(2), Slot(1), destroy=True
             ),
         ], math.prod(n for n, _, _ in read) * ITEMSIZE[problem.dtype]
+
+    def _shared(self, problem: FFTProblem, algorithm: Algorithm, direction: int) -> list[Call]:
+        """The calls of a transform that planmath's threads share."""
+        alone = Algorithm(self.name, (("threads", 1), ("rigor", algorithm.get("rigor"))))
+
+        def transforms(
+            kind: str, axes: Dimensions, batch: Dimensions, operand: Slot, result: Slot
+        ) -> list[Call]:
+            of = problem._replace(kind=kind)
+            if kind == "C2C":
+                return self._complex(of, alone, direction, axes, batch, operand, result)
+            return [self._transform(of, alone, direction, axes, batch, operand, result)]
+
+        result = Slot(0 if problem.inplace else 1)
+        return shared(problem, Slot(0), result, transforms, plans_of_their_own=not self._is_fftw)
 
     def _complex(
         self, problem: FFTProblem, algorithm: Algorithm, direction: int, transformed: Dimensions, batch: Dimensions,
@@ -170,8 +197,8 @@ class FFTW3Provider(Provider):
         """One transform with its batch; batch axes that the library does not take become loops around it."""
         interface, kind, precision = self._interface, problem.kind, problem.precision
         native, looped = (list(batch), []) if self._is_fftw else _one_batch_axis(batch)
-        flags = DESTROY_INPUT if destroy or problem.inplace else PRESERVE_INPUT
         in_place = operand.operand == result.operand
+        flags = DESTROY_INPUT if destroy or in_place else PRESERVE_INPUT
         itemsizes = (ITEMSIZE[problem.dtype], ITEMSIZE[problem.result_dtype])
         loops = [(n, (s * itemsizes[0], r * itemsizes[1])) for n, s, r in looped]
         if len(loops) > MAX_LOOPS:

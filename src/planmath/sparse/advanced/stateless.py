@@ -8,6 +8,7 @@ from planmath.core import remembered
 from planmath.core.arrays import as_numpy
 from planmath.core.options import as_given, as_options
 from planmath.core.typed import of_systems
+from planmath.sparse.advanced import single_use
 from planmath.sparse.advanced.execution import Execution
 from planmath.sparse.advanced.matrix import read_matrices
 from planmath.sparse.advanced.operation import DirectSolver
@@ -21,6 +22,7 @@ from planmath.sparse.advanced.options import (
     DirectSolverSolutionPreferences,
     DirectSolverSolutionPreferencesDict,
 )
+from planmath.sparse.advanced.single_use import MOST_REMEMBERED
 
 
 @of_systems
@@ -62,6 +64,10 @@ def direct_solver(
     >>> direct_solver(sp.csr_array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
     array([1., 2.])
     """
+    if options is plan_preferences is factorization_preferences is solution_preferences is execution is stream is None:
+        solution = single_use.solved(a, b)
+        if solution is not None:
+            return solution
     options = as_options(DirectSolverOptions, options)
     chosen = {
         "plan": as_options(DirectSolverPlanPreferences, plan_preferences, "plan_preferences"),
@@ -94,11 +100,6 @@ def direct_solver(
         lambda solver: solver.reset_operands(a=a, b=b, stream=stream),
         lambda solver: solver.execute(stream),
     )
-
-
-#: Unknowns up to which the next stateless call may find the plan of the one before: the factors of larger systems would
-#: take much memory.
-MOST_REMEMBERED = 4096
 
 
 class SingleUse(DirectSolver):

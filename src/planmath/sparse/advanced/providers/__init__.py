@@ -20,14 +20,17 @@ PROVIDERS: Sequence[Provider] = (
 
 def expected_order(problem: DirectSolverProblem, algorithms: list[Algorithm]) -> list[Algorithm]:
     """The algorithms by expected speed, where nothing was measured; equals keep the order of the providers."""
-    last = None
-    if is_banded(problem):
-        first = "banded"
-    elif any(algorithm.provider == "blocks" for algorithm in algorithms) and is_expected(problem):
-        first = "blocks"
-    else:
-        first, last = "pardiso", "blocks"
+    blocks = any(algorithm.provider == "blocks" for algorithm in algorithms)
+    first = expected_provider(problem, blocks)
+    last = "blocks" if first == "pardiso" else None
     return sorted(algorithms, key=lambda algorithm: (algorithm.provider != first) + (algorithm.provider == last))
+
+
+def expected_provider(problem: DirectSolverProblem, blocks: bool = True) -> str:
+    """The provider that is expected to be the fastest, with or without blocks among them."""
+    if is_banded(problem):
+        return "banded"
+    return "blocks" if blocks and is_expected(problem) else "pardiso"
 
 
 def is_banded(problem: DirectSolverProblem) -> bool:

@@ -99,11 +99,15 @@ def is_expected(problem: DirectSolverProblem) -> bool:
 
 def pays(pattern: Pattern) -> bool:
     """Whether the factors of a pattern take so little work that a library would be slower."""
-    symmetric = pattern.pairs is not None
-    if symmetric and pattern.n > MOST_UNKNOWNS and pattern.nnz > FEW_ENTRIES * pattern.n:
+    if pattern.n > MOST_UNKNOWNS and pattern.nnz > FEW_ENTRIES * pattern.n and pattern.pairs is not None:
         return False
     order = pattern.block_order
-    return bool(order.matched == pattern.n and order.operations <= MOST_OPERATIONS[symmetric] * pattern.n)
+    if order.matched < pattern.n:
+        return False
+    fewest, most = sorted(limit * pattern.n for limit in MOST_OPERATIONS.values())
+    if not fewest < order.operations <= most:
+        return bool(order.operations <= fewest)
+    return bool(order.operations <= MOST_OPERATIONS[pattern.pairs is not None] * pattern.n)
 
 
 def reason(problem: DirectSolverProblem) -> str:

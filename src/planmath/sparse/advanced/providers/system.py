@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from planmath.core.errors import UnavailableError
 from planmath.native.call import Call, Slot
+from planmath.native.forks import computed
 from planmath.sparse.advanced import kernels
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
 from planmath.sparse.advanced.enums import DirectSolverMatrixViewType as View
@@ -109,25 +111,42 @@ class Measures:
     """The linear-time kernels of one pattern and dtype, which all systems that share it use."""
 
     def __init__(self, pattern: Pattern, dtype: str):
-        key, sums = (pattern.index_dtype, dtype), SUM_DTYPE[dtype]
-        # Numbers of mean 0 and variance 1: the square of their product with a residual has the residual's as its mean.
-        random = np.random.default_rng(pattern.n)
-        self.probe = random.uniform(-(3**0.5), 3**0.5, pattern.n).astype(sums)
-        fixed = [pattern.view, int(pattern.hermitian), address(pattern.starts), address(pattern.columns)]
-        keep = (pattern, self.probe)
+        self._pattern, self._key = pattern, (pattern.index_dtype, dtype)
+        self.probe = probe_of(pattern.n, SUM_DTYPE[dtype])
+        self._fixed = [pattern.view, int(pattern.hermitian), address(pattern.starts), address(pattern.columns)]
         self.measure = Call(
-            kernels.MEASURE[key], [pattern.n, *fixed, Slot(0), address(self.probe), Slot(1), Slot(2), Slot(3)],
-            name="measure", returns_status=True, keep=keep,
-        )  # fmt: skip
-        self.residual = Call(
-            kernels.RESIDUAL[key], [pattern.n, Slot(0), *fixed, *(Slot(i) for i in range(1, 7))],
-            name="residual", keep=keep,
-        )  # fmt: skip
-        self.magnitudes = Call(
-            kernels.MAGNITUDES[key], [pattern.n, Slot(0), fixed[0], *fixed[2:], *(Slot(i) for i in range(1, 5))],
-            name="magnitudes", keep=keep,
+            kernels.MEASURE[self._key],
+            [pattern.n, *self._fixed, VALUE, address(self.probe), *THREE], name="measure", returns_status=True,
+            keep=(pattern, self.probe),
         )  # fmt: skip
         self.project = PROJECT[dtype]
+
+    @computed
+    def residual(self) -> Call:
+        fixed = [self._pattern.n, VALUE, *self._fixed, *(Slot(i) for i in range(1, 7))]
+        return Call(kernels.RESIDUAL[self._key], fixed, name="residual", keep=self._pattern)
+
+    @computed
+    def magnitudes(self) -> Call:
+        fixed = [self._pattern.n, VALUE, self._fixed[0], *self._fixed[2:], *(Slot(i) for i in range(1, 5))]
+        return Call(kernels.MAGNITUDES[self._key], fixed, name="magnitudes", keep=self._pattern)
+
+
+#: The operands of measures: the values, and what they are measured with.
+VALUE, THREE = Slot(0), (Slot(1), Slot(2), Slot(3))
+
+#: Unknowns up to which systems share one probe, of which each takes as many numbers as it has unknowns.
+SHARED = 1 << 16
+
+
+def probe_of(n: int, dtype: str) -> np.ndarray:
+    """Numbers of mean 0 and variance 1: the square of their product with a residual has the residual's as its mean."""
+    return _random(SHARED, dtype)[:n] if n <= SHARED else _random.__wrapped__(n, dtype)
+
+
+@cache
+def _random(n: int, dtype: str) -> np.ndarray:
+    return np.random.default_rng(n).uniform(-(3**0.5), 3**0.5, n).astype(dtype)
 
 
 class System(Judge):

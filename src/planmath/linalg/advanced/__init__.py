@@ -9,7 +9,7 @@ from planmath.linalg.advanced.enums import (
     MatmulNumericalImplFlags,
     MatmulReductionScheme,
 )
-from planmath.linalg.advanced.operation import InvalidMatmulState, Matmul, matmul
+from planmath.linalg.advanced.operation import InvalidMatmulState, Matmul
 from planmath.linalg.advanced.options import (
     MatmulEpilogPreferences,
     MatmulOptions,
@@ -17,6 +17,7 @@ from planmath.linalg.advanced.options import (
     MatmulQuantizationScales,
     matrix_qualifiers_dtype,
 )
+from planmath.linalg.advanced.stateless import matmul
 
 __all__ = [
     "Algorithm",

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import Any
 
 import numpy as np
 
-from planmath.core import provider, remembered
+from planmath.core import provider
 from planmath.core.arrays import ITEMSIZE, Layout, Package, package_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, ExecutionCUDA, resolve_execution
 from planmath.core.operation import Operation, Plan
-from planmath.core.options import as_given, as_options
+from planmath.core.options import as_options
 from planmath.core.pickling import operands
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.limits import Work
 from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
-from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
+from planmath.linalg.advanced.epilog import EPILOGS
 from planmath.linalg.advanced.narrow import (
     as_block_scales,
     as_scale,
@@ -29,7 +29,6 @@ from planmath.linalg.advanced.narrow import (
     check_result,
     check_scales,
     given_scales,
-    input_dtypes,
 )
 from planmath.linalg.advanced.options import (
     MatmulEpilogPreferences,
@@ -43,7 +42,6 @@ from planmath.linalg.advanced.options import (
 )
 from planmath.linalg.advanced.problem import (
     AUXILIARY_SCALE,
-    SINGLE,
     MatmulProblem,
     narrow_result,
     result_order,
@@ -55,17 +53,10 @@ from planmath.linalg.advanced.specification import (
     as_epilog_inputs,
     check_epilog_input,
     check_execution_space,
+    epilog_matrix,
     specify,
 )
 from planmath.linalg.product.matrix import ALIGNED, Matrix
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from planmath.linalg.advanced.options import MatmulArguments
-
-#: The package's own type, of operands and result.
-A = TypeVar("A")
 
 
 class InvalidMatmulState(InvalidStateError):
@@ -538,30 +529,7 @@ class Matmul(Operation):
         if package is not self._package:
             raise TypeError(f"{argument} is a {package.name} array; expected a {self._package.name} one, like a and b")
         layout = package.layout(array, argument)
-        if name == AUXILIARY_SCALE:
-            return layout, SINGLE
-        rows, cols = EXTENTS[name](problem.m, problem.n)
-        expected = [(rows, cols), (*problem.batch, rows, cols)]
-        if is_vector(name):
-            expected.insert(0, (rows,))
-        if layout.shape not in expected:
-            shapes = " or ".join(map(str, dict.fromkeys(expected)))
-            raise ValueError(f"{argument} has the shape {layout.shape}; expected {shapes}")
-        possible = input_dtypes(name, problem)
-        if layout.dtype not in possible:
-            raise ValueError(f"{argument} has the dtype {layout.dtype}; expected {' or '.join(possible)}: convert it")
-        n_batch = max(len(layout.shape) - 2, 0)
-        row, col = (*layout.strides, 0)[:2] if len(layout.shape) == 1 else layout.strides[-2:]
-        if row != 1 and rows > 1 and not is_vector(name):
-            raise ValueError(
-                f"{argument} has the strides {layout.strides}; expected column-major ones, as the forward epilog "
-                "returned it"
-            )
-        if row < 0:
-            raise ValueError(f"{argument} has the strides {layout.strides}; expected a positive one: copy it")
-        steps = layout.strides[:n_batch] if n_batch else (0,) * len(problem.batch)
-        alignment = self._alignment(package, array)
-        return layout, Matrix(layout.dtype, rows, cols, row, col if cols > 1 else rows, steps, alignment=alignment)
+        return layout, epilog_matrix(name, argument, layout, problem, self._alignment(package, array))
 
     def _in_order(self, a: Any, b: Any, c: Any, inputs: dict[str, Any] | None) -> tuple[Any, ...]:
         """Operands as the executor counts them; none at all where there is one that it does not know."""
@@ -660,77 +628,3 @@ class Matmul(Operation):
         if problem.cuda is not None:
             problem = problem._replace(cuda=problem.cuda._replace(handle=0))
         return super()._tuning_key(problem)
-
-
-@overload
-def matmul(
-    a: NDArray[Any], b: NDArray[Any], /, c: Any = None, *, epilog: None = None, **arguments: Unpack[MatmulArguments]
-) -> NDArray[Any]: ...
-@overload
-def matmul(a: A, b: A, /, c: Any = None, *, epilog: None = None, **arguments: Unpack[MatmulArguments]) -> A: ...
-@overload  # with auxiliary results a tuple
-def matmul(
-    a: Any, b: Any, /, c: Any = None, *, epilog: MatmulEpilog | None, epilog_inputs: dict[str, Any] | None = None,
-    **arguments: Unpack[MatmulArguments],
-) -> Any: ...  # fmt: skip
-def matmul(
-    a: Any,
-    b: Any,
-    /,
-    c: Any = None,
-    *,
-    alpha: complex | None = None,
-    beta: complex | None = None,
-    epilog: MatmulEpilog | None = None,
-    epilog_inputs: dict[str, Any] | None = None,
-    qualifiers: np.ndarray | None = None,
-    quantization_scales: MatmulQuantizationScales | MatmulQuantizationScalesDict | dict[str, Any] | None = None,
-    options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None = None,
-    execution: Execution | str | dict[str, Any] | None = None,
-    preferences: MatmulPlanPreferences | MatmulPlanPreferencesDict | dict[str, Any] | None = None,
-    algorithm: Algorithm | None = None,
-    stream: Any = None,
-    out: Any = None,
-) -> Any:
-    """Multiply matrices once: ``epilog(alpha * a @ b + beta * c)``.
-
-    Parameters
-    ----------
-    a, b, c, alpha, beta, qualifiers, quantization_scales, options, execution, stream
-        As for `Matmul`.
-    epilog, epilog_inputs, preferences
-        As for `Matmul.plan`.
-    algorithm : Algorithm, optional
-        The one to use.
-    out : array, or tuple of array and dict, optional
-        Where to put the result: with the layout that `Matmul.empty_result` gives.
-
-    Returns
-    -------
-    array, or tuple of array and dict
-        As for `Matmul.execute`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from planmath.linalg.advanced import matmul
-    >>> matmul(np.array([[1.0, 2], [3, 4]]), np.array([1.0, -1]), alpha=2)
-    array([-2., -2.])
-    """
-    options, key = as_given(MatmulOptions, options), None
-    if all(x is None for x in (c, qualifiers, quantization_scales, algorithm, preferences)):
-        inputs = epilog_inputs or {}
-        arrays = (a, b, *inputs.values()) if isinstance(inputs, dict) else (a, b, inputs)
-        key = remembered.key_of("matmul", arrays, execution, options, alpha, epilog, tuple(inputs))
-    return remembered.run_once(
-        key,
-        lambda: Matmul(
-            a, b, c, alpha=alpha, beta=beta, qualifiers=qualifiers, quantization_scales=quantization_scales,
-            options=options, execution=execution, stream=stream,
-        ),
-        lambda product: product.plan(
-            preferences=preferences, algorithms=algorithm, epilog=epilog, epilog_inputs=epilog_inputs, stream=stream
-        ),
-        lambda product: product.reset_operands(a=a, b=b, epilog_inputs=epilog_inputs),
-        None if stream is None and out is None else lambda product: product.execute(stream=stream, out=out),
-    )  # fmt: skip

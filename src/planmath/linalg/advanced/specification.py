@@ -15,11 +15,14 @@ from planmath.core.errors import UnavailableError, UnsupportedLayoutError, neare
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA
 from planmath.linalg.advanced import narrow
 from planmath.linalg.advanced.enums import MatmulComputeType, MatmulEpilog
+from planmath.linalg.advanced.epilog import EXTENTS, is_vector
 from planmath.linalg.advanced.options import MatmulOptions, matrix_qualifiers_dtype
 from planmath.linalg.advanced.problem import (
     ADDENDS,
+    AUXILIARY_SCALE,
     BLOCK_SCALING,
     SCALED,
+    SINGLE,
     Choices,
     MatmulProblem,
     narrow_result,
@@ -336,3 +339,30 @@ def check_execution_space(options: MatmulOptions, execution: Execution) -> None:
             "options.block_scaling: devices have products of MXFP8 and NVFP4 from compute capability 10.0 on, and "
             f"{device.name} has {'.'.join(map(str, device.compute_capability))}: pass execution='cpu'"
         )
+
+
+def epilog_matrix(name: str, argument: str, layout: Layout, problem: MatmulProblem, alignment: int) -> Matrix:
+    """An input of an epilog as a matrix. Raises where it has not the shape, dtype and order of one."""
+    if name == AUXILIARY_SCALE:
+        return SINGLE
+    rows, cols = EXTENTS[name](problem.m, problem.n)
+    expected = [(rows, cols), (*problem.batch, rows, cols)]
+    if is_vector(name):
+        expected.insert(0, (rows,))
+    if layout.shape not in expected:
+        shapes = " or ".join(map(str, dict.fromkeys(expected)))
+        raise ValueError(f"{argument} has the shape {layout.shape}; expected {shapes}")
+    possible = narrow.input_dtypes(name, problem)
+    if layout.dtype not in possible:
+        raise ValueError(f"{argument} has the dtype {layout.dtype}; expected {' or '.join(possible)}: convert it")
+    n_batch = max(len(layout.shape) - 2, 0)
+    row, col = (*layout.strides, 0)[:2] if len(layout.shape) == 1 else layout.strides[-2:]
+    if row != 1 and rows > 1 and not is_vector(name):
+        raise ValueError(
+            f"{argument} has the strides {layout.strides}; expected column-major ones, as the forward epilog "
+            "returned it"
+        )
+    if row < 0:
+        raise ValueError(f"{argument} has the strides {layout.strides}; expected a positive one: copy it")
+    steps = layout.strides[:n_batch] if n_batch else (0,) * len(problem.batch)
+    return Matrix(layout.dtype, rows, cols, row, col if cols > 1 else rows, steps, alignment=alignment)

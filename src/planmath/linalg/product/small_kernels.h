@@ -3,13 +3,16 @@
 #ifndef PLANMATH_SMALL_KERNELS_H
 #define PLANMATH_SMALL_KERNELS_H
 
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "team.h"
+
 typedef intptr_t pm_index;
 
-enum { PM_MOST_EXTENT = 32, PM_MOST_THREADS = 64 };
+enum { PM_MOST_EXTENT = 32 };
+/* Into how many parts the work of each thread is cut: one that comes late, or is disturbed, leaves some to the others. */
+enum { PM_PARTS_OF_A_THREAD = 4 };
 
 /* d = alpha a b + beta c for each of a batch; strides in elements, columns of d follow each other. */
 typedef struct {
@@ -22,35 +25,26 @@ typedef struct {
     void *d;
 } pm_products;
 
-typedef void (*pm_share)(const pm_products *products, pm_index first, pm_index last);
+typedef void (*pm_products_of)(const pm_products *products, pm_index first, pm_index last);
+/* A batch that is shared by threads. */
 typedef struct {
-    pm_share share;
+    pm_products_of multiply;
     const pm_products *products;
-    pm_index first, last;
-} pm_member;
+    pm_index parts;
+} pm_batch;
 
-static void *pm_small_member(void *argument) {
-    const pm_member *m = (const pm_member *)argument;
-    m->share(m->products, m->first, m->last);
-    return NULL;
+static void pm_part_of_batch(void *work, int64_t part, int64_t member) {
+    const pm_batch *batch = (const pm_batch *)work;
+    const pm_index count = batch->products->sizes->count;
+    (void)member;
+    batch->multiply(batch->products, count * part / batch->parts, count * (part + 1) / batch->parts);
 }
 
-/* Divides a batch among threads, which live as long as the call. */
-static void pm_run_share(pm_share share, const pm_products *products) {
-    const pm_index count = products->sizes->count, wanted = products->sizes->threads;
-    const pm_index n = wanted < PM_MOST_THREADS ? wanted : PM_MOST_THREADS;
-    pthread_t threads[PM_MOST_THREADS];
-    pm_member members[PM_MOST_THREADS];
-    pm_index started = 1;
-    if (n <= 1) {
-        share(products, 0, count);
-        return;
-    }
-    for (pm_index i = 0; i < n; i++) members[i] = (pm_member){share, products, count * i / n, count * (i + 1) / n};
-    while (started < n && pthread_create(&threads[started], NULL, pm_small_member, &members[started]) == 0) started++;
-    for (pm_index i = started; i < n; i++) pm_small_member(&members[i]); /* what no thread was there for */
-    pm_small_member(&members[0]);
-    for (pm_index i = 1; i < started; i++) pthread_join(threads[i], NULL);
+static void pm_run_share(pm_products_of multiply, const pm_products *products) {
+    const pm_index threads = products->sizes->threads;
+    pm_batch batch = {multiply, products, PM_PARTS_OF_A_THREAD * threads};
+    if (threads <= 1) multiply(products, 0, products->sizes->count);
+    else pm_share(pm_part_of_batch, &batch, batch.parts, threads);
 }
 
 #define PM_BODY "../linalg/product/small_kernels_body.h"

@@ -2,9 +2,14 @@
 
 from libc.stdint cimport intptr_t
 
+from planmath.native.team import SHARE
+
 cdef extern from "small_kernels.h":
     enum: PM_MOST_EXTENT, PM_MOST_THREADS
     void **pm_best_kernels() except NULL
+    void pm_set_share(intptr_t address)
+
+pm_set_share(SHARE)
 
 cdef void **kernels = pm_best_kernels()
 

@@ -136,19 +136,51 @@ static void K(multiply)(const pm_index *sizes, const void *alpha, const void *be
 /* The same for complex numbers, as a product of real ones: each row of b is followed by itself times i, so that the parts
  * of an element of a are the factors of both. */
 
+#if defined(__GNUC__) && !defined(__clang__)
+typedef R K(pairs) __attribute__((vector_size(PM_VECTOR), aligned(R_BYTES), may_alias));
+typedef __typeof__((K(pairs)){0} < (K(pairs)){0}) K(places);
+/* Each number's parts, exchanged. */
+PM_INLINE K(pairs) K(exchanged)(K(pairs) x) {
+    K(places) with;
+    for (int i = 0; i < PM_VECTOR / R_BYTES; i++) with[i] = i ^ 1;
+    return __builtin_shuffle(x, with);
+}
+/* The beginning of a row that is whole vectors, how many parts. */
+PM_INLINE pm_index K(scaled_vectors)(pm_index parts, const R *z, const R *x, R *to, R *again) {
+    const pm_index lanes = PM_VECTOR / R_BYTES;
+    K(pairs) sign, imaginary;
+    for (int i = 0; i < PM_VECTOR / R_BYTES; i++) sign[i] = i % 2 ? 1 : -1;
+    imaginary = sign * z[1];
+    pm_index j = 0;
+    for (; j + lanes <= parts; j += lanes) {
+        K(pairs) value = *(const K(pairs) *)(x + j), scaled = value * z[0];
+        if (z[1] != 0) scaled += K(exchanged)(value) * imaginary;
+        *(K(pairs) *)(to + j) = scaled;
+        if (again) *(K(pairs) *)(again + j) = K(exchanged)(scaled) * sign;
+    }
+    return j;
+}
+#else
+#define PM_NO_PAIRS
+#endif
+
 /* Rows of `padded` parts that are z x, of `twice` each followed by itself times i. */
 static void K(scaled)(pm_index rows, pm_index n, pm_index padded, pm_index row, pm_index col, const R *z, const R *x,
                       int twice, R *to) {
     for (pm_index i = 0; i < rows; i++, to += padded) {
         R *again = to + padded;
-        for (pm_index j = 0; j < n; j++) {
+        pm_index j = 0;
+#ifndef PM_NO_PAIRS
+        if (col == 1) j = K(scaled_vectors)(2 * n, z, x + 2 * i * row, to, twice ? again : NULL) / 2;
+#endif
+        for (; j < n; j++) {
             const R *at = x + 2 * (i * row + j * col);
             R re = at[0] * z[0], im = at[1] * z[0];
             if (z[1] != 0) re -= at[1] * z[1], im += at[0] * z[1];
             to[2 * j] = re, to[2 * j + 1] = im;
             if (twice) again[2 * j] = -im, again[2 * j + 1] = re;
         }
-        for (pm_index j = 2 * n; j < padded; j++) {
+        for (j = 2 * n; j < padded; j++) {
             to[j] = 0;
             if (twice) again[j] = 0;
         }
@@ -188,6 +220,7 @@ static void K(multiply_complex)(const pm_index *sizes, const void *alpha, const 
 }
 
 #undef PM_TILES
+#undef PM_NO_PAIRS
 #undef PM_WIDTH
 #undef PM_WIDTH_
 #undef W

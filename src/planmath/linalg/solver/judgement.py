@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -465,10 +464,13 @@ def _refined_in_range(
     """
     of_a, of_b = exponent(a) if is_extreme(a) else 0, exponent(b)
     a, b = scaled(a, -of_a), scaled(b, -of_b)
-    solve = partial(np.linalg.solve, a) if of_a else solve
     judge.norm = size(a)
-    inside = np.ascontiguousarray(solve(b))
-    refinement = _Refinement(judge, a, b, inside, solve)
+
+    def solve_in_range(side: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(a, side) if of_a else solve(side)
+
+    inside = np.ascontiguousarray(solve_in_range(b))
+    refinement = _Refinement(judge, a, b, inside, solve_in_range)
     info = refinement.run()
     x[...] = scaled(inside, of_b - of_a)
     with np.errstate(all="ignore"):  # what is left of it in the dtype's range

@@ -6,9 +6,10 @@
 
 #include <float.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "team.h"
 
 typedef intptr_t pm_index;
 
@@ -20,8 +21,12 @@ enum { PM_CONJUGATE = 1 };
 
 /* The kernels, as the tables number them: four dtypes each, two of those for factors in single precision. */
 enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 32, PM_DEMOTE = 36, PM_BEGIN = 38, PM_CORRECT = 40, PM_LOOK = 42, PM_RANK = 44, PM_PERMUTE = 48, PM_LU = 52, PM_VECTOR_BYTES = 56 };
-/* Threads of a batch, and unknowns of its systems, at most. */
-enum { PM_MOST_THREADS = 64, PM_MOST_UNKNOWNS = 32 };
+/* Unknowns of a batch's systems, at most. */
+enum { PM_MOST_UNKNOWNS = 32 };
+/* Into how many parts the work of each thread is cut: one that comes late, or is disturbed, leaves some to the others. */
+enum { PM_PARTS_OF_A_THREAD = 4 };
+/* Bytes that are asked for while other work goes on, at most. */
+enum { PM_MOST_AHEAD = 4096 };
 
 /* What `detect` finds: the bandwidths, and whether the matrix is its own mirror image, or its conjugate's, and has a
  * diagonal of positive numbers. */
@@ -86,7 +91,7 @@ static int pm_doubtful(pm_index k, const double *b, const double *x, double squa
 
 /* A batch of small systems, of which each vector register holds one in each lane; strides in elements. */
 typedef struct {
-    pm_index n, k, count, definite, transposed, threads;
+    pm_index n, k, count, definite, transposed, threads, parts;
     pm_index conjugate; /* definite matrices to factorize, or right-hand sides and solutions */
     pm_index a_step, a_row, a_col, b_step, b_row, b_col, x_step, x_row, x_col;
     const void *probe, *a;
@@ -101,32 +106,17 @@ typedef struct {
     int doubtful[PM_MOST_THREADS];
 } pm_lanes;
 
-typedef void (*pm_share)(const pm_lanes *d, pm_index member, pm_index members);
-typedef struct {
-    pm_share share;
-    const pm_lanes *d;
-    pm_index member, members;
-} pm_member;
-
-static void *pm_lanes_member(void *argument) {
-    const pm_member *m = (const pm_member *)argument;
-    m->share(m->d, m->member, m->members);
-    return NULL;
-}
-
-/* Does the work of a batch on as many threads as its description says, which live as long as the call; whether a solution
- * has to be looked at. */
-static int pm_run_lanes(pm_share share, const pm_lanes *d) {
-    pthread_t threads[PM_MOST_THREADS];
-    pm_member members[PM_MOST_THREADS];
-    pm_index n = d->threads < PM_MOST_THREADS ? d->threads : PM_MOST_THREADS, started = 1;
+/* Does the work of a batch by as many threads as its description says; whether a solution has to be looked at. */
+static int pm_run_lanes(pm_part_of body, pm_lanes *d) {
     int doubtful = 0;
-    for (pm_index i = 0; i < n; i++) members[i] = (pm_member){share, d, i, n}, ((pm_lanes *)d)->doubtful[i] = 0;
-    while (started < n && pthread_create(&threads[started], NULL, pm_lanes_member, &members[started]) == 0) started++;
-    for (pm_index i = started; i < n; i++) pm_lanes_member(&members[i]); /* what no thread was there for */
-    pm_lanes_member(&members[0]);
-    for (pm_index i = 1; i < started; i++) pthread_join(threads[i], NULL);
-    for (pm_index i = 0; i < n; i++) doubtful |= d->doubtful[i];
+    if (d->threads <= 1) {
+        d->parts = 1;
+        body(d, 0, 0);
+    } else {
+        d->parts = PM_PARTS_OF_A_THREAD * d->threads;
+        pm_share(body, d, d->parts, d->threads);
+    }
+    for (pm_index i = 0; i < d->threads; i++) doubtful |= d->doubtful[i];
     return doubtful;
 }
 

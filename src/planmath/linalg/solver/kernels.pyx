@@ -2,6 +2,8 @@
 
 from libc.stdint cimport intptr_t
 
+from planmath.native.team import SHARE
+
 cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
     enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_RANK, PM_PERMUTE, PM_LU, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
@@ -12,7 +14,9 @@ cdef extern from "kernels.h":
     void *pm_unrefined
     enum: PM_ERROR, PM_GROWTH, PM_STEPS, PM_STATE, PM_SCALES, PM_DONE
     void **pm_best_kernels() except NULL
+    void pm_set_share(intptr_t address)
 
+pm_set_share(SHARE)
 cdef void **kernels = pm_best_kernels()
 
 SYMMETRIC, HERMITIAN, UNIT, MEASURE, CONJUGATE = PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE

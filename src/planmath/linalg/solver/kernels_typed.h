@@ -288,7 +288,7 @@ static int K(factor_batch)(const pm_index *sizes, const void *probe, const void 
     pm_lanes d = {.n = sizes[0], .count = sizes[1], .definite = sizes[2], .threads = sizes[3], .a_step = sizes[4],
                   .a_row = sizes[5], .a_col = sizes[6], .conjugate = sizes[7], .probe = probe, .a = a, .f = f, .w = w,
                   .u = u, .norms = norms, .squares = squares, .order = order, .status = status, .scratch = scratch};
-    pm_run_lanes(K(lanes_share), &d);
+    pm_run_lanes(K(lanes_part), &d);
     return pm_factorized(d.count, status, squares, sizeof(R) == 4);
 }
 
@@ -300,7 +300,7 @@ static int K(solve_batch)(const pm_index *sizes, const void *probe, void *f, voi
                   .x_row = sizes[10], .x_col = sizes[11], .probe = probe, .f = f, .w = w, .u = u, .norms = norms,
                   .order = order, .b = b, .x = x, .scratch = scratch, .scratch_size = sizes[12],
                   .conjugate = sizes[13], .out = out, .limits = limits};
-    return pm_run_lanes(K(lanes_share), &d);
+    return pm_run_lanes(K(lanes_part), &d);
 }
 #undef STEP
 #undef PM_COLUMN

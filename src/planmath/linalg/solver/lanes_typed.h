@@ -11,7 +11,14 @@ typedef struct {
 #define M K(mask)
 #define E K(element)
 #define INLINE static inline __attribute__((always_inline))
+/* a where the mask says so, and b elsewhere. */
+#if PM_VECTOR == 32 && R_BYTES == 8
+#define CHOOSE(mask, a, b) ((V)__builtin_ia32_blendvpd256(b, a, (V)(mask)))
+#elif PM_VECTOR == 32 && R_BYTES == 4
+#define CHOOSE(mask, a, b) ((V)__builtin_ia32_blendvps256(b, a, (V)(mask)))
+#else
 #define CHOOSE(mask, a, b) ((V)(((M)(a) & (mask)) | ((M)(b) & ~(mask))))
+#endif
 
 /* Numbers that are one step apart, one in each lane. */
 INLINE V K(gathered)(const R *p, pm_index step) {
@@ -113,41 +120,37 @@ INLINE void K(factor_lanes)(pm_index n, E *f, int32_t *order, int32_t *status) {
         for (pm_index i = 0; i < n; i++) order[i * LANES + l] = (int32_t)i;
     }
     for (pm_index k = 0; k < n; k++) {
-        E row[PM_MOST_UNKNOWNS], pivot = f[k * n + k];
-        V best = K(magnitude)(pivot), at = {0};
+        E before[PM_MOST_UNKNOWNS], row[PM_MOST_UNKNOWNS]; /* in registers, if there are enough */
+        V best = K(magnitude)(f[k * n + k]), at = {0};
         union { V vector; R lane[PM_VECTOR / sizeof(R)]; } where;
         for (pm_index i = k + 1; i < n; i++) {
-            E value = f[i * n + k];
-            V size = K(magnitude)(value);
+            V size = K(magnitude)(f[i * n + k]);
             M larger = size > best;
-            best = CHOOSE(larger, size, best), pivot = K(choose)(larger, value, pivot);
+            best = CHOOSE(larger, size, best);
             at = CHOOSE(larger, (V){0} + (R)(i - k), at);
         }
+        for (pm_index j = 0; j < n; j++) before[j] = row[j] = f[k * n + j];
+        for (pm_index i = k + 1; i < n; i++) {
+            M here = at == (V){0} + (R)(i - k);
+            for (pm_index j = 0; j < n; j++) row[j] = K(choose)(here, f[i * n + j], row[j]);
+        }
         where.vector = at;
-        for (pm_index j = 0; j < n; j++) row[j] = f[k * n + j]; /* in registers, if there are enough */
         for (pm_index l = 0; l < LANES; l++) {
             pm_index other = k + (pm_index)where.lane[l];
             int32_t t = order[k * LANES + l];
             order[k * LANES + l] = order[other * LANES + l], order[other * LANES + l] = t;
         }
-        for (pm_index i = k + 1; i < n; i++) {
-            M here = at == (V){0} + (R)(i - k);
-            E *with = f + i * n;
-            for (pm_index j = 0; j < n; j++)
-                for (int q = 0; q < PARTS; q++) {
-                    M d = ((M)row[j].part[q] ^ (M)with[j].part[q]) & here;
-                    row[j].part[q] = (V)((M)row[j].part[q] ^ d), with[j].part[q] = (V)((M)with[j].part[q] ^ d);
-                }
-        }
         where.vector = best;
         for (pm_index l = 0; l < LANES; l++)
             if (where.lane[l] == 0 && status[l] == 0) status[l] = (int32_t)k + 1;
-        E reciprocal = K(reciprocal)(pivot);
-        for (pm_index i = k + 1; i < n; i++) {
-            E *with = f + i * n, factor = K(times)(with[k], reciprocal);
-            with[k] = factor;
-            for (pm_index j = 0; j < n; j++)
-                if (j > k) with[j] = K(minus)(with[j], factor, row[j]);
+        E reciprocal = K(reciprocal)(row[k]);
+        for (pm_index i = k + 1; i < n; i++) { /* the rows are exchanged on the way */
+            M here = at == (V){0} + (R)(i - k);
+            E *with = f + i * n, factor = K(times)(K(choose)(here, before[k], with[k]), reciprocal);
+            for (pm_index j = 0; j < n; j++) {
+                E x = K(choose)(here, before[j], with[j]);
+                with[j] = j < k ? x : j == k ? factor : K(minus)(x, factor, row[j]);
+            }
         }
         for (pm_index j = 0; j < n; j++) f[k * n + j] = row[j];
         f[k * n + k] = reciprocal;
@@ -262,6 +265,14 @@ INLINE void K(take_lanes)(pm_index n, const pm_lanes *d, const R *a, E *f, E *w,
     *squares = d->definite ? size + size + diagonal : size;
 }
 
+/* Asks for what the next block reads or writes, unless it is too much to wait in the nearest cache: the processor itself
+ * stops at the end of each page. */
+INLINE void K(ask_for)(const void *p, pm_index size, int writes) {
+    for (pm_index at = 0; size <= PM_MOST_AHEAD && at < size; at += 64)
+        if (writes) __builtin_prefetch((const char *)p + at, 1);
+        else __builtin_prefetch((const char *)p + at, 0);
+}
+
 /* Factorizes the blocks from `first` to `last` of a batch: the systems of a block are in the lanes of one vector. */
 static void K(factor_blocks)(const pm_lanes *d, pm_index first, pm_index last) {
     const pm_index n = d->n;
@@ -282,6 +293,10 @@ static void K(factor_blocks)(const pm_lanes *d, pm_index first, pm_index last) {
                                    a + (s * d->a_step + i * d->a_row + j * d->a_col) * PARTS, sizeof(R) * PARTS);
             }
             a = copy, padded.a_step = n * n, padded.a_row = n, padded.a_col = 1;
+        }
+        if (block + 1 < last) {
+            if (d->a_step == n * n) K(ask_for)(a + LANES * n * n * PARTS, (pm_index)sizeof(E) * n * n, 0);
+            K(ask_for)(f + n * n, (pm_index)sizeof(E) * n * n, 1);
         }
 #define PM_TAKE_LANES(n) K(take_lanes)(n, &padded, a, f, w, u, squares)
         PM_SIZES(n, PM_TAKE_LANES)
@@ -379,6 +394,12 @@ static int K(solve_blocks)(const pm_lanes *d, pm_index first, pm_index last, E *
             }
             b = copy, padded.b_step = n * k, padded.b_row = k, padded.b_col = 1;
         }
+        if (block + 1 < last) {
+            K(ask_for)((const E *)d->f + (block + 1) * n * n, (pm_index)sizeof(E) * n * n, 0);
+            if (d->b_step == n * k) K(ask_for)(b + LANES * n * k * PARTS, (pm_index)sizeof(E) * n * k, 0);
+            if (d->x_step == n * k)
+                K(ask_for)((const R *)d->x + (block + 1) * LANES * n * k * PARTS, (pm_index)sizeof(E) * n * k, 1);
+        }
         if (k == 1) {
 #define PM_SOLVE_ONE(n) doubtful |= K(solve_block)(n, 1, &padded, block, b, x, y)
             PM_SIZES(n, PM_SOLVE_ONE)
@@ -388,16 +409,15 @@ static int K(solve_blocks)(const pm_lanes *d, pm_index first, pm_index last, E *
     return doubtful;
 }
 
-/* One thread's share of the blocks. */
-static void K(lanes_share)(const pm_lanes *d, pm_index member, pm_index members) {
-    pm_index blocks = (d->count + LANES - 1) / LANES, first = blocks * member / members;
-    pm_index last = blocks * (member + 1) / members;
-    if (!d->b) {
+/* One part of a batch, by one of the threads. */
+static void K(lanes_part)(void *work, int64_t part, int64_t member) {
+    pm_lanes *d = (pm_lanes *)work;
+    const pm_index blocks = (d->count + LANES - 1) / LANES;
+    const pm_index first = blocks * part / d->parts, last = blocks * (part + 1) / d->parts;
+    if (!d->b)
         K(factor_blocks)(d, first, last);
-        return;
-    }
-    E *x = (E *)((char *)d->scratch + member * d->scratch_size);
-    if (K(solve_blocks)(d, first, last, x)) ((pm_lanes *)d)->doubtful[member] = 1;
+    else if (K(solve_blocks)(d, first, last, (E *)((char *)d->scratch + member * d->scratch_size)))
+        d->doubtful[member] = 1;
 }
 
 #undef PM_SIZES

@@ -19,13 +19,14 @@ from planmath.linalg.generic.providers.routines import MOST_VECTORS, too_many_lo
 from planmath.linalg.generic.providers.stored import NARROW, columns_of
 from planmath.linalg.product.matrix import batch_loops
 from planmath.native.call import Call
+from planmath.native.team import LINGER
 from planmath.native.threads import Threads, openmp_threads
 
 #: Below this many elements the Python lock is kept.
 FEW = 10_000
 #: Below this many multiplications the Python lock is kept: about 5 µs.
 SMALL_WORK = 100_000
-#: From this many multiplications on threads pay, which live as long as the call: about 0.25 ms.
+#: From this many multiplications on threads pay: about 0.25 ms.
 THREADED_WORK = 5_000_000
 
 #: Rows up to which one launch of the kernel for bands is done sooner than the two that multiply all elements.
@@ -37,6 +38,9 @@ class PlanmathProvider(OwnProvider):
 
     def threads(self) -> Threads:
         return openmp_threads()
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return LINGER if algorithm.get("threads", 1) > 1 else 0.0
 
     def unsupported(self, problem: ProductProblem) -> str | None:
         if "dg" not in problem.kinds:

@@ -11,6 +11,7 @@ from planmath.linalg.solver.problem import DenseProblem, PreparedSolver
 from planmath.linalg.solver.providers.assembly import Assembly
 from planmath.linalg.solver.providers.lanes import not_in_lanes, prepare_lanes, threads_for
 from planmath.linalg.solver.providers.lapack_interface import LU, prepare, routines
+from planmath.native.team import LINGER
 from planmath.native.threads import Threads, openmp_threads
 
 #: Rows of a matrix, at most, that planmath's LU takes: 0.5 MB in double precision.
@@ -22,6 +23,9 @@ class PlanmathProvider(OwnProvider):
 
     def threads(self) -> Threads:
         return openmp_threads()
+
+    def lingers(self, algorithm: Algorithm) -> float:
+        return LINGER if algorithm.get("threads", 1) > 1 else 0.0
 
     def unsupported(self, problem: DenseProblem) -> str | None:
         if problem.execution[0] != "cpu":

@@ -217,7 +217,11 @@ int ncclCommInitRank(communicator **made, int n, identity id, int rank) {
     **made = (communicator){n, rank, HOST(address)};
     return 0;
 }
-int ncclGroupStart(void) { in_group = 1, n_calls = 0; return 0; }
+int ncclGroupStart(void) {
+    if (in_group) return 5;
+    in_group = 1, n_calls = 0;
+    return 0;
+}
 static int note_call(int receives, void *address, size_t size, int type, int peer, communicator *of) {
     if (!in_group || n_calls == MOST_CALLS || type != 1 || !IS_DEVICE(address) || size > BOX) return 4;
     calls[n_calls].receives = receives, calls[n_calls].peer = peer, calls[n_calls].address = HOST(address);

@@ -63,6 +63,14 @@ for number, (axes, read, written, size) in enumerate(cases):
         runtime.memcpy_async(found.ctypes.data, b, found.nbytes, 2, 0)
         np.testing.assert_array_equal(found, expected, str(number))
         expected[:] = 0
+# rows farther apart than the copy engines take
+far, near = np.zeros((1 << 31) + 4096, np.uint8), np.zeros(600, np.uint8)
+for k in range(2):
+    far[k << 31 : (k << 31) + 300] = k + 1
+owner, (b,) = upload([near], space.queue)
+space.copy(Copying([[(0, 0, 2)], [(0, 0, 300)]], (1 << 31, 1), (300, 1), 1)).run(far.ctypes.data | 1 << 56, b)
+runtime.memcpy_async(near.ctypes.data, b, 600, 2, 0)
+np.testing.assert_array_equal(near, np.repeat(np.uint8([1, 2]), 300))
 STANDIN.standinJournal.restype = ctypes.c_char_p
 assert ("launch" in STANDIN.standinJournal().decode()) == WITH_KERNELS
 """

@@ -102,6 +102,46 @@ def test_again_and_again_with_other_operands():
         assert_close(operand, local(np.fft.fftn(full.astype("complex128")), Slab.X) * factor, 1e-4)
 
 
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("which", ["pieces", "then"])
+def test_a_transform_that_fails_on_one_rank(which, monkeypatch):
+    """Before all is sent, it breaks the object, with words; afterwards all can go on."""
+    monkeypatch.setattr(pipelines, "PIECE", 1)
+    full = whole((16, 16, 4), "complex64")
+    spectrum = local(np.fft.fftn(full), Slab.Y)
+    operand = operand_with(full, Slab.X, dtype="complex64")
+    options = {"provider": "ipc", "redistribute": False, "blocking": True}
+    with FFT(operand, distribution=Slab.X, options=options) as transform:
+        transform.plan()
+        steps = transform._pipeline().steps
+        send = next(step for step in steps if isinstance(step, pipelines.Send))
+        step, right = getattr(send, which), getattr(send, which)._work
+
+        def fails(*arguments):
+            monkeypatch.setattr(step, "_work", right)
+            raise MemoryError("no room")
+
+        if group().rank == 0:
+            monkeypatch.setattr(step, "_work", fails)
+            with pytest.raises(MemoryError, match="no room"):
+                transform.execute()
+        elif which == "then":
+            assert_close(transform.execute(), spectrum, 1e-5)
+        if which == "then":
+            operand[...] = on_device(local(full, Slab.X).astype("complex64"))
+            assert_close(transform.execute(), spectrum, 1e-5)
+            return
+        group().allreduce_object(0, op=lambda a, b: a)
+        if group().rank == 0:
+            with pytest.raises(RuntimeError, match=r"ended early on rank 0.*no room"):
+                transform.execute()
+        else:
+            monkeypatch.setenv("PLANMATH_DISTRIBUTED_TIMEOUT", "0.4")
+            with pytest.raises(TimeoutError, match="rank 0"):
+                transform.execute()
+        group().allreduce_object(0, op=lambda a, b: a)
+
+
 def test_stream():
     full = whole((8, 12, 6), "complex64")
     stream = runtime.stream_create_with_flags(1)

@@ -44,6 +44,31 @@ def test_gathered(package, provider, a_is_transposed, b_is_transposed):
         assert len(panels) == (group().nranks if provider == "ipc" else 0)
 
 
+@pytest.mark.ranks(2)
+def test_a_product_that_fails_on_one_rank():
+    """The others have their results, and all can go on."""
+    a, b, c = whole((24, 20), seed=1), whole((20, 16), seed=2), whole((24, 16), seed=3)
+    along = Slab.X, Slab.Y, Slab.X
+    given = [part(of, one) for of, one in zip((a, b, c), along, strict=True)]
+    with Matmul(*given, distributions=along, beta=0.0, options={"provider": "ipc", "inplace": False}) as product:
+        product.plan()
+        panel = product._stages()._panels[0]
+        right = panel.product
+
+        def fails(*operands):
+            panel.product = right
+            raise MemoryError("no room")
+
+        if group().rank == 0:
+            panel.product = fails
+            with pytest.raises(MemoryError, match="no room"):
+                product.execute()
+        else:
+            assert_close(product.execute(), local(a @ b, Slab.X), 1e-13)
+        for _ in range(2):
+            assert_close(product.execute(), local(a @ b, Slab.X), 1e-13)
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_summed(provider):
     """Products of parts of k, summed and scattered, with c and an epilog."""

@@ -176,6 +176,50 @@ def test_memory_that_cannot_be_opened(monkeypatch):
 
 
 @several
+def test_memory_goes_when_nobody_has_it_open(monkeypatch):
+    """Also where it could not be opened on one rank, and others take their time to close it."""
+    times = {}
+
+    def noted(name, function):
+        def call(*arguments):
+            if name == "closed":
+                time.sleep(0.1)
+            if name == "opened" and group().rank == 1:
+                raise runtime.CUDARuntimeError(1, "cudaIpcOpenMemHandle")
+            result = function(*arguments)
+            times[name] = time.monotonic()
+            return result
+
+        return call
+
+    for name, of in (("opened", "ipc_open_mem_handle"), ("closed", "ipc_close_mem_handle"), ("freed", "free")):
+        monkeypatch.setattr(runtime, of, noted(name, getattr(runtime, of)))
+    with pytest.raises(UnavailableError, match="cannot be opened"):
+        redistribute(on_device(local(whole((6, 8)), Slab.X)), Slab.X, Slab.Y, options={"provider": "ipc"})
+    everybody = group().allreduce_object([times], op=lambda a, b: a + b)
+    closed = [of["closed"] for of in everybody if "closed" in of]
+    assert closed
+    assert max(closed) < min(of["freed"] for of in everybody)
+
+
+@several
+def test_a_group_of_nccl_that_fails(monkeypatch):
+    """It does not stay open for what the thread calls next."""
+    if not STANDIN:
+        pytest.skip("the stand-in's messages are short")
+    for shape in ((1 << 10, 1 << 10), (6, 8)):
+        full = whole(shape)
+        options = {"provider": checked("nccl")}
+        with Redistribute(on_device(local(full, Slab.X)), Slab.X, Slab.Y, options=options) as redistribution:
+            redistribution.plan()
+            if len(full) > 6:
+                with pytest.raises(RuntimeError, match="ncclSend"):
+                    redistribution.execute()
+            else:
+                assert_equal(redistribution.execute(), local(full, Slab.Y))
+
+
+@several
 def test_deadline(monkeypatch):
     """Rank 1 does not come: who waits for it gets a TimeoutError, and the stream goes on."""
     full = whole((6, 8))

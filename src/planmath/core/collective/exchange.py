@@ -156,12 +156,12 @@ class Tail(NamedTuple):
 
     axis: int
     """Of the targets, each of which is cut into nearly equal intervals."""
-    count: int
+    parts: int
     after: int
     """How many pieces of the source leave before; those after them together."""
 
     def interval(self, extent: int, number: int) -> tuple[int, int]:
-        return extent * number // self.count, extent * (number + 1) // self.count
+        return extent * number // self.parts, extent * (number + 1) // self.parts
 
 
 def packed(axes: Sequence[Sequence[Run]], side: int) -> list[list[Run]]:

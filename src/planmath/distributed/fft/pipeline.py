@@ -77,7 +77,7 @@ class Local:
     def cut_like(self, tail: Tail) -> None:
         """Transform in the pieces in which messages end, each of which becomes a part of a dense result."""
         extent = self._sample.shape[tail.axis]
-        self.cut(tail.axis, [*(tail.interval(extent, k)[0] for k in range(tail.count)), extent])
+        self.cut(tail.axis, [*(tail.interval(extent, k)[0] for k in range(tail.parts)), extent])
         if self.out is not None:
             self._result_strides = contiguous_strides(tuple(self._sample.shape))
 
@@ -148,9 +148,11 @@ class Send:
 
     def __call__(self, user: Any, result: Any, direction: Any) -> None:
         source = self._address_of(user) if self.address is None else self.address
-        works = () if self.pieces is None else (self.pieces.works(user, result, direction),)
-        if self.then is not None:
-            works = (works[0] if works else (), self.then.works(user, result, direction))
+        works: list[list[Callable[[], None]]] = []
+        if self.pieces is not None or self.then is not None:
+            works = [[] if of is None else of.works(user, result, direction) for of in (self.pieces, self.then)]
+        if self.then is None:
+            del works[1:]
         if self.into_result:
             self.exchange.run(source, self._address_of(result), *works)
         else:
@@ -301,7 +303,7 @@ class Pipeline:
 
     def _cut(self, exchange: Exchange, traffic: Traffic, axes: tuple[int, ...]) -> Local | None:
         """The transform before an exchange, as its part, where what is sent can leave in pieces."""
-        self._tail: Tail | None = None
+        self._tail = None
         local = self.steps[-1] if self.steps else None
         split = getattr(exchange, "split", None)
         if split is None:

@@ -52,7 +52,7 @@ def grids(nranks: int) -> list[Grid]:
             found.append(Grid((rows, columns), tuple([divmod(rank, columns) for rank in range(nranks)])))
             if rows > 1 and columns > 1:
                 by_columns = [divmod(rank, rows)[::-1] for rank in range(nranks)]
-                found.append(Grid((rows, columns), tuple(by_columns)))  # type: ignore[arg-type]
+                found.append(Grid((rows, columns), tuple(by_columns)))
     return found
 
 

@@ -368,7 +368,7 @@ class IPCExchange:
         if tail is None:
             return
         late, targets = intervals[tail.after :], self._targets
-        for number in range(tail.count):
+        for number in range(tail.parts):
             copies = self._copies(
                 lambda t: (axis, late[0][0], late[-1][1], 0),
                 lambda t, k=number: (tail.axis, *tail.interval(extent_of(targets[t][tail.axis]), k), 1),  # type: ignore[misc]

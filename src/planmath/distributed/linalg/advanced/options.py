@@ -63,7 +63,8 @@ class MatmulOptions:
     provider : str, optional
         How messages are sent: 'mapped' (memory that the ranks of one host share), 'ipc' (the same of CUDA devices),
         'nccl', 'mpi', 'torch', or 'broadcast' (by the collectives of any group; from devices these three go by way of
-        the host). Default: the first of them that all ranks have.
+        the host). Default: the first of them that all ranks have. For ranks of MPI on the host also 'scalapack_mkl'
+        (MKL's ScaLAPACK) and 'scalapack' (the one beside this program's MPI), which are taken where measured faster.
     tuning : bool
         Whether to use, and to add to, the record of what autotuning measured.
     check : bool

@@ -47,7 +47,7 @@ def providers_for(
     group: ProcessGroup, package: Package, build: Build, space: Space
 ) -> list[DistributedMatmulProvider | ScaLAPACKMatmul]:
     """The providers for arrays of a package on the ranks of a group."""
-    found = [
+    found: list[DistributedMatmulProvider | ScaLAPACKMatmul] = [
         *(DistributedMatmulProvider(transport, group, space) for transport in TRANSPORTS),
         *(ScaLAPACKMatmul(name, group, space) for name in VARIANTS),
     ]

@@ -293,7 +293,7 @@ class DirectSolver(CollectiveOperation):
 
     def _local_providers(self) -> Sequence[Any]:
         on_host = self._queue is None
-        found = [
+        found: list[BlockProvider | ScaLAPACKSolver] = [
             *(BlockProvider(transport, self._group, self._space) for transport in TRANSPORTS),
             *(ScaLAPACKSolver(name, self._group, self._space) for name in VARIANTS),
         ]

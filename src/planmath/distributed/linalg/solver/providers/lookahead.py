@@ -20,6 +20,7 @@ class Lookahead(LU):
     """
 
     buffers_panels = False
+    routines: Any
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)

@@ -259,3 +259,68 @@ def test_compiled_tangents_are_not_taken_for_zero() -> None:
     assert tangent(x).item() == 3
     with warnings.catch_warnings(action="ignore"):
         assert torch.compile(tangent, backend="eager")(x).item() == 3
+
+
+def test_batched_gradients(operands):
+    """By PyTorch's older vmap: `is_grads_batched`, and ``vectorize=True`` in `torch.autograd.functional`."""
+    x, w, _ = operands
+    for name in ("gelu", "batch", "spectrum", "network"):
+        program = PROGRAMS[name]
+
+        def real(x: torch.Tensor, program: Program = program) -> torch.Tensor:
+            result = program(x, w)
+            return torch.view_as_real(result) if result.is_complex() else result
+
+        one, many = (torch.autograd.functional.jacobian(real, x, vectorize=vectorize) for vectorize in (False, True))
+        torch.testing.assert_close(many, one)
+    hessian = torch.autograd.functional.hessian
+    one, many = (hessian(lambda x: layer(x, *operands[1:]).sum(), x, vectorize=vectorize) for vectorize in (0, 1))
+    torch.testing.assert_close(many, one)
+
+
+def test_tensors_without_values_have_shapes():
+    x, w = torch.empty(3, 4, device="meta"), torch.empty(5, 4, device="meta", requires_grad=True)
+    y = door.linear(x, w, activation="gelu")
+    y.sum().backward()
+    assert (y.shape, w.grad.shape, door.rfft(x).shape) == ((3, 5), (5, 4), (3, 3))
+
+
+def test_empty_batches():
+    x = torch.empty(0, 6, requires_grad=True)
+    result = door.rfft(x, axes=(1,), norm="ortho")
+    result.abs().sum().backward()
+    assert (result.shape, result.dtype, x.grad.shape) == ((0, 4), torch.complex64, (0, 6))
+    assert torch.vmap(door.rfft)(torch.empty(0, 3, 4)).shape == (0, 3, 3)
+    with pytest.raises(ValueError, match="at least one axis and one element"):
+        door.rfft(torch.empty(3, 0), axes=(1,))
+
+
+def test_derivatives_through_the_dispatcher_are_those_of_the_functions(operands):
+    """Which is how compiled programs get them; of an outer transform or autograd as well."""
+    x, w, _ = operands
+
+    def by_dispatcher(x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.planmath.product(x, w, None, False, True, "gelu", False)[0].square().sum()
+
+    def expected(x: torch.Tensor) -> torch.Tensor:
+        return functional.gelu(functional.linear(x, w), approximate="tanh").square().sum()
+
+    x.requires_grad_()
+    for transform in (
+        torch.func.grad, lambda f: torch.func.jacrev(torch.func.jacrev(f)),
+        lambda f: lambda x: torch.autograd.grad(torch.func.grad(f)(x).square().sum(), x)[0],
+    ):  # fmt: skip
+        torch.testing.assert_close(transform(by_dispatcher)(x), transform(expected)(x))
+
+
+@pytest.mark.slow
+def test_compiled_transforms(operands):
+    x, *others = operands
+
+    def program(function: Program) -> Callable[..., torch.Tensor]:
+        return torch.func.grad(lambda x: torch.func.grad(lambda x: function(x, *others).sum())(x).square().sum())
+
+    torch._dynamo.reset()
+    compiled = torch.compile(program(layer), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), program(as_pytorch_has_it)(x))
+    torch._dynamo.reset()

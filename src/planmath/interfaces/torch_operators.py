@@ -209,7 +209,8 @@ def _dispatched(
         def forward(ctx: Any, *arguments: Any) -> Any:
             *flat, keys = arguments
             given = _folded(tuple(flat), takes_list)
-            output = below(keys, *given)
+            with torch.enable_grad():  # which functions switch off, and outer transforms need
+                output = below(keys, *given)
             ctx.save_for_backward(*save(ctx, given, output))
             return output
 
@@ -221,7 +222,7 @@ def _dispatched(
 
     def autograd(keys: Any, *arguments: Any) -> Any:
         tensors = arguments[1] if takes_list else arguments[:count]
-        if _is_grad_enabled() and any([x is not None and x.requires_grad for x in tensors]):
+        if _is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
             with enable_single_level_autograd_function():
                 return apply(*_flat(arguments, takes_list), keys)
         return below(keys, *arguments)

@@ -163,7 +163,9 @@ def _of_nothing(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | No
     return (d, {"gelu_aux": z.clone()}) if keep and activation == "gelu" else d
 
 
-def _fake(a: torch.Tensor, b: torch.Tensor, bias: Any, turned_a: bool, turned_b: bool, activation: str, keep: bool) -> Pair:
+def _fake(
+    a: torch.Tensor, b: torch.Tensor, bias: Any, turned_a: bool, turned_b: bool, activation: str, keep: bool
+) -> Pair:
     d = a.new_empty((*a.shape[:-2], a.shape[-1 if turned_a else -2], b.shape[-2 if turned_b else -1]))
     return d, torch.empty_like(d) if keep and activation == "gelu" else a.new_empty(0)
 
@@ -224,7 +226,7 @@ def _forward(ctx: Any, of_a: Any, of_b: Any, of_bias: Any, *_: Any) -> tuple[Any
 def _like(
     x: torch.Tensor, turned: bool, left: torch.Tensor, right: torch.Tensor, turned_left: bool, turned_right: bool
 ) -> torch.Tensor:
-    """The gradient ``left @ right`` of `x`, or its transposed, in the order of `x`: others are copied for parameters."""
+    """The gradient of `x`, ``left @ right`` or its transposed, in its order: parameters copy those in another."""
     by_columns = x.stride(-1) != 1 and x.stride(-2) == 1
     if turned != by_columns:
         left, right, turned_left, turned_right = right, left, not turned_right, not turned_left

@@ -25,6 +25,8 @@ def _factor(norm: str, inverse: bool, elements: int) -> float:
 
 
 def _compute(x: torch.Tensor, axes: list[int], kind: str, inverse: bool, odd: bool, norm: str) -> torch.Tensor:
+    if 0 in x.shape and all(x.shape[axis] for axis in axes):  # an empty batch
+        return _fake(x, axes, kind, inverse, odd, norm)
     direction = 1 if inverse else -1
     planned = norm if x.is_cpu else "none"  # on devices, libraries do not scale
     of_calls = (kind, tuple(axes), direction, odd, planned, x.shape)

@@ -96,7 +96,7 @@ def _transform_backward(kind: Kind, shape: tuple[int, ...], of_result: Any) -> t
         padding[last] = (0, shape[last] - of_result.shape[last])
         whole = jnp.pad(of_result, padding)
         return (_transform(("C2C", False, axes, norm, False), whole).real,)
-    spectrum = _transform(("R2C", False, axes, TURNED.get(norm), False), of_result).conj()
+    spectrum = _transform(("R2C", False, axes, TURNED[norm] if norm else None, False), of_result).conj()
     half, n = shape[last], of_result.shape[last]
     index = jnp.arange(half)  # what stands for two elements of the whole spectrum counts twice
     weights = jnp.where((index == 0) | (2 * index == n), 1, 2).astype(of_result.dtype)

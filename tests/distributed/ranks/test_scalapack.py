@@ -7,7 +7,7 @@ from planmath.core.errors import UnavailableError
 from planmath.distributed.distribution import BlockCyclic, BlockNonCyclic, Slab
 from planmath.distributed.linalg import DirectSolver, SingularMatrixError, direct_solver
 from planmath.distributed.linalg.advanced import Matmul, MatmulEpilog, matmul
-from planmath.distributed.linalg.scalapack import VARIANTS
+from planmath.distributed.linalg.providers import VARIANTS
 from tests.distributed.ranks.arrays import grids, group, local, whole
 from tests.distributed.ranks.test_matmul import near, qualified
 from tests.distributed.ranks.test_solver import near as solved

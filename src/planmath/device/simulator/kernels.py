@@ -120,7 +120,7 @@ def _extents(given: Any) -> tuple[int, int, int]:
     numbers = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if not all(hasattr(each, "__index__") for each in numbers) or not 1 <= len(numbers) <= 3 or min(numbers) < 1:
         raise ValueError(f"a grid or block is one to three positive integers, not {given!r}")
-    return (*numbers, 1, 1)[:3]  # type: ignore[return-value]
+    return (*numbers, 1, 1)[:3]
 
 
 def jit(func_or_sig: Any = None, device: bool = False, debug: Any = None, extensions: Any = (), **options: Any) -> Any:

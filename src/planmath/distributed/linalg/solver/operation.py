@@ -22,7 +22,7 @@ from planmath.core.typed import of_two
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
 from planmath.distributed.distribution.placement import Placement
-from planmath.distributed.linalg.scalapack import VARIANTS
+from planmath.distributed.linalg.providers import VARIANTS
 from planmath.distributed.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.distributed.linalg.solver.problem import Blocks, SolverProblem
 from planmath.distributed.linalg.solver.providers import BlockProvider, ScaLAPACKSolver, dense_strides

@@ -11,7 +11,7 @@ from planmath.core.collective.provider import TransportProvider
 from planmath.core.collective.transports import TRANSPORTS
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
-from planmath.distributed.linalg.scalapack import VARIANTS
+from planmath.distributed.linalg.providers import VARIANTS
 from planmath.distributed.linalg.solver.problem import SolverProblem
 from planmath.distributed.linalg.solver.providers.device_routines import DeviceRoutines
 from planmath.distributed.linalg.solver.providers.phases import BlockPhases

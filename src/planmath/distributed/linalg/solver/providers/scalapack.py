@@ -15,7 +15,7 @@ from planmath.core.collective.exchange import Moves, Traffic
 from planmath.core.collective.process_group import ReductionOp
 from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
-from planmath.distributed.linalg.scalapack import Blocked, Grid, ScaLAPACKProvider, descriptor
+from planmath.distributed.linalg.providers import Blocked, Grid, ScaLAPACKProvider, descriptor
 from planmath.distributed.linalg.solver.problem import SolverProblem
 from planmath.distributed.linalg.solver.providers.factors import LU, Cholesky, as_indices
 from planmath.distributed.linalg.solver.providers.phases import Phases

@@ -15,9 +15,9 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.distributed.linalg.advanced.enums import MatmulEpilog
 from planmath.distributed.linalg.advanced.problem import MatmulProblem
-from planmath.distributed.linalg.advanced.scalapack import ScaLAPACKMatmul
+from planmath.distributed.linalg.advanced.providers.scalapack import ScaLAPACKMatmul
 from planmath.distributed.linalg.advanced.stages import WAYS, Run, Stages
-from planmath.distributed.linalg.scalapack import VARIANTS
+from planmath.distributed.linalg.providers import VARIANTS
 
 #: From a way, the problem, what makes exchanges, and where to work to planned stages, with the present operands.
 Build = Callable[[type[Stages], MatmulProblem, Callable[..., Any], Bench], Stages]

@@ -13,7 +13,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.distributed.linalg.advanced.problem import MatmulProblem, Side
 from planmath.distributed.linalg.advanced.stages import Run, Stages
-from planmath.distributed.linalg.scalapack import Blocked, Grid, ScaLAPACKProvider, blocked, descriptor, grids
+from planmath.distributed.linalg.providers import Blocked, Grid, ScaLAPACKProvider, blocked, descriptor, grids
 from planmath.native.call import invoke
 
 

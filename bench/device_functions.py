@@ -36,18 +36,11 @@ def judged(ours: float, theirs: float, most: float) -> str:
 
 
 def best(run: Callable[[], Any], repeat: int = 10) -> float:
-    from numba import cuda
+    """Milliseconds of a launch."""
+    from planmath.device.launching import seconds
 
     run()
-    times = []
-    for _ in range(repeat):
-        first, last = cuda.event(), cuda.event()
-        first.record()
-        run()
-        last.record()
-        last.synchronize()
-        times.append(cuda.event_elapsed_time(first, last))
-    return min(times)
+    return 1e3 * min(seconds(run) for _ in range(repeat))
 
 
 def transforms(n: int, ffts: Any, elements: Any) -> list[Any]:

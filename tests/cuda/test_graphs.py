@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from planmath.bindings import runtime
+from planmath.core import remembered
 from planmath.linalg.advanced import Matmul, MatmulEpilog
 from tests.arrays import to_numpy, to_package
 from tests.cuda.work import LARGE_FFT, MATMUL_WORK, WORKS, noise
@@ -183,3 +184,52 @@ def test_the_object_works_on_after_a_capture(work, package, capture):
         other.replay()
         capture.stream.synchronize()
         work.check(out, 2)
+
+
+@pytest.mark.parametrize("work", [*WORKS, LARGE_FFT], ids=lambda work: work.name)
+def test_stateless_calls(work, package, capture):
+    """The plan that a graph has an execution of stays, whatever becomes of the others, and is used by no other call."""
+    arrays = work.arrays(1, package)
+    work.stateless(*arrays)
+    capture.stream.synchronize()
+    with capture.capturing():
+        result = work.stateless(*arrays)
+    for seed in (2, 3):
+        overwrite(arrays, work.arrays(seed, package))
+        other = work.stateless(*work.arrays(9, package))
+        remembered.clear()
+        capture.replay()
+        capture.stream.synchronize()
+        work.check(result, seed)
+        work.check(other, 9)
+
+
+@pytest.mark.parametrize("package", ["torch-cuda"])
+def test_layers_of_pytorch(package):
+    """As `torch.compile` captures them: other threads may go on, and what came before was on the default stream."""
+    torch = pytest.importorskip("torch")
+    from planmath.interfaces import torch as door
+    from planmath.interfaces import torch_plans
+
+    def net(layer: Callable[..., Any], x: Any) -> Any:
+        return layer(layer(x))
+
+    def ours(x: Any) -> Any:
+        return door.linear(x, w, b, "gelu")
+
+    def theirs(x: Any) -> Any:
+        return torch.nn.functional.gelu(torch.nn.functional.linear(x, w, b), approximate="tanh")
+
+    x, w, b = (torch.randn(shape, device="cuda") / 16 for shape in ((64, 256), (256, 256), (256,)))
+    net(ours, x)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        y = net(ours, x)
+    for _ in range(2):
+        x.normal_()
+        other = net(ours, x)
+        torch_plans.clear()
+        graph.replay()
+        torch.testing.assert_close(y, net(theirs, x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(other, y, rtol=1e-4, atol=1e-4)

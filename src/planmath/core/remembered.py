@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from planmath.core.cuda.streams import is_capturing
 from planmath.native.thread_limit import stamp
 
 #: How many idle operations are kept, the most recently used.
@@ -25,6 +26,9 @@ ALIGNMENT = 16
 #: one call of a dictionary's, which stands that looking up a key runs Python, in which another thread takes its turn.
 _idle: dict[Hashable, Any] = {}
 
+#: Operations of which CUDA graphs have executions, by `id`. What belongs to their plans is in the graphs, which tell
+#: nobody when they end: they are freed at the program's end.
+_captured: dict[int, Any] = {}
 
 #: Options whose values are the user's own resources, which no idle operation may hold or use.
 OF_USERS = ("allocator", "handle")
@@ -109,10 +113,14 @@ def run_once(
         Executes it with arguments, such as a stream. Default: without any.
     """
     operation: Any = None if key is None else take(key)
+    if _captured and id(operation) in _captured and not _is_capturing(operation):
+        operation = None  # its temporary memory is that of graphs, which may run just now
     fresh = operation is None
     if fresh:
         operation = create()
     try:
+        if operation._queue is not None and _is_capturing(operation):
+            hold(operation)
         heard = operation._logger.isEnabledFor(logging.INFO)
         if fresh:
             plan(operation)
@@ -122,10 +130,10 @@ def run_once(
             reset(operation)
         result = operation.execute() if execute is None else execute(operation)
     except BaseException:
-        operation.free()
+        let_go(operation)
         raise
     if key is None or operation._leaves_much:
-        operation.free()
+        let_go(operation)
     else:
         operation._drop_operands()
         if heard:
@@ -142,7 +150,7 @@ def take(key: Hashable) -> Any | None:
 def put(key: Hashable, operation: Any) -> None:
     """Leave an operation, its operands released, to the next call."""
     if _idle.setdefault(key, operation) is not operation:  # another thread was faster
-        operation.free()
+        let_go(operation)
     elif len(_idle) > CAPACITY:
         _free_oldest()
 
@@ -154,7 +162,23 @@ def _free_oldest() -> None:
     except (StopIteration, RuntimeError):  # of a dictionary that changed meanwhile
         return
     if oldest is not None:
-        oldest.free()
+        let_go(oldest)
+
+
+def _is_capturing(operation: Any) -> bool:
+    """Whether work on the package's current stream is being captured into a CUDA graph."""
+    return is_capturing(operation._package.current_stream(operation._queue.device_id)())
+
+
+def hold(operation: Any) -> None:
+    """Keep an operation for good, of which a CUDA graph gets an execution."""
+    _captured[id(operation)] = operation
+
+
+def let_go(operation: Any) -> None:
+    """Free an operation, unless a CUDA graph has an execution of it."""
+    if id(operation) not in _captured:
+        operation.free()
 
 
 def clear() -> None:
@@ -163,4 +187,9 @@ def clear() -> None:
         _free_oldest()
 
 
-atexit.register(clear)
+@atexit.register
+def _end() -> None:
+    """Free those that graphs have executions of as well, which run no more."""
+    clear()
+    while _captured:
+        _captured.popitem()[1].free()

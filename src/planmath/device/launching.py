@@ -229,7 +229,7 @@ def autotune(
             if not callable(launched):
                 raise TypeError(f"run returns a {type(launched).__name__}; expected a function that launches once")
             launched()
-            times[knobs] = min(_seconds(launched) for _ in range(repeat))
+            times[knobs] = min(seconds(launched) for _ in range(repeat))
         except reasons_to_go_on as error:
             failed[knobs] = str(error)
     if not times:
@@ -249,16 +249,28 @@ def _failures() -> tuple[type[Exception], ...]:
     return RuntimeError, ValueError, NumbaError, CudaDriverError
 
 
-def _seconds(launched: Callable[[], Any]) -> float:
-    from numba import cuda
+#: Launches that are timed together, so that what the host takes for the first one is spread over all; and the seconds
+#: of a launch from which it does not count.
+LAUNCHES, LONG = 10, 2e-3
 
+
+def seconds(launched: Callable[[], Any]) -> float:
+    """Seconds of a launch: on a device, of the kernel, or of the host's work for it where that takes longer."""
     if inside.simulating():
         start = time.perf_counter()
         launched()
         return time.perf_counter() - start
+    alone = _seconds(launched, 1)
+    return alone if alone > LONG else _seconds(launched, LAUNCHES)
+
+
+def _seconds(launched: Callable[[], Any], count: int) -> float:
+    from numba import cuda
+
     first, last = cuda.event(), cuda.event()
     first.record()
-    launched()
+    for _ in range(count):
+        launched()
     last.record()
     last.synchronize()
-    return cuda.event_elapsed_time(first, last) / 1000
+    return cuda.event_elapsed_time(first, last) / 1000 / count

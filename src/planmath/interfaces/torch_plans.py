@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from planmath.core.log import LOGGER
-from planmath.core.remembered import ALIGNMENT
+from planmath.core.remembered import ALIGNMENT, hold, let_go
 from planmath.native.thread_limit import stamp
 
 #: How many kinds of calls are remembered; after that, the first one is forgotten.
@@ -23,9 +23,6 @@ MOST_KEPT, MOST_KEPT_ON_DEVICE = 1 << 20, 4 << 20
 
 #: What a call takes is its own, in other threads and in signal handlers; taking and giving back are atomic.
 _idle: dict[Hashable, list[Any]] = {}
-
-#: Operations that CUDA graphs have executions of, by their `id`. They are never freed.
-_captured: dict[int, Any] = {}
 
 
 def executed(
@@ -70,7 +67,7 @@ def executed(
                 taken[-1]._drop_operands()
                 plan = None
             if captured:  # temporary memory is the graph's then, and what else a plan has stays for it
-                _captured[id(taken[-1])] = taken[-1]
+                hold(taken[-1])
                 taken[-1]._executor.release_workspace()
             result = taken[-1]._executor.once(key, operands)
     except BaseException:
@@ -106,8 +103,7 @@ def _drop(idle: list[Any], count: int) -> None:
             operation = idle.pop(0)
         except IndexError:  # another thread took it
             return
-        if id(operation) not in _captured:
-            operation.free()
+        let_go(operation)
 
 
 @atexit.register

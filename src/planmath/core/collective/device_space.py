@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import product
 from math import prod
@@ -252,6 +253,6 @@ class SideStream:
         self._event.delay(stream)
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             with devices.on(self.device_id):
                 runtime.stream_destroy(self.address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class _Pinned:
         self.__array_interface__ = {"version": 3, "shape": (size,), "typestr": "|u1", "data": (self.address, False)}
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             runtime.free_host(self.address)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -213,6 +214,6 @@ class DeviceMemory:
         self.address = runtime.malloc_async(size, stream)
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             with on(self.device_id):
                 runtime.free_async(self.address, self.stream)

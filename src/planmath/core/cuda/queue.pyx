@@ -1,5 +1,7 @@
 """Where work on a CUDA device is put: the device, and the package's stream that is current at each execution."""
 
+from sys import is_finalizing
+
 from cpython.exc cimport PyErr_Clear
 
 from planmath.core.dlpack cimport DLPACK_CUDA, PyCapsule_GetPointer, dlpack_of
@@ -24,9 +26,16 @@ class Workspace:
         self.queue, self.owner, self.stream, self.held = queue, owner, queue.stream, queue.held
 
     def __del__(self):
-        if self.queue.stream != self.stream and not is_capturing(self.stream):
+        if self.queue.stream != self.stream and not is_finalizing():
             with devices.on(self.queue.device_id):
-                let_wait(self.stream, self.queue.stream)
+                follow(self.stream, self.queue.stream)
+
+
+def follow(later, earlier):
+    """Let work on a stream wait for what is on another one."""
+    # a stream that is being captured into a graph can wait for nothing outside of it: who captures has waited
+    if not (is_capturing(later) or is_capturing(earlier)):
+        let_wait(later, earlier)
 
 
 cdef class Queue:
@@ -113,9 +122,7 @@ cdef class Queue:
 
     def change(self, word stream):
         """Let work on another stream wait for what is on the one before."""
-        # a stream that is being captured into a graph can wait for nothing outside of it: who captures has waited
-        if not (is_capturing(stream) or is_capturing(self.stream)):
-            let_wait(stream, self.stream)
+        follow(stream, self.stream)
         self.held = self.package.stream_object(self.device_id), self.passed
         self.stream = stream
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from planmath.bindings import runtime
@@ -39,7 +40,7 @@ class Event:
         return runtime.event_elapsed_time(start.address, self.address) / 1e3  # it counts milliseconds
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             runtime.event_destroy(self.address)
 
 

@@ -346,17 +346,29 @@ class IPCExchange:
         self._own, self._own_into_buffer = own_copies(traffic, self._space)
         self._sent = [(m.target, traffic.push(m)) for m in traffic.sent]
         self._takes = [(m.source, self._space.copy(traffic.take(m))) for m in traffic.received]
-        self._pieces = [Piece(1, self._copies())]
         self._targets = traffic.moves.targets
+        self._pieces = [Piece(1, self._copies())]
         self._peers = tuple([m.target for m in traffic.sent]), tuple([m.source for m in traffic.received])
 
-    def _copies(self, *bounds: Callable[[int], tuple[int, int, int, int]]) -> list[tuple[int, DeviceCopy]]:
-        """The copies of a piece, which bounds cut out, by the number of the target."""
+    def _copies(
+        self, source: tuple[int, int, int] | None = None, tail: Tail | None = None, number: int = 0
+    ) -> list[tuple[int, DeviceCopy]]:
+        """The copies of a piece, by the number of the target.
+
+        Parameters
+        ----------
+        source : tuple of int, optional
+            An axis of the source and its interval. Default: all of it.
+        tail : Tail, optional
+        number : int
+            Which of the tail's intervals.
+        """
         made = []
-        for target, copying in self._sent:
-            of: Copying | None = copying
-            for bound in bounds:
-                of = of and within(of, *bound(target))
+        for target, whole in self._sent:
+            of: Copying | None = whole if source is None else within(whole, *source)
+            if of is not None and tail is not None:
+                extent = extent_of(self._targets[target][tail.axis])
+                of = within(of, tail.axis, *tail.interval(extent, number), side=1)
             if of is not None:
                 made.append((target, self._space.copy(of)))
         return made
@@ -364,15 +376,12 @@ class IPCExchange:
     def split(self, axis: int, intervals: Sequence[tuple[int, int]], tail: Tail | None = None) -> None:
         """Let messages be sent in pieces: of intervals of an axis of the source, and of a tail."""
         head = intervals if tail is None else intervals[: tail.after]
-        self._pieces = [Piece(1, self._copies(lambda t, i=i: (axis, *i, 0))) for i in head]  # type: ignore[misc]
+        self._pieces = [Piece(1, self._copies((axis, *interval))) for interval in head]
         if tail is None:
             return
-        late, targets = intervals[tail.after :], self._targets
+        late = intervals[tail.after :]
         for number in range(tail.parts):
-            copies = self._copies(
-                lambda t: (axis, late[0][0], late[-1][1], 0),
-                lambda t, k=number: (tail.axis, *tail.interval(extent_of(targets[t][tail.axis]), k), 1),  # type: ignore[misc]
-            )
+            copies = self._copies((axis, late[0][0], late[-1][1]), tail, number)
             self._pieces.append(Piece(0 if number else len(late), copies, number + 1))
 
     def start(self, source: int, works: Sequence[Callable[[], None]] = ()) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import cache
 from typing import Any
 
@@ -69,7 +70,7 @@ class Layout:
             _set("matrix_layout", self.address, "STRIDED_BATCH_OFFSET", step)
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             bindings.cublasLt.matrix_layout_destroy(self.address)
 
 
@@ -97,7 +98,7 @@ class Description:
         self.layouts = self._made_layouts()
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             bindings.cublasLt.matmul_desc_destroy(self.address)
 
     def _set(self, name: str, value: int) -> None:
@@ -261,5 +262,5 @@ class Transform:
         ]
 
     def __del__(self) -> None:
-        if self.address:
+        if self.address and not sys.is_finalizing():
             bindings.cublasLt.matrix_transform_desc_destroy(self.address)

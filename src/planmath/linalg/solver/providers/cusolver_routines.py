@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
@@ -58,7 +59,7 @@ class Handles:
         return [solver, blas_call("cublasSetStream_v2", self.blas, Slot(0))]
 
     def __del__(self) -> None:
-        if os.getpid() != self.process:  # a child of the process that made them cannot use the device
+        if sys.is_finalizing() or os.getpid() != self.process:  # a child process cannot use the device
             return
         with devices.on(self.device_id):
             if self.blas:

@@ -38,7 +38,8 @@ class DeviceRoutines:
         self._trsm, self._gemm = getattr(cublas, f"{letter}trsm"), getattr(cublas, f"{letter}gemm")
         self._one, self._minus = np.ones(1, dtype), np.full(1, -1, dtype)
         self._memory: Any = None
-        self._beside: Any = None
+        #: What `factorize_beside` has: handles of its own, for those of one stream have memory that others may not use.
+        self._beside: tuple[Handles, Any] | None = None
         self._room = 0
         self._words: Any = None
         self._pivots = np.empty(0, np.int64)
@@ -83,18 +84,16 @@ class DeviceRoutines:
 
     def make_room(self, shapes: Sequence[tuple[int, int]], example: int) -> None:
         """Have the workspace that panels of some shapes take in `factorize_beside`."""
-        size = getattr(cusolverDn, f"{self._letter}getrf_buffer_size")
-        most = max(size(self._handles.solver, m, n, example, m) for m, n in shapes)
-        self._beside = self._space.memory(most * self._one.itemsize)
+        handles, size = Handles(self._queue, None), getattr(cusolverDn, f"{self._letter}getrf_buffer_size")
+        most = max(size(handles.solver, m, n, example, m) for m, n in shapes)
+        self._beside = handles, self._space.memory(most * self._one.itemsize)
 
     def factorize_beside(self, stream: int, a: Any, pivots: int, status: int) -> None:
         """Factorize a panel on another stream; pivots, from 1, and status are left on the device, 32 bits each."""
-        (m, n), h = a.shape, self._handles
-        cusolverDn.set_stream(h.solver, stream)
-        try:
-            self._getrf(h.solver, m, n, self._package.address(a), m, self._beside.address, pivots, status)
-        finally:
-            cusolverDn.set_stream(h.solver, self._queue.stream)
+        assert self._beside is not None
+        (m, n), (handles, workspace) = a.shape, self._beside
+        cusolverDn.set_stream(handles.solver, stream)
+        self._getrf(handles.solver, m, n, self._package.address(a), m, workspace.address, pivots, status)
 
     def swap(self, a: Any, pivots: int, count: int) -> None:
         """Exchange the first rows with those that pivots on the device say."""

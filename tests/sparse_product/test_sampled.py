@@ -162,8 +162,28 @@ def test_what_is_no_product() -> None:
     ):
         with pytest.raises(error, match=words):
             Matmul(*arguments)
-    with Matmul(np.ones((3, 2)), np.ones((2, 3)), m) as mm, pytest.raises(UnavailableError, match="sums of products"):
+    with Matmul(np.ones((3, 2)), np.ones((2, 3)), m) as mm, pytest.raises(UnavailableError, match="of your own"):
+        mm.plan(semiring={"add": max, "mul": lambda x, y: x * y + 1, "identity": 0.0})
+    with Matmul(np.ones((3, 2)), np.ones((2, 3)), m, beta=0) as mm, pytest.raises(ValueError, match="fill c"):
         mm.plan(semiring="max_plus")
+
+
+@pytest.mark.parametrize(("name", "add", "multiply"), [
+    ("max_plus", np.maximum, np.add), ("min_times", np.minimum, np.multiply), ("plus_first", np.add, lambda x, y: x),
+    ("min_max", np.minimum, np.maximum),
+])  # fmt: skip
+@pytest.mark.parametrize("k", [0, 1, 5])
+def test_semirings_into_entries(name: str, add: Any, multiply: Any, k: int) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((6, k)), rng.random((k, 7))
+    c = sp.random_array((6, 7), density=0.4, rng=1).tocsr()
+    before, (row, column) = c.data.copy(), c.tocoo().coords
+    product("own", a, b, c, plan={"semiring": name})
+    for entry, (i, j) in enumerate(zip(row, column, strict=True)):
+        expected = before[entry]
+        for term in multiply(a[i], b[:, j]):
+            expected = add(expected, term)
+        assert np.isclose(c.data[entry], expected)
 
 
 def test_values_that_autograd_needs_are_not_written() -> None:

@@ -4,11 +4,20 @@
 #ifndef PLANMATH_TEAM_POOL_H
 #define PLANMATH_TEAM_POOL_H
 
-#include <pthread.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "team.h"
+
+#if defined(_WIN32) /* which has other threads: who calls does all parts */
+static void pm_share_parts(pm_part_of body, void *work, int64_t parts, int64_t most) {
+    (void)most;
+    for (int64_t part = 0; part < parts; part++) body(work, part, 0);
+}
+static int pm_mind_forks(void) { return 0; }
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
 
 /* About 50 us of looking for work. */
 enum { PM_LOOKS = 2000 };
@@ -100,7 +109,10 @@ static void pm_share_parts(pm_part_of body, void *work, int64_t parts, int64_t m
     }
     pm_take_parts(pool, 0);
     __atomic_fetch_or(&pool->state, PM_OVER, __ATOMIC_ACQ_REL);
-    while ((uint32_t)__atomic_load_n(&pool->state, __ATOMIC_ACQUIRE) & (PM_OVER - 1)) PM_PAUSE();
+    /* threads that are at their last part: where one does not run, it gets the processor */
+    for (int64_t i = 0; (uint32_t)__atomic_load_n(&pool->state, __ATOMIC_ACQUIRE) & (PM_OVER - 1); i++)
+        if (i < PM_LOOKS) PM_PAUSE();
+        else sched_yield();
     pthread_mutex_unlock(&pool->in_use);
 }
 
@@ -114,4 +126,5 @@ static void pm_begin_anew(void) {
     pool->state = PM_OVER;
 }
 static int pm_mind_forks(void) { return pthread_atfork(NULL, NULL, pm_begin_anew); }
+#endif
 #endif

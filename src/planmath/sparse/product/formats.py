@@ -33,6 +33,29 @@ class FormatTime(NamedTuple):
     """Executions after which converting has saved more than it took; infinite where it never does."""
 
 
+def checked(formats: Any, tensor: Tensor | None) -> list[TensorFormat]:
+    """The formats that a user wants to have compared.
+
+    Raises
+    ------
+    TypeError
+        If they are no sequence of formats with as many dimensions as the sparse operand.
+    """
+    rank = None if tensor is None else tensor.num_dimensions
+    wanted = "expected True, False, or a sequence of TensorFormat such as [NamedFormats.CSR, NamedFormats.DIAI]"
+    if isinstance(formats, str | TensorFormat) or not isinstance(formats, Sequence):
+        raise TypeError(f"formats is {formats if isinstance(formats, TensorFormat) else repr(formats)}; {wanted}")
+    for number, form in enumerate(formats):
+        if not isinstance(form, TensorFormat):
+            raise TypeError(f"formats[{number}] is {form!r}; {wanted}")
+        if rank is not None and form.num_dimensions != rank:
+            raise TypeError(
+                f"formats[{number}] is {form.name} with {form.num_dimensions} dimensions; expected {rank}, as of the "
+                "sparse operand"
+            )
+    return list(formats)
+
+
 def candidates(tensor: Tensor) -> list[TensorFormat]:
     """The formats that may suit a sparse matrix, found by counting."""
     if tensor.num_dimensions != 2 or not tensor.nse:

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "rows_of.h"
 #include "team.h"
 
 #define PM_INLINE static inline __attribute__((always_inline))
@@ -20,7 +21,8 @@ typedef double complex c128;
 
 enum { PM_MOST_LEVELS = 16 };
 
-/* The descriptor: this header, then the levels, then the addresses of their arrays, put there before each execution. */
+/* The descriptor: this header, then the levels, then the addresses of their arrays and of the places of values, put there before
+ * each execution. */
 enum {
     PM_LEVELS,  /* how many there are */
     PM_COLUMNS, /* columns of b and c, and the steps from one to the next */
@@ -36,6 +38,7 @@ enum {
     PM_ROW_STEP,
     PM_SPAN,    /* elements that c reaches over, for copies of it */
     PM_WINDOW,  /* rows of c that are worked on at a time */
+    PM_RUNS,    /* whether entries of a list with the same first coordinate follow each other */
     PM_STREAMS, /* whether the result is so large that it goes past the caches */
     PM_NESTED,  /* number of loops over c outside of its rows: count and step of each follow in the PM_OUTER places */
     PM_OUTER,
@@ -69,6 +72,10 @@ static inline i64 pm_most(i64 x, i64 y) { return x > y ? x : y; }
 /* Element number q of the array pos (which = 0) or crd (1) of a level. */
 static inline const void *pm_array(const i64 *p, i64 number, int which) {
     return (const void *)(intptr_t)pm_level(p, p[PM_LEVELS])[2 * number + which];
+}
+/* Where the values of entries are; NULL where number n has the value number n. */
+static inline const void *pm_places(const i64 *p) {
+    return (const void *)(intptr_t)pm_level(p, p[PM_LEVELS])[2 * p[PM_LEVELS]];
 }
 static inline i64 pm_at(const i64 *p, const void *array, i64 q) {
     return p[PM_WIDE] ? ((const i64 *)array)[q] : ((const int32_t *)array)[q];
@@ -121,11 +128,15 @@ static i64 pm_cut(const i64 *p, i64 positions, i64 part, i64 parts) {
 
 typedef void (*pm_body)(pm_job *);
 typedef void (*pm_prepare)(const pm_job *, i64, i64);
+typedef void (*pm_clear)(char *, i64);
+typedef void (*pm_merge)(const pm_job *, const char *, i64, i64, i64);
 
 /* What the threads of one call share. */
 typedef struct pm_nest {
     pm_body body;
     pm_prepare prepare;
+    pm_clear clear;
+    pm_merge merge;
     pm_job whole;
     i64 parts, positions, size;
     char *copies;
@@ -166,7 +177,7 @@ static void pm_part(void *work, i64 part, i64 member) {
         }
         if (p[PM_MODE] == PM_BY_COPIES && part > 0) {
             job.c = team->copies + (part - 1) * p[PM_SPAN] * team->size;
-            memset(job.c, 0, (size_t)(p[PM_SPAN] * team->size));
+            team->clear(job.c, p[PM_SPAN]);
         }
     }
     if (job.columns > 0 && job.first < job.last) team->body(&job);
@@ -175,18 +186,25 @@ static void pm_part(void *work, i64 part, i64 member) {
 #endif
 }
 
+/* Elements of c that copies are added to in one go. */
+enum { PM_MERGED = 4096 };
+static void pm_merge_part(void *work, i64 part, i64 member) {
+    const pm_nest *team = (const pm_nest *)work;
+    (void)member;
+    team->merge(&team->whole, team->copies, team->parts - 1, part * PM_MERGED, pm_least((part + 1) * PM_MERGED, team->whole.p[PM_SPAN]));
+}
+
 /* Does the work of a descriptor: prepares c, and lets threads take parts as they come. How the work is cut does not depend
  * on them, so that results repeat bit by bit. Copies of c are for the parts after the first. */
-static void pm_work(pm_body body, pm_prepare prepare, void (*merge)(const pm_job *, const char *, i64), i64 size,
-                    const i64 *p, const char *val, const char *b, char *c, const void *alpha, const void *beta, char *copies) {
+static void pm_work(pm_body body, pm_prepare prepare, pm_clear clear, pm_merge merge, i64 size, const i64 *p, const char *val,
+                    const char *b, char *c, const void *alpha, const void *beta, char *copies) {
     pm_nest team;
-    team.body = body, team.prepare = prepare, team.copies = copies, team.size = size;
+    team.body = body, team.prepare = prepare, team.clear = clear, team.merge = merge, team.copies = copies, team.size = size;
     team.whole = (pm_job){p, val, b, c, alpha, beta, 0, 0, 0, p[PM_COLUMNS], 0, 0, {0}};
     team.positions = team.whole.last = pm_positions(p), team.parts = p[PM_PARTS];
     if (!p[PM_ASSIGNS] && p[PM_MODE] != PM_BY_WINDOWS) prepare(&team.whole, 0, p[PM_ROWS]);
     pm_share(pm_part, &team, team.parts, p[PM_THREADS]);
-    if (p[PM_MODE] == PM_BY_COPIES)
-        for (i64 part = 1; part < team.parts; part++) merge(&team.whole, copies + (part - 1) * p[PM_SPAN] * size, p[PM_SPAN]);
+    if (p[PM_MODE] == PM_BY_COPIES) pm_share(pm_merge_part, &team, (p[PM_SPAN] + PM_MERGED - 1) / PM_MERGED, p[PM_THREADS]);
 }
 
 /* The kernels, as the tables number them. */

@@ -39,6 +39,8 @@ static void P(prepare)(const pm_job *job, i64 from, i64 to) {
     i64 position[4] = {0}, nested = p[PM_NESTED], k;
     T *c = (T *)job->c;
     if (beta == 1) return;
+    for (k = 0; k < nested; k++)
+        if (p[PM_OUTER + 2 * k] <= 0) return; /* there is no matrix */
     const int one = columns == 1; /* whose elements are then as a row */
     const i64 rows = one ? 1 : to - from, count = one ? to - from : columns, by = one ? step : column;
     do {
@@ -60,11 +62,18 @@ static void P(prepare)(const pm_job *job, i64 from, i64 to) {
     } while (k >= 0);
 }
 
-/* Adds the copy that another part worked on. */
-static void P(merge)(const pm_job *job, const char *copy, i64 span) {
+/* Of elements of c: makes those of a copy what an addition does not change, or adds those of copies that parts worked on. */
+static void P(clear)(char *copy, i64 count) {
+    T *x = (T *)copy;
+    for (i64 i = 0; i < count; i++) x[i] = (T)ZERO;
+}
+static void P(merge)(const pm_job *job, const char *copies, i64 count, i64 from, i64 to) {
+    const i64 span = job->p[PM_SPAN];
     T *c = (T *)job->c;
-    const T *x = (const T *)copy;
-    for (i64 i = 0; i < span; i++) c[i] = ADD(c[i], x[i]);
+    for (i64 n = 0; n < count; n++) {
+        const T *x = (const T *)copies + n * span;
+        for (i64 i = from; i < to; i++) c[i] = ADD(c[i], x[i]);
+    }
 }
 
 PM_INLINE void P(store)(T *at, T sum, T alpha, T beta, int assigns) {
@@ -129,15 +138,15 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
 #define PM_ASK_OF(n) (void)(n * PM_VECTOR % 64 == 0 && (__builtin_prefetch(next + n * P(LANES)), 1));
 #define PM_KEEP_OF(n) P(keep)(c + n * P(LANES), s##n, alpha, beta, assigns, streams);
 #define PM_VECTORS(N, INDEX, suffix)                                                                                   \
-    PM_INLINE void P(vectors_##N##_##suffix)(i64 from, i64 to, i64 limit, const T *val, const INDEX *crd, int skips,   \
-                                             i64 before, const T *b, i64 step, T alpha, T beta, int assigns,           \
-                                             int streams, T *c) {                                                      \
+    PM_INLINE void P(vectors_##N##_##suffix)(i64 from, i64 to, i64 limit, const T *val, const INDEX *places,           \
+                                             const INDEX *crd, int skips, i64 before, const T *b, i64 step, T alpha,   \
+                                             T beta, int assigns, int streams, T *c) {                                 \
         i64 k = before;                                                                                                \
         PM_EACH_##N(PM_BEGIN_OF)                                                                                       \
         for (i64 q = from; q < to; q++) {                                                                              \
             k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
             const T *y = b + k * step;                                                                                 \
-            const V x = P(all)(val[q]);                                                                                \
+            const V x = P(all)(val[places ? places[q] : q]);                                                           \
             if (N >= 4 && !skips && q + 4 < limit) {                                                                   \
                 const T *next = b + crd[q + 4] * step;                                                                 \
                 PM_EACH_##N(PM_ASK_OF)                                                                                 \
@@ -151,14 +160,14 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
 
 /* Sums of W columns over a segment of entries with the row fixed. */
 #define PM_SEGMENT(name, W, INDEX)                                                                                     \
-    PM_INLINE void P(name)(i64 from, i64 to, const T *val, const INDEX *crd, int skips, i64 before, const T *b,        \
-                           i64 step, i64 bn, T alpha, T beta, int assigns, T *c, i64 cn) {                             \
+    PM_INLINE void P(name)(i64 from, i64 to, const T *val, const INDEX *places, const INDEX *crd, int skips,           \
+                           i64 before, const T *b, i64 step, i64 bn, T alpha, T beta, int assigns, T *c, i64 cn) {     \
         T sum[W];                                                                                                      \
         i64 k = before;                                                                                                \
         for (i64 w = 0; w < W; w++) sum[w] = (T)ZERO;                                                                  \
         for (i64 q = from; q < to; q++) {                                                                              \
             k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
-            const T x = val[q], *y = b + k * step;                                                                     \
+            const T x = val[places ? places[q] : q], *y = b + k * step;                                                \
             for (i64 w = 0; w < W; w++) sum[w] = ADD(sum[w], MUL(x, y[w * bn]));                                       \
         }                                                                                                              \
         for (i64 w = 0; w < W; w++) P(store)(c + w * cn, sum[w], alpha, beta, assigns);                                \
@@ -172,7 +181,7 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
     PM_VECTORS(1, INDEX, suffix)
 #define PM_WIDE_STEP(N, suffix)                                                                                        \
     for (; w + N * P(LANES) <= columns; w += N * P(LANES))                                                             \
-        P(vectors_##N##_##suffix)(begin, end, limit, val, crd, skips, before, b + w, bs, alpha, beta, assigns, streams, c + w);
+        P(vectors_##N##_##suffix)(begin, end, limit, val, places, crd, skips, before, b + w, bs, alpha, beta, assigns, streams, c + w);
 #define PM_WIDE_STEPS(suffix)                                                                                          \
     if (bn == 1 && cn == 1) {                                                                                          \
         const int streams = assigns && job->p[PM_STREAMS] && beta == 0 && (uintptr_t)c % PM_VECTOR == 0;               \
@@ -193,27 +202,55 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
 #define PM_FACTOR(sum) (sum)
 #define PM_STORED(at, sum) (assigns && beta == 0 ? (sum) : ADD(at, sum))
 #endif
-/* Rows of one column where nothing else is to be looked at; `at` is where the sum of row t goes. */
-#define PM_FAST_ROWS(at, value)                                                                                        \
+/* Rows of one column where nothing else is to be looked at; `at` is where the sum of row t goes, X(q) the value of entry q. */
+#define PM_FAST_ROWS(at, value, X)                                                                                     \
     for (i64 t = from, q = pos[from]; t < to; t++) {                                                                   \
         const i64 end = pos[t + 1];                                                                                    \
         T s0 = (T)ZERO, s1 = (T)ZERO;                                                                                  \
         for (; q + 2 <= end; q += 2) {                                                                                 \
-            s0 = ADD(s0, MUL(val[q], b[crd[q]]));                                                                      \
-            s1 = ADD(s1, MUL(val[q + 1], b[crd[q + 1]]));                                                              \
+            s0 = ADD(s0, MUL(X(q), b[crd[q]]));                                                                        \
+            s1 = ADD(s1, MUL(X(q + 1), b[crd[q + 1]]));                                                                \
         }                                                                                                              \
-        if (q < end) s0 = ADD(s0, MUL(val[q], b[crd[q]])), q++;                                                        \
+        if (q < end) s0 = ADD(s0, MUL(X(q), b[crd[q]])), q++;                                                          \
         const T sum = ADD(s0, s1);                                                                                     \
         at = value;                                                                                                    \
     }
+/* Segments that are added to one column of c, each times one element of b; entry q goes to `at`. */
+#define PM_FAST_COLUMNS(factor, at)                                                                                    \
+    for (i64 t = from, q = pos[from]; t < to; t++) {                                                                   \
+        const i64 end = pos[t + 1];                                                                                    \
+        const T y = PM_FACTOR(factor);                                                                                 \
+        for (; q < end; q++) c[at] = ADD(c[at], MUL(val[q], y));                                                       \
+    }
+/* Entries in any order: an element of b and one of c for each. */
+#define PM_FAST_LIST(in_b, in_c)                                                                                       \
+    {                                                                                                                  \
+        for (; q + 4 <= to; q++) {                                                                                     \
+            const T x0 = PM_FACTOR(MUL(val[q], b[in_b]));                                                              \
+            T *const c0 = c + (in_c);                                                                                  \
+            q++;                                                                                                       \
+            const T x1 = PM_FACTOR(MUL(val[q], b[in_b]));                                                              \
+            T *const c1 = c + (in_c);                                                                                  \
+            q++;                                                                                                       \
+            const T x2 = PM_FACTOR(MUL(val[q], b[in_b]));                                                              \
+            T *const c2 = c + (in_c);                                                                                  \
+            q++;                                                                                                       \
+            const T x3 = PM_FACTOR(MUL(val[q], b[in_b]));                                                              \
+            T *const c3 = c + (in_c);                                                                                  \
+            *c0 = ADD(*c0, x0), *c1 = ADD(*c1, x1), *c2 = ADD(*c2, x2), *c3 = ADD(*c3, x3);                            \
+        }                                                                                                              \
+        for (; q < to; q++) PM_PUT(c + (in_c), MUL(val[q], b[in_b]));                                                  \
+    }
+#define PM_NEXT_VALUE(q) val[q]
+#define PM_PLACED_VALUE(q) (__builtin_prefetch(val + places[(q) + PM_AHEAD]), val[places[q]])
 
 #define PM_SEGMENTS(INDEX, suffix)                                                                                     \
     PM_WIDE_SUMS(INDEX, suffix)                                                                                        \
     PM_SEGMENT(segment_4_##suffix, 4, INDEX)                                                                           \
     PM_SEGMENT(segment_1_##suffix, 1, INDEX)                                                                           \
     /* One column: two sums, as an addition takes longer than it takes to begin the next one. */                       \
-    PM_INLINE T P(vector_##suffix)(i64 from, i64 to, const T *val, const INDEX *crd, int skips, i64 before,            \
-                                   const T *b, i64 step) {                                                             \
+    PM_INLINE T P(vector_##suffix)(i64 from, i64 to, const T *val, const INDEX *places, const INDEX *crd,             \
+                                   int skips, i64 before, const T *b, i64 step) {                                      \
         T s0 = (T)ZERO, s1 = (T)ZERO;                                                                                  \
         i64 q = from, k = before;                                                                                      \
         if (skips)                                                                                                     \
@@ -223,6 +260,11 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
                 s0 = ADD(s0, MUL(val[q], b[k0 * step]));                                                               \
                 s1 = ADD(s1, MUL(val[q + 1], b[k * step]));                                                            \
             }                                                                                                          \
+        else if (places)                                                                                               \
+            for (; q + 2 <= to; q += 2) {                                                                              \
+                s0 = ADD(s0, MUL(val[places[q]], b[crd[q] * step]));                                                   \
+                s1 = ADD(s1, MUL(val[places[q + 1]], b[crd[q + 1] * step]));                                           \
+            }                                                                                                          \
         else                                                                                                           \
             for (; q + 2 <= to; q += 2) {                                                                              \
                 s0 = ADD(s0, MUL(val[q], b[crd[q] * step]));                                                           \
@@ -230,32 +272,32 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
             }                                                                                                          \
         if (q < to) {                                                                                                  \
             k = skips ? k + 1 + crd[q] : crd[q];                                                                       \
-            s0 = ADD(s0, MUL(val[q], b[k * step]));                                                                    \
+            s0 = ADD(s0, MUL(val[places ? places[q] : q], b[k * step]));                                               \
         }                                                                                                              \
         return ADD(s0, s1);                                                                                            \
     }                                                                                                                  \
     /* All columns of a segment of entries with the row fixed; `limit` is behind the last entry that may be read. */    \
     static __attribute__((noinline)) void P(sums_##suffix)(                                                            \
-        const pm_job *job, i64 begin, i64 end, i64 limit, const INDEX *crd, int skips, i64 before, const T *b, i64 bs, \
-        T alpha, T beta, int assigns, T *c) {                                                                          \
+        const pm_job *job, i64 begin, i64 end, i64 limit, const INDEX *places, const INDEX *crd, int skips,            \
+        i64 before, const T *b, i64 bs, T alpha, T beta, int assigns, T *c) {                                          \
         const i64 bn = job->p[PM_B_COLUMN], cn = job->p[PM_C_COLUMN], columns = job->columns;                          \
         const T *val = (const T *)job->val;                                                                            \
         i64 w = 0;                                                                                                     \
         (void)limit;                                                                                                   \
         PM_WIDE_STEPS(suffix)                                                                                          \
         for (; w + 4 <= columns; w += 4)                                                                               \
-            P(segment_4_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, alpha, beta, assigns,       \
-                                  c + w * cn, cn);                                                                     \
+            P(segment_4_##suffix)(begin, end, val, places, crd, skips, before, b + w * bn, bs, bn, alpha, beta,        \
+                                  assigns, c + w * cn, cn);                                                            \
         for (; w < columns; w++)                                                                                       \
-            P(segment_1_##suffix)(begin, end, val, crd, skips, before, b + w * bn, bs, bn, alpha, beta, assigns,       \
-                                  c + w * cn, cn);                                                                     \
+            P(segment_1_##suffix)(begin, end, val, places, crd, skips, before, b + w * bn, bs, bn, alpha, beta,        \
+                                  assigns, c + w * cn, cn);                                                            \
     }                                                                                                                  \
     /* Segments of a level below positions of another one, which has coordinates (or not) and a place. */              \
     static void P(rows_##suffix)(const pm_job *job, i64 number, i64 from, i64 to, const INDEX *parents, i64 shift,     \
                                  i64 b_above, i64 c_above, i64 b0, i64 c0) {                                           \
         const i64 *p = job->p, *level = pm_level(p, number), kind = level[PM_KIND], strip = level[PM_STRIP];           \
         const i64 bs = level[PM_B_STEP], cs = level[PM_C_STEP], bn = p[PM_B_COLUMN], cn = p[PM_C_COLUMN];              \
-        const INDEX *pos = pm_array(p, number, 0), *crd = pm_array(p, number, 1);                                      \
+        const INDEX *pos = pm_array(p, number, 0), *crd = pm_array(p, number, 1), *places = pm_places(p);              \
         const T *val = (const T *)job->val, alpha = *(const T *)job->alpha, beta = *(const T *)job->beta;              \
         const int skips = kind == PM_DELTA, assigns = (int)p[PM_ASSIGNS];                                              \
         const i64 low = level[PM_LOW];                                                                                 \
@@ -263,24 +305,35 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
             const T *b = (const T *)job->b + b0 + job->column * bn;                                                    \
             T *c = (T *)job->c + c0 + job->column * cn;                                                                \
             if (bs == 1 && !skips && pos && b_above == 0) {                                                            \
-                if (assigns && beta == 0 && c_above == 1 && !parents)                                                  \
-                    PM_FAST_ROWS(c[t - shift], PM_FACTOR(sum))                                                         \
-                else if (parents && !assigns && c_above == 1)                                                          \
-                    PM_FAST_ROWS(c[parents[t]], ADD(c[parents[t]], PM_FACTOR(sum)))                                    \
+                if (places)                                                                                            \
+                    PM_FAST_ROWS(c[(t - shift) * c_above], PM_STORED(c[(t - shift) * c_above], sum), PM_PLACED_VALUE)  \
+                else if (assigns && beta == 0 && c_above == 1 && !parents)                                             \
+                    PM_FAST_ROWS(c[t - shift], PM_FACTOR(sum), PM_NEXT_VALUE)                                          \
                 else if (parents)                                                                                      \
-                    PM_FAST_ROWS(c[parents[t] * c_above], PM_STORED(c[parents[t] * c_above], sum))                     \
+                    PM_FAST_ROWS(c[parents[t] * c_above], PM_STORED(c[parents[t] * c_above], sum), PM_NEXT_VALUE)      \
                 else                                                                                                   \
-                    PM_FAST_ROWS(c[(t - shift) * c_above], PM_STORED(c[(t - shift) * c_above], sum))                   \
+                    PM_FAST_ROWS(c[(t - shift) * c_above], PM_STORED(c[(t - shift) * c_above], sum), PM_NEXT_VALUE)    \
             }                                                                                                          \
             else                                                                                                       \
                 for (i64 t = from; t < to; t++) {                                                                      \
                     const i64 above = parents ? parents[t] : t - shift;                                                \
                     const i64 begin = pos ? pos[t] : t * strip, end = pos ? pos[t + 1] : (t + 1) * strip;              \
                     const T *from_b = b + above * b_above;                                                             \
-                    const T sum = skips ? P(vector_##suffix)(begin, end, val, crd, 1, low - 1, from_b, bs)             \
-                                        : P(vector_##suffix)(begin, end, val, crd, 0, 0, from_b, bs);                  \
+                    const T sum = skips ? P(vector_##suffix)(begin, end, val, NULL, crd, 1, low - 1, from_b, bs)       \
+                                        : P(vector_##suffix)(begin, end, val, places, crd, 0, 0, from_b, bs);          \
                     P(store)(c + above * c_above, sum, alpha, beta, assigns);                                          \
                 }                                                                                                      \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (job->columns == 1 && bs == 0 && c_above == 0 && !skips && pos) {                                           \
+            const T *b = (const T *)job->b + b0 + job->column * bn - (parents ? 0 : shift * b_above);                  \
+            T *c = (T *)job->c + c0 + job->column * cn;                                                                \
+            if (parents)                                                                                               \
+                PM_FAST_COLUMNS(b[parents[t] * b_above], crd[q] * cs)                                                  \
+            else if (cs == 1 && b_above == 1)                                                                          \
+                PM_FAST_COLUMNS(b[t], crd[q])                                                                          \
+            else                                                                                                       \
+                PM_FAST_COLUMNS(b[t * b_above], crd[q] * cs)                                                           \
             return;                                                                                                    \
         }                                                                                                              \
         const i64 limit = pos ? pos[to] : to * strip;                                                                  \
@@ -290,15 +343,8 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
             const T *b = (const T *)job->b + b0 + above * b_above + job->column * bn;                                  \
             T *c = (T *)job->c + c0 + above * c_above + job->column * cn;                                              \
             if (cs == 0) {                                                                                             \
-                P(sums_##suffix)(job, begin, end, limit, crd, skips, skips ? low - 1 : 0, b, bs, alpha, beta, assigns, c); \
-                continue;                                                                                              \
-            }                                                                                                          \
-            if (job->columns == 1 && bs == 0 && !skips) {                                                              \
-                const T y = *b;                                                                                        \
-                if (cs == 1)                                                                                           \
-                    for (i64 q = begin; q < end; q++) PM_PUT(c + crd[q], MUL(val[q], y));                              \
-                else                                                                                                   \
-                    for (i64 q = begin; q < end; q++) PM_PUT(c + crd[q] * cs, MUL(val[q], y));                         \
+                P(sums_##suffix)(job, begin, end, limit, places, crd, skips, skips ? low - 1 : 0, b, bs, alpha, beta,  \
+                                 assigns, c);                                                                          \
                 continue;                                                                                              \
             }                                                                                                          \
             i64 k = low - 1;                                                                                           \
@@ -315,7 +361,7 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
         const i64 *one = pm_level(p, number), *two = pm_level(p, last);                                                \
         const T *b = (const T *)job->b + b0 + job->column * bn;                                                        \
         T *c = (T *)job->c + c0 + job->column * cn;                                                                    \
-        if (last == number + 1 && two[PM_C_STEP] == 0) {                                                               \
+        if (last == number + 1 && two[PM_C_STEP] == 0 && p[PM_RUNS]) {                                                 \
             const INDEX *row = pm_array(p, number, 1), *col = pm_array(p, last, 1);                                    \
             const i64 br = one[PM_B_STEP], bc = two[PM_B_STEP], cr = one[PM_C_STEP];                                   \
             if (job->columns == 1 && br == 0 && bc == 1) {                                                             \
@@ -331,10 +377,22 @@ PM_INLINE void P(keep)(T *at, V sum, T alpha, T beta, int assigns, int streams) 
                 const INDEX i = row[q];                                                                                \
                 for (end = q + 1; end < to && row[end] == i; end++) continue;                                          \
                 if (job->columns == 1)                                                                                 \
-                    P(store)(c + i * cr, P(vector_##suffix)(q, end, val, col, 0, 0, b + i * br, bc), alpha, 1, 0);     \
+                    P(store)(c + i * cr, P(vector_##suffix)(q, end, val, NULL, col, 0, 0, b + i * br, bc), alpha, 1, 0); \
                 else                                                                                                   \
-                    P(sums_##suffix)(job, q, end, to, col, 0, 0, b + i * br, bc, alpha, 1, 0, c + i * cr);             \
+                    P(sums_##suffix)(job, q, end, to, NULL, col, 0, 0, b + i * br, bc, alpha, 1, 0, c + i * cr);       \
             }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (last == number + 1 && job->columns == 1) { /* in any order: four at a time, which are asked for before */  \
+            const INDEX *x = pm_array(p, number, 1), *y = pm_array(p, last, 1);                                        \
+            const i64 bx = one[PM_B_STEP], by = two[PM_B_STEP], cx = one[PM_C_STEP], cy = two[PM_C_STEP];              \
+            i64 q = from;                                                                                              \
+            if (bx == 0 && by == 1 && cx == 1 && cy == 0)                                                              \
+                PM_FAST_LIST(y[q], x[q])                                                                               \
+            else if (bx == 1 && by == 0 && cx == 0 && cy == 1)                                                         \
+                PM_FAST_LIST(x[q], y[q])                                                                               \
+            else                                                                                                       \
+                PM_FAST_LIST(x[q] * bx + y[q] * by, x[q] * cx + y[q] * cy)                                             \
             return;                                                                                                    \
         }                                                                                                              \
         for (i64 q = from; q < to; q++) {                                                                              \
@@ -678,13 +736,17 @@ static void P(body)(pm_job *job) {
 }
 
 static void P(product)(const i64 *p, const char *val, const char *b, char *c, const void *alpha, const void *beta, char *copies) {
-    pm_work(P(body), P(prepare), P(merge), sizeof(T), p, val, b, c, alpha, beta, copies);
+    pm_work(P(body), P(prepare), P(clear), P(merge), sizeof(T), p, val, b, c, alpha, beta, copies);
 }
 
 #undef PM_VECTORS
 #undef PM_FACTOR
 #undef PM_STORED
 #undef PM_FAST_ROWS
+#undef PM_FAST_COLUMNS
+#undef PM_FAST_LIST
+#undef PM_NEXT_VALUE
+#undef PM_PLACED_VALUE
 #undef PM_EACH_8
 #undef PM_EACH_4
 #undef PM_EACH_2

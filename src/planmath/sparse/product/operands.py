@@ -53,14 +53,20 @@ def read(array: Any, name: str, check: bool = True) -> Tensor:
         raise type(error)(f"{name}: {error}") from error
 
 
-def parts_of(name: str, tensor: Tensor) -> list[tuple[str, Any]]:
-    """The arrays of a sparse operand, by their names as operands; the values are the last."""
+def parts_of(name: str, tensor: Tensor, given: Any = None) -> list[tuple[str, Any]]:
+    """The arrays of a sparse operand, by their names as operands; the values are the last.
+
+    Those of a torch.Tensor that requires grad do so, too, though PyTorch itself hands them out without their history.
+    """
     found: list[tuple[str, Any]] = []
     for level in range(tensor.num_levels):
         for kind, array in (("pos", tensor.pos(level)), ("crd", tensor.crd(level))):
             if array is not None:
                 found.append((f"{name}.{kind}({level})", array))
-    return [*found, (f"{name}.val", tensor.val)]
+    val = tensor.val
+    if not isinstance(given, Tensor) and getattr(given, "requires_grad", False):
+        val = val.detach().requires_grad_(True)
+    return [*found, (f"{name}.val", val)]
 
 
 def check_once(c: Tensor) -> None:
@@ -83,6 +89,8 @@ class Taken(NamedTuple):
     sparse: dict[str, Tensor]
     dense: dict[str, Any]
     package: Package
+    given: dict[str, Any]
+    """As they were passed."""
 
     def parts(self) -> list[tuple[str, Any]]:
         """All arrays by their names as operands: those of sparse a and b first, those of c last."""
@@ -90,7 +98,7 @@ class Taken(NamedTuple):
         found: list[tuple[str, Any]] = []
         for name in order:
             if name in self.sparse:
-                found += parts_of(name, self.sparse[name])
+                found += parts_of(name, self.sparse[name], self.given[name])
             elif name in self.dense:
                 found.append((name, self.dense[name]))
         return found
@@ -130,7 +138,7 @@ def take(a: Any, b: Any, c: Any) -> Taken:
                 f"{names[0]} consists of {owners[names[0]]} arrays, and {name} of {owners[name]} ones; all must belong "
                 "to the same package (NumPy's arrays go with SciPy's matrices)"
             )
-    return Taken(sparse, arrays, package_named(owners["a"]))
+    return Taken(sparse, arrays, package_named(owners["a"]), given)
 
 
 def are_tensors(given: Mapping[str, Any]) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import planmath.sparse.product.formats as format_times
@@ -13,7 +12,7 @@ from planmath.core.cuda import devices
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA, resolve_execution
 from planmath.core.executor import Executor
-from planmath.core.operation import Operation, Plan, make_slot
+from planmath.core.operation import Plan
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
@@ -23,17 +22,13 @@ from planmath.sparse.product.functions import functions_of, semiring_of
 from planmath.sparse.product.operands import (
     Taken,
     are_tensors,
-    check_once,
-    dense_array,
-    is_sparse,
-    parts_of,
-    read,
     take,
 )
 from planmath.sparse.product.options import MatmulOptions, MatmulOptionsDict, qualifiers_for, qualifiers_of
 from planmath.sparse.product.pair_problem import specify_pair
 from planmath.sparse.product.problem import Given, Sparse, specify, summary
 from planmath.sparse.product.providers import PROVIDERS, expected
+from planmath.sparse.product.replacing import SparseOperands, followed
 from planmath.sparse.product.sampled_problem import specify_sampled
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.pattern import has_even_segments
@@ -48,7 +43,7 @@ class InvalidMatmulState(InvalidStateError):
     """A method of a sparse `Matmul` was called out of order."""
 
 
-class Matmul(Operation):
+class Matmul(SparseOperands):
     """A product in which an operand is sparse, ``alpha * a @ b + beta * c``, planned once, executed many times.
 
     Parameters
@@ -158,6 +153,7 @@ class Matmul(Operation):
         problem, self._result = self._specified(self._made_for)
         self._problem = problem
         self._tensors: dict[str, Tensor] = taken.sparse
+        self._followed = followed(taken.given)
         self._conjugated = (a_conjugated, b_conjugated)
         self._formats: list[format_times.FormatTime] = []
         self._replaced = None if c is None else "c.val" if "c" in taken.sparse else "c"
@@ -226,10 +222,14 @@ class Matmul(Operation):
         if name != "plus_times":
             if isinstance(name, str) and self._problem.work.startswith("complex"):
                 raise ValueError(f"semiring is {name}, which is not defined for {self._problem.work}")
-            factors = {"alpha": 1, "beta": 1 if self._problem.inplace else 0}
-            for factor, only in factors.items():
+            for factor, only, mend in (
+                ("alpha", 1, "leave it away"),
+                ("beta", int(self._problem.inplace), "leave it away, and fill c with what its sums begin with"),
+            ):
                 if self._constants[factor].array != only:
-                    raise ValueError(f"{factor} is {self._constants[factor].array}; a semiring has none: leave it away")
+                    raise ValueError(
+                        f"{factor} is {self._constants[factor].array}, and a semiring has no factors: {mend}"
+                    )
         problem = self._problem
         if problem.kind != "dense" and problem.pattern is None:
             problem = patterns.planned(problem, self._tensors)
@@ -269,6 +269,8 @@ class Matmul(Operation):
         ValueError
             If formats are asked for of a product with another than one sparse operand, or on a device.
         """
+        if not isinstance(formats, bool):
+            formats = format_times.checked(formats, next(iter(self._tensors.values()), None))
         if formats is not False and (self._problem.kind != "dense" or self._execution.space != "cpu"):
             raise ValueError(
                 "formats can be compared of products with one sparse operand, on the CPU; leave formats away"
@@ -327,6 +329,10 @@ class Matmul(Operation):
         ValueError
             If `out` does not fit.
         """
+        for _, given, values in self._followed:
+            if given.data is not values:
+                self._follow_objects()
+                break
         if self._result is None and self._given_c is None:
             return self._execute_sparse(release_workspace, stream, out)
         result = self._executor.run(None, out, stream)
@@ -434,7 +440,7 @@ class Matmul(Operation):
         self._executor.release_results()
 
     def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
-        super()._drop_operands(*stores, (self, {"_tensors": {}, "_given_c": None}))
+        super()._drop_operands(*stores, (self, {"_tensors": {}, "_given_c": None, "_followed": ()}))
 
     # Details.
 
@@ -460,121 +466,10 @@ class Matmul(Operation):
     def _asked(self, plan: Plan) -> dict[str, Any]:
         return dict(plan.asked)
 
-    def _take_over(self, taken: Taken, c: Any) -> None:
+    def _take_over(self, taken: Taken) -> None:
         """Bind operands of a stateless call whose layouts and formats are those of the plan's."""
         given = {name: taken.sparse.get(name, taken.dense.get(name)) for name in "abc"}
-        self._replace_operands(given, {}, "reset_operands", False, compare=True, given_c=c)
-
-    def _replace_operands(
-        self, arrays: dict[str, Any], scalars: dict[str, Any], call: str, check: bool, *, compare: bool | None = None,
-        given_c: Any = None,
-    ) -> None:  # fmt: skip
-        self._require("reset", call)
-        given = {name: array for name, array in arrays.items() if array is not None}
-        numbers = {name: value for name, value in scalars.items() if value is not None}
-        if "c" in given and not self._problem.inplace:
-            raise ValueError(f"c was given to {call}(), but this Matmul was created without it")
-        if "beta" in numbers and not self._problem.inplace:
-            raise ValueError(f"beta was given to {call}(), but this Matmul was created without c")
-        if numbers and self._plan_made is not None and self._plan_made.problem.semiring != "plus_times":
-            raise ValueError(f"{', '.join(numbers)} given to {call}(), but the plan's semiring has no factors")
-        if not given and not numbers:
-            raise ValueError(f"{call}() got no operand; pass at least one of {', '.join(arrays)}, alpha, beta")
-        stores: dict[str, Any] = {}
-        parts: dict[str, Any] = {}
-        tensors = dict(self._tensors)
-        for name, array in given.items():
-            if isinstance(getattr(self._made_for, name), Sparse):
-                tensors[name] = read(array, name, check)
-                self._check_alike(name, tensors[name])
-                if name == "c" and check:
-                    check_once(tensors[name])
-                parts |= dict(parts_of(name, tensors[name]))
-            else:
-                parts[name] = dense_array(array, name)
-        self._check_sparse_result(c := given.get("c") if given_c is None else given_c)
-        if "c" in given:
-            stores["_given_c"] = c
-        stores["_tensors"] = tensors
-        missing = [name for name, slot in self._slots.items() if slot.array is None and name not in parts]
-        if missing:
-            told = ", ".join([*given, *numbers])
-            raise ValueError(f"{call}() got {told} only; it needs all operands: {missing[0]} missing")
-        lengths = any(tuple(x.shape) != self._slots[name].shape for name, x in parts.items() if "." in name)
-        slots = self._slots_for(parts) if lengths else self._slots
-        bindings: dict[ArraySlot, Any] = {
-            slots[name]: self._binding_for(name, slots[name], array) for name, array in parts.items()
-        }
-        for name, number in checked(numbers, self._problem.work).items():
-            bindings[self._constants[name]] = self._constants[name].binding_for_good(number)
-        if lengths or self._has_other_pattern(given, tensors, check if compare is None else compare):
-            stores |= self._changes_of_pattern(tensors, slots)
-        self._replace(bindings, (self, stores))
-
-    def _check_sparse_result(self, c: Any) -> None:
-        """Raise where autograd would not see what is written into the values of a sparse tensor."""
-        if c is not None and not isinstance(c, Tensor) and is_sparse(c):
-            self._check_written("c", c)
-
-    def _check_alike(self, name: str, tensor: Tensor) -> None:
-        planned, new = getattr(self._made_for, name), summary(tensor)
-        for what in ("format", "extents", "index_type", "dtype"):
-            if getattr(new, what) != getattr(planned, what):
-                raise TypeError(
-                    f"{name} has the {what} {getattr(new, what)}; expected {getattr(planned, what)}, as planned: "
-                    "convert it, or create a new Matmul"
-                )
-        if tensor.package != self._package.name:
-            raise TypeError(f"{name} consists of {tensor.package} arrays; expected {self._package.name} ones")
-
-    def _has_other_pattern(self, given: Mapping[str, Any], tensors: Mapping[str, Tensor], compare: bool) -> bool:
-        """Whether the entries of new operands are at other places than those of the plan's."""
-        pattern = getattr(self._problem, "pattern", None)
-        if pattern is None or not compare or not any(name in tensors for name in given):
-            return False
-        return not pattern.is_same(self._problem, tensors)
-
-    def _slots_for(self, parts: Mapping[str, Any]) -> dict[str, ArraySlot]:
-        """Slots for sparse operands with other numbers of entries, and the present ones of the others."""
-        return {
-            name: make_slot(
-                self._package, self._package.layout(parts[name], name), writeable=name == self._replaced
-            ) if "." in name and name in parts else slot
-            for name, slot in self._slots.items()
-        }  # fmt: skip
-
-    def _changes_of_pattern(self, tensors: Mapping[str, Tensor], slots: dict[str, ArraySlot]) -> dict[str, Any]:
-        """The attributes that change with the places of entries: what was planned is prepared for them."""
-        now: dict[str, Any] = {name: summary(tensor) for name, tensor in tensors.items()}
-        made_for = self._made_for._replace(**now)
-        problem = self._problem
-        if problem.kind == "dense":
-            problem = problem._replace(sparse=summary(next(iter(tensors.values()))))
-        elif self._plan_made is not None or problem.pattern is not None:
-            problem = patterns.planned(problem, tensors)
-        else:
-            problem = self._specified(made_for)[0]
-        changes: dict[str, Any] = {"_problem": problem, "_made_for": made_for, "_slots": slots}
-        plan = self._plan_made
-        if plan is None:
-            return changes
-        planned = problem._replace(semiring=plan.problem.semiring, functions=plan.problem.functions)
-        providers = {provider.name: provider for provider in self._providers()}
-        able = [each for each in plan.algorithms if providers[each.provider].unsupported(planned) is None]
-        if not able:
-            reason = providers[plan.chosen.provider].unsupported(planned)
-            raise ValueError(
-                f"the new operand has entries elsewhere than the planned one, and {plan.chosen.provider} cannot do "
-                f"that: {reason}; create a new Matmul"
-            )
-        provider = providers[able[0].provider]
-        with self._on_device():
-            prepared = provider.prepare(self._problem_for(provider, planned), able[0])
-        ranked = (able[0], *[each for each in plan.algorithms if each != able[0]])
-        new = replace(plan, problem=planned, prepared=prepared, algorithms=ranked)
-        return changes | self._changes(new, self._make_executor(planned, prepared, slots), slots) | {
-            "_checked_out": lambda: None
-        }  # fmt: skip
+        self._replace_operands(given, {}, "reset_operands", False, compare=True, objects=taken.given)
 
     # What the lifecycle asks for.
 
@@ -615,6 +510,9 @@ class Matmul(Operation):
 
     def _inplace_operand(self) -> str | None:
         return self._replaced
+
+    def _given_operands(self) -> Iterable[tuple[str, Any]]:
+        return ((name.partition(".")[0], slot.array) for name, slot in self._slots.items())
 
     def _tuning_key(self, problem: Any) -> str:
         about = {

@@ -47,14 +47,7 @@ typedef struct pm_pair {
     char *room; /* a row for each thread */
 } pm_pair;
 
-#define PM_ADD(x, y) ((x) + (y))
-#define PM_TIMES(x, y) ((x) * (y))
-#define PM_LESS(x, y) ((x) < (y) ? (x) : (y))
-#define PM_MORE(x, y) ((x) > (y) ? (x) : (y))
-#define PM_LEFT(x, y) ((void)(y), (x))
-#define PM_RIGHT(x, y) ((void)(x), (y))
-#define PM_NAMED_(a, b) a##_##b
-#define PM_NAMED(a, b) PM_NAMED_(a, b)
+#include "operations.h"
 
 #define SCALED 1
 #define ADD PM_ADD
@@ -65,56 +58,8 @@ typedef struct pm_pair {
 #undef SCALED
 #undef NAME
 #undef MUL
-#define SCALED 0
-#define MUL PM_LEFT
-#define NAME plus_first
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#define MUL PM_RIGHT
-#define NAME plus_second
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
 #undef ADD
 #undef ZERO
-#define ADD PM_LESS
-#define ZERO __builtin_inf()
-#define MUL PM_ADD
-#define NAME min_plus
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#define MUL PM_TIMES
-#define NAME min_times
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#define MUL PM_MORE
-#define NAME min_max
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#undef ADD
-#undef ZERO
-#define ADD PM_MORE
-#define ZERO (-__builtin_inf())
-#define MUL PM_ADD
-#define NAME max_plus
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#define MUL PM_TIMES
-#define NAME max_times
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#define MUL PM_LESS
-#define NAME max_min
-#include "pairs_dtypes.h"
-#undef NAME
-#undef MUL
-#undef ADD
-#undef ZERO
-#undef SCALED
+#define PM_DTYPES "pairs_dtypes.h"
+#include "semirings.h"
 #endif

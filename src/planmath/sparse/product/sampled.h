@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "operations.h"
 #include "team.h"
 
 typedef int64_t i64;
@@ -43,4 +44,7 @@ enum { PM_F32, PM_F64, PM_C64, PM_C128 };
 
 #define PM_BODY "../sparse/product/sampled_body.h"
 #include "instruction_sets.h"
+
+#define PM_DTYPES "sampled_dtypes.h"
+#include "semirings.h"
 #endif

@@ -11,6 +11,22 @@ cdef extern from "sampled.h":
     enum: PM_STEP, PM_COPIED, PM_INNER, PM_LINES, PM_BATCHES, PM_OFFSETS
     enum: PM_F32, PM_F64, PM_C64, PM_C128
     void **pm_best_kernels() except NULL
+    void pm_sampled_plus_first_f32_product(...)
+    void pm_sampled_plus_first_f64_product(...)
+    void pm_sampled_plus_second_f32_product(...)
+    void pm_sampled_plus_second_f64_product(...)
+    void pm_sampled_min_plus_f32_product(...)
+    void pm_sampled_min_plus_f64_product(...)
+    void pm_sampled_min_times_f32_product(...)
+    void pm_sampled_min_times_f64_product(...)
+    void pm_sampled_min_max_f32_product(...)
+    void pm_sampled_min_max_f64_product(...)
+    void pm_sampled_max_plus_f32_product(...)
+    void pm_sampled_max_plus_f64_product(...)
+    void pm_sampled_max_times_f32_product(...)
+    void pm_sampled_max_times_f64_product(...)
+    void pm_sampled_max_min_f32_product(...)
+    void pm_sampled_max_min_f64_product(...)
 
 pm_set_share(SHARE)
 
@@ -26,5 +42,24 @@ SIDE = {"step": PM_STEP, "copied": PM_COPIED, "inner": PM_INNER, "lines": PM_LIN
         "offsets": PM_OFFSETS}
 WORDS = PM_SAMPLED_WORDS
 
-#: dtype -> f(descriptor, a, b, values of c, alpha, beta, room)
-PRODUCT = {dtype: <intptr_t>kernels[PM_F32 + n] for n, dtype in enumerate(("float32", "float64", "complex64", "complex128"))}
+#: (semiring, dtype) -> f(descriptor, a, b, values of c, alpha, beta, room)
+PRODUCT = {("plus_times", dtype): <intptr_t>kernels[PM_F32 + n]
+           for n, dtype in enumerate(("float32", "float64", "complex64", "complex128"))}
+PRODUCT |= {
+    ("plus_first", "float32"): <intptr_t>&pm_sampled_plus_first_f32_product,
+    ("plus_first", "float64"): <intptr_t>&pm_sampled_plus_first_f64_product,
+    ("plus_second", "float32"): <intptr_t>&pm_sampled_plus_second_f32_product,
+    ("plus_second", "float64"): <intptr_t>&pm_sampled_plus_second_f64_product,
+    ("min_plus", "float32"): <intptr_t>&pm_sampled_min_plus_f32_product,
+    ("min_plus", "float64"): <intptr_t>&pm_sampled_min_plus_f64_product,
+    ("min_times", "float32"): <intptr_t>&pm_sampled_min_times_f32_product,
+    ("min_times", "float64"): <intptr_t>&pm_sampled_min_times_f64_product,
+    ("min_max", "float32"): <intptr_t>&pm_sampled_min_max_f32_product,
+    ("min_max", "float64"): <intptr_t>&pm_sampled_min_max_f64_product,
+    ("max_plus", "float32"): <intptr_t>&pm_sampled_max_plus_f32_product,
+    ("max_plus", "float64"): <intptr_t>&pm_sampled_max_plus_f64_product,
+    ("max_times", "float32"): <intptr_t>&pm_sampled_max_times_f32_product,
+    ("max_times", "float64"): <intptr_t>&pm_sampled_max_times_f64_product,
+    ("max_min", "float32"): <intptr_t>&pm_sampled_max_min_f32_product,
+    ("max_min", "float64"): <intptr_t>&pm_sampled_max_min_f64_product,
+}

@@ -3,6 +3,10 @@
 #define PM_JOIN(a, b) PM_JOIN_(a, b)
 #define K(name) PM_JOIN(name, PM_ISA)
 
+#define SCALED 1
+#define ADD PM_ADD
+#define MUL PM_TIMES
+#define ZERO 0
 #define T float
 #define REAL 1
 #define P(name) PM_JOIN(pm_sampled_f32_##name, PM_ISA)
@@ -19,6 +23,11 @@
 #define REAL 0
 #define P(name) PM_JOIN(pm_sampled_c128_##name, PM_ISA)
 #include "sampled_typed.h"
+
+#undef SCALED
+#undef ADD
+#undef MUL
+#undef ZERO
 
 /* In the order of the PM_* numbers of sampled.h. */
 static void *const K(pm_kernels)[] = {

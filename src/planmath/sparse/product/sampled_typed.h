@@ -1,4 +1,5 @@
-/* The kernels for one dtype T: included by sampled_body.h. REAL says whether sums are made by vectors. */
+/* The kernels for one dtype T: included by sampled_body.h, and by sampled_dtypes.h for semirings, which are ADD, MUL and ZERO.
+ * REAL says whether sums of products are made by vectors, SCALED whether factors take part. */
 #if REAL
 enum { P(LANES) = PM_VECTOR / sizeof(T) };
 typedef T P(vector) __attribute__((vector_size(PM_VECTOR)));
@@ -49,11 +50,17 @@ static inline __attribute__((always_inline)) T P(dot)(const T *x, const T *y, i6
 #define PM_TERM_OF(n) (n & 1 ? &odd : &even)[0] += x##n * P(load)(y + n * P(LANES));
 #else
 static inline T P(dot)(const T *x, const T *y, i64 n) {
-    T s0 = 0, s1 = 0;
+    T s0 = (T)ZERO, s1 = (T)ZERO;
     i64 i = 0;
-    for (; i + 2 <= n; i += 2) s0 += x[i] * y[i], s1 += x[i + 1] * y[i + 1];
-    if (i < n) s0 += x[i] * y[i];
-    return s0 + s1;
+    for (; i + 2 <= n; i += 2) {
+        const T one = MUL(x[i], y[i]), two = MUL(x[i + 1], y[i + 1]);
+        s0 = ADD(s0, one), s1 = ADD(s1, two);
+    }
+    if (i < n) {
+        const T last = MUL(x[i], y[i]);
+        s0 = ADD(s0, last);
+    }
+    return ADD(s0, s1);
 }
 #endif
 
@@ -76,9 +83,15 @@ enum { P(AHEAD) = 12 };
         const char *next = (const char *)(b + column[e + P(AHEAD)] * step_b);                                          \
         for (i64 i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);                                              \
     }
-#define PM_PUT(sum)                                                                                                    \
+#if SCALED
+#define PM_STORED(at, sum) (beta == 0 ? alpha * (sum) : alpha * (sum) + beta * (at))
+#else
+#define PM_STORED(at, sum) (beta == 0 ? (sum) : ADD(at, sum))
+#endif
+#define PM_PUT(found)                                                                                                  \
     T *at = c + (places ? places[e] : e);                                                                              \
-    *at = beta == 0 ? alpha * (sum) : alpha * (sum) + beta * *at;
+    const T made = found;                                                                                              \
+    *at = PM_STORED(*at, made);
 #if REAL
 /* Elements of one row, the first part of which stays in registers. */
 #define PM_RUN(N)                                                                                                      \
@@ -106,6 +119,7 @@ enum { P(AHEAD) = 12 };
         const i64 bytes = n * (i64)sizeof(T) < 512 ? n * (i64)sizeof(T) : 512;                                         \
         const T *a = (const T *)w->a, *b = (const T *)w->b, alpha = *(const T *)w->alpha, beta = *(const T *)w->beta;  \
         T *c = (T *)w->c;                                                                                              \
+        (void)alpha;                                                                                                   \
         for (i64 e = from; e < to;) {                                                                                  \
             const T *x = a + row[e] * step_a;                                                                          \
             i64 end = e + 1;                                                                                           \
@@ -148,6 +162,7 @@ static void P(product)(const i64 *p, const char *a, const char *b, char *c, cons
 }
 #undef PM_RUN
 #undef PM_PUT
+#undef PM_STORED
 #undef PM_ASK
 #undef PM_TERM_OF
 #undef PM_FIRST_OF

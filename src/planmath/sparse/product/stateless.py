@@ -71,7 +71,7 @@ def matmul(
         lambda product: product.plan(
             prologs=prologs, epilog=epilog, semiring=semiring, compute_capability=compute_capability, stream=stream
         ),
-        lambda product: product._take_over(taken, c),
+        lambda product: product._take_over(taken),
         None if stream is None else lambda product: product.execute(stream=stream),
     )
 

@@ -33,7 +33,9 @@ def convert(
         return None
     if index_type not in ("int32", "int64"):
         return None
-    return function(tuple(extents), arrays, index_type, 0 if keep_zeros else _bits_of_numbers(arrays.val, dtype))
+    if not keep_zeros and rows.has_zero(rows.as_bits(arrays.val), _bits_of_numbers(arrays.val, dtype)):
+        return None
+    return function(tuple(extents), arrays, index_type)
 
 
 def _bits_of_numbers(values: np.ndarray, dtype: str) -> int:
@@ -55,45 +57,33 @@ def _blocks_of(form: TensorFormat) -> tuple[int, int] | None:
     return sizes[0], sizes[1]
 
 
-def _transposed(
-    extents: tuple[int, ...], arrays: Arrays, index_type: str, mask: int, by_rows: bool
-) -> Arrays | None:
+def _transposed(extents: tuple[int, ...], arrays: Arrays, index_type: str, by_rows: bool) -> Arrays:
     pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
     columns = extents[1] if by_rows else extents[0]
     starts, across = np.zeros(columns + 1, index_type), np.empty(len(crd), index_type)
     moved = np.empty_like(val)
-    if rows.to_columns(pos, crd, rows.as_bits(val), columns, starts, across, rows.as_bits(moved), mask):
-        return None
+    rows.to_columns(pos, crd, rows.as_bits(val), columns, starts, across, rows.as_bits(moved))
     return Arrays((None, starts), (None, across), moved)
 
 
-def _copied(val: np.ndarray, mask: int) -> np.ndarray | None:
-    """A copy of values, None where one is zero that may not be."""
-    copy = np.empty_like(val)
-    return None if rows.copied(rows.as_bits(val), rows.as_bits(copy), mask) else copy
-
-
-def _to_list(extents: tuple[int, ...], arrays: Arrays, index_type: str, mask: int) -> Arrays | None:
+def _to_list(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
     pos, crd = arrays.pos[1], arrays.crd[1]
-    if (val := _copied(arrays.val, mask)) is None:
-        return None
     row = np.empty(len(crd), index_type)
     rows.to_list(pos, row)
-    return Arrays((np.array([0, len(crd)], index_type), None), (row, crd.copy()), val)
+    return Arrays((np.array([0, len(crd)], index_type), None), (row, crd.copy()), arrays.val.copy())
 
 
-def _list_to_rows(extents: tuple[int, ...], arrays: Arrays, index_type: str, mask: int) -> Arrays | None:
+def _list_to_rows(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays | None:
     row, columns = arrays.crd
     if len(row) > 1 and ((row[1:] == row[:-1]) & (columns[1:] == columns[:-1])).any():
         return None
     pos = np.zeros(extents[0] + 1, index_type)
     np.cumsum(np.bincount(row, minlength=extents[0]), out=pos[1:])
-    val = _copied(arrays.val, mask)
-    return None if val is None else Arrays((None, pos), (None, columns.copy()), val)
+    return Arrays((None, pos), (None, columns.copy()), arrays.val.copy())
 
 
 def _to_blocks(
-    m: int, n: int, extents: tuple[int, ...], arrays: Arrays, index_type: str, mask: int
+    m: int, n: int, extents: tuple[int, ...], arrays: Arrays, index_type: str
 ) -> Arrays | None:
     pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
     starts = np.zeros(extents[0] // m + 1, index_type)
@@ -101,14 +91,11 @@ def _to_blocks(
     if np.diff(starts).max(initial=0) > MOST_BLOCKS:
         return None
     blocks, filled = np.empty(count, index_type), np.zeros(count * m * n, val.dtype)
-    if rows.to_blocks(pos, crd, rows.as_bits(val), extents[1], m, n, starts, blocks, rows.as_bits(filled), mask):
-        return None
+    rows.to_blocks(pos, crd, rows.as_bits(val), extents[1], m, n, starts, blocks, rows.as_bits(filled))
     return Arrays((None, starts, None, None), (None, blocks, None, None), filled)
 
 
-def _to_diagonals(
-    extents: tuple[int, ...], arrays: Arrays, index_type: str, mask: int, by_rows: bool
-) -> Arrays | None:
+def _to_diagonals(extents: tuple[int, ...], arrays: Arrays, index_type: str, by_rows: bool) -> Arrays:
     m, n = extents
     pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
     present = np.zeros(max(m + n - 1, 0), np.uint8)
@@ -118,8 +105,7 @@ def _to_diagonals(
     first = np.zeros(len(present), np.int64)
     first[diagonals] = np.arange(len(diagonals)) * length
     filled = np.zeros(len(diagonals) * length, val.dtype)
-    if rows.to_diagonals(pos, crd, rows.as_bits(val), first, by_rows, rows.as_bits(filled), mask):
-        return None
+    rows.to_diagonals(pos, crd, rows.as_bits(val), first, by_rows, rows.as_bits(filled))
     offsets = (diagonals - (m - 1)).astype(index_type)
     return Arrays((np.array([0, len(offsets)], index_type), None), (offsets, None), filled)
 

@@ -16,8 +16,8 @@ from planmath.native.team import LINGER
 from planmath.native.threads import Threads, openmp_threads
 from planmath.sparse.product.functions import exchanged
 from planmath.sparse.product.problem import MatmulProblem, divides_result, loop_levels, meets_once
-from planmath.sparse.product.providers import own_pairs, own_sampled
-from planmath.sparse.product.providers.places import Stage, places_of
+from planmath.sparse.product.providers import own_pairs, own_rows, own_sampled
+from planmath.sparse.product.providers.places import Places, Stage, places_of
 from planmath.sparse.ust.conversion import joined
 from planmath.sparse.ust.levels import LevelFormat as F
 from planmath.sparse.ust.packages import to_host
@@ -70,19 +70,37 @@ class OwnLoops(OwnProvider):
             return [Algorithm(self.name, knobs) for knobs in OTHERS[problem.kind].knobs(problem)]
         most = problem.execution[1]
         threads = [most, 1] if most > 1 and problem.work_amount >= THREADED_WORK else [1]
-        return [Algorithm(self.name, (("threads", n),)) for n in threads]
+        ways: list[tuple[tuple[str, int], ...]] = [()]
+        if own_rows.are_apart(problem) and not own_rows.are_in_order(problem):
+            ways = [(("sorted", n),) for n in ((0, 1) if own_rows.is_added_faster(problem, threads[0]) else (1, 0))]
+        return [Algorithm(self.name, (("threads", n), *way)) for way in ways for n in threads]
 
     def prepare(self, problem: Any, algorithm: Algorithm) -> Prepared:
         if problem.kind in OTHERS:
             return OTHERS[problem.kind].prepare(problem, algorithm)
         if 0 in (problem.rows, problem.columns, *problem.batch):  # the kernels take one matrix at least
             return Prepared({None: Program(function=lambda operands, results: None)})
+        places = places_of(problem)
+        if own_rows.are_apart(problem) and algorithm.get("sorted", 1):
+            rows = own_rows.RowsOf(problem)
+            made = Loops(rows.problem, algorithm.get("threads", 1))
+            calls = made.calls(places, *rows.arrays(places), offset=rows.size)
+            prologue, watched = rows.prologue(places)
+            program = Program(calls, release_gil=problem.work_amount > SMALL_WORK)
+            return Prepared({None: program}, rows.size + made.workspace_size, prologue, watched)
         made = Loops(problem, algorithm.get("threads", 1))
         batches = any(level.format is F.BATCH for level in problem.sparse.format.stored)
         if problem.plain and not batches:
-            program = Program(made.calls(), release_gil=problem.work_amount > SMALL_WORK)
+            program = Program(
+                made.calls(places, _slots(places.pos), _slots(places.crd)),
+                release_gil=problem.work_amount > SMALL_WORK,
+            )
             return Prepared({None: program}, made.workspace_size)
         return Prepared({None: Program(function=_Staged(problem, made))})
+
+
+def _slots(numbers: Sequence[int | None]) -> list[Any]:
+    return [None if n is None else Slot(n) for n in numbers]
 
 
 class Loops:
@@ -104,13 +122,13 @@ class Loops:
             "c_column": problem.c.column, "mode": mode, "threads": threads, "parts": parts, "first": repeats,
             "wide": int(problem.sparse.index_type == "int64"), "assigns": int(meets_once(problem)),
             "rows": problem.rows, "row_step": problem.c.row, "span": span, "window": window,
-            "nested": len(problem.batch), "streams": int(span * size >= STREAMED_BYTES),
+            "runs": int(self.in_runs()), "nested": len(problem.batch), "streams": int(span * size >= STREAMED_BYTES),
         }  # fmt: skip
         for name, value in values.items():
             header[loops.PLACE[name]] = value
         for n, (count, step) in enumerate(zip(problem.batch, problem.c.batch, strict=True)):
             header[loops.OUTER + 2 * n : loops.OUTER + 2 * n + 2] = count, step
-        table = np.zeros(2 * len(levels), np.int64)
+        table = np.zeros(2 * len(levels) + 1, np.int64)
         self.descriptor = np.concatenate([header, *(np.array(level, np.int64) for level in levels), table])
         self.table = self.descriptor[-len(table) :].ctypes.data
         self.repeats = repeats
@@ -125,14 +143,18 @@ class Loops:
             (problem.columns, problem.c.column),
         ]
 
+    def in_runs(self) -> bool:
+        """Whether the entries of a list that are in the same row follow each other."""
+        top, *below = self.problem.sparse.format.stored
+        return (
+            top.format is F.COMPRESSED and not top.unique and top.ordered and divides_result(self.problem, 0)
+            and bool(below) and below[0].format is F.SINGLETON
+        )  # fmt: skip
+
     def sharing(self, threads: int, levels: Any, repeats: int) -> tuple[int, int]:
         """What threads share, and in how many parts."""
         problem, form = self.problem, self.problem.sparse.format
         top = form.stored[0]
-        runs = (
-            top.format is F.COMPRESSED and not top.unique and top.ordered and divides_result(problem, 0)
-            and len(form.stored) > 1 and form.stored[1].format is F.SINGLETON
-        )  # fmt: skip
         positions = divides_result(problem, 0) and top.unique and top.format is not F.DELTA
         diagonals = (
             not problem.batch and len(form.stored) == 2 and form.stored[1].format is F.RANGE and problem.c.row > 0
@@ -144,7 +166,7 @@ class Loops:
             return loops.BY_NOTHING, 1
         if positions:
             return loops.BY_POSITIONS, PARTS * threads
-        if runs:
+        if self.in_runs():
             return loops.BY_RUNS, PARTS * threads
         if problem.columns >= SHARED_COLUMNS:
             return loops.BY_COLUMNS, threads
@@ -152,26 +174,39 @@ class Loops:
         dense = math.prod(n for n, _ in axes) == 1 + sum(step * (n - 1) for n, step in axes if n)
         if top.format is F.DELTA:  # each coordinate follows from those before
             return loops.BY_NOTHING, 1
-        if dense and all(step >= 0 for _, step in axes) and problem.semiring.startswith("plus"):
+        if dense and all(step >= 0 for _, step in axes):
             return loops.BY_COPIES, threads
         return loops.BY_NOTHING, 1
 
-    def calls(self) -> list[Call]:
-        """The calls of a program on the operands of the problem."""
-        places = places_of(self.problem)
-        copies: Any = Slot(places.workspace) if self.workspace_size else 0
+    def calls(
+        self, places: Places, pos: Sequence[Any], crd: Sequence[Any], where: Any = None, offset: int = 0
+    ) -> list[Call]:
+        """The calls of a program.
+
+        Parameters
+        ----------
+        places : Places
+            Of the operands.
+        pos, crd : sequence of Slot or None
+            Of each level.
+        where : Slot, optional
+            Where the values of entries are.
+        offset : int
+            Where in the temporary memory copies of the result begin.
+        """
+        copies: Any = Slot(places.workspace, offset) if self.workspace_size else 0
         return [
-            *self.storing(places.pos, places.crd, Slot),
+            *self.storing(pos, crd, where),
             self.product(*(Slot(n) for n in (places.val, places.b, places.c, places.alpha, places.beta)), copies),
         ]
 
-    def storing(self, pos: Sequence[Any], crd: Sequence[Any], made: Any) -> list[Call]:
-        """Calls that put the addresses of the index arrays into the descriptor."""
-        wanted = [x for pair in zip(pos, crd, strict=True) for x in pair]
+    def storing(self, pos: Sequence[Any], crd: Sequence[Any], where: Any = None) -> list[Call]:
+        """Calls that put addresses into the descriptor: those of the index arrays, and of the places of values."""
+        wanted = [*(x for pair in zip(pos, crd, strict=True) for x in pair), where]
         first = self.table + 16 * self.repeats
         calls = []
         for begin in range(0, len(wanted), 8):
-            part = [0 if x is None else made(x) for x in wanted[begin : begin + 8]]
+            part = [0 if x is None else x for x in wanted[begin : begin + 8]]
             if any(x != 0 for x in part):
                 arguments = [first + 8 * begin, len(part), *part, *[0] * (8 - len(part))]
                 calls.append(Call(loops.STORE_ADDRESSES, arguments, name="store addresses", keep=self.descriptor))
@@ -210,7 +245,7 @@ class _Staged:
         starts = [None if x is None else self.joined(x) for x in arrays.pos]
         pos = [None if x is None else x.ctypes.data for x in starts]
         crd = [None if x is None else address(x) for x in arrays.crd]
-        for call in self.made.storing(pos, crd, int):
+        for call in self.made.storing(pos, crd):
             call()
         operands_at = [address(x) for x in (arrays.val, b, c)]
         self.made.product(*operands_at, *(x.ctypes.data for x in (alpha, beta, copies)))()

@@ -25,8 +25,8 @@ PARTS = 8
 
 
 def unsupported(problem: SampledProblem) -> str | None:
-    if problem.semiring != "plus_times":
-        return "its products into entries are sums of products"
+    if (problem.semiring, problem.work) not in sampled.PRODUCT:
+        return f"it has no {problem.semiring} of {problem.work}"
     return None
 
 
@@ -56,7 +56,7 @@ class SampledLoops:
     def __init__(self, problem: SampledProblem, threads: int, a: Steps, b: Steps):
         pattern = problem.pattern
         self.keep: list[Any] = [pattern]
-        self.function = sampled.PRODUCT[problem.work]
+        self.function = sampled.PRODUCT[problem.semiring, problem.work]
         words = {
             "count": len(pattern.a), "summed": problem.summed, "threads": threads,
             "parts": PARTS * threads if threads > 1 else 1, "wide": int(pattern.a.dtype == np.int64),

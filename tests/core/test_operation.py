@@ -14,7 +14,8 @@ from planmath.core.slots import ArraySlot
 from planmath.core.arrays import Layout, package_named
 from planmath.core.cuda import devices
 from planmath.core.errors import UnavailableError, nearest
-from planmath.core.operation import Operation, make_slot
+from planmath.core.operands import make_slot
+from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from tests.arrays import HOST, extent, to_numpy, to_package

@@ -16,7 +16,8 @@ from planmath.core.arrays import Layout, contiguous_strides
 from planmath.core.errors import warn
 from planmath.core.execution import ExecutionCPU
 from planmath.core.log import phase
-from planmath.core.operation import Operation, Plan, State, make_slot
+from planmath.core.operands import make_slot
+from planmath.core.operation import Operation, Plan, State
 from planmath.core.slots import ArraySlot, Binding, commit, followed
 from planmath.core.tuning.clocks import Clock, HostClock
 from planmath.report.pages import Table

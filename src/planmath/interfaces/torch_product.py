@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from planmath.core.executor import Program
-from planmath.core.operation import make_slot
+from planmath.core.operands import make_slot
 from planmath.core.slots import ArraySlot
 from planmath.interfaces.torch_operators import at_front, not_as_views, present, register
 from planmath.interfaces.torch_plans import executed

@@ -12,7 +12,8 @@ from planmath.core import remembered
 from planmath.core.arrays import Layout, package_of, share_memory
 from planmath.core.errors import InvalidStateError
 from planmath.core.execution import Execution, resolve_execution
-from planmath.core.operation import Operation, State, make_slot
+from planmath.core.operands import make_slot
+from planmath.core.operation import Operation, State
 from planmath.core.options import as_given, as_options
 from planmath.core.pickling import Absent
 from planmath.core.slots import ArraySlot, commit

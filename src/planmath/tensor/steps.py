@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from planmath.core.arrays import ITEMSIZE, Layout, Package, contiguous_strides
 from planmath.core.execution import Execution
 from planmath.core.executor import Program
-from planmath.core.operation import make_slot
+from planmath.core.operands import make_slot
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.budget import Budget

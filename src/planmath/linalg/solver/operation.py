@@ -18,7 +18,7 @@ from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
 from planmath.core.executor import Executor
 from planmath.core.factorization import FactorizingOperation, SingularMatrixError
 from planmath.core.log import levels_of
-from planmath.core.operation import make_slot
+from planmath.core.operands import make_slot
 from planmath.core.options import as_given, as_options, check_choice
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit

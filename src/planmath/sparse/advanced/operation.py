@@ -16,7 +16,7 @@ from planmath.core.execution import resolve_execution
 from planmath.core.executor import Executor
 from planmath.core.factorization import FactorizingOperation, Phases, names
 from planmath.core.log import levels_of
-from planmath.core.operation import make_slot
+from planmath.core.operands import make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, without_effect
 from planmath.core.slots import ArraySlot, commit

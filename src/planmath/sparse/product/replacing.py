@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from planmath.core.operation import Operation, make_slot
+from planmath.core.operands import make_slot
+from planmath.core.operation import Operation
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
 from planmath.sparse.product import patterns

@@ -6,9 +6,9 @@ The transforms of any number of axes of arrays with any strides; inverse transfo
 from planmath.core.errors import UnsupportedLayoutError
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.fft.callbacks import DeviceCallable, compile_epilog, compile_prolog
-from planmath.fft.functions import fft, ifft, irfft, rfft
 from planmath.fft.operation import FFT, InvalidFFTState, estimate_workspace_size
 from planmath.fft.options import FFTDirection, FFTOptions
+from planmath.fft.stateless import fft, ifft, irfft, rfft
 
 __all__ = [
     "FFT",

@@ -11,14 +11,9 @@ from planmath.tensor.enums import (
 )
 from planmath.tensor.network import Contraction, contract
 from planmath.tensor.numpy_signature import einsum
-from planmath.tensor.operation import (
-    BinaryContraction,
-    InvalidContractionState,
-    TernaryContraction,
-    binary_contraction,
-    ternary_contraction,
-)
+from planmath.tensor.operation import BinaryContraction, InvalidContractionState, TernaryContraction
 from planmath.tensor.options import ContractionOptions, ContractionPlanPreference, tensor_qualifiers_dtype
+from planmath.tensor.stateless import binary_contraction, ternary_contraction
 
 __all__ = [
     "BinaryContraction",

@@ -3,7 +3,7 @@
 import planmath.linalg.generic.lists  # noqa: F401 (what Matmul is of lists)
 from planmath.core.execution import ExecutionCPU, ExecutionCUDA
 from planmath.linalg.generic.enums import ComputeType, DiagType, FillMode, SideMode
-from planmath.linalg.generic.operation import InvalidMatmulState, Matmul, matmul
+from planmath.linalg.generic.operation import InvalidMatmulState, Matmul
 from planmath.linalg.generic.options import MatmulOptions
 from planmath.linalg.generic.qualifiers import (
     BandedMatrixQualifier,
@@ -21,6 +21,7 @@ from planmath.linalg.generic.qualifiers import (
     TriangularPackedMatrixQualifier,
     matrix_qualifiers_dtype,
 )
+from planmath.linalg.generic.stateless import matmul
 from planmath.linalg.generic.triangular import TriangularSolver, triangular_solve
 
 __all__ = [

@@ -3,8 +3,9 @@
 from planmath.core.accuracy import SolutionInfo
 from planmath.core.factorization import InaccurateSolutionError, InaccurateSolutionWarning, SingularMatrixError
 from planmath.linalg.solver.information import FactorizationInfo, Factors
-from planmath.linalg.solver.operation import DirectSolver, InvalidDirectSolverState, direct_solver
+from planmath.linalg.solver.operation import DirectSolver, InvalidDirectSolverState
 from planmath.linalg.solver.options import DirectSolverOptions
+from planmath.linalg.solver.stateless import direct_solver
 
 __all__ = [
     "DirectSolver",

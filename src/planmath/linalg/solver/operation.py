@@ -1,16 +1,11 @@
-"""The stateful dense solver, and the function for single use."""
+"""The stateful dense solver."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from planmath.core import remembered
 from planmath.core.accuracy import SolutionInfo, summary
 from planmath.core.arrays import package_of
 from planmath.core.errors import InvalidStateError, UnavailableError
@@ -19,10 +14,9 @@ from planmath.core.executor import Executor
 from planmath.core.factorization import FactorizingOperation, SingularMatrixError
 from planmath.core.log import levels_of
 from planmath.core.operands import make_slot
-from planmath.core.options import as_given, as_options, check_choice
+from planmath.core.options import as_options, check_choice
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
-from planmath.core.typed import of_systems
 from planmath.linalg.solver.information import FactorizationInfo
 from planmath.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.linalg.solver.phases import DensePhases
@@ -437,108 +431,3 @@ class DirectSolver(FactorizingOperation):
         several = f"{count} systems of " if self._batch is not None else ""
         kind = "of unknown structure" if self._problem.detect else str(self._problem.form)
         return f"{kind} {self._problem.dtype} {several}{extents} unknowns on {self._execution.space}"
-
-
-@of_systems
-def direct_solver(
-    a: Any,
-    b: Any,
-    *,
-    options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
-    execution: Execution | str | dict[str, Any] | None = None,
-    stream: Any = None,
-    qualifiers: Any = None,
-    structure: str | None = None,
-    bandwidths: tuple[int, int] | None = None,
-) -> Any:
-    """Solve dense linear systems ``a @ x = b`` once.
-
-    Parameters
-    ----------
-    a, b, options, execution, stream, qualifiers, structure, bandwidths
-        As for `DirectSolver`.
-
-    Returns
-    -------
-    array or tuple of arrays
-        As for `DirectSolver.solve`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from planmath.linalg import direct_solver
-    >>> direct_solver(np.array([[2.0, 0], [1, 4]]), np.array([2.0, 9]))
-    array([1., 2.])
-    """
-    options, key = as_given(DirectSolverOptions, options), None
-    if not isinstance(a, SEQUENCES) and not isinstance(b, SEQUENCES):
-        known = None if qualifiers is None else np.asarray(qualifiers).tobytes()
-        key = remembered.key_of("dense direct_solver", (a, b), execution, options, known, structure, bandwidths)
-        if key is not None and (solver := remembered.take(key)) is not None:
-            if not solver._logger.isEnabledFor(logging.INFO):  # the ordinary case, with less Python
-                return solver.once_more(a, b, key, stream)
-            remembered.put(key, solver)
-    what = {"qualifiers": qualifiers, "structure": structure, "bandwidths": bandwidths}
-    return _solve_once(a, b, options, execution, stream, what, key)
-
-
-def _solve_once(a: Any, b: Any, options: Any, execution: Any, stream: Any, what: dict[str, Any], key: Any) -> Any:
-    """Solve systems for which no plan is there."""
-    return remembered.run_once(
-        key,
-        lambda: SingleUse(a, b, options, execution, **what),
-        lambda solver: solver.plan(stream=stream),
-        lambda solver: solver.take_up(a, b),
-        lambda solver: solver.execute(stream),
-    )
-
-
-class SingleUse(DirectSolver):
-    """The solver of a stateless call, which the next call of the same kind takes over.
-
-    Whoever has it has it alone, and frees it where something goes wrong, so that it takes shorter ways.
-    """
-
-    #: The operands' slots, of which none is bound then.
-    _bare: Mapping[ArraySlot, None] = MappingProxyType({})
-
-    def once_more(self, a: Any, b: Any, key: Hashable, stream: Any) -> Any:
-        """Solve for other operands, and leave this object to the next call of this key."""
-        try:
-            self.take_up(a, b)
-            found = self.execute(stream)
-        except BaseException:
-            self.free()
-            raise
-        self._drop_operands()
-        remembered.put(key, self)
-        return found
-
-    def take_up(self, a: Any, b: Any) -> None:
-        """Bind single arrays."""
-        solver = self._executor.solver
-        if solver is not None and solver.bind_many((a, None, b)):
-            self._has_operands = True
-        else:
-            self.reset_operands(a=a, b=b)
-
-    def execute(self, stream: Any = None) -> Any:
-        """Factorize and solve."""
-        if stream is None and self._executor.factorize_at_once():
-            found = self._executor.solve_at_once("N", None)
-            if found is not None:
-                return found
-            self._factorized = True
-        else:
-            self.factorize(stream=stream)
-        return self.solve(stream=stream)
-
-    def _drop_operands(self, *stores: tuple[Any, Mapping[str, Any]]) -> None:
-        if stores or self._executor.seen is not None or not self._bare:
-            super()._drop_operands(*stores)
-            self._bare = dict.fromkeys(self._slots.values())
-            return
-        commit(self._bare)
-        self._has_operands = self._factorized = False
-        if self._slots["b"].high > LARGE:
-            self._executor.release_results()

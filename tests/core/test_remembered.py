@@ -13,7 +13,7 @@ import scipy.sparse
 from planmath import linalg, tensor
 from planmath.core import remembered
 from planmath.core.operation import State
-from planmath.fft import ExecutionCPU, FFTOptions, fft, functions, ifft, irfft, operation, rfft
+from planmath.fft import ExecutionCPU, FFTOptions, fft, ifft, irfft, operation, rfft, stateless
 from planmath.linalg import advanced
 from planmath.sparse import advanced as sparse
 from planmath.tensor import ContractionOptions, binary_contraction, ternary_contraction
@@ -199,7 +199,7 @@ def test_clear_frees(planned):
 
 def test_call_within_a_call_of_the_same_kind(planned):
     """While one has the plan, the other makes its own; one of the two stays."""
-    one = functions._single("fft", "complex", OPERAND, None, -1, None, None, None, None, None)
+    one = stateless._single("fft", "complex", OPERAND, None, -1, None, None, None, None, None)
     (key,) = remembered._idle
     taken = remembered.take(key)
     np.testing.assert_array_equal(fft(OPERAND), one)

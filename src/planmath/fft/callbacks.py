@@ -274,7 +274,7 @@ def _capability(given: Any) -> tuple[int, int] | None:
     """The compute capability to compile for; None where none was given, and there is no device or no compiler."""
     if given is None:
         if devices.missing() is None and jit.has_cuda_compiler():
-            return devices.current().compute_capability
+            return devices.compute_capability()
         return None
     if not (isinstance(given, str) and re.fullmatch(r"\d{2,3}", given)):
         raise ValueError(f"compute_capability is {given!r}; expected a string such as '90' for compute capability 9.0")
@@ -425,7 +425,7 @@ def _check_written(name: str, callable_: DeviceCallable) -> None:
     code, data = callable_.ltoir, callable_.data
     writes, function = code.loops.writes, code.description.function.__qualname__
     if name == "prolog" and writes & {"data_in", "reserved"}:
-        raise ValueError(f"prolog {function} writes to the operand, which transforms leave as it is; return the element")
+        raise ValueError(f"prolog {function} writes to the operand, which transforms do not change; return the element")
     if "user_info" in writes and not _is_integer(data) and not package_of(data, f"{name}'s data").is_writeable(data):
         raise ValueError(f"{name}'s data is read-only, and {function} writes to user_info; pass a writeable array")
 

@@ -63,6 +63,62 @@ def test_a_barrier_that_some_threads_pass_by_a_call() -> None:
         run(kernel, FFT8, 1, X)
 
 
+def _barrier_of_a_warp(x):
+    if cuda.threadIdx.x == 0:
+        cuda.syncthreads()
+    else:
+        cuda.syncwarp()
+
+
+def _barriers_of_two_kinds(x):
+    if cuda.threadIdx.x == 0:
+        cuda.syncthreads()
+    else:
+        cuda.syncthreads_count(True)
+
+
+def _two_masks(x):
+    cuda.shfl_sync(0x3 if cuda.threadIdx.x == 0 else 0xF, x[cuda.threadIdx.x], 0)
+
+
+def _not_named(x):
+    cuda.syncwarp(0x1)
+
+
+def _from_nobody(x):
+    if cuda.threadIdx.x < 2:
+        cuda.shfl_sync(0x3, x[cuda.threadIdx.x], 3)
+
+
+def _much_in_arrays(x):
+    cuda.shared.array(4000, dtype=np.float64)
+    cuda.shared.array(4000, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_barrier_of_a_warp, r"waits at cuda.syncthreads, thread .* at cuda.syncwarp: .* for ever"),
+        (_barriers_of_two_kinds, r"waits at cuda.syncthreads, thread .* at cuda.syncthreads_count: .* for ever"),
+        (_two_masks, "waits at cuda.shfl_sync for threads that use another mask"),
+        (_not_named, r"thread \(1, 0, 0\) .* calls cuda.syncwarp with the mask 0x1, which does not name it"),
+        (_from_nobody, "takes a value of lane 3, which does not take part"),
+        (_much_in_arrays, "arrays of shared memory take 64000 bytes; a kernel has 49152 at most"),
+    ],
+)
+def test_what_a_block_cannot_do(function: Any, message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        run(cuda.jit(function), None, 1, X, block=4)
+
+
+def test_much_dynamic_memory_is_for_launch_to_allow() -> None:
+    kernel = cuda.jit(_not_named)
+    with pytest.raises(SimulationError, match=r"49168 bytes of dynamic shared memory: .* planmath\.device\.launch allows"):
+        kernel[1, 1, 0, (48 << 10) + 16](X)
+    pmd.launch(kernel, 1, None, X, block=1, shared=(48 << 10) + 16)
+    kernel[1, 1, 0, (48 << 10) + 16](X)
+
+
 def test_too_little_shared_memory_and_another_block() -> None:
     kernel = transform(lambda i: True, lambda t: True)
     with pytest.raises(SimulationError, match=r"needs \d+ bytes of shared memory \(shared_memory_size\), and has 8"):
@@ -272,7 +328,14 @@ def test_what_a_gpu_would_not_compute(function: Any, message: str) -> None:
     ("given", "message"),
     [
         ({"kernel": _returning}, "kernel is a function; expected what numba.cuda.jit makes"),
-        ({"grid": "3"}, "a grid or block is one to three positive integers, not '3'"),
+        ({"grid": "3"}, "grid is one to three positive integers, not '3'"),
+        ({"grid": (1, 70_000)}, r"grid=\(1, 70000, 1\) is too large: at most \(2147483647, 65535, 65535\)"),
+        ({"block": 0}, "block is one to three positive integers, not 0"),
+        ({"block": (1, 1, 65)}, r"block=\(1, 1, 65\) is too large: at most \(1024, 1024, 64\)"),
+        ({"block": (64, 32)}, r"block=\(64, 32, 1\) is 2048 threads; a block has 1024 at most"),
+        ({"shared": -1}, "shared is -1; expected bytes"),
+        ({"shared": 1.5}, "shared is 1.5; expected bytes"),
+        ({"kernel": cuda.jit(device=True)(_returning)}, r"a function for kernels \(device=True\), which cannot be"),
         ({"traits": None}, "traits is None, which has no block_dim: say block="),
     ],
 )

@@ -104,19 +104,15 @@ def products_by_vectors(mm: Any, turns: int, stored: str) -> Any:
                 results = accumulator.get_results()
                 if through:
                     cuda.syncthreads()
-                if fours:
+                y, x = accumulator.map_fragment_index(0)
+                last_y, last_x = accumulator.map_fragment_index(3 * step)
+                if fours and last_y == y and last_x == x + 3:
                     for k in range(count // 4):
                         i = k // step * 4 * step + k % step
                         y, x = accumulator.map_fragment_index(i)
-                        last_y, last_x = accumulator.map_fragment_index(i + 3 * step)
-                        if last_y == y and last_x == x + 3:
-                            c4[m, (y * n + x) // 4] = float32x4(
-                                results[i], results[i + step], results[i + 2 * step], results[i + 3 * step]
-                            )
-                        else:
-                            for part in range(4):
-                                y, x = accumulator.map_fragment_index(i + part * step)
-                                c[m, y * n + x] = results[i + part * step]
+                        c4[m, (y * n + x) // 4] = float32x4(
+                            results[i], results[i + step], results[i + 2 * step], results[i + 3 * step]
+                        )
                 else:
                     for i in range(results.layout.size):
                         y, x = accumulator.map_fragment_index(i)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -271,6 +272,28 @@ def test_autotune_ranks_what_can_be_launched() -> None:
     assert tuned.failed == {(1, 4): "not this one"}
     with pytest.raises(RuntimeError, match="none of the candidates can be launched"):
         pmd.autotune(prepared, [(1, 4)])
+
+
+def test_autotune_over_what_is_valid() -> None:
+    from tests.device import kernels
+
+    make = functools.partial(pmd.FFT, 16, np.float32, "c2c", "Block", sm=90, direction="forward")
+    combinations = make(ffts_per_block="suggested").valid("ffts_per_block", "elements_per_thread")
+    x = random_array((8, 16), np.complex64)
+    found: dict[Any, Any] = {}
+
+    def prepared(ffts: int, elements: int) -> Any:
+        fft = make(ffts_per_block=ffts, elements_per_thread=elements)
+        kernel = kernels.transform(fft, fft.elements_per_thread, fft.elements_per_thread)
+        y = found[ffts, elements] = np.zeros_like(x)
+        return lambda: pmd.launch(kernel, -(-8 // ffts), fft, x, y)
+
+    tuned = pmd.autotune(prepared, combinations, repeat=1, limit=4)
+    assert list(found) == combinations[:4]
+    assert set(tuned.seconds) == set(found)
+    assert tuned.best in found
+    for y in found.values():
+        np.testing.assert_allclose(y, np.fft.fft(x), rtol=1e-4, atol=1e-4)
 
 
 def test_vectors() -> None:

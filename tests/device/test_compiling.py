@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from numba.cuda.core.errors import TypingError
 from planmath.core import code_cache, fingerprints
 from planmath.core.cuda.mathdx import descriptors
 from planmath.device import launching
-from planmath.device.kernels import states_type
+from planmath.device.kernels import calls, states_type
 from planmath.device.random import device_code
 from planmath.device.solver import FUNCTIONS
 from planmath.native.library import MissingLibraryError
@@ -155,6 +157,17 @@ def test_what_the_compiler_refuses(call: Any, message: str) -> None:
     solver = pmd.CholeskySolver((4, 4), np.float32, "Block", "lower", sm=90)
     with pytest.raises((TypingError, CoreTypingError), match=message):
         pmd.compile_kernel(call(fft, mm, solver), types.void(F[::1]), 90)
+
+
+def test_functions_of_a_kernel_are_compiled_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def made(name: str) -> pmd.Code:
+        both.wait()  # for the other one
+        return pmd.Code(pmd.CodeType("lto", pmd.ComputeCapability(9, 0)), pmd.ISAVersion(13, 0), name.encode())
+
+    pending = [calls.Pending(name, functools.partial(made, name)) for name in ("one", "other")]
+    assert [each.data for each in pending] == [b"one", b"other"]
 
 
 def test_identity_of_kernels() -> None:

@@ -168,6 +168,93 @@ def test_arguments_of_products() -> None:
         run(kernel, MM, 1, 4, 15)
 
 
+def _product_of(body: Any) -> None:
+    """Run a body with three matrices of shared memory, that is ones and two of zeros, and the same ones elsewhere."""
+
+    @cuda.jit
+    def kernel(ones):
+        a, b = cuda.shared.array(16, dtype=np.float32), cuda.shared.array(16, dtype=np.float32)
+        c = cuda.shared.array(16, dtype=np.float32)
+        if cuda.threadIdx.x < 16:
+            a[cuda.threadIdx.x], b[cuda.threadIdx.x], c[cuda.threadIdx.x] = 1, 0, 0
+        cuda.syncthreads()
+        body(a, b, c, ones)
+
+    run(kernel, MM, 1, np.ones((4, 4), np.float32), shared=0)
+
+
+def _tensors(a: Any, b: Any, layout_a: Any, layout_b: Any) -> None:
+    MM.execute(pmd.make_tensor(a, layout_a), pmd.make_tensor(b, layout_b), MM.get_accumulator())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (lambda a, b, c, g: MM.execute(1j, a, b, 0, c), "alpha is complex, and the product is of real matrices"),
+        (lambda a, b, c, g: MM.execute(1, a, b, None, c), "takes a number for beta, not NoneType"),
+        (lambda a, b, c, g: MM.execute(1, a, 4, b, 4.0, 0, c, 4), r"takes an integer for ldb, not 4\.0"),
+        (lambda a, b, c, g: pmd.make_tensor(a, 4), "takes an array and a layout, not Memory and int"),
+        (lambda a, b, c, g: _tensors(a, b, MM.get_layout_gmem_a(), MM.get_layout_smem_b()), "for a: not one of gmem_a"),
+        (lambda a, b, c, g: _tensors(a, b, MM.get_layout_smem_b(), MM.get_layout_smem_b()), "for a: not one of smem_b"),
+        (lambda a, b, c, g: _tensors(a, b, MM.get_layout_smem_a(), MM.get_layout_smem_c()), "for b: not one of smem_c"),
+        (lambda a, b, c, g: MM.get_accumulator().map_fragment_index(1), "has the elements 0 to 0, not 1"),
+    ],
+)
+def test_arguments_that_a_compiler_would_refuse(body: Any, message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        _product_of(body)
+
+
+def test_copies_arrive_when_they_are_waited_for() -> None:
+    def copied(a: Any, b: Any, ones: Any) -> Any:
+        pmd.copy(pmd.make_tensor(ones, MM.get_layout_gmem_b()), pmd.make_tensor(b, MM.get_layout_smem_b()))
+
+    def waiting(a: Any, b: Any, c: Any, ones: Any) -> None:
+        copied(a, b, ones)
+        assert np.isnan(b[0]), "it is under way"
+        pmd.copy_wait()
+        MM.execute(1, a, b, 0, c)
+        cuda.syncthreads()
+        assert (c == 4).all()
+
+    _product_of(waiting)
+
+    def by_arrays(a: Any, b: Any, c: Any, ones: Any) -> None:
+        copied(a, b, ones)
+        cuda.syncthreads()
+        MM.execute(1, a, b, 0, c)
+
+    def by_tensors(a: Any, b: Any, c: Any, ones: Any) -> None:
+        copied(a, b, ones)
+        _tensors(a, b, MM.get_layout_smem_a(), MM.get_layout_smem_b())
+
+    for body in (by_arrays, by_tensors):
+        with pytest.raises(SimulationError, match=r"Matmul\.execute with what a copy is under way to: call copy_wait"):
+            _product_of(body)
+
+
+def test_a_beta_that_is_not_a_number() -> None:
+    def body(a: Any, b: Any, c: Any, ones: Any) -> None:
+        MM.execute(1, a, b, float("nan"), c)
+        cuda.syncthreads()
+        assert np.isnan(c).all()
+
+    _product_of(body)
+
+
+def test_numbers_of_64_bits_without_a_sign() -> None:
+    @cuda.jit
+    def kernel(states, out):
+        for i in range(2):
+            pmd.random.init(7, 0, 0, states[i])
+            pmd.random.skipahead((-1, (1 << 64) - 1)[i], states[i])
+            out[i] = pmd.random.rand(states[i])
+
+    for generator in ("XORWOW", "MRG32k3a", "Philox4_32_10"):
+        (out,) = run(kernel, None, 1, getattr(pmd.random, f"States{generator}")(2), np.zeros(2, np.uint32), block=1)
+        assert out[0] == out[1]
+
+
 def test_random_states_that_were_not_started() -> None:
     @cuda.jit
     def kernel(states):

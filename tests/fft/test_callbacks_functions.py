@@ -115,6 +115,8 @@ REFUSED = [
            lambda: fft(ONES, axes=[1], prolog=DeviceCallable(
                compile_prolog(counting, "complex128", numba.types.int32), data=READ_ONLY)),
            ValueError, ("prolog's data is read-only", "counting writes to user_info", "writeable")),
+    Misuse("a function that is not compiled", lambda: fft(ONES, prolog=filtering), TypeError,
+           ("prolog is a function", r"DeviceCallable\(compile_prolog\(function")),
     Misuse("a negative address", lambda: DeviceCallable(epilog_of(doubling, "complex64"), data=-8), ValueError,
            ("data is -8", "no address")),
     Misuse("an address of too many bits", lambda: DeviceCallable(b"LTO", data=1 << 64), ValueError, ("no address",)),

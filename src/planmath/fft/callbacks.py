@@ -361,6 +361,11 @@ def _as_callable(name: str, given: Any) -> DeviceCallable | None:
         return None
     if isinstance(given, bytes):
         raise TypeError(f"{name} is bytes; expected a DeviceCallable: pass DeviceCallable(code, data=...)")
+    if callable(given):
+        raise TypeError(
+            f"{name} is a {type(given).__name__}; expected a DeviceCallable: compile it, as in "
+            f"DeviceCallable(compile_{name}(function, element_dtype, user_info_dtype))"
+        )
     callable_ = as_options(DeviceCallable, given, name)
     if callable_.ltoir is None and callable_.data is not None:
         raise ValueError(f"{name} has data and no ltoir; give what compile_{name}() returns as ltoir")

@@ -76,6 +76,8 @@ class Block:
         self, function: Callable[..., None], index: Any, extents: tuple[int, int, int], dim3: Any, module: Any
     ):
         self.module = module
+        #: Copies to shared memory that are under way: where to, and what.
+        self.copies: list[tuple[np.ndarray, np.ndarray]] = []
         self.function, self.index, self.extents = function, index, extents
         x, y, z = extents
         self.threads = [

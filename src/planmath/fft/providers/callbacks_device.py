@@ -137,7 +137,9 @@ def _calls(problem: FFTProblem, tile: Tile, made: Prepared, direction: int) -> l
     if tile.loads is not None:
         source = Slot(workspace) if tile.loaded else Slot(result)
         by = 1.0 if tile.stores is not None else scale
-        before = callback_kernels.calls(problem.prolog, tile.loads, Slot(0), source, stream, device_id, by)
+        before = callback_kernels.calls(
+            problem.prolog, tile.loads, Slot(0), source, stream, device_id, by, problem.aligned
+        )
     if tile.stores is not None:
         target = Slot(workspace, 0 if tile.problem.inplace else rounded(tile.loaded))
         after = callback_kernels.calls(problem.epilog, tile.stores, Slot(result), target, stream, device_id, scale)

@@ -111,7 +111,10 @@ def test_kernel_that_transforms(precision, kind, length):
 
 
 @pytest.mark.skipif(bool(descriptors.missing()), reason="libmathdx is not there")
-@pytest.mark.parametrize(("kind", "length"), [("C2C", 30), ("R2C", 27), ("C2R", 20)])
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [("C2C", 30), *(pytest.param(*each, marks=pytest.mark.exhaustive) for each in (("R2C", 27), ("C2R", 20)))],
+)
 def test_kernel_around_a_function_of_cufftdx(kind, length):
     element = "float32" if kind == "R2C" else "complex64"
     shape = (9, length // 2 + 1) if kind == "C2R" else (9, length)

@@ -2,7 +2,7 @@
 
     python -m bench.device_functions             all tables
     python -m bench.device_functions products    one of them, by its function's name
-    python -m bench.device_functions ahead       compile what they need, in a process for each CPU
+    python -m bench.device_functions ahead       compile what products and factorizations need, side by side
 
 Times are the best of several launches, by events, in milliseconds. A target is a ratio to what stands beside it.
 """
@@ -157,23 +157,25 @@ def results() -> None:
               judged(own, ADDED, 1), judged(loaded, KEPT, 1), flush=True)  # fmt: skip
 
 
-#: Products inside a kernel: how many a block computes in turn, and whether results go through shared memory; None for
-#: tensors in suggested layouts. By the rows of a matrix, the threads of a block.
-FORMS = (None, (1, False), (1, True), (4, False), (4, True))
-THREADS = {16: (32, 64), 32: (32, 64, 128)}
+#: Products inside a kernel, by the rows of a matrix: the threads of a block, how many it computes in turn, and how
+#: results are stored.
+FORMS = {
+    16: ((32, 1, "fours"), (32, 4, "fours"), (32, 4, "through"), (64, 4, "alone"), (64, 4, "through")),
+    32: ((32, 1, "fours"), (32, 2, "fours"), (32, 1, "through"), (64, 1, "fours"), (64, 2, "fours"), (64, 4, "fours"),
+         (64, 4, "through"), (128, 1, "alone"), (128, 4, "through")),
+}  # fmt: skip
 
 
-def product(n: int, batch: int, form: Any, threads: int) -> tuple[Any, Any, int]:
-    """A kernel for a batch of products, its traits and its grid."""
+def product(n: int, threads: int, turns: int, stored: str) -> tuple[Any, Any]:
+    """A kernel for a batch of products, and its traits."""
     import planmath.device as pmd
     from bench import device_kernels
 
-    make = partial(pmd.Matmul, (n, n, n), np.float32, "real", arrangement=("row_major",) * 3, block_size=threads)
-    if form is None:
-        mm = make(alignment=(16, 16, 16))
-        return device_kernels.product(mm), mm, batch
-    mm = make(alignment=(16, 16, 16), leading_dimension=(n + 4, n, n))
-    return device_kernels.products_by_vectors(mm, *form), mm, -(-batch // form[0])
+    mm = pmd.Matmul(
+        (n, n, n), np.float32, "real", arrangement=("row_major",) * 3, block_size=threads, alignment=(16, 16, 16),
+        leading_dimension=(n + 4, n, n),
+    )  # fmt: skip
+    return device_kernels.products_by_vectors(mm, turns, stored), mm
 
 
 def products() -> None:
@@ -181,23 +183,25 @@ def products() -> None:
 
     from planmath.device import autotune, launch
 
-    print("batched products float32: n, batch, the best form, CuPy (cuBLAS batched), all forms")
+    start = time.perf_counter()
+    ahead("products")
+    print(f"batched products float32, forms compiled in {time.perf_counter() - start:.0f} s: n, batch, the best form, "
+          "CuPy (cuBLAS batched), all forms")  # fmt: skip
     for n, batch in ((16, 100_000), (32, 50_000)):
         a, b = (cupy.random.standard_normal((batch, n * n), np.float32) for _ in range(2))
         c = cupy.zeros_like(a)
         x, y = a.reshape(batch, n, n), b.reshape(batch, n, n)
         expected = cupy.matmul(x, y)
 
-        def prepared(form: Any, threads: int, n: int = n, arrays: Any = (a, b, c)) -> Callable[[], None]:
-            kernel, mm, grid = product(n, len(arrays[0]), form, threads)
-            return partial(launch, kernel, grid, mm, *arrays, shared=0)
+        def prepared(threads: int, turns: int, stored: str, n: int = n, arrays: Any = (a, b, c)) -> Callable[[], None]:
+            kernel, mm = product(n, threads, turns, stored)
+            return partial(launch, kernel, -(-len(arrays[0]) // turns), mm, *arrays, shared=0)
 
-        candidates = [(form, threads) for threads in THREADS[n] for form in FORMS]
-        tuned = autotune(prepared, candidates, repeat=10, limit=len(candidates))
+        tuned = autotune(prepared, FORMS[n], repeat=10, limit=len(FORMS[n]))
         errors = []
-        for candidate in tuned.seconds:
+        for form in tuned.seconds:
             c[...] = 0
-            prepared(*candidate)()
+            prepared(*form)()
             errors.append(float(abs(c.reshape(x.shape) - expected).max()))
         theirs = best(lambda x=x, y=y: cupy.matmul(x, y))
         ours = 1e3 * tuned.seconds[tuned.best]
@@ -223,6 +227,7 @@ def choleskys() -> None:
 
     from planmath.device import autotune, launch
 
+    ahead("choleskys")
     print("batched Cholesky float32, batch 100,000: n, the best number a block, CuPy, all")
     for n in (16, 32):
         m = cupy.random.standard_normal((100_000, n, n), np.float32)
@@ -253,7 +258,8 @@ def uniforms() -> None:
     from planmath.device import launch
 
     print("uniform float32, 2^28 numbers: generator, kernel, curandGenerateUniform")
-    total, threads = 1 << 28, 1 << 17
+    total = 1 << 28
+    threads = 1024 * cupy.cuda.Device().attributes["MultiProcessorCount"]  # which all run at a time
     out = cupy.empty(total, np.float32)
     random, float32x4 = pmd.random, pmd.float32x4_type
     for name, kind in (("XORWOW", 101), ("Philox4_32_10", 161)):
@@ -273,8 +279,10 @@ def uniforms() -> None:
         @cuda.jit(extensions=[random.states.Extension()])
         def four(states, out):
             state, fours = random.load(states[cuda.grid(1)]), out.view(float32x4)
-            for i in range(cuda.grid(1), fours.size, cuda.gridsize(1)):
+            i, step, count = np.uint32(cuda.grid(1)), np.uint32(cuda.gridsize(1)), np.uint32(fours.size)
+            while i < count:  # in 32 bits and without a sign: a tenth less is to be done for four numbers
                 fours[i] = random.uniform4(state)
+                i = np.uint32(i + step)
             random.store(state, states[cuda.grid(1)])
 
         launch(start, threads // 256, None, states, block=256)
@@ -342,15 +350,11 @@ def plans() -> None:
         print(*words, plain, ours, judged(ours, plain + 50, 1), flush=True)
 
 
-def jobs() -> list[tuple[str, int, Any]]:
-    """What a process each compiles ahead: libmathdx's functions of a product or a solver are the same for all forms."""
-    products = [
-        ("products", n, (threads, forms))
-        for n in (32, 16)
-        for threads in THREADS[n]
-        for forms in (FORMS[1:], FORMS[:1])
-    ]
-    return products + [("choleskys", n, per) for n in (32, 16) for per in PER_BLOCK]
+def jobs(table: str) -> list[tuple[str, int, Any]]:
+    """What a process each compiles ahead of a table, or of all: what libmathdx makes is the same for several forms."""
+    products = [("products", n, threads) for n in FORMS for threads in dict.fromkeys(form[0] for form in FORMS[n])]
+    every = products + [("choleskys", n, per) for n in (32, 16) for per in PER_BLOCK]
+    return [job for job in every if table in ("", job[0])]
 
 
 def compile_ahead(table: str, n: int, what: Any) -> None:
@@ -360,25 +364,28 @@ def compile_ahead(table: str, n: int, what: Any) -> None:
     from planmath.device import launching
 
     f, i = types.float32[:, ::1], types.int32[:, ::1]
-    if table == "products":
-        threads, forms = what
-        for form in forms:
+    if table == "choleskys":
+        launching._compiled(cholesky(n, what)[0], (f, i))
+        return
+    for form in FORMS[n]:
+        if form[0] == what:
             try:
-                launching._compiled(product(n, 100, form, threads)[0], (f, f, f))
+                launching._compiled(product(n, *form)[0], (f, f, f))
             except RuntimeError as error:  # the table tells that, too
                 print(form, error, file=sys.stderr)
-    else:
-        launching._compiled(cholesky(n, what)[0], (f, i))
 
 
-def ahead() -> None:
+def ahead(table: str = "") -> None:
+    waiting = jobs(table)
+
     def run(number: int) -> str:
-        command = [sys.executable, "-m", "bench.device_functions", "job", str(number)]
+        command = [sys.executable, "-m", "bench.device_functions", "job", table, str(number)]
         return subprocess.run(command, capture_output=True, text=True).stderr[-300:]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for job, said in zip(jobs(), pool.map(run, range(len(jobs()))), strict=True):
-            print(*job, said, flush=True)
+        for job, said in zip(waiting, pool.map(run, range(len(waiting))), strict=True):
+            if said:
+                print(*job, said, flush=True)
 
 
 TABLES = {table.__name__: table for table in (uniforms, convolutions, results, plans, products, choleskys)}
@@ -390,9 +397,9 @@ if __name__ == "__main__":
     elif name == "plan":
         first_plan(words[0], int(words[1]), int(words[2]), words[3])
     elif name == "job":
-        compile_ahead(*jobs()[int(words[0])])
+        compile_ahead(*jobs(words[0])[int(words[1])])
     elif name == "ahead":
-        ahead()
+        ahead(*words)
     else:
         for table in [TABLES[name] for name in sys.argv[1:]] or TABLES.values():
             try:

@@ -61,16 +61,19 @@ def product(mm: Any) -> Any:
     return kernel
 
 
-def products_by_vectors(mm: Any, turns: int, through: bool) -> Any:
+def products_by_vectors(mm: Any, turns: int, stored: str) -> Any:
     """So many products a block, one after the other, all that is in global memory read and written by 16 bytes.
 
-    The next operands are read into registers while a product is computed. A result goes to global memory as the threads
-    have it, or `through` shared memory. The matrices are square, in plain layouts, their rows in shared memory 16 bytes
+    The next operands are read into registers while a product is computed. Results go to global memory as the threads
+    have them, by single elements or, where a thread has four in a row, by those (`stored` is "alone" or "fours"), or
+    through shared memory ("through"). The matrices are square, in plain layouts, their rows in shared memory 16 bytes
     longer where `mm` says so.
     """
     n, threads, four = mm.size[0], mm.block_size, pmd.float32x4_type
     row, lines, each = n // 4, mm.leading_dimension.a // 4, n * n // 4 // threads
-    ta, tb = mm.a_value_type, mm.b_value_type
+    ta, tb, float32x4 = mm.a_value_type, mm.b_value_type, pmd.float32x4
+    through, fours, count = stored == "through", stored == "fours", n * n // threads
+    step = 4 if n == 32 and threads == 32 else 2  # elements of a thread between those that are neighbours in a row
 
     @cuda.jit
     def kernel(a, b, c):
@@ -101,12 +104,22 @@ def products_by_vectors(mm: Any, turns: int, through: bool) -> Any:
                 results = accumulator.get_results()
                 if through:
                     cuda.syncthreads()
-                for i in range(results.layout.size):
-                    y, x = accumulator.map_fragment_index(i)
-                    if through:
-                        sa[y * lines * 4 + x] = results[i]
-                    else:
-                        c[m, y * n + x] = results[i]
+                y, x = accumulator.map_fragment_index(0)
+                last_y, last_x = accumulator.map_fragment_index(3 * step)
+                if fours and last_y == y and last_x == x + 3:
+                    for k in range(count // 4):
+                        i = k // step * 4 * step + k % step
+                        y, x = accumulator.map_fragment_index(i)
+                        c4[m, (y * n + x) // 4] = float32x4(
+                            results[i], results[i + step], results[i + 2 * step], results[i + 3 * step]
+                        )
+                else:
+                    for i in range(results.layout.size):
+                        y, x = accumulator.map_fragment_index(i)
+                        if through:
+                            sa[y * lines * 4 + x] = results[i]
+                        else:
+                            c[m, y * n + x] = results[i]
                 if through:
                     cuda.syncthreads()
                     for i in range(each):

@@ -80,6 +80,18 @@ def test_info_counts_what_was_measured(planmath, tmp_path):
     assert "1 problem measured on this machine" in planmath("info").stdout
 
 
+def test_info_tells_of_compiled_code(planmath, tmp_path):
+    assert "nothing kept" in planmath("info").stdout
+    code = tmp_path / "cache" / "code"
+    code.mkdir(parents=True, exist_ok=True)
+    (code / "one").write_bytes(b"1234567")
+    out = planmath("info").stdout
+    assert f"compiled code {code}" in out.replace("\n", "")
+    assert "1 file, 7 bytes" in out
+    (code / "two").write_bytes(bytes(2041))
+    assert "2 files, 2.00 KiB" in planmath("info").stdout
+
+
 def test_info_as_json(planmath):
     facts = json.loads(planmath("info", "--json").stdout)
     assert facts["cpus"] >= 1

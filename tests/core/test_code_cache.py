@@ -3,6 +3,8 @@
 import concurrent.futures
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -38,6 +40,29 @@ def test_it_is_made_once():
     assert code_cache.get(name, make) == b"content"
     assert len(made) == 2
     assert code_cache.load(name) == b"content"
+
+
+def test_processes_that_write_and_remove_the_same_files(tmp_path: Path):
+    program = """
+import sys, time
+from planmath.core import code_cache
+content = {str(n): bytes([n]) * 1000 * (n + 1) for n in range(8)}
+found, until = 0, time.monotonic() + 0.5
+while time.monotonic() < until:
+    for name, bytes_ in content.items():
+        code_cache.store(name, bytes_)
+        loaded = code_cache.load(name)
+        assert loaded in (None, bytes_), (name, len(loaded))
+        found += loaded is not None
+print(found)
+"""
+    environment = os.environ | {"PLANMATH_CACHE_DIR": str(tmp_path), "PLANMATH_CODE_CACHE_LIMIT": "15000"}
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert all(found)
+    assert code_cache.stored()[1] <= 15000
+    assert not list(code_cache.folder().glob("*.new")), "what was begun is left"
 
 
 def test_what_fails_is_made_again():

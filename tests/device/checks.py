@@ -100,9 +100,40 @@ def test_more_shared_memory_than_is_usual() -> None:
     x = np.arange(17_000, dtype=np.float32)
     (y,) = run(kernel, None, 1, x, shared=4 * x.size, block=32)
     assert (y == x[::-1]).all()
-    if not inside.simulating():
-        with pytest.raises(ValueError, match="cannot give a block 1073741824 bytes of dynamic shared memory"):
-            run(kernel, None, 1, x, shared=1 << 30, block=32)
+    with pytest.raises(ValueError, match="cannot give a block 1073741824 bytes of dynamic shared memory"):
+        run(kernel, None, 1, x, shared=1 << 30, block=32)
+
+
+def test_what_threads_of_a_warp_tell_each_other() -> None:
+    whole = 0xFFFFFFFF
+
+    @cuda.jit
+    def kernel(x, sums, votes):
+        i = cuda.threadIdx.x
+        value = x[i]
+        for step in range(5):
+            value += cuda.shfl_xor_sync(whole, value, 1 << step)
+        sums[0, i] = value
+        sums[1, i] = cuda.shfl_up_sync(whole, x[i], 1)
+        sums[2, i] = cuda.shfl_down_sync(whole, x[i], 3)
+        sums[3, i] = cuda.shfl_sync(whole, x[i], 5)
+        cuda.syncwarp()
+        if i < 32:  # another warp has nothing to do with it
+            votes[i] = cuda.ballot_sync(whole, i % 3 == 0)
+            if i < 4:
+                votes[i] += cuda.any_sync(0xF, i == 3) + 2 * cuda.all_sync(0xF, i < 3) + 4 * cuda.eq_sync(0xF, i < 9)
+        cuda.syncthreads()
+
+    x = random_array(64, np.float32)
+    lanes = np.arange(32)
+    sums, votes = run(kernel, None, 1, x, np.zeros((4, 64), np.float32), np.zeros(64, np.int64), block=64)[1:]
+    for warp in (slice(0, 32), slice(32, 64)):
+        np.testing.assert_allclose(sums[0, warp], x[warp].sum(), rtol=1e-5, atol=1e-5)
+        assert (sums[1, warp] == x[warp][np.maximum(lanes - 1, 0)]).all()
+        assert (sums[2, warp] == x[warp][np.where(lanes + 3 < 32, lanes + 3, lanes)]).all()
+        assert (sums[3, warp] == x[warp][5]).all()
+    thirds = sum(1 << lane for lane in range(0, 32, 3))
+    assert votes.tolist() == [thirds + 5] * 4 + [thirds] * 28 + [0] * 32
 
 
 def test_convolution_in_one_kernel() -> None:

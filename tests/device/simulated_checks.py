@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,62 @@ def test_a_barrier_that_some_threads_pass_by_a_call() -> None:
         run(kernel, FFT8, 1, X)
 
 
+def _barrier_of_a_warp(x):
+    if cuda.threadIdx.x == 0:
+        cuda.syncthreads()
+    else:
+        cuda.syncwarp()
+
+
+def _barriers_of_two_kinds(x):
+    if cuda.threadIdx.x == 0:
+        cuda.syncthreads()
+    else:
+        cuda.syncthreads_count(True)
+
+
+def _two_masks(x):
+    cuda.shfl_sync(0x3 if cuda.threadIdx.x == 0 else 0xF, x[cuda.threadIdx.x], 0)
+
+
+def _not_named(x):
+    cuda.syncwarp(0x1)
+
+
+def _from_nobody(x):
+    if cuda.threadIdx.x < 2:
+        cuda.shfl_sync(0x3, x[cuda.threadIdx.x], 3)
+
+
+def _much_in_arrays(x):
+    cuda.shared.array(4000, dtype=np.float64)
+    cuda.shared.array(4000, dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_barrier_of_a_warp, r"waits at cuda.syncthreads, thread .* at cuda.syncwarp: .* for ever"),
+        (_barriers_of_two_kinds, r"waits at cuda.syncthreads, thread .* at cuda.syncthreads_count: .* for ever"),
+        (_two_masks, "waits at cuda.shfl_sync for threads that use another mask"),
+        (_not_named, r"thread \(1, 0, 0\) .* calls cuda.syncwarp with the mask 0x1, which does not name it"),
+        (_from_nobody, "takes a value of lane 3, which does not take part"),
+        (_much_in_arrays, "arrays of shared memory take 64000 bytes; a kernel has 49152 at most"),
+    ],
+)
+def test_what_a_block_cannot_do(function: Any, message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        run(cuda.jit(function), None, 1, X, block=4)
+
+
+def test_much_dynamic_memory_is_for_launch_to_allow() -> None:
+    kernel = cuda.jit(_not_named)
+    with pytest.raises(SimulationError, match=r"49168 bytes of dynamic shared memory: .*\.launch allows"):
+        kernel[1, 1, 0, (48 << 10) + 16](X)
+    pmd.launch(kernel, 1, None, X, block=1, shared=(48 << 10) + 16)
+    kernel[1, 1, 0, (48 << 10) + 16](X)
+
+
 def test_too_little_shared_memory_and_another_block() -> None:
     kernel = transform(lambda i: True, lambda t: True)
     with pytest.raises(SimulationError, match=r"needs \d+ bytes of shared memory \(shared_memory_size\), and has 8"):
@@ -109,6 +166,93 @@ def test_arguments_of_products() -> None:
         run(kernel, MM, 1, 3, 64)
     with pytest.raises(SimulationError, match=r"a has 16 elements .* the array has 15"):
         run(kernel, MM, 1, 4, 15)
+
+
+def _product_of(body: Any) -> None:
+    """Run a body with three matrices of shared memory, that is ones and two of zeros, and the same ones elsewhere."""
+
+    @cuda.jit
+    def kernel(ones):
+        a, b = cuda.shared.array(16, dtype=np.float32), cuda.shared.array(16, dtype=np.float32)
+        c = cuda.shared.array(16, dtype=np.float32)
+        if cuda.threadIdx.x < 16:
+            a[cuda.threadIdx.x], b[cuda.threadIdx.x], c[cuda.threadIdx.x] = 1, 0, 0
+        cuda.syncthreads()
+        body(a, b, c, ones)
+
+    run(kernel, MM, 1, np.ones((4, 4), np.float32), shared=0)
+
+
+def _tensors(a: Any, b: Any, layout_a: Any, layout_b: Any) -> None:
+    MM.execute(pmd.make_tensor(a, layout_a), pmd.make_tensor(b, layout_b), MM.get_accumulator())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (lambda a, b, c, g: MM.execute(1j, a, b, 0, c), "alpha is complex, and the product is of real matrices"),
+        (lambda a, b, c, g: MM.execute(1, a, b, None, c), "takes a number for beta, not NoneType"),
+        (lambda a, b, c, g: MM.execute(1, a, 4, b, 4.0, 0, c, 4), r"takes an integer for ldb, not 4\.0"),
+        (lambda a, b, c, g: pmd.make_tensor(a, 4), "takes an array and a layout, not Memory and int"),
+        (lambda a, b, c, g: _tensors(a, b, MM.get_layout_gmem_a(), MM.get_layout_smem_b()), "for a: not one of gmem_a"),
+        (lambda a, b, c, g: _tensors(a, b, MM.get_layout_smem_b(), MM.get_layout_smem_b()), "for a: not one of smem_b"),
+        (lambda a, b, c, g: _tensors(a, b, MM.get_layout_smem_a(), MM.get_layout_smem_c()), "for b: not one of smem_c"),
+        (lambda a, b, c, g: MM.get_accumulator().map_fragment_index(1), "has the elements 0 to 0, not 1"),
+    ],
+)
+def test_arguments_that_a_compiler_would_refuse(body: Any, message: str) -> None:
+    with pytest.raises(SimulationError, match=message):
+        _product_of(body)
+
+
+def test_copies_arrive_when_they_are_waited_for() -> None:
+    def copied(a: Any, b: Any, ones: Any) -> Any:
+        pmd.copy(pmd.make_tensor(ones, MM.get_layout_gmem_b()), pmd.make_tensor(b, MM.get_layout_smem_b()))
+
+    def waiting(a: Any, b: Any, c: Any, ones: Any) -> None:
+        copied(a, b, ones)
+        assert np.isnan(b[0]), "it is under way"
+        pmd.copy_wait()
+        MM.execute(1, a, b, 0, c)
+        cuda.syncthreads()
+        assert (c == 4).all()
+
+    _product_of(waiting)
+
+    def by_arrays(a: Any, b: Any, c: Any, ones: Any) -> None:
+        copied(a, b, ones)
+        cuda.syncthreads()
+        MM.execute(1, a, b, 0, c)
+
+    def by_tensors(a: Any, b: Any, c: Any, ones: Any) -> None:
+        copied(a, b, ones)
+        _tensors(a, b, MM.get_layout_smem_a(), MM.get_layout_smem_b())
+
+    for body in (by_arrays, by_tensors):
+        with pytest.raises(SimulationError, match=r"Matmul\.execute with what a copy is under way to: call copy_wait"):
+            _product_of(body)
+
+
+def test_a_beta_that_is_not_a_number() -> None:
+    def body(a: Any, b: Any, c: Any, ones: Any) -> None:
+        MM.execute(1, a, b, float("nan"), c)
+        cuda.syncthreads()
+        assert np.isnan(c).all()
+
+    _product_of(body)
+
+
+def test_numbers_of_64_bits_without_a_sign() -> None:
+    @cuda.jit
+    def kernel(states, out):
+        for i in range(2):
+            pmd.random.init(7, 0, 0, states[i])
+            pmd.random.skipahead((-1, (1 << 64) - 1)[i], states[i])
+            out[i] = pmd.random.rand(states[i])
+
+    for generator in ("XORWOW", "MRG32k3a", "Philox4_32_10"):
+        (out,) = run(kernel, None, 1, getattr(pmd.random, f"States{generator}")(2), np.zeros(2, np.uint32), block=1)
+        assert out[0] == out[1]
 
 
 def test_random_states_that_were_not_started() -> None:
@@ -217,6 +361,28 @@ def test_autotune_ranks_what_can_be_launched() -> None:
         pmd.autotune(prepared, [(1, 4)])
 
 
+def test_autotune_over_what_is_valid() -> None:
+    from tests.device import kernels
+
+    make = functools.partial(pmd.FFT, 16, np.float32, "c2c", "Block", sm=90, direction="forward")
+    combinations = make(ffts_per_block="suggested").valid("ffts_per_block", "elements_per_thread")
+    x = random_array((8, 16), np.complex64)
+    found: dict[Any, Any] = {}
+
+    def prepared(ffts: int, elements: int) -> Any:
+        fft = make(ffts_per_block=ffts, elements_per_thread=elements)
+        kernel = kernels.transform(fft, fft.elements_per_thread, fft.elements_per_thread)
+        y = found[ffts, elements] = np.zeros_like(x)
+        return lambda: pmd.launch(kernel, -(-8 // ffts), fft, x, y)
+
+    tuned = pmd.autotune(prepared, combinations, repeat=1, limit=4)
+    assert list(found) == combinations[:4]
+    assert set(tuned.seconds) == set(found)
+    assert tuned.best in found
+    for y in found.values():
+        np.testing.assert_allclose(y, np.fft.fft(x), rtol=1e-4, atol=1e-4)
+
+
 def test_vectors() -> None:
     @cuda.jit
     def kernel(out):
@@ -272,7 +438,14 @@ def test_what_a_gpu_would_not_compute(function: Any, message: str) -> None:
     ("given", "message"),
     [
         ({"kernel": _returning}, "kernel is a function; expected what numba.cuda.jit makes"),
-        ({"grid": "3"}, "a grid or block is one to three positive integers, not '3'"),
+        ({"grid": "3"}, "grid is one to three positive integers, not '3'"),
+        ({"grid": (1, 70_000)}, r"grid=\(1, 70000, 1\) is too large: at most \(2147483647, 65535, 65535\)"),
+        ({"block": 0}, "block is one to three positive integers, not 0"),
+        ({"block": (1, 1, 65)}, r"block=\(1, 1, 65\) is too large: at most \(1024, 1024, 64\)"),
+        ({"block": (64, 32)}, r"block=\(64, 32, 1\) is 2048 threads; a block has 1024 at most"),
+        ({"shared": -1}, "shared is -1; expected bytes"),
+        ({"shared": 1.5}, "shared is 1.5; expected bytes"),
+        ({"kernel": cuda.jit(device=True)(_returning)}, r"a function for kernels \(device=True\), which cannot be"),
         ({"traits": None}, "traits is None, which has no block_dim: say block="),
     ],
 )

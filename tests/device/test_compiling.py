@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,8 @@ from numba.cuda import types
 from numba.cuda.core.errors import TypingError
 from planmath.core import code_cache, fingerprints
 from planmath.core.cuda.mathdx import descriptors
-from planmath.device import launching
-from planmath.device.kernels import states_type
+from planmath.device import launching, tensor_code
+from planmath.device.kernels import calls, states_type
 from planmath.device.random import device_code
 from planmath.device.solver import FUNCTIONS
 from planmath.native.library import MissingLibraryError
@@ -36,8 +38,13 @@ def check(cubin: bytes) -> None:
     assert b".text." in cubin
 
 
+def transform_of(size: int) -> pmd.FFT:
+    """That of 16 is compiled once, for several tests."""
+    return pmd.FFT(size, np.float32, "c2c", "Block", sm=90, direction="forward")
+
+
 def test_a_transform() -> None:
-    fft = pmd.FFT(16, np.float32, "c2c", "Block", sm=90, direction="forward")
+    fft = transform_of(16)
     kernel = kernels.transform(fft, fft.elements_per_thread, fft.elements_per_thread)
     check(pmd.compile_kernel(kernel, types.void(C[:, ::1], C[:, ::1]), 90))
 
@@ -79,7 +86,8 @@ class _OnADevice:
         self.__cuda_array_interface__ = {"shape": shape, "data": (4096, False), "strides": strides}
 
 
-def test_arguments_of_pipelines() -> None:
+def test_arguments_of_pipelines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_code, "traits", lambda mm, kind: {"STORAGE_BYTES": 1024})  # as `test_pipelines` finds
     mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64, with_pipeline=True)
     a, b = _OnADevice((32, 80), (400, 4)), _OnADevice((80, 48), (192, 4))
     pipeline = mm.suggest_device_pipeline(2, a, b)
@@ -99,6 +107,7 @@ def test_arguments_of_pipelines() -> None:
 def test_pipelines() -> None:
     mm = pmd.Matmul((16, 16, 16), np.float32, "real", sm=90, arrangement=ROWS, block_size=64, with_pipeline=True)
     pipeline = mm.suggest_device_pipeline(2, _OnADevice((32, 80), (320, 4)), _OnADevice((80, 48), (192, 4)))
+    assert pipeline.buffer_size == 4 * 1024
     check(pmd.compile_kernel(kernels.pipelined(mm), types.void(pipeline._numba_type_, F[:, ::1]), 90))
 
 
@@ -125,10 +134,9 @@ def test_every_solver(name: str) -> None:
     assert len(code.data) > 1000
 
 
-def test_code_is_made_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+def test_code_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code_cache, "_pieces", code_cache.Pieces())
-    fft = pmd.FFT(8, np.float32, "c2c", "Thread", sm=90, direction="forward")
+    fft = transform_of(16)
     code_type = pmd.CodeType("lto", fft.sm)
     first, symbol = pmd.compile_fft_execute(fft, code_type)
     code_cache._pieces.clear()
@@ -155,6 +163,17 @@ def test_what_the_compiler_refuses(call: Any, message: str) -> None:
     solver = pmd.CholeskySolver((4, 4), np.float32, "Block", "lower", sm=90)
     with pytest.raises((TypingError, CoreTypingError), match=message):
         pmd.compile_kernel(call(fft, mm, solver), types.void(F[::1]), 90)
+
+
+def test_functions_of_a_kernel_are_compiled_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def made(name: str) -> pmd.Code:
+        both.wait()  # for the other one
+        return pmd.Code(pmd.CodeType("lto", pmd.ComputeCapability(9, 0)), pmd.ISAVersion(13, 0), name.encode())
+
+    pending = [calls.Pending(name, functools.partial(made, name)) for name in ("one", "other")]
+    assert [each.data for each in pending] == [b"one", b"other"]
 
 
 def test_identity_of_kernels() -> None:
@@ -198,37 +217,29 @@ def test_identity_of_what_is_linked(tmp_path: Any, monkeypatch: pytest.MonkeyPat
     assert named(link=[cuda.LTOIR(b"one", setup_callback=print)]) is None
 
 
-def test_launched_kernels_are_kept_as_machine_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launched_kernels_are_kept_as_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as there is no device: what a second process would load is what the first one linked."""
     from types import SimpleNamespace
 
     from numba.cuda import codegen, dispatcher
 
-    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(cuda, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
     monkeypatch.setattr(dispatcher, "get_current_device", cuda.get_current_device)
     monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda self, cc: cc or (9, 0))
     monkeypatch.setattr(dispatcher._Kernel, "bind", lambda self: None)
-    kinds = (F[:, ::1], F[:, ::1])
+    kinds = (C[:, ::1], C[:, ::1])
 
     def make(size: int) -> Any:
-        fft = pmd.FFT(size, np.float32, "r2c", "Thread", sm=90)
+        fft = transform_of(size)
+        return kernels.transform(fft, fft.elements_per_thread, fft.elements_per_thread)
 
-        @cuda.jit
-        def kernel(x, y):
-            registers = cuda.local.array(fft.storage_size, dtype=fft.value_type)
-            fft.execute(registers)
-            y[0, 0] = registers[0].x
-
-        return kernel
-
-    first = launching._compiled(make(4), kinds)
+    first = launching._compiled(make(16), kinds)
     code_cache._pieces.clear()
-    again = make(4)
+    again = make(16)
     restored = launching._restored(again, kinds)
     assert restored._codelibrary.get_cubin().code == first._codelibrary.get_cubin().code
     assert again.overloads[kinds] is restored
-    assert launching._restored(make(6), kinds) is None
+    assert launching._restored(make(8), kinds) is None
 
 
 def test_much_shared_memory_is_allowed_once(monkeypatch: pytest.MonkeyPatch) -> None:

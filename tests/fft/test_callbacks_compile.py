@@ -72,6 +72,22 @@ def test_kernels_have_the_callback_inlined(phase, element):
         assert ".local" not in text
 
 
+@pytest.mark.parametrize("phase", ["prolog", "epilog"])
+@pytest.mark.parametrize(("aligned", "address", "wide"), [(True, 4096, True), (True, 4, False), (False, 4096, False)])
+def test_both_parts_of_complex_elements_at_a_time(phase, aligned, address, wide):
+    """Where addresses allow it: those of the array, and of the data."""
+    make, function = (prolog_of, filtering) if phase == "prolog" else (epilog_of, storing_products)
+    callback = Callback(phase, "x", "complex64", address, make(function, "complex64", compute_capability="90"))
+    source = callback_kernels.source(callback, (9, 0), aligned)
+    text = linked_to_ptx(*source, callback_kernels.definitions(callback, 1000))
+    assert bool(re.search(r"\b(ld|st)\.global\.f32", text)) is not wide
+    assert re.search(r"\bld\.global\.v2\.f32", text)
+
+
+def storing_products(data_out, offset, data, user_info, reserved):
+    data_out[offset] = data * user_info[offset]
+
+
 @pytest.mark.parametrize(
     ("kind", "length"),
     [*(("C2C", 1 << n) for n in range(6, 15)), ("R2C", 128), ("R2C", 2048), ("C2R", 128), ("C2R", 4096)],
@@ -95,7 +111,10 @@ def test_kernel_that_transforms(precision, kind, length):
 
 
 @pytest.mark.skipif(bool(descriptors.missing()), reason="libmathdx is not there")
-@pytest.mark.parametrize(("kind", "length"), [("C2C", 30), ("R2C", 27), ("C2R", 20)])
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [("C2C", 30), *(pytest.param(*each, marks=pytest.mark.exhaustive) for each in (("R2C", 27), ("C2R", 20)))],
+)
 def test_kernel_around_a_function_of_cufftdx(kind, length):
     element = "float32" if kind == "R2C" else "complex64"
     shape = (9, length // 2 + 1) if kind == "C2R" else (9, length)

@@ -283,7 +283,7 @@ __device__ float2 cufftJITCallbackLoadComplex(void *in, unsigned long long offse
     const float by = ((const float *)info)[0];
     return make_float2(by * x.x, by * x.y);
 }"""
-    major, minor = devices.current().compute_capability
+    major, minor = devices.compute_capability()
     code = nvrtc.compile_to_ltoir(source, [f"--gpu-architecture=sm_{major}{minor}", "-dlto", "-rdc=true"])
     kept = np.frombuffer(code, np.uint8)
     operand = random_operand("C2C", "float32", (9, 64), (1,))

@@ -124,7 +124,7 @@ def standin(monkeypatch):
         for module in (callback_kernels, fused_transform):
             patch.setattr(module, "devices", _NoDevices)
         patch.setattr(callbacks_device, "_library_stages", lambda problem: ())
-        patch.setattr(callback_kernels, "source", lambda callback, capability: (
+        patch.setattr(callback_kernels, "source", lambda callback, capability, aligned: (
             f"{callback.element} {callback.phase}", ()))  # fmt: skip
         patch.setattr(fused_transform.Step, "source", lambda step, capability: (
             " ".join([*step.lines.elements, *(each.phase for each in (step.lines.prolog, step.lines.epilog) if each)]),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from planmath.core import code_cache, fingerprints
 from planmath.device import inside
 from planmath.device.function import DeviceFunction, positive
+from planmath.device.targets import check_block, check_grid
 
 #: Bytes of dynamic shared memory that a launch may ask for without being allowed to.
 USUAL = 48 << 10
@@ -48,15 +49,25 @@ def launch(
     """
     if not hasattr(kernel, "py_func" if not inside.simulating() else "fn"):
         raise TypeError(f"kernel is a {type(kernel).__name__}; expected what numba.cuda.jit makes of a function")
+    if getattr(kernel, "_device", False) or getattr(kernel, "targetoptions", {}).get("device"):
+        raise TypeError("kernel is a function for kernels (device=True), which cannot be launched: kernels call it")
     block = getattr(traits, "block_dim", None) if block is None else block
     if block is None:
         raise ValueError(f"traits is {traits!r}, which has no block_dim: say block=...")
     if shared is None:
         shared = getattr(traits, "shared_memory_size", None) or 0
-    block = (block,) if isinstance(block, int) else tuple(block)
-    if not inside.simulating():
+    if isinstance(shared, bool) or not hasattr(shared, "__index__") or shared < 0:
+        raise ValueError(f"shared is {shared!r}; expected bytes, or None for those of traits.shared_memory_size")
+    extents = tuple(check_grid("grid", grid)), tuple(check_block("block", block))
+    if inside.simulating():
+        from planmath.device.simulator import memory
+
+        if shared > memory.MOST:
+            raise ValueError(f"the device cannot give a block {shared} bytes of dynamic shared memory")
+        kernel.allowed = max(kernel.allowed, shared)
+    else:
         _prepare(kernel, args, shared)
-    kernel[grid, block, stream, shared](*args)
+    kernel[(*extents, stream, shared)](*args)
 
 
 def _prepare(kernel: Any, args: Sequence[Any], shared: int) -> None:

@@ -109,6 +109,11 @@ class Layout(DeviceFunction):
         return f"<Layout: {self._kind} of {self._mm!r}>"
 
 
+def misplaced(name: str, kind: str) -> str:
+    """What is said of a tensor of some kind in the place of A or B."""
+    return f"Matmul.execute takes a tensor in shared memory, in a layout of {name}, for {name}: not one of {kind}"
+
+
 class SharedStorageCalc:
     """Adds up the shared memory of several arrays behind each other, each aligned.
 

@@ -62,11 +62,14 @@ class DeviceCallable:
                 f"ltoir is a {type(self.ltoir).__name__}; expected bytes, such as compile_prolog() returns, or an "
                 "address"
             )
-        elif not _is_integer(self.size):
+        elif not _is_integer(self.size) or self.size < 1:
             raise ValueError(f"size is {self.size!r}; expected the bytes of LTO-IR at the address that ltoir is")
         if self.data is None:
             self.data = 0
-        elif not _is_integer(self.data):
+        for name, value, least in (("ltoir", self.ltoir, 1), ("data", self.data, 0)):
+            if _is_integer(value) and not least <= value < 1 << 64:
+                raise ValueError(f"{name} is {value}, which is no address: expected one from {least} to 2^64 - 1")
+        if not _is_integer(self.data):
             try:
                 package_of(self.data, "data")
             except TypeError as error:
@@ -137,8 +140,6 @@ class CallbackCode(bytes):
         """Whether the function has its parameter ``user_info`` in its code."""
         code = self.description.function.__code__
         place = jit.PARAMETERS[self.description.phase].index("user_info")
-        if place >= code.co_argcount:
-            return True  # it came with *arguments
         name = code.co_varnames[place]
         for instruction in dis.get_instructions(code):
             names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
@@ -148,7 +149,7 @@ class CallbackCode(bytes):
 
 
 def compile_prolog(
-    function: Any, element_dtype: str, user_info_dtype: Any, *, name: str | None = None, phase: Any = None,
+    function: Any, element_dtype: Any, user_info_dtype: Any, *, name: str | None = None, phase: Any = None,
     representation: str = "ltoir", compute_capability: Any = None,
 ) -> CallbackCode:  # fmt: skip
     """Compile a Python function that a transform calls in place of loading an element.
@@ -161,10 +162,11 @@ def compile_prolog(
         the strides of `FFT.get_input_layout`. ``user_info`` points to the data of the `DeviceCallable`; a single value
         is ``user_info[0]``. ``reserved`` must not be used. What the function does has to suit Numba; numbers and arrays
         of its closure are constants. It is called once for each element, in no order, and by several threads at once.
+        Quotients are NumPy's: a division by zero is an infinity or not a number.
     element_dtype : {'float32', 'float64', 'complex64', 'complex128'}
-        The operand's dtype.
-    user_info_dtype : str or numba.types.Type
-        One of the same names, or another type of Numba's.
+        The operand's dtype, by name or as a dtype.
+    user_info_dtype : str, numba.types.Type or dtype
+        One of the same names, another type of Numba's, or a dtype of NumPy's.
     name : str, optional
         The symbol in the LTO-IR. Default: the one that cuFFT looks for.
     phase : {'Load'}, optional
@@ -207,7 +209,7 @@ def compile_prolog(
 
 
 def compile_epilog(
-    function: Any, element_dtype: str, user_info_dtype: Any, *, name: str | None = None, phase: Any = None,
+    function: Any, element_dtype: Any, user_info_dtype: Any, *, name: str | None = None, phase: Any = None,
     representation: str = "ltoir", compute_capability: Any = None,
 ) -> CallbackCode:  # fmt: skip
     """Compile a Python function that a transform calls in place of storing an element.
@@ -238,19 +240,15 @@ def _compiled(
 ) -> CallbackCode:  # fmt: skip
     jit.numba()
     plain = jit.check_parameters(phase, function)
-    if element_dtype not in jit.DTYPES:
-        half = ": half precision has no callbacks" if str(element_dtype) in ("float16", "complex32") else ""
-        raise ValueError(
-            f"element_dtype is {element_dtype!r}; expected one of {', '.join(map(repr, jit.DTYPES))}{half}"
-        )
-    described = jit.Description(phase, plain, element_dtype, jit.check_user_info(user_info_dtype))
+    element = jit.check_element(element_dtype)
+    described = jit.Description(phase, plain, element, jit.check_user_info(user_info_dtype))
     if representation not in ("ltoir", "ptx"):
         raise ValueError(f"representation is {representation!r}; expected 'ltoir' or 'ptx'")
     if given_phase not in (None, PHASES[phase]):
         raise ValueError(f"phase is {given_phase!r}; compile_{phase}() makes callbacks of the phase {PHASES[phase]!r}")
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"name is {name!r}; expected a symbol in C")
-    symbol = name or jit.SYMBOLS[phase, element_dtype]
+    symbol = name or jit.SYMBOLS[phase, element]
     capability = _capability(compute_capability)
     content = b""
     if capability is not None:
@@ -276,7 +274,7 @@ def _capability(given: Any) -> tuple[int, int] | None:
     """The compute capability to compile for; None where none was given, and there is no device or no compiler."""
     if given is None:
         if devices.missing() is None and jit.has_cuda_compiler():
-            return devices.current().compute_capability
+            return devices.compute_capability()
         return None
     if not (isinstance(given, str) and re.fullmatch(r"\d{2,3}", given)):
         raise ValueError(f"compute_capability is {given!r}; expected a string such as '90' for compute capability 9.0")
@@ -363,6 +361,11 @@ def _as_callable(name: str, given: Any) -> DeviceCallable | None:
         return None
     if isinstance(given, bytes):
         raise TypeError(f"{name} is bytes; expected a DeviceCallable: pass DeviceCallable(code, data=...)")
+    if callable(given):
+        raise TypeError(
+            f"{name} is a {type(given).__name__}; expected a DeviceCallable: compile it, as in "
+            f"DeviceCallable(compile_{name}(function, element_dtype, user_info_dtype))"
+        )
     callable_ = as_options(DeviceCallable, given, name)
     if callable_.ltoir is None and callable_.data is not None:
         raise ValueError(f"{name} has data and no ltoir; give what compile_{name}() returns as ltoir")
@@ -414,10 +417,22 @@ def _callback(
             f"{name} is LTO-IR, which is code for CUDA devices, and the transform is computed on the CPU: give what "
             f"compile_{name}() returned, which remembers the Python function"
         )
+    if on_host and isinstance(code, CallbackCode):
+        _check_written(name, callable_)
     address = _address(name, callable_, problem, Layout(shape, strides, dtype, problem.execution[0], None))
     owner = None if _is_integer(callable_.data) else callable_.data
     kept = code if isinstance(code, CallbackCode) else _content(callable_)
     return Callback(name, _identity(callable_), dtype, address, kept, owner)
+
+
+def _check_written(name: str, callable_: DeviceCallable) -> None:
+    """Raise where a callback on the CPU writes to memory that is to stay as it is."""
+    code, data = callable_.ltoir, callable_.data
+    writes, function = code.loops.writes, code.description.function.__qualname__
+    if name == "prolog" and writes & {"data_in", "reserved"}:
+        raise ValueError(f"prolog {function} writes to the operand, which transforms do not change; return the element")
+    if "user_info" in writes and not _is_integer(data) and not package_of(data, f"{name}'s data").is_writeable(data):
+        raise ValueError(f"{name}'s data is read-only, and {function} writes to user_info; pass a writeable array")
 
 
 def _address(name: str, callable_: DeviceCallable, problem: FFTProblem, like: Layout) -> int:

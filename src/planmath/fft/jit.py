@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -12,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from planmath.core import code_cache, fingerprints, waiting
+from planmath.core.arrays import dtype_name
 from planmath.core.cuda.compiling import compiling_for
 from planmath.native.forks import load_module
 
@@ -37,7 +41,7 @@ SYMBOLS = {
 #: What the loops for the CPU return where a callback raised an exception.
 FAILED = {"prolog": 1, "epilog": 2}
 #: Changes with the code that is made here.
-GENERATION = 3
+GENERATION = 4
 #: Loops that stay loaded where nothing uses them any more.
 MOST_KEPT = 256
 
@@ -80,6 +84,8 @@ class Loops(NamedTuple):
 
     address: int
     keep: Any
+    writes: frozenset[str]
+    """The parameters, as `PARAMETERS` calls them, to whose memory the callback writes."""
 
 
 def numba() -> Any:
@@ -96,34 +102,120 @@ def numba() -> Any:
         raise RuntimeError(f"callbacks written in Python need Numba ({error}): pip install planmath[jit]") from error
 
 
+#: Functions that make something else when they are called than what they return, by flags of their code.
+_OTHERS = {
+    inspect.CO_COROUTINE: "a coroutine function", inspect.CO_ASYNC_GENERATOR: "an asynchronous generator function",
+    inspect.CO_GENERATOR: "a generator function",
+}  # fmt: skip
+
+
 def check_parameters(phase: str, function: Any) -> FunctionType:
-    """The Python function. Raises TypeError where it is none, or takes another number of parameters."""
+    """The Python function. Raises TypeError where it is none, or takes other parameters."""
     plain = getattr(function, "py_func", function)
     if not isinstance(plain, FunctionType):
         raise TypeError(f"{phase} is a {type(function).__name__}; expected a Python function")
-    names = PARAMETERS[phase]
-    try:
-        inspect.signature(plain).bind(*names)
-    except TypeError as error:
+    names, code = PARAMETERS[phase], plain.__code__
+    several = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    given = f"the {phase} {plain.__qualname__}{inspect.signature(plain, follow_wrapped=False)}"
+    for flag, kind in _OTHERS.items():
+        if code.co_flags & flag:
+            raise TypeError(f"{given} is {kind}; expected one that {RETURNS[phase].removeprefix('it ')}")
+    if several or code.co_kwonlyargcount or code.co_argcount != len(names):
         raise TypeError(
-            f"the {phase} {plain.__qualname__}{inspect.signature(plain)} cannot be called with {len(names)} arguments "
-            f"({error}); expected {phase}({', '.join(names)})"
-        ) from None
+            f"{given} is not a function of {len(names)} arguments, which are given by position, none of them optional; "
+            f"expected {phase}({', '.join(names)})"
+        )
     return plain
 
 
+def check_element(dtype: Any) -> str:
+    """The name of one of `DTYPES`. Raises ValueError where it is none."""
+    try:
+        name = dtype if isinstance(dtype, str) else dtype_name(dtype)
+    except TypeError:
+        name = None
+    if name not in DTYPES:
+        half = ": half precision has no callbacks" if name in ("float16", "complex32") else ""
+        raise ValueError(f"element_dtype is {dtype!r}; expected one of {', '.join(map(repr, DTYPES))}{half}")
+    return name
+
+
 def check_user_info(dtype: Any) -> Any:
-    """Numba's type. Raises ValueError where it is neither one of four names nor such a type."""
+    """Numba's type. Raises ValueError where it is none: one of four names, such a type, or a dtype of NumPy's."""
     types = numba().types
     if isinstance(dtype, str) and dtype in DTYPES:
         return getattr(types, dtype)
-    if isinstance(dtype, types.Type) and not isinstance(dtype, types.Record):
-        return dtype
-    what = "a record type, to which Numba has no pointers" if isinstance(dtype, types.Type) else repr(dtype)
+    if isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic)):
+        given = np.dtype(dtype)
+        try:
+            found = numba().from_dtype(given) if given.kind in "biufcV" and given.isnative else None
+        except load_module("numba.core.errors").NumbaError:  # it has no such type
+            found = None
+    else:
+        found = dtype
+    if isinstance(found, types.Type) and not isinstance(found, types.Record):
+        return found
+    what = "a record type, to which Numba has no pointers" if isinstance(found, types.Type) else repr(dtype)
     raise ValueError(
         f"user_info_dtype is {what}; expected one of {', '.join(map(repr, DTYPES))}, or another type of numba.types, "
         "such as numba.types.int32"
     )
+
+
+# What is compiled of a function as other compilers understand it.
+
+#: The function that is being compiled in this context.
+_compiled: ContextVar[Any] = ContextVar("compiled", default=None)
+
+
+@contextmanager
+def _as_callback(function: Any, package: str) -> Iterator[None]:
+    """Have one of Numba's compilers, by the package that it is, compile a function as a callback.
+
+    A quotient of complex numbers is what NumPy computes, also where the divisor is zero: Numba's own would raise an
+    exception, of which a kernel makes a zero. And there is no callback that may return None for an element.
+    """
+    _watch(package)
+    token = _compiled.set(function)
+    try:
+        yield
+    finally:
+        _compiled.reset(token)
+
+
+@cache
+def _watch(package: str) -> None:
+    """Let a compiler look at callbacks once it knows the types in them; other functions are as they were."""
+    rewrites, ir, errors = (load_module(f"{package}.core.{name}") for name in ("rewrites", "ir", "errors"))
+    types = load_module(f"{package}.types")
+
+    class Callback(rewrites.Rewrite):  # type: ignore[misc,name-defined]
+        def match(self, func_ir: Any, block: Any, typemap: Any, calltypes: Any) -> bool:
+            if _compiled.get() is None or func_ir.func_id.func is not _compiled.get():
+                return False
+            returned = getattr(block.terminator, "value", None)
+            for made in block.find_insts(ir.Assign):
+                if made.target == returned and getattr(made.value, "op", "") == "cast":
+                    kind = typemap[made.value.value.name]
+                    if isinstance(kind, types.Optional):
+                        raise errors.TypingError(f"it may return {kind.type} or None", loc=made.loc)
+            self.block, self.quotients = block, [
+                each
+                for op in ("binop", "inplace_binop")
+                for each in block.find_exprs(op=op)
+                if each.fn in (operator.truediv, operator.itruediv)
+                and isinstance(calltypes[each].return_type, types.Complex)
+            ]
+            return bool(self.quotients)
+
+        def apply(self) -> Any:
+            for quotient in self.quotients:
+                quotient.fn = np.divide
+                if quotient.op == "inplace_binop":
+                    quotient.immutable_fn = np.divide
+            return self.block
+
+    rewrites.register_rewrite("after-inference")(Callback)
 
 
 # Code for the CPU.
@@ -171,7 +263,8 @@ def _compile_loops(described: Description) -> tuple[Loops, bytes | None]:
     library = numba()
     options = {"error_model": "numpy", "nogil": True}
     with _explained(described, "the CPU"):
-        callback = library.njit(described.signature, **options)(described.function)
+        with _as_callback(described.function, "numba"):
+            callback = library.njit(described.signature, **options)(described.function)
         nest = library.njit(**options)(_nest(described, callback))
 
         failed = FAILED[described.phase]
@@ -185,7 +278,21 @@ def _compile_loops(described: Description) -> tuple[Loops, bytes | None]:
 
         word = library.types.int64
         compiled = library.cfunc(library.types.int32(*[word] * 10), error_model="numpy")(rows)
-    return Loops(compiled.address, compiled), _for_disk(compiled)
+    writes = _written(callback, described)
+    return Loops(compiled.address, compiled, writes), _for_disk(compiled, writes)
+
+
+def _written(callback: Any, described: Description) -> frozenset[str]:
+    """To which of its parameters a callback writes, by what LLVM has found out of pointers."""
+    (made,) = callback.overloads.values()
+    module = load_module("llvmlite.binding").parse_assembly(made.library.get_llvm_str())
+    found = {each.name: set(each.attributes) for each in module.get_function(made.fndesc.llvm_func_name).arguments}
+    own = described.function.__code__.co_varnames
+    return frozenset(
+        name
+        for name, parameter in zip(PARAMETERS[described.phase], own, strict=False)
+        if name not in ("offset", "data") and not {b"readonly", b"readnone"} & found[f"arg.{parameter}"]
+    )
 
 
 def _nest(described: Description, callback: Any) -> Callable[..., None]:
@@ -240,7 +347,7 @@ def _pointer() -> Any:
     return pointer
 
 
-def _for_disk(compiled: Any) -> bytes | None:
+def _for_disk(compiled: Any, writes: frozenset[str]) -> bytes | None:
     """Machine code with its name and the symbols that it needs; None where addresses of this process are in it."""
     text = compiled.inspect_llvm()
     if "numba.dynamic.globals" in text:
@@ -252,14 +359,14 @@ def _for_disk(compiled: Any) -> bytes | None:
         for symbol in (*module.functions, *module.global_variables)
         if symbol.is_declaration and not symbol.name.startswith("llvm.")
     ]
-    header = json.dumps([compiled.native_name, needed]).encode()
+    header = json.dumps([compiled.native_name, needed, sorted(writes)]).encode()
     return header + b"\n" + bytes(_target_machine().emit_object(module))
 
 
 def _from_disk(content: bytes) -> Loops | None:
     """The loops that another process compiled; None where what they need is not there."""
     header, _, machine_code = content.partition(b"\n")
-    name, needed = json.loads(header)
+    name, needed, writes = json.loads(header)
     binding = load_module("llvmlite.binding")
     load_module("numba.core.registry").cpu_target.target_context  # noqa: B018  it tells LLVM of Numba's own symbols
     if any(binding.address_of_symbol(symbol) is None for symbol in needed):
@@ -267,7 +374,7 @@ def _from_disk(content: bytes) -> Loops | None:
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine())
     engine.add_object_file(binding.ObjectFileRef.from_data(machine_code))
     engine.finalize_object()
-    return Loops(engine.get_function_address(name), engine)
+    return Loops(engine.get_function_address(name), engine, frozenset(writes))
 
 
 def _target_machine() -> Any:
@@ -379,10 +486,11 @@ def _for_device(
             where = f"compute capability {capability[0]}.{capability[1]}"
             with _explained(described, where), compiling_for(capability), shown:
                 function, signature = made_for(compiler)
-                code, _ = compiler.compile(
-                    function, signature, device=True, abi="c", abi_info={"abi_name": symbol}, output=representation,
-                    cc=capability,
-                )  # fmt: skip
+                with _as_callback(function, "numba.cuda"):
+                    code, _ = compiler.compile(
+                        function, signature, device=True, abi="c", abi_info={"abi_name": symbol},
+                        output=representation, cc=capability,
+                    )  # fmt: skip
         except failures as error:
             raise RuntimeError(f"the {described.name} cannot be compiled for CUDA devices: {error}") from error
         return code.encode() if isinstance(code, str) else bytes(code)

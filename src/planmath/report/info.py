@@ -132,6 +132,7 @@ def render(facts: Facts) -> Report:
         measured = f"{facts.record_entries} {noun} measured on this machine, the last on {facts.record_date}"
     else:
         measured = "nothing measured on this machine yet; autotune() fills it"
+    files = f"{facts.code_files} file{'' if facts.code_files == 1 else 's'}"
     return Report([
         f"planmath {facts.planmath}, {facts.python}, {facts.system}",
         facts.machine,
@@ -145,7 +146,7 @@ def render(facts: Facts) -> Report:
         f"tuning record {facts.record}",
         measured,
         f"compiled code {facts.code}",
-        f"{facts.code_files} files, {devices.bytes_in_words(facts.code_bytes)}" if facts.code_files else "nothing kept",
+        f"{files}, {devices.bytes_in_words(facts.code_bytes)}" if facts.code_files else "nothing kept",
         f"functions for kernels: {facts.device_library}",
     ])  # fmt: skip
 

@@ -80,32 +80,31 @@ def device(device_id: int) -> Device:
     if not 0 <= device_id < count():
         raise ValueError(f"device_id is {device_id}; this machine has {count()} CUDA devices, numbered from 0")
 
-    def attribute(name: str) -> int:
-        return runtime.device_get_attribute(runtime.DeviceAttr.__members__[name], device_id)
-
     with on(device_id):
         _, total = runtime.mem_get_info()
     return Device(
         device_id,
         _name_of(device_id),
-        (attribute("COMPUTE_CAPABILITY_MAJOR"), attribute("COMPUTE_CAPABILITY_MINOR")),
-        attribute("MULTI_PROCESSOR_COUNT"),
+        compute_capability(device_id),
+        _attribute("MULTI_PROCESSOR_COUNT", device_id),
         total,
-        attribute("L2CACHE_SIZE"),
+        _attribute("L2CACHE_SIZE", device_id),
     )
 
 
-def current() -> Device:
-    """The device that is the calling thread's current one."""
-    return device(runtime.get_device())
+def compute_capability(device_id: int | None = None) -> tuple[int, int]:
+    """A device's, the current one's by default. What makes a context there, and so takes long, is not asked."""
+    number = runtime.get_device() if device_id is None else device_id
+    return _attribute("COMPUTE_CAPABILITY_MAJOR", number), _attribute("COMPUTE_CAPABILITY_MINOR", number)
 
 
 def pci_address(device_id: int) -> tuple[int, ...]:
     """Domain, bus and place of a device, which no other one of this host has."""
-    names = "PCI_DOMAIN_ID", "PCI_BUS_ID", "PCI_DEVICE_ID"
-    return tuple(
-        runtime.device_get_attribute(runtime.DeviceAttr.__members__[name], device_id) for name in names
-    )  # fmt: skip
+    return tuple(_attribute(name, device_id) for name in ("PCI_DOMAIN_ID", "PCI_BUS_ID", "PCI_DEVICE_ID"))
+
+
+def _attribute(name: str, device_id: int) -> int:
+    return runtime.device_get_attribute(runtime.DeviceAttr.__members__[name], device_id)
 
 
 def _name_of(device_id: int) -> str:

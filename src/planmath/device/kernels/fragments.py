@@ -19,7 +19,7 @@ from numba.cuda.typing.templates import AbstractTemplate, AttributeTemplate, sig
 from planmath.device import tensor_code, tensors
 from planmath.device.kernels import objects, vectors
 from planmath.device.kernels.calls import Emitter, Plan, function, given, linked, method
-from planmath.device.layouts import KINDS, Layout
+from planmath.device.layouts import KINDS, Layout, misplaced
 from planmath.device.matmul import Matmul
 from planmath.device.targets import CodeType
 from planmath.device.tensor_code import Function, Operand
@@ -564,6 +564,9 @@ def execute(kind: Any, args: Any) -> Plan:
     for each in (a, b, c):
         if not isinstance(each, (TensorType, AccumulatorType)):
             raise TypingError(f"Matmul.execute takes tensors alone, not {each} among them")
+    for name, tensor in (("a", a), ("b", b)):
+        if not tensor.kind.endswith(f"smem_{name}"):
+            raise TypingError(misplaced(name, tensor.kind))
     if len({each.kind.startswith("suggested") for each in (a, b, c)}) > 1:
         raise TypingError("the tensors of a product are all in suggested layouts, or none is")
     if scalars is (isinstance(c, AccumulatorType) or c.registers):

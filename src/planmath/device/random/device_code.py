@@ -12,6 +12,17 @@ from planmath.native.library import MissingLibraryError, in_package
 #: The names of cuRAND's functions, where they are not ours with its prefix.
 _NAMES = {"rand": "curand", "rand4": "curand4", "skipahead": "skipahead", "skipahead_sequence": "skipahead_sequence",
           "skipahead_subsequence": "skipahead_subsequence"}  # fmt: skip
+#: Four integers of Philox's, as by ``curand4``. Where the state is at the first of four, as it is where nobody draws
+#: single numbers, it need not be looked up in each turn of a loop which of the next four belong to them.
+_FOUR = """
+static __device__ __forceinline__ uint4 four(curandStatePhilox4_32_10 *s) {
+    if (s->STATE) return curand4(s);
+    const uint4 found = s->output;
+    Philox_State_Incr(s);
+    s->output = curand_Philox4x32_10(s->ctr, s->key);
+    return found;
+}"""
+_BODIES = {"rand4": "four(s)", "uniform4": "_curand_uniform4(four(s))"}
 _C = {"float32": "float", "float64": "double", "uint32": "unsigned", "uint64": "unsigned long long"}
 
 
@@ -31,7 +42,7 @@ def _c_type(result: str, kind: str) -> str:
 @cache
 def source() -> str:
     """CUDA C++ of all functions of all generators."""
-    lines = ["#include <curand_kernel.h>"]
+    lines = ["#include <curand_kernel.h>", _FOUR]
     for kind, size in states.SIZES.items():
         lines.append(f'static_assert(sizeof(curandState{kind}) == {size}, "{kind}");')
     template = 'extern "C" __device__ void {0}({1}) {{ {2}; }}'
@@ -44,7 +55,7 @@ def source() -> str:
             if drawing.state_last:
                 body, parameters = f"{called}({', '.join([*given, 's'])})", [f"{state}s", *extra]
             else:
-                body = f"*r = {called}({', '.join(['s', *given])})"
+                body = f"*r = {_BODIES.get(name) or called + '(' + ', '.join(['s', *given]) + ')'}"
                 parameters = [f"{_c_type(drawing.result, kind)} *r", f"{state}s", *extra]
             lines.append(template.format(symbol(name, kind), ", ".join(parameters), body))
     for kind in states.SIZES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from numba.cuda.simulator import kernel as numba_kernel
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray, FakeWithinKernelCUDAArray
 from numba.cuda.simulator.kernelapi import Dim3, FakeCUDAModule
 
-from planmath.device.simulator import memory, scheduler
+from planmath.device.simulator import SimulationError, memory, scheduler, warps
+from planmath.device.targets import check_block, check_grid
 
 
 class Module(FakeCUDAModule):
@@ -42,17 +43,26 @@ class Module(FakeCUDAModule):
     def syncthreads(self) -> None:
         scheduler.running.syncthreads()  # type: ignore[union-attr]
 
-    def syncwarp(self, mask: int = 0xFFFFFFFF) -> None:
-        scheduler.running.syncthreads()  # type: ignore[union-attr]
+    def syncwarp(self, mask: int = warps.WHOLE) -> None:
+        scheduler.running.in_warp("syncwarp", mask)  # type: ignore[union-attr]
 
     def syncthreads_count(self, value: Any) -> int:
-        return scheduler.running.vote(value, lambda all_: int(all_.sum()))  # type: ignore[union-attr]
+        return self._vote("syncthreads_count", value, np.sum)
 
     def syncthreads_and(self, value: Any) -> int:
-        return scheduler.running.vote(value, lambda all_: int(all_.all()))  # type: ignore[union-attr]
+        return self._vote("syncthreads_and", value, np.all)
 
     def syncthreads_or(self, value: Any) -> int:
-        return scheduler.running.vote(value, lambda all_: int(all_.any()))  # type: ignore[union-attr]
+        return self._vote("syncthreads_or", value, np.any)
+
+    @staticmethod
+    def _vote(name: str, value: Any, decide: Callable[[Any], Any]) -> int:
+        return scheduler.running.vote(name, value, lambda all_: int(decide(all_)))  # type: ignore[union-attr]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in warps.FUNCTIONS:
+            raise AttributeError(f"cuda.{name} does not exist in the simulator")
+        return functools.partial(scheduler.running.in_warp, name)  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager
@@ -74,12 +84,20 @@ def _swapped(function: Any, module: Any) -> Iterator[None]:
 class Kernel(numba_kernel.FakeCUDAKernel):
     """A kernel, or a function for kernels."""
 
+    #: Bytes of dynamic shared memory that `planmath.device.launch` allowed it.
+    allowed = 0
+
     def __call__(self, *arguments: Any) -> Any:
         if self._device or scheduler.running is not None:
             with _swapped(self.fn, numba_kernel._get_kernel_context()):
                 return self.fn(*arguments)
         if self.grid_dim is None:
             raise ValueError("a kernel is launched with a grid and a block: kernel[grid, block](...)")
+        if self.dynshared_size > max(memory.USUAL, self.allowed):
+            raise SimulationError(
+                f"{self.dynshared_size} bytes of dynamic shared memory: more than {memory.USUAL} are there on a GPU "
+                "where planmath.device.launch allows them"
+            )
         return self._launch(self.grid_dim, self.block_dim, self.dynshared_size, arguments)
 
     def _launch(self, grid: Any, block: Any, dynamic: int, arguments: tuple[Any, ...]) -> None:
@@ -110,17 +128,14 @@ class Kernel(numba_kernel.FakeCUDAKernel):
     def __getitem__(self, configuration: Any) -> Any:
         if not isinstance(configuration, tuple) or len(configuration) < 2:
             raise ValueError("a kernel is launched with a grid and a block: kernel[grid, block](...)")
+        if self._device:
+            raise TypeError("a function for kernels (device=True) cannot be launched: kernels call it")
         launch = Kernel(self.fn, self._device, self._fastmath, self.extensions, self._debug)
-        launch.grid_dim, launch.block_dim = map(_extents, configuration[:2])
+        launch.grid_dim = check_grid("the grid", configuration[0])
+        launch.block_dim = check_block("the block", configuration[1])
         launch.dynshared_size = configuration[3] if len(configuration) > 3 else 0
+        launch.allowed = self.allowed
         return launch
-
-
-def _extents(given: Any) -> tuple[int, int, int]:
-    numbers = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    if not all(hasattr(each, "__index__") for each in numbers) or not 1 <= len(numbers) <= 3 or min(numbers) < 1:
-        raise ValueError(f"a grid or block is one to three positive integers, not {given!r}")
-    return (*numbers, 1, 1)[:3]
 
 
 def jit(func_or_sig: Any = None, device: bool = False, debug: Any = None, extensions: Any = (), **options: Any) -> Any:

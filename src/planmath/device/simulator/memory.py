@@ -10,6 +10,8 @@ import numpy as np
 from planmath.device.simulator import SimulationError
 from planmath.device.value_types import host_dtype
 
+#: Bytes of shared memory that a block has in any case, and the most that a device lets it have.
+USUAL, MOST = 48 << 10, 227 << 10
 #: By the size of a real number: a NaN with a payload that computations do not make.
 _POISON: dict[int, Any] = {2: np.uint16(0x7E5A), 4: np.uint32(0x7FC5A5A5), 8: np.uint64(0x7FF85A5A5A5AA5A5)}
 
@@ -124,4 +126,10 @@ class Shared:
         place = frame.f_code, frame.f_lasti
         if place not in self._static:
             self._static[place] = fresh(shape, dtype)
+            taken = sum(each.nbytes for each in self._static.values())
+            if taken > USUAL:
+                raise SimulationError(
+                    f"the arrays of shared memory take {taken} bytes; a kernel has {USUAL} at most, beside dynamic "
+                    "memory, which is an array of 0 elements"
+                )
         return self._static[place]

@@ -36,6 +36,7 @@ def execute(thread: Any, mm: Matmul, *args: Any) -> None:
             "Matmul.execute takes (alpha, a, b, beta, c), (alpha, a, lda, b, ldb, beta, c, ldc), "
             f"or tensors (a, b, accumulator), not {len(args)} arguments"
         )
+    alpha, beta = _number(mm, "alpha", alpha), _number(mm, "beta", beta)
     arrays = [each.array if isinstance(each, tensors.Tensor) else each for each in (a, b, c)]
     views = [_view(mm, which, array, leading[which]) for which, array in enumerate(arrays)]
 
@@ -45,8 +46,27 @@ def execute(thread: Any, mm: Matmul, *args: Any) -> None:
     if mm.execution == "Thread":
         work(None)
     else:
+        check_arrived(thread, name, views)
         places = tuple(view.__array_interface__["data"][0] for view in views)
-        thread.together(name, (mm.key, places, complex(alpha), complex(beta)), None, work)
+        thread.together(name, (mm.key, places, repr(alpha), repr(beta)), None, work)
+
+
+def check_arrived(thread: Any, name: str, views: Any) -> None:
+    """Raise where something is read that a copy is under way to."""
+    for target, _ in thread.block.copies:
+        if any(np.may_share_memory(view, target) for view in views):
+            raise SimulationError(f"{thread} calls {name} with what a copy is under way to: call copy_wait before")
+
+
+def _number(mm: Matmul, name: str, value: Any) -> complex:
+    """alpha or beta, which may be a vector of two parts."""
+    if isinstance(value, np.void) and len(value.dtype.names or ()) == 2:
+        value = complex(value["x"], value["y"])
+    if not isinstance(value, (int, float, complex, np.number)):
+        raise SimulationError(f"Matmul.execute takes a number for {name}, not {type(value).__name__}")
+    if isinstance(value, (complex, np.complexfloating)) and mm.data_type == "real":
+        raise SimulationError(f"{name} is complex, and the product is of real matrices")
+    return complex(value)
 
 
 def _view(mm: Matmul, which: int, array: Any, leading: Any) -> np.ndarray:
@@ -55,6 +75,8 @@ def _view(mm: Matmul, which: int, array: Any, leading: Any) -> np.ndarray:
     flat = np.asarray(array)
     if not flat.flags.c_contiguous:
         raise SimulationError("Matmul.execute takes contiguous arrays: what lies between elements is a GPU's to read")
+    if isinstance(leading, bool) or not hasattr(leading, "__index__"):
+        raise SimulationError(f"Matmul.execute takes an integer for ld{'abc'[which]}, not {leading!r}")
     return matrix(mm, which, flat.reshape(-1), int(leading), "abc"[which])
 
 
@@ -79,6 +101,8 @@ def product(mm: Matmul, views: Any, alpha: Any, beta: Any) -> None:
     a, b, c = views
     check_written("Matmul.execute", "a", a)
     check_written("Matmul.execute", "b", b)
+    if mm.data_type == "real":
+        alpha, beta = alpha.real, beta.real
     found = numbers(a, mm.a_value_type, mm, "a") @ numbers(b, mm.b_value_type, mm, "b") * alpha
     if beta != 0:
         check_written("Matmul.execute", "c", c)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from planmath.device.random import FUNCTIONS, Drawing, distributions
-from planmath.device.random.generators import State
+from planmath.device.random.generators import LONG, State
 from planmath.device.simulator import SimulationError
 from planmath.device.simulator.vectors import vector
 
@@ -17,11 +17,11 @@ from planmath.device.simulator.vectors import vector
 def init(thread: Any, *arguments: Any) -> None:
     state = _state("init", arguments[-1] if arguments else None)
     if state.quasi:
-        state.init(*arguments[:-1])
+        state.init(*arguments[:1], *(int(each) & (1 << state.bits) - 1 for each in arguments[1:-1]))
     else:
         if len(arguments) != 4:
             raise TypeError("init takes (seed, subsequence, offset, state)")
-        state.init(*(int(each) & 0xFFFFFFFFFFFFFFFF for each in arguments[:-1]))
+        state.init(*(int(each) & LONG for each in arguments[:-1]))
 
 
 def load(thread: Any, state: State) -> State:
@@ -52,7 +52,7 @@ def _function(name: str, drawing: Drawing) -> Callable[..., Any]:
         if not state.ready:
             raise SimulationError(f"{thread} calls {name} with a state that init has not started")
         if name in skip:
-            return getattr(state, skip[name])(int(arguments[0]))
+            return getattr(state, skip[name])(int(arguments[0]) & LONG)
         if name == "rand":
             return (np.uint64 if state.bits == 64 else np.uint32)(state.next())
         if name == "rand4":

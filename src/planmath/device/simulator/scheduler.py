@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from planmath.device.simulator import SimulationError
+from planmath.device.simulator.warps import FUNCTIONS, WARP, WHOLE
 
 #: The thread that runs now.
 running: Thread | None = None
@@ -22,6 +24,9 @@ class Thread:
         self.blockIdx = block.index
         #: What it waits at, as messages call it, or None.
         self.waits: str | None = None
+        #: Where those of its warp alone are waited for: which of them.
+        self.mask: int | None = None
+        self.warp, self.lane = divmod(number, WARP)
         self.finished = False
         self.result: Any = None
         self.runner: Any = None
@@ -51,9 +56,17 @@ class Thread:
         self.block.switch(self)
         return self.result
 
-    def vote(self, value: Any, decide: Callable[[Any], Any]) -> Any:
+    def vote(self, name: str, value: Any, decide: Callable[[Any], Any]) -> Any:
         """``syncthreads_count`` and its like."""
-        return self.together("cuda.syncthreads", "vote", bool(value), lambda all_: decide(np.asarray(all_)))
+        return self.together(f"cuda.{name}", "vote", bool(value), lambda all_: decide(np.asarray(all_)))
+
+    def in_warp(self, name: str, mask: Any, *given: Any) -> Any:
+        """A function of `warps.FUNCTIONS`, which the threads of a warp that a mask names call together."""
+        self.waits, self.mask, self.given = f"cuda.{name}", int(mask) & WHOLE, given
+        if not self.mask >> self.lane & 1:
+            raise SimulationError(f"{self} calls {self.waits} with the mask {self.mask:#x}, which does not name it")
+        self.block.switch(self)
+        return self.result
 
 
 class Block:
@@ -63,6 +76,8 @@ class Block:
         self, function: Callable[..., None], index: Any, extents: tuple[int, int, int], dim3: Any, module: Any
     ):
         self.module = module
+        #: Copies to shared memory that are under way: where to, and what.
+        self.copies: list[tuple[np.ndarray, np.ndarray]] = []
         self.function, self.index, self.extents = function, index, extents
         x, y, z = extents
         self.threads = [
@@ -86,9 +101,13 @@ class Block:
                     running = thread
                     self.module.turn(thread)
                     self._resume(thread)
-                waiting = [thread for thread in self.threads if not thread.finished]
-                if waiting:
-                    self._meet(waiting)
+                left = [thread for thread in self.threads if not thread.finished]
+                if any(thread.mask is not None for thread in left):
+                    waiting = self._meet_in_warps(left)
+                else:
+                    waiting = left
+                    if left:
+                        self._meet(left)
         finally:
             running = None
             self._stop()
@@ -100,13 +119,9 @@ class Block:
 
     def _meet(self, waiting: list[Thread]) -> None:
         """All that have not finished wait: at one barrier, or in one call that all make."""
+        _check_alike(waiting)
         first = waiting[0]
-        for thread in waiting:
-            if thread.waits != first.waits:
-                raise SimulationError(
-                    f"{first} waits at {first.waits}, {thread} at {thread.waits}: on a GPU they would wait for ever"
-                )
-        if first.waits == "cuda.syncthreads" and not hasattr(first, "work"):
+        if first.waits == "cuda.syncthreads":
             return
         if len(waiting) < len(self.threads):
             gone = next(thread for thread in self.threads if thread.finished)
@@ -122,6 +137,24 @@ class Block:
             thread.result = results[number] if isinstance(results, list) else results
             del thread.work, thread.given, thread.identity
 
+    def _meet_in_warps(self, waiting: list[Thread]) -> list[Thread]:
+        """Those that go on, for all whom their masks name call the same function; others wait for them."""
+        found: list[Thread] = []
+        for _, members in groupby(waiting, key=lambda thread: thread.warp):
+            warp = list(members)
+            for mask in dict.fromkeys(thread.mask for thread in warp if thread.mask is not None):
+                named = [thread for thread in warp if mask >> thread.lane & 1]
+                if all(thread.mask == mask and thread.waits == named[0].waits for thread in named):
+                    parts = {thread.lane: thread.given for thread in named}
+                    decide = FUNCTIONS[str(named[0].waits).removeprefix("cuda.")]
+                    for thread in named:
+                        thread.result = decide(thread, parts)
+                    found += named
+        if not found:
+            _check_alike(waiting)
+            raise SimulationError(f"{waiting[0]} waits at {waiting[0].waits} for threads that use another mask")
+        return found
+
     # How threads are run: as greenlets, or, where that package is missing, as threads of the system that take turns.
 
     def _start(self, arguments: Sequence[Any]) -> None:
@@ -129,7 +162,7 @@ class Block:
             thread.runner = _Runner(self, thread, arguments)
 
     def _resume(self, thread: Thread) -> None:
-        thread.waits = None
+        thread.waits = thread.mask = None
         thread.runner.resume()
         if thread.waits is None:
             thread.finished = True
@@ -142,6 +175,16 @@ class Block:
         for thread in self.threads:
             if not thread.finished and (runner := thread.runner) is not None:
                 runner.abandon()
+
+
+def _check_alike(waiting: Sequence[Thread]) -> None:
+    """Raise where some threads wait for others that wait elsewhere."""
+    first = waiting[0]
+    for thread in waiting:
+        if thread.waits != first.waits:
+            raise SimulationError(
+                f"{first} waits at {first.waits}, {thread} at {thread.waits}: on a GPU they would wait for ever"
+            )
 
 
 def _explained(thread: Thread, error: Exception) -> Exception:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planmath.device.layouts import Layout
+from planmath.device.layouts import Layout, misplaced
 from planmath.device.simulator import SimulationError, products
 from planmath.device.simulator.memory import check_written, fresh
 from planmath.device.value_types import host_dtype
@@ -122,7 +122,7 @@ class Accumulator(Fragment):
         copy_fragment(self.thread, self._fragment(self.array), tensor)
 
     def map_fragment_index(self, fragment_index: int) -> tuple[int, int]:
-        return place(self.mm, self.thread, fragment_index)
+        return place(self.mm, self.thread, self._checked(fragment_index))
 
     def is_thread_active(self) -> bool:
         return self.thread.thread_id < self.mm.block_size
@@ -159,11 +159,14 @@ def accumulate(thread: Any, mm: Matmul, a: Any, b: Any, c: Any) -> None:
     for name, tensor in (("a", a), ("b", b)):
         if not isinstance(tensor, Tensor):
             raise SimulationError(f"Matmul.execute takes a tensor for {name}, not {type(tensor).__name__}")
+        if not tensor.layout._kind.endswith(f"smem_{name}"):
+            raise SimulationError(misplaced(name, tensor.layout._kind))
     if not isinstance(c, Fragment):
         raise SimulationError("Matmul.execute(a, b, c) takes an accumulator or a fragment for c")
     if len({each.layout._suggested for each in (a, b, c)}) > 1:
         raise SimulationError("the tensors of a product are all in suggested layouts, or none is")
     views = a.matrix(), b.matrix()
+    products.check_arrived(thread, "Matmul.execute", views)
 
     def work(fragments: Any) -> None:
         check_written("Matmul.execute", "a", views[0])
@@ -184,6 +187,10 @@ def accumulate(thread: Any, mm: Matmul, a: Any, b: Any, c: Any) -> None:
 
 
 def make_tensor(thread: Any, array: Any, layout: Layout) -> Any:
+    if not isinstance(array, np.ndarray) or not isinstance(layout, Layout):
+        raise SimulationError(
+            f"make_tensor takes an array and a layout, not {type(array).__name__} and {type(layout).__name__}"
+        )
     if layout._space == "rmem":
         if array.size < layout.cosize:
             raise SimulationError(f"the fragment has {layout.cosize} elements; the array has {array.size}")
@@ -203,16 +210,27 @@ def copy(thread: Any, src: Any, dst: Any, alignment: Any = None) -> None:
     if not (isinstance(src, Tensor) and isinstance(dst, Tensor)):
         raise SimulationError("copy is for tensors in global and shared memory; for fragments there is copy_fragment")
     source, target = src.matrix(), dst.matrix()
+    if source.shape != target.shape:
+        raise SimulationError(f"copy is between matrices of one shape, not from {source.shape} to {target.shape}")
 
     def work(_: Any) -> None:
-        target[...] = source
+        if dst.layout._space == "smem":  # where it arrives later
+            thread.block.copies.append((target, np.array(source)))
+            target[...] = fresh(target.shape, target.dtype)
+        else:
+            target[...] = source
 
     places = tuple(view.__array_interface__["data"][0] for view in (source, target))
     thread.together("copy", places, None, work)
 
 
 def copy_wait(thread: Any) -> None:
-    thread.syncthreads()
+    def work(_: Any) -> None:
+        for target, values in thread.block.copies:
+            target[...] = values
+        thread.block.copies.clear()
+
+    thread.together("copy_wait", None, None, work)
 
 
 def copy_fragment(thread: Any, src: Any, dst: Any, alignment: Any = None) -> None:

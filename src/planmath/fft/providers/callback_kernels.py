@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from planmath.core.arrays import ITEMSIZE
 from planmath.core.cuda import device_code, devices
 from planmath.core.errors import UnavailableError
 from planmath.fft import jit
@@ -86,22 +87,26 @@ _WRITE = {
 }
 
 #: How kernels load and store: through a callback that gets the element by its address, or by value, or without one.
+#: Numba takes complex numbers to be aligned as their parts are; what is said of the addresses lets both parts of one be
+#: loaded and stored at a time.
 _BY_ADDRESS = {
     "prolog": """
 extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT *, void *);
 static __device__ ELEMENT load(void *array, unsigned long long offset, void *data) {
     ELEMENT element;
-    SYMBOL(array, offset, &element, data);
+    SYMBOL(__builtin_assume_aligned(array, ARRAY_AT), offset, &element, __builtin_assume_aligned(data, DATA_AT));
     return element;
 }
 """,
     "epilog": """
 extern "C" __device__ void SYMBOL(void *, unsigned long long, ELEMENT *, void *);
 static __device__ void store(void *array, unsigned long long offset, ELEMENT element, void *data) {
-    SYMBOL(array, offset, &element, data);
+    SYMBOL(__builtin_assume_aligned(array, ARRAY_AT), offset, &element, __builtin_assume_aligned(data, DATA_AT));
 }
 """,
 }
+#: Bytes to which an address is at most said to be aligned: those of the largest elements.
+LARGEST = 16
 _BY_VALUE = {
     "prolog": """
 extern "C" __device__ ELEMENT SYMBOL(void *, unsigned long long, void *, void *);
@@ -131,9 +136,11 @@ static __device__ void store(void *array, unsigned long long offset, ELEMENT ele
 
 
 def access(
-    phase: str, callback: Callback | None, element: str, capability: tuple[int, int]
+    phase: str, callback: Callback | None, element: str, capability: tuple[int, int], aligned: bool
 ) -> tuple[str, tuple[bytes, ...]]:  # fmt: skip
     """How a kernel loads or stores an element of a dtype, as source, and the LTO-IR that has to be linked to it.
+
+    The array is said to be `aligned` or not: at a multiple of an element's size.
 
     Raises
     ------
@@ -147,14 +154,16 @@ def access(
             text, symbol, code = _BY_ADDRESS, jit.BY_ADDRESS[phase], callback.code.by_address(capability)
         else:
             text, symbol, code = _BY_VALUE, callback.symbol, callback.for_device(capability)
-        return text[phase].replace("SYMBOL", symbol).replace("ELEMENT", ELEMENTS[element]), (code,)
+        numbers = ITEMSIZE[element] if aligned else 1, math.gcd(callback.address, LARGEST)
+        said = text[phase].replace("ARRAY_AT", str(numbers[0])).replace("DATA_AT", str(numbers[1]))
+        return said.replace("SYMBOL", symbol).replace("ELEMENT", ELEMENTS[element]), (code,)
     except RuntimeError as error:
         raise UnavailableError(f"{callback.name} has no code for CUDA devices: {error}") from error
 
 
-def source(callback: Callback, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
+def source(callback: Callback, capability: tuple[int, int], aligned: bool = True) -> tuple[str, tuple[bytes, ...]]:
     """The kernel's source, and what has to be linked to it."""
-    text, pieces = access(callback.phase, callback, callback.element, capability)
+    text, pieces = access(callback.phase, callback, callback.element, capability, aligned)
     return text + _SOURCE.replace("READ", _READ[callback.phase]).replace("WRITE", _WRITE[callback.phase]), pieces
 
 
@@ -171,7 +180,7 @@ def _each(count: int) -> int:
 
 def calls(
     callback: Callback, axes: Sequence[Dimension], array: Slot, tile: Slot, stream: Slot, device_id: int,
-    scale: float = 1.0,
+    scale: float = 1.0, aligned: bool = True,
 ) -> list[Call]:  # fmt: skip
     """What to call for all elements of some axes, given from the outermost to the innermost.
 
@@ -184,6 +193,8 @@ def calls(
     device_id : int
     scale : float
         What elements are multiplied by: behind a prolog, before an epilog.
+    aligned : bool
+        Whether the array is at a multiple of an element's size.
     """
     axes = list(axes) or [(1, 0, 0)]
     count = math.prod(n for n, _, _ in axes)
@@ -192,7 +203,7 @@ def calls(
     parameters["scale"] = scale
     for place, axis in enumerate(reversed(axes)):
         parameters["extents"][0, place], parameters["steps"][0, place], parameters["tile_steps"][0, place] = axis
-    text, pieces = source(callback, devices.device(device_id).compute_capability)
+    text, pieces = source(callback, devices.device(device_id).compute_capability, aligned)
     kernel = device_code.linked_kernel(text, "call_back", device_id, definitions(callback, count), pieces)
     blocks = min(-(-count // (THREADS * _each(count))), MOST_BLOCKS)
     return [

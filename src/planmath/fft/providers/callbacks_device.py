@@ -22,6 +22,8 @@ from planmath.fft.providers.tiles import Tile, rounded, slowest_first, tile_of
 from planmath.native.call import Call, Slot
 
 FUSED, KERNELS, DX, LIBRARY = "fused", "kernels", "cuFFTDx", "linked by the library"
+#: A prolog's kernel writes to where the result is to be, and not to temporary memory.
+WITHIN = ("load", "result")
 #: cuFFT takes the symbol's name since this version.
 SINCE = 12000
 #: With larger prime factors some versions compute callbacks wrongly.
@@ -63,8 +65,9 @@ class DeviceCallbacks(Provider):
         if not problem.callbacks:
             return self.inner.algorithms(problem)
         ways = [
-            Algorithm(self.name, (("callbacks", KERNELS), *algorithm.knobs))
-            for algorithm in self.inner.algorithms(_whole(problem).problem)
+            Algorithm(self.name, (("callbacks", KERNELS), *load, *algorithm.knobs))
+            for load in ([(), (WITHIN,)] if self._loads_within(problem) else [()])
+            for algorithm in self.inner.algorithms(_whole(problem, load == (WITHIN,)).problem)
         ]
         if fused_transform.suits(problem):
             place = 0 if fused_transform.preferred(problem) else len(ways)
@@ -74,6 +77,12 @@ class DeviceCallbacks(Provider):
         if _library_stages(problem):
             ways.append(Algorithm(self.name, (("callbacks", LIBRARY),)))
         return ways
+
+    def _loads_within(self, problem: FFTProblem) -> bool:
+        """Whether a prolog can load into the result: not where it reads from there, or the library is not in place."""
+        if problem.kind != "C2C" or problem.prolog is None or problem.epilog is not None or problem.inplace:
+            return False
+        return self.inner.unsupported(_whole(problem, True).problem) is None
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         if not problem.callbacks:
@@ -86,8 +95,8 @@ class DeviceCallbacks(Provider):
         if algorithm.get("callbacks") == DX:
             made_for = _cufftdx().calls(problem)
             return Prepared(_programs(problem, made_for.__getitem__))
-        tile = _whole(problem)
-        knobs = tuple(knob for knob in algorithm.knobs if knob[0] != "callbacks")
+        tile = _whole(problem, WITHIN in algorithm.knobs)
+        knobs = tuple(knob for knob in algorithm.knobs if knob[0] not in ("callbacks", "load"))
         made = self.inner.prepare(tile.problem, Algorithm(self.name, knobs))
         programs = _programs(problem, lambda direction: _calls(problem, tile, made, direction))
         return Prepared(programs, _scratch(tile) + made.workspace_size)
@@ -107,9 +116,9 @@ def _programs(problem: FFTProblem, calls: Callable[[int], list[Call]]) -> dict[H
     return programs
 
 
-def _whole(problem: FFTProblem) -> Tile:
+def _whole(problem: FFTProblem, within: bool = False) -> Tile:
     """All transforms as one tile: smaller ones, to stay in a device's cache, cost more launches than that saves."""
-    return tile_of(problem._replace(norm=None), slowest_first(problem.batch()), even=True)
+    return tile_of(problem._replace(norm=None), slowest_first(problem.batch()), even=True, within=within)
 
 
 def _scratch(tile: Tile) -> int:
@@ -126,9 +135,11 @@ def _calls(problem: FFTProblem, tile: Tile, made: Prepared, direction: int) -> l
     before: list[Call] = []
     after: list[Call] = []
     if tile.loads is not None:
-        source = Slot(workspace)
+        source = Slot(workspace) if tile.loaded else Slot(result)
         by = 1.0 if tile.stores is not None else scale
-        before = callback_kernels.calls(problem.prolog, tile.loads, Slot(0), source, stream, device_id, by)
+        before = callback_kernels.calls(
+            problem.prolog, tile.loads, Slot(0), source, stream, device_id, by, problem.aligned
+        )
     if tile.stores is not None:
         target = Slot(workspace, 0 if tile.problem.inplace else rounded(tile.loaded))
         after = callback_kernels.calls(problem.epilog, tile.stores, Slot(result), target, stream, device_id, scale)

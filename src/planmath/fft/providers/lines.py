@@ -45,6 +45,8 @@ class Lines(NamedTuple):
     """From the slowest axis to the fastest."""
     prolog: Any = None
     epilog: Any = None
+    aligned: bool = True
+    """Whether what is read is at a multiple of the size of its elements."""
 
     @property
     def transforms(self) -> int:
@@ -71,8 +73,12 @@ class Lines(NamedTuple):
 
     def source(self, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
         """What stands before a kernel, `load` and `store` among it, and the LTO-IR that has to be linked to it."""
-        pairs = zip(("prolog", "epilog"), (self.prolog, self.epilog), self.elements, strict=True)
-        texts, pieces = zip(*(access(*each, capability) for each in pairs), strict=True)
+        sides = ("prolog", self.prolog, self.aligned), ("epilog", self.epilog, True)
+        made = [
+            access(phase, callback, element, capability, aligned)
+            for (phase, callback, aligned), element in zip(sides, self.elements, strict=True)
+        ]
+        texts, pieces = zip(*made, strict=True)
         return "".join(texts) + SOURCE, pieces[0] + pieces[1]
 
     def launch(
@@ -106,4 +112,6 @@ def lines_of(problem: FFTProblem) -> Lines | None:
     (n, read, written), batch = lengths[0], tuple(problem.batch())
     if len(batch) > MOST_AXES or math.prod(m for m, _, _ in batch) >= MOST:
         return None
-    return Lines(problem.kind, problem.precision, n, (read, written), batch, problem.prolog, problem.epilog)
+    return Lines(
+        problem.kind, problem.precision, n, (read, written), batch, problem.prolog, problem.epilog, problem.aligned
+    )

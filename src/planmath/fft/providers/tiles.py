@@ -78,7 +78,9 @@ class Tile(NamedTuple):
     """Bytes of what the epilog stores, where it is not in the same place."""
 
 
-def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = False, copied: bool = False) -> Tile:
+def tile_of(
+    problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = False, copied: bool = False, within: bool = False
+) -> Tile:  # fmt: skip
     """Transforms of a problem with callbacks that a part of its batch has, in tiles without gaps.
 
     Parameters
@@ -89,6 +91,8 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
         Whether rows of real elements begin at even ones, as devices need it.
     copied : bool
         Whether a tile is loaded also where there is no prolog, so that a complex transform is in place.
+    within : bool
+        Whether what a prolog loads goes to where the result is to be, and a complex transform is in place there.
     """
     axes = problem.axes
     outer = [n for n, _, _ in batch]
@@ -107,13 +111,15 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
 
     loaded = problem.prolog is not None or copied
     source = dense(read, problem.kind == "R2C") if loaded else read_steps
-    inplace = problem.kind == "C2C" and loaded and problem.epilog is not None
+    inplace = problem.kind == "C2C" and loaded and (problem.epilog is not None or within)
     target = written_steps
+    if within:
+        source = target
     if problem.epilog:
         target = source if inplace else dense(written, problem.kind == "C2R")
     inner = problem.plain._replace(
         shape=read, strides=source, result_shape=written, result_strides=target, inplace=inplace,
-        axes=tuple(range(len(outer), len(read))), aligned=problem.aligned or loaded,
+        axes=tuple(range(len(outer), len(read))), aligned=problem.aligned or (loaded and not within),
     )  # fmt: skip
     sizes = [
         spanned(shape, steps)[1] * ITEMSIZE[dtype]
@@ -123,7 +129,7 @@ def tile_of(problem: FFTProblem, batch: Sequence[Dimension], *, even: bool = Fal
         inner,
         _walked(read, read_steps, source) if loaded else None,
         _walked(written, written_steps, target) if problem.epilog else None,
-        sizes[0] if loaded else 0,
+        sizes[0] if loaded and not within else 0,
         sizes[1] if problem.epilog and not inplace else 0,
     )
 

@@ -29,6 +29,7 @@ from planmath.core.telling import Plan, Telling
 from planmath.core.tuning import budget as budgets
 from planmath.core.tuning import collecting, record, wisdom
 from planmath.core.tuning.clocks import Clock, DeviceClock, HostClock
+from planmath.core.typed import A_co, OfOperand, result
 
 
 class State(enum.Enum):
@@ -67,7 +68,7 @@ FORBIDDEN: dict[str, dict[State, str]] = {
 _NOTHING_TO_RUN = Executor((), (), {})
 
 
-class Operation(Travelling, Telling):
+class Operation(Travelling, Telling, OfOperand[A_co]):
     """What all stateful operations share; each one adds its signature, its problem and its providers.
 
     A subclass fills ``_execution`` (where to compute), ``_slots`` (name of each operand -> `ArraySlot`, in the order in
@@ -569,6 +570,7 @@ class Operation(Travelling, Telling):
                 )
         return view
 
+    @result
     def empty_result(self) -> Any:
         """An uninitialized array, or tuple of array and dictionary, that fits ``execute(out=...)``."""
         self._require("execute", "empty_result")

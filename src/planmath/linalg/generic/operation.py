@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from planmath.core.operation import Operation
 from planmath.core.options import as_given, as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
-from planmath.core.typed import of_two_or_lists
+from planmath.core.typed import A_co, of_two_or_lists, results
 from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ProductProblem, kind_of_square
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
@@ -27,7 +27,7 @@ class InvalidMatmulState(InvalidStateError):
     """A method of `Matmul` was called out of order."""
 
 
-class Matmul(Operation):
+class Matmul(Operation[A_co]):
     """A product of matrices, ``alpha * a @ b + beta * c``, with what is known of a and b, planned once and executed
     many times.
 
@@ -99,16 +99,17 @@ class Matmul(Operation):
     noun = "Matmul"
     invalid_state = InvalidMatmulState
     #: What is made of lists.
-    _of_lists: ClassVar[type[Matmul]]
+    _of_lists: ClassVar[type[Matmul[Any]]]
 
-    def __new__(cls, *operands: Any, **arguments: Any) -> Matmul:
+    def __new__(cls, *operands: Any, **arguments: Any) -> Self:
+        made: Any = cls
         if cls is Matmul and any(isinstance(operand, (list, tuple)) for operand in operands):
-            cls = cls._of_lists
-        return super().__new__(cls, *operands, **arguments)
+            made = cls._of_lists
+        return super().__new__(made, *operands, **arguments)
 
     def __init__(
         self,
-        a: Any,
+        a: A_co,
         b: Any,
         /,
         c: Any = None,
@@ -184,6 +185,7 @@ class Matmul(Operation):
         """
         self._autotune(iterations, prune, stream, seconds)
 
+    @results
     def execute(self, *, stream: Any = None, out: Any = None, release_workspace: bool = False) -> Any:
         """Compute the product.
 

@@ -9,6 +9,7 @@ from typing import Any
 from planmath.core.operation import Operation, make_slot
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import A_co
 from planmath.sparse.product import patterns
 from planmath.sparse.product.operands import check_once, dense_array, is_sparse, parts_of, read
 from planmath.sparse.product.problem import Given, Sparse, summary
@@ -27,7 +28,7 @@ def followed(given: Mapping[str, Any]) -> tuple[Followed, ...]:
     )  # fmt: skip
 
 
-class SparseOperands(Operation):
+class SparseOperands(Operation[A_co]):
     """The part of `Matmul` that binds operands in place of those that there are."""
 
     _tensors: dict[str, Tensor]

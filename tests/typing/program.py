@@ -12,7 +12,14 @@ from planmath.fft.options import FFTOptionsDict
 from planmath.linalg import advanced
 from planmath.linalg.advanced.options import MatmulPlanPreferencesDict
 from planmath.sparse.advanced.options import DirectSolverOptionsDict
-from planmath.tensor import binary_contraction, contract, einsum, ternary_contraction
+from planmath.tensor import (
+    BinaryContraction,
+    Contraction,
+    binary_contraction,
+    contract,
+    einsum,
+    ternary_contraction,
+)
 from planmath.tensor.options import ContractionOptionsDict
 
 x: npt.NDArray[np.complex128] = np.ones(8, complex)
@@ -59,3 +66,39 @@ assert_type(ternary_contraction("ij,jk,kl", t, t, c=t), torch.Tensor)
 assert_type(contract("ij,jk,k->i", t, t, u, optimize="greedy"), torch.Tensor)
 assert_type(contract("ij,jk->i", a, b), npt.NDArray[Any])
 assert_type(einsum("ij,jk", a, b), npt.NDArray[Any])
+
+# Operations are of their operands.
+assert_type(planmath.fft.FFT(a).execute(), npt.NDArray[Any])
+assert_type(planmath.fft.FFT(u, axes=[0]).empty_result(), torch.Tensor)
+assert_type(advanced.Matmul(a, b).execute(), npt.NDArray[Any])
+assert_type(planmath.linalg.Matmul(t, t).execute(), torch.Tensor)
+assert_type(planmath.linalg.Matmul([a, a], [b, b]).execute(), list[npt.NDArray[np.float64]])
+assert_type(planmath.linalg.Matmul([t], [t]).execute(), list[torch.Tensor])
+assert_type(planmath.linalg.TriangularSolver(t, t).execute(), torch.Tensor)
+assert_type(planmath.linalg.DirectSolver(a, b).solve(2 * b), npt.NDArray[Any])
+solutions: tuple[npt.NDArray[Any], ...] = planmath.linalg.DirectSolver([a, a], [b, b]).solve()
+assert_type(planmath.linalg.DirectSolver(t, u).solve(trans="T"), torch.Tensor)
+assert_type(planmath.sparse.advanced.DirectSolver(t.to_sparse_csr(), u).solve(), torch.Tensor)
+assert_type(planmath.sparse.Matmul(matrix, b).execute(), npt.NDArray[Any])
+assert_type(planmath.sparse.Matmul(t.to_sparse_csr(), t).execute(), torch.Tensor)
+assert_type(planmath.sparse.Matmul(t, t, t.to_sparse_csr()).execute(), torch.Tensor)
+assert_type(BinaryContraction("ij,jk->ik", t, t).execute(alpha=2), torch.Tensor)
+assert_type(Contraction("ij,jk,kl->i", b, b.T, b).execute(), npt.NDArray[Any])
+
+
+class Layer:
+    """One that is planned once, whatever its operands are."""
+
+    product: advanced.Matmul[torch.Tensor]
+
+    def __init__(self, weights: torch.Tensor, x: torch.Tensor) -> None:
+        self.product = advanced.Matmul(weights, x)
+        self.product.plan(epilog=advanced.MatmulEpilog.RELU)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        self.product.reset_operands(b=x)
+        return self.product.execute()
+
+
+with advanced.Matmul(a, b) as planned:
+    assert_type(planned.execute(out=planned.empty_result()), npt.NDArray[Any])

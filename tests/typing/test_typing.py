@@ -24,6 +24,9 @@ planmath.linalg.advanced.matmul(np.eye(2), np.eye(2), epilogue=None)
 planmath.linalg.direct_solver(np.eye(2))
 planmath.tensor.contract("ij,jk", np.eye(2), np.eye(2), optimise="greedy")
 text: str = planmath.linalg.triangular_solve(np.eye(2), np.ones(2))
+planmath.fft.FFT(np.ones(8, complex)).execute(axis=0)
+layer: planmath.linalg.advanced.Matmul[str] = planmath.linalg.advanced.Matmul(np.eye(2), np.eye(2))
+number: int = planmath.linalg.DirectSolver(np.eye(2), np.ones(2)).solve()
 """
 
 
@@ -83,5 +86,5 @@ def test_programs_pass_or_fail_as_they_should(tmp_path):
     wrong.write_text(WRONG)
     status, output = mypy(wrong, tmp_path)
     assert status == 1
-    for line in range(4, 11):
+    for line in range(4, 14):
         assert f"wrong.py:{line}: error" in output, output

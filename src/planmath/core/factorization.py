@@ -20,6 +20,7 @@ from planmath.core.operands import make_slot
 from planmath.core.operation import Operation, Plan, State
 from planmath.core.slots import ArraySlot, Binding, commit, followed
 from planmath.core.tuning.clocks import Clock, HostClock
+from planmath.core.typed import A_co, solution
 from planmath.report.pages import Table
 
 
@@ -137,7 +138,7 @@ class Phases:
 _NO_OPERANDS = {"_has_operands": False, "_factorized": False, "_operand_spans": None}
 
 
-class FactorizingOperation(Operation):
+class FactorizingOperation(Operation[A_co]):
     """What operations share that factorize matrices and solve for right-hand sides.
 
     A subclass calls `_bind_systems` when it is made, makes `Phases` in the place of an executor, and defines what
@@ -336,6 +337,7 @@ class FactorizingOperation(Operation):
         slots = {layout: self._make_slot(layout, writeable=True) for layout in set(self._x_layouts)}
         return {name: slots[layout] for name, layout in zip(found, self._x_layouts, strict=True)}
 
+    @solution
     def empty_result(self) -> Any:
         """An uninitialized array, or tuple of arrays, that fits ``solve(out=...)``."""
         self._require("factorize", "empty_result")

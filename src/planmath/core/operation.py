@@ -28,6 +28,7 @@ from planmath.core.telling import Plan, Telling
 from planmath.core.tuning import budget as budgets
 from planmath.core.tuning import collecting, record, wisdom
 from planmath.core.tuning.clocks import Clock, DeviceClock, HostClock
+from planmath.core.typed import A_co, OfOperand, result
 
 
 class State(enum.Enum):
@@ -66,7 +67,7 @@ FORBIDDEN: dict[str, dict[State, str]] = {
 _NOTHING_TO_RUN = Executor((), (), {})
 
 
-class Operation(Travelling, Telling, Operands):
+class Operation(Travelling, Telling, Operands, OfOperand[A_co]):
     """What all stateful operations share; each one adds its signature, its problem and its providers.
 
     A subclass fills ``_execution`` (where to compute), ``_slots`` (name of each operand -> `ArraySlot`, in the order in
@@ -355,6 +356,7 @@ class Operation(Travelling, Telling, Operands):
             return result
         return out if self._inplace_operand() is None else (result[0], out[1])
 
+    @result
     def empty_result(self) -> Any:
         """An uninitialized array, or tuple of array and dictionary, that fits ``execute(out=...)``."""
         self._require("execute", "empty_result")

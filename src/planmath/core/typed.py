@@ -1,19 +1,63 @@
-"""What type checkers know of functions for single use: results are of the operands' package.
+"""What type checkers know of results: they are of the operands' package.
 
-Each function here returns the function it is given: a decorator that says its type. A package's own array type is that
-of the result, but for NumPy's, which has the dtype in it.
+Each function here returns the function it is given: a decorator that says its type, of a function for single use
+(``of_...``), or of a method of an operation, which is generic over its operands: a `Matmul[torch.Tensor]` executes to a
+`torch.Tensor`. A package's own array type is that of the result, but for NumPy's, which has the dtype in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 P = ParamSpec("P")
 A = TypeVar("A")
+#: The operands of an operation.
+A_co = TypeVar("A_co", covariant=True)
+
+
+class OfOperand(Generic[A_co]):
+    """An operation whose results are of its operands' type."""
+
+
+class Result(Protocol[P]):
+    """A method that returns an array."""
+
+    @overload
+    def __get__(self, operation: None, owner: Any, /) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, operation: OfOperand[NDArray[Any]], owner: Any = None, /) -> Callable[P, NDArray[Any]]: ...
+    @overload
+    def __get__(self, operation: OfOperand[A], owner: Any = None, /) -> Callable[P, A]: ...
+
+
+class Results(Protocol[P]):
+    """A method that returns an array or, of lists of operands, a list."""
+
+    @overload
+    def __get__(self, operation: None, owner: Any, /) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, operation: OfOperand[NDArray[Any]], owner: Any = None, /) -> Callable[P, NDArray[Any]]: ...
+    @overload
+    def __get__(self, operation: OfOperand[tuple[A, ...]], owner: Any = None, /) -> Callable[P, list[A]]: ...
+    @overload
+    def __get__(self, operation: OfOperand[A], owner: Any = None, /) -> Callable[P, A]: ...
+
+
+class Solution(Protocol[P]):
+    """A method that returns an array or, for a sequence of right-hand sides, a tuple."""
+
+    @overload
+    def __get__(self, operation: None, owner: Any, /) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, operation: OfOperand[NDArray[Any]], owner: Any = None, /) -> Callable[P, NDArray[Any]]: ...
+    @overload
+    def __get__(self, operation: OfOperand[Sequence[A]], owner: Any = None, /) -> Callable[P, tuple[A, ...]]: ...
+    @overload
+    def __get__(self, operation: OfOperand[A], owner: Any = None, /) -> Callable[P, A]: ...
 
 
 class OfOne(Protocol[P]):
@@ -84,6 +128,18 @@ class OfOneThatIsSparse(Protocol[P]):
     def __call__(self, a: NDArray[Any], b: Any, /, *arguments: P.args, **named: P.kwargs) -> NDArray[Any]: ...
     @overload
     def __call__(self, a: A, b: A, /, *arguments: P.args, **named: P.kwargs) -> A: ...
+
+
+def result(method: Callable[Concatenate[Any, P], Any]) -> Result[P]:
+    return method  # functions are descriptors, which bind whatever has them
+
+
+def results(method: Callable[Concatenate[Any, P], Any]) -> Results[P]:
+    return method
+
+
+def solution(method: Callable[Concatenate[Any, P], Any]) -> Solution[P]:
+    return method
 
 
 def of_one(function: Callable[Concatenate[Any, P], Any]) -> OfOne[P]:

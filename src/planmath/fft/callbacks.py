@@ -62,7 +62,7 @@ class DeviceCallable:
                 f"ltoir is a {type(self.ltoir).__name__}; expected bytes, such as compile_prolog() returns, or an "
                 "address"
             )
-        elif not _is_integer(self.size) or self.size < 1:
+        elif self.size is None or not _is_integer(self.size) or self.size < 1:
             raise ValueError(f"size is {self.size!r}; expected the bytes of LTO-IR at the address that ltoir is")
         if self.data is None:
             self.data = 0

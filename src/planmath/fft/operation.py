@@ -15,6 +15,7 @@ from planmath.core.options import as_options
 from planmath.core.provider import choose_providers
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning.limits import Work
+from planmath.core.typed import A_co, result
 from planmath.fft.callbacks import as_given, with_callbacks
 from planmath.fft.options import FFTDirection, FFTOptions, FFTOptionsDict, as_direction
 from planmath.fft.problem import DIRECTIONS_OF, FFTProblem, specify
@@ -26,7 +27,7 @@ class InvalidFFTState(InvalidStateError):
     """A method of `FFT` was called out of order."""
 
 
-class FFT(Operation):
+class FFT(Operation[A_co]):
     """A Fourier transform that is planned once and executed many times.
 
     Parameters
@@ -81,7 +82,7 @@ class FFT(Operation):
 
     def __init__(
         self,
-        operand: Any,
+        operand: A_co,
         /,
         *,
         axes: Sequence[int] | None = None,
@@ -154,6 +155,7 @@ class FFT(Operation):
         """
         self._autotune(iterations, prune, stream, seconds)
 
+    @result
     def execute(
         self, direction: Any = None, stream: Any = None, release_workspace: bool = False, *, out: Any = None
     ) -> Any:

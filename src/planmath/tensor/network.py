@@ -17,6 +17,7 @@ from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning import collecting, progress
 from planmath.core.tuning.budget import Budget, checked
+from planmath.core.typed import A_co, result
 from planmath.report.pages import Report
 from planmath.tensor import path as paths
 from planmath.tensor.expression import read
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 
-class Contraction(Operation):
+class Contraction(Operation[A_co]):
     """A contraction of any number of tensors, planned once and executed many times.
 
     Parameters
@@ -91,7 +92,7 @@ class Contraction(Operation):
     def __init__(
         self,
         expr: Any,
-        *operands: Any,
+        *operands: A_co,
         optimize: str | Sequence[tuple[int, ...]] = "auto",
         options: ContractionOptions | ContractionOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
@@ -212,6 +213,7 @@ class Contraction(Operation):
             self._network.autotune(iterations, budget)
             self._adopt_network(self._network)
 
+    @result
     def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
         """Compute the contraction.
 

@@ -16,6 +16,7 @@ from planmath.core.operation import Operation, State
 from planmath.core.options import as_options
 from planmath.core.pickling import Absent
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import A_co, result
 from planmath.tensor.expression import read
 from planmath.tensor.options import ContractionOptions, ContractionOptionsDict, ContractionPlanPreference
 from planmath.tensor.problem import (
@@ -39,7 +40,7 @@ class InvalidContractionState(InvalidStateError):
     """A method of a contraction was called out of order."""
 
 
-class _Contraction(Operation):
+class _Contraction(Operation[A_co]):
     """What the contractions of a certain number of operands share."""
 
     invalid_state = InvalidContractionState
@@ -146,6 +147,7 @@ class _Contraction(Operation):
         self._set_scalars(1.0, None if self._addend is None else 1.0)  # with an alpha of 0 there is nothing to measure
         self._autotune(iterations, prune, stream, seconds)
 
+    @result
     def execute(
         self, *, alpha: complex = 1.0, beta: complex | None = None, release_workspace: bool = False, stream: Any = None,
         out: Any = None,
@@ -335,7 +337,7 @@ class _Contraction(Operation):
 _RELEASED, _UNKNOWN = object(), object()
 
 
-class BinaryContraction(_Contraction):
+class BinaryContraction(_Contraction[A_co]):
     """A contraction of two tensors, ``alpha * a b + beta * c``, planned once and executed many times.
 
     Parameters
@@ -394,7 +396,7 @@ class BinaryContraction(_Contraction):
     def __init__(
         self,
         expr: Any,
-        a: Any,
+        a: A_co,
         b: Any,
         *,
         c: Any = None,
@@ -443,7 +445,7 @@ class BinaryContraction(_Contraction):
         self._reset_operands({"a": a, "b": b, "c": c}, out, "reset_operands_unchecked")
 
 
-class TernaryContraction(_Contraction):
+class TernaryContraction(_Contraction[A_co]):
     """A contraction of three tensors, ``alpha * a b c + beta * d``, planned once and executed many times.
 
     Parameters
@@ -488,7 +490,7 @@ class TernaryContraction(_Contraction):
     def __init__(
         self,
         expr: Any,
-        a: Any,
+        a: A_co,
         b: Any,
         c: Any,
         *,

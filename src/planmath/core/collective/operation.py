@@ -28,6 +28,7 @@ from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.slots import ArraySlot
 from planmath.core.tuning import progress, record
 from planmath.core.tuning.budget import Budget
+from planmath.core.typed import A_co
 from planmath.native.threads import openmp_threads
 
 CHECK = "PLANMATH_DISTRIBUTED_CHECK"
@@ -35,7 +36,7 @@ CHECK = "PLANMATH_DISTRIBUTED_CHECK"
 EACH, ALL = 0.5, 8.0
 
 
-class CollectiveOperation(Operation):
+class CollectiveOperation(Operation[A_co]):
     """What all operations across ranks share: equal errors, equal plans, and who is waited for.
 
     A subclass lists its `Provider` objects for the group in `_local_providers`.

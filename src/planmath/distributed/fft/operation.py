@@ -16,7 +16,7 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.log import format_seconds
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot, commit
-from planmath.core.typed import of_one
+from planmath.core.typed import A_co, of_one, result
 from planmath.distributed.distribution.distributions import Box, Distribution, Slab
 from planmath.distributed.fft import memory
 from planmath.distributed.fft.options import FFTOptions, FFTOptionsDict
@@ -41,7 +41,7 @@ class InvalidFFTState(InvalidStateError):
     """A method of `FFT` was called out of order."""
 
 
-class FFT(CollectiveOperation):
+class FFT(CollectiveOperation[A_co]):
     """A Fourier transform of an array that lies across processes, in place, planned once and executed many times.
 
     Constructor, `plan`, `autotune` and `execute` are collective.
@@ -96,7 +96,7 @@ class FFT(CollectiveOperation):
 
     def __init__(
         self,
-        operand: Any,
+        operand: A_co,
         /,
         *,
         distribution: Distribution | Sequence[Box],
@@ -212,6 +212,7 @@ class FFT(CollectiveOperation):
         """
         self._autotune(iterations, prune, stream, seconds)
 
+    @result
     def execute(
         self, *, direction: Any = None, stream: Any = None, release_workspace: bool = False,
         sync_symmetric_memory: bool = True,

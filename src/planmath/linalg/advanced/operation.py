@@ -19,6 +19,7 @@ from planmath.core.pickling import operands
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.tuning.limits import Work
+from planmath.core.typed import A_co, result
 from planmath.linalg.advanced.algorithm import Algorithm
 from planmath.linalg.advanced.enums import MatmulEpilog
 from planmath.linalg.advanced.epilog import EPILOGS
@@ -63,7 +64,7 @@ class InvalidMatmulState(InvalidStateError):
     """A method of `Matmul` was called out of order."""
 
 
-class Matmul(Operation):
+class Matmul(Operation[A_co]):
     """A matrix multiplication, ``epilog(alpha * a @ b + beta * c)``, planned once and executed many times.
 
     Parameters
@@ -130,7 +131,7 @@ class Matmul(Operation):
 
     def __init__(
         self,
-        a: Any,
+        a: A_co,
         b: Any,
         /,
         c: Any = None,
@@ -286,6 +287,7 @@ class Matmul(Operation):
         if release_workspace:
             self._executor.release_workspace()
 
+    @result
     def execute(
         self,
         *,

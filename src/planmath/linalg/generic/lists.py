@@ -12,6 +12,7 @@ from planmath.core.execution import Execution, resolve_execution
 from planmath.core.options import as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import A_co, result, results
 from planmath.linalg.generic.operation import Matmul, noticed, result_layout
 from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ListProblem
@@ -20,7 +21,7 @@ from planmath.linalg.generic.qualifiers import as_qualifiers
 from planmath.linalg.generic.specification import specify, squeezed
 
 
-class ListMatmul(Matmul):
+class ListMatmul(Matmul[A_co]):
     """What `Matmul` is for lists of operands: a product for each of their elements.
 
     Elements of a list of one belong to all products.
@@ -93,7 +94,8 @@ class ListMatmul(Matmul):
     def _checked_numbers(name: str, values: Sequence[Any], dtype: str) -> dict[str, np.ndarray]:
         return checked({f"{name}[{i}]": value for i, value in enumerate(values)}, dtype)
 
-    def execute(self, *, stream: Any = None, out: Any = None, release_workspace: bool = False) -> list[Any]:
+    @results
+    def execute(self, *, stream: Any = None, out: Any = None, release_workspace: bool = False) -> Any:
         """Compute all products.
 
         Parameters
@@ -124,9 +126,10 @@ class ListMatmul(Matmul):
             return out
         return [result] if len(self._squeezes) == 1 else [result[0], *result[1].values()]
 
-    def empty_result(self) -> list[Any]:
+    @result
+    def empty_result(self) -> Any:
         """Uninitialized arrays that fit ``execute(out=...)``."""
-        made = super().empty_result()
+        made: Any = super().empty_result()
         return [made] if len(self._squeezes) == 1 else [made[0], *made[1].values()]
 
     def _as_given(self, out: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from planmath.core import provider
 from planmath.core.arrays import Layout, package_of
@@ -13,6 +13,7 @@ from planmath.core.operation import Operation
 from planmath.core.options import as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import A_co, results
 from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ProductProblem, kind_of_square
 from planmath.linalg.generic.providers import PROVIDERS, expected_order
@@ -24,7 +25,7 @@ class InvalidMatmulState(InvalidStateError):
     """A method of `Matmul` was called out of order."""
 
 
-class Matmul(Operation):
+class Matmul(Operation[A_co]):
     """A product of matrices, ``alpha * a @ b + beta * c``, with what is known of a and b, planned once and executed
     many times.
 
@@ -96,16 +97,17 @@ class Matmul(Operation):
     noun = "Matmul"
     invalid_state = InvalidMatmulState
     #: What is made of lists.
-    _of_lists: ClassVar[type[Matmul]]
+    _of_lists: ClassVar[type[Matmul[Any]]]
 
-    def __new__(cls, *operands: Any, **arguments: Any) -> Matmul:
+    def __new__(cls, *operands: Any, **arguments: Any) -> Self:
+        made: Any = cls
         if cls is Matmul and any(isinstance(operand, (list, tuple)) for operand in operands):
-            cls = cls._of_lists
-        return super().__new__(cls, *operands, **arguments)
+            made = cls._of_lists
+        return super().__new__(made, *operands, **arguments)
 
     def __init__(
         self,
-        a: Any,
+        a: A_co,
         b: Any,
         /,
         c: Any = None,
@@ -181,6 +183,7 @@ class Matmul(Operation):
         """
         self._autotune(iterations, prune, stream, seconds)
 
+    @results
     def execute(self, *, stream: Any = None, out: Any = None, release_workspace: bool = False) -> Any:
         """Compute the product.
 

@@ -9,7 +9,7 @@ import numpy as np
 from planmath.core import remembered
 from planmath.core.execution import Execution
 from planmath.core.options import as_given
-from planmath.core.typed import of_two
+from planmath.core.typed import A_co, of_two
 from planmath.linalg.generic.operation import Matmul
 from planmath.linalg.generic.options import MatmulOptions, MatmulOptionsDict
 from planmath.linalg.generic.problem import ProductProblem
@@ -24,7 +24,7 @@ from planmath.linalg.generic.qualifiers import (
 TRIANGULAR = ("tr", "tb", "tp")
 
 
-class TriangularSolver(Matmul):
+class TriangularSolver(Matmul[A_co]):
     """The solution of ``a @ x = alpha * b`` for a triangular matrix, planned once and executed many times.
 
     Parameters
@@ -76,7 +76,7 @@ class TriangularSolver(Matmul):
     def __init__(
         self,
         a: Any,
-        b: Any,
+        b: A_co,
         /,
         *,
         alpha: complex | None = None,

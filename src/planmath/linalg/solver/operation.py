@@ -17,6 +17,7 @@ from planmath.core.operands import make_slot
 from planmath.core.options import as_options, check_choice
 from planmath.core.provider import Algorithm, Prepared
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import A_co, solution
 from planmath.linalg.solver.information import FactorizationInfo
 from planmath.linalg.solver.options import DirectSolverOptions, DirectSolverOptionsDict
 from planmath.linalg.solver.phases import DensePhases
@@ -43,7 +44,7 @@ class InvalidDirectSolverState(InvalidStateError):
     """A method of `DirectSolver` was called out of order."""
 
 
-class DirectSolver(FactorizingOperation):
+class DirectSolver(FactorizingOperation[A_co]):
     """Dense linear systems ``a @ x = b``, planned once, factorized for each matrix, solved for each right-hand side.
 
     Parameters
@@ -110,7 +111,7 @@ class DirectSolver(FactorizingOperation):
     def __init__(
         self,
         a: Any,
-        b: Any,
+        b: A_co,
         options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
         stream: Any = None,
@@ -216,6 +217,7 @@ class DirectSolver(FactorizingOperation):
                     error.solution = tuple(results) if self._explicit[1] else results[0]
             raise
 
+    @solution
     def solve(self, b: Any = None, *, stream: Any = None, out: Any = None, trans: str = "N") -> Any:
         """Solve with the present right-hand sides, or new ones.
 

@@ -20,6 +20,7 @@ from planmath.core.operands import make_slot
 from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, without_effect
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import A_co, solution
 from planmath.report import charts
 from planmath.report.pages import Table
 from planmath.sparse.advanced.configuration import (
@@ -61,7 +62,7 @@ def _without(name: str, problem: DirectSolverProblem) -> DirectSolverProblem:
     return problem._replace(preferences=replace(problem.preferences, **{name: None}))
 
 
-class DirectSolver(FactorizingOperation):
+class DirectSolver(FactorizingOperation[A_co]):
     """Sparse linear systems ``a @ x = b``, planned once, factorized for each matrix, solved for each right-hand side.
 
     Parameters
@@ -116,7 +117,7 @@ class DirectSolver(FactorizingOperation):
     def __init__(
         self,
         a: Any,
-        b: Any,
+        b: A_co,
         *,
         options: DirectSolverOptions | DirectSolverOptionsDict | dict[str, Any] | None = None,
         execution: Execution | str | dict[str, Any] | None = None,
@@ -225,6 +226,7 @@ class DirectSolver(FactorizingOperation):
     def _factorize_directly(self) -> bool:
         return self._executor.factorize_directly(self._matrices)
 
+    @solution
     def solve(self, b: Any = None, *, stream: Any = None, out: Any = None) -> Any:
         """Solve with the present right-hand sides, or new ones.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import planmath.sparse.product.formats as format_times
 from planmath.core.arrays import Layout
@@ -17,6 +17,7 @@ from planmath.core.options import as_options
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot, commit
+from planmath.core.typed import A, A_co, result
 from planmath.sparse.product import patterns, sparse_results
 from planmath.sparse.product.functions import functions_of, semiring_of
 from planmath.sparse.product.operands import (
@@ -34,6 +35,20 @@ from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.pattern import has_even_segments
 from planmath.sparse.ust.tensor import Tensor
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    class MatmulArguments(TypedDict, total=False):
+        """What a `Matmul` takes beside its operands."""
+
+        alpha: complex | None
+        beta: complex | None
+        qualifiers: Any
+        options: MatmulOptions | MatmulOptionsDict | dict[str, Any] | None
+        execution: Execution | str | dict[str, Any] | None
+        stream: Any
+
+
 #: Multiplications up to which stateless calls leave the pattern of a product to the next one: what is kept takes up to
 #: some bytes for each.
 MOST_REMEMBERED = 4_000_000
@@ -43,7 +58,7 @@ class InvalidMatmulState(InvalidStateError):
     """A method of a sparse `Matmul` was called out of order."""
 
 
-class Matmul(SparseOperands):
+class Matmul(SparseOperands[A_co]):
     """A product in which an operand is sparse, ``alpha * a @ b + beta * c``, planned once, executed many times.
 
     Parameters
@@ -115,6 +130,17 @@ class Matmul(SparseOperands):
     noun = "Matmul"
     invalid_state = InvalidMatmulState
     inplace_by = "c was given"
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(self: Matmul[A], a: Any, b: Any, /, c: A, **named: Unpack[MatmulArguments]): ...
+        @overload
+        def __init__(self: Matmul[NDArray[Any]], a: Any, b: NDArray[Any], /, **named: Unpack[MatmulArguments]): ...
+        @overload
+        def __init__(self: Matmul[NDArray[Any]], a: NDArray[Any], b: Any, /, **named: Unpack[MatmulArguments]): ...
+        @overload
+        def __init__(self: Matmul[A], a: A, b: A, /, **named: Unpack[MatmulArguments]): ...
 
     def __init__(
         self,
@@ -304,6 +330,7 @@ class Matmul(SparseOperands):
         parts = super()._report_parts()
         return [*parts, format_times.as_table(self._formats)] if self._formats else parts
 
+    @result
     def execute(self, *, release_workspace: bool = False, stream: Any = None, out: Any = None) -> Any:
         """Compute the product.
 
@@ -366,6 +393,7 @@ class Matmul(SparseOperands):
         problem = self._plan_made.problem  # type: ignore[union-attr]
         return sparse_results.wrapped(problem, val, self._package.name, self._as_tensor)
 
+    @result
     def empty_result(self) -> Any:
         """An uninitialized result that fits ``execute(out=...)``: an array, or a sparse tensor with all its entries."""
         made = super().empty_result()

@@ -10,6 +10,7 @@ from planmath.core.operands import make_slot
 from planmath.core.operation import Operation
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import A_co
 from planmath.sparse.product import patterns
 from planmath.sparse.product.operands import check_once, dense_array, is_sparse, parts_of, read
 from planmath.sparse.product.problem import Given, Sparse, summary
@@ -28,7 +29,7 @@ def followed(given: Mapping[str, Any]) -> tuple[Followed, ...]:
     )  # fmt: skip
 
 
-class SparseOperands(Operation):
+class SparseOperands(Operation[A_co]):
     """The part of `Matmul` that binds operands in place of those that there are."""
 
     _tensors: dict[str, Tensor]

@@ -14,7 +14,7 @@ from planmath.core.collective.operation import CollectiveOperation, place_of
 from planmath.core.errors import InvalidStateError
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
-from planmath.core.typed import of_one
+from planmath.core.typed import A_co, of_one, result
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import Distribution
 from planmath.distributed.distribution.redistribution.options import RedistributeOptions, RedistributeOptionsDict
@@ -28,7 +28,7 @@ class InvalidRedistributeState(InvalidStateError):
     """A method of `Redistribute` was called out of order."""
 
 
-class Redistribute(CollectiveOperation):
+class Redistribute(CollectiveOperation[A_co]):
     """An array in another distribution, planned once and executed many times. Collective.
 
     Parameters
@@ -72,7 +72,7 @@ class Redistribute(CollectiveOperation):
 
     def __init__(
         self,
-        operand: Any,
+        operand: A_co,
         /,
         input_distribution: Distribution,
         output_distribution: Distribution,
@@ -160,6 +160,7 @@ class Redistribute(CollectiveOperation):
         """
         self._autotune(iterations, prune, stream, seconds)
 
+    @result
     def execute(
         self,
         stream: Any = None,

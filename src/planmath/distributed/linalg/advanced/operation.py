@@ -17,6 +17,7 @@ from planmath.core.errors import InvalidStateError
 from planmath.core.options import as_options
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot
+from planmath.core.typed import A_co, result
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import Distribution
 from planmath.distributed.linalg.advanced.enums import MatmulEpilog
@@ -65,7 +66,7 @@ class InvalidMatmulState(InvalidStateError):
     """A method of `Matmul` was called out of order."""
 
 
-class Matmul(CollectiveOperation):
+class Matmul(CollectiveOperation[A_co]):
     """A product of matrices that lie across processes, ``epilog(alpha * a @ b + beta * c)``.
 
     Constructor, `plan`, `autotune` and `execute` are collective.
@@ -119,7 +120,7 @@ class Matmul(CollectiveOperation):
 
     def __init__(
         self,
-        a: Any,
+        a: A_co,
         b: Any,
         /,
         c: Any = None,
@@ -263,6 +264,7 @@ class Matmul(CollectiveOperation):
         """Measure every way to compute the product, and adopt the one whose slowest rank is the fastest. Collective."""
         self._autotune(iterations, prune, stream, seconds)
 
+    @result
     def execute(self, *, release_workspace: bool = False, stream: Any = None) -> Any:
         """Compute the product. Collective.
 

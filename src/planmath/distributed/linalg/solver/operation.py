@@ -18,7 +18,7 @@ from planmath.core.log import phase
 from planmath.core.operation import State
 from planmath.core.options import as_options
 from planmath.core.slots import ArraySlot
-from planmath.core.typed import of_two
+from planmath.core.typed import A_co, of_two, result
 from planmath.distributed.distribution import placement
 from planmath.distributed.distribution.distributions import BlockCyclic, BlockNonCyclic, Distribution
 from planmath.distributed.distribution.placement import Placement
@@ -39,7 +39,7 @@ class InvalidDirectSolverState(InvalidStateError):
     """A method of `DirectSolver` was called out of order."""
 
 
-class DirectSolver(CollectiveOperation):
+class DirectSolver(CollectiveOperation[A_co]):
     """Dense linear systems ``a @ x = b`` whose matrices lie across processes: planned, factorized, solved.
 
     Constructor, `plan`, `factorize` and `solve` are collective.
@@ -88,7 +88,7 @@ class DirectSolver(CollectiveOperation):
     def __init__(
         self,
         a: Any,
-        b: Any,
+        b: A_co,
         /,
         *,
         distributions: Sequence[Distribution],
@@ -193,6 +193,7 @@ class DirectSolver(CollectiveOperation):
             self._enqueue(stream, self._phases.factorize, self._plain("a"))
         self._factorized = True
 
+    @result
     def solve(self, *, stream: Any = None) -> Any:
         """Solve for the present right-hand sides. Collective; returns when it is done.
 

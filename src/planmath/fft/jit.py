@@ -189,7 +189,7 @@ def _watch(package: str) -> None:
     rewrites, ir, errors = (load_module(f"{package}.core.{name}") for name in ("rewrites", "ir", "errors"))
     types = load_module(f"{package}.types")
 
-    class Callback(rewrites.Rewrite):  # type: ignore[misc,name-defined]
+    class Callback(rewrites.Rewrite):  # type: ignore[name-defined]
         def match(self, func_ir: Any, block: Any, typemap: Any, calltypes: Any) -> bool:
             if _compiled.get() is None or func_ir.func_id.func is not _compiled.get():
                 return False

@@ -81,8 +81,12 @@ def ours(stack: ExitStack, make: Callable[[], Any]) -> tuple[dict[str, Callable[
     for operation in (planned, tuned):
         operation.plan()
     tuned.autotune()
-    chosen = [repr(operation).rpartition("planned: ")[2].partition(" by ")[0] for operation in (planned, tuned)]
-    return {PLANNED: planned.execute, TUNED: tuned.execute}, chosen[0] == chosen[1]
+    return {PLANNED: planned.execute, TUNED: tuned.execute}, alike(planned, tuned)
+
+
+def alike(*operations: Any) -> bool:
+    """Whether operations have chosen the same algorithm."""
+    return len({repr(operation).rpartition("planned: ")[2].partition(" by ")[0] for operation in operations}) == 1
 
 
 def in_turn(name: str, calls: Mapping[str, Callable[[], Any]], same: bool, settings: Settings) -> Outcome:

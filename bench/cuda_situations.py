@@ -13,6 +13,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from bench.company import alike
 from bench.comparison import Row, Settings
 from bench.cuda_device import importable, on_device
 from bench.operands import uniform
@@ -21,8 +22,9 @@ from planmath.core.cuda import devices
 
 PLANNED, TUNED, TORCH = "planmath planned", "planmath tuned", "torch"
 BURST, FLUSHED = "bursts", "flushed"
-#: Calls of a burst, the seconds in which the device cools before each, and rounds for each round of the other rows.
-CALLS, COOLING, ROUNDS = 20, 10e-3, 5
+#: Calls of a burst, the seconds in which the device cools before each, single calls with a flushed cache behind the
+#: bursts of all, and rounds for each round of the other rows.
+CALLS, COOLING, FLUSHES, ROUNDS = 20, 10e-3, 3, 5
 SAME = 1.03
 
 
@@ -92,7 +94,12 @@ def row(name: str, work: Work, settings: Settings) -> Outcome:
         tuned.autotune()
         outcome.notes = [f"{label}: {made!r}" for label, made in ((PLANNED, planned), (TUNED, tuned))]
         calls = {PLANNED: planned.execute, TUNED: tuned.execute, TORCH: work.torch(operands)}
+        same = alike(planned, tuned)
         times = in_turn(calls, ROUNDS * settings.rounds)
+    if same:  # one contender, whose turns are those of both
+        outcome.notes.append("tuned as planned")
+        for of in times.values():
+            of[PLANNED] = of[TUNED] = of[PLANNED] + of[TUNED]
     outcome.raw = {situation: dict(of) for situation, of in times.items()}
     outcome.figures = {f"{label}, {situation}": median(t) for situation, of in times.items() for label, t in of.items()}
     targets: list[Target] = [
@@ -128,7 +135,9 @@ def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, di
             time.sleep(COOLING)
             calls[label]()
             found[BURST][label].append(timed(calls[label], CALLS))
-        for label in order:
-            flush.zero_()
-            found[FLUSHED][label].append(timed(calls[label], 1))
+        for _ in range(FLUSHES):
+            shuffle(order)
+            for label in order:
+                flush.zero_()
+                found[FLUSHED][label].append(timed(calls[label], 1))
     return found

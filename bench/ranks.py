@@ -23,7 +23,7 @@ import planmath.distributed as distributed
 from planmath.distributed.distribution import BlockCyclic, ProcessGrid, Redistribute, Slab
 from planmath.distributed.fft import FFT, pipeline
 from planmath.distributed.fft.pipeline import HEAD, MOST_PIECES, TAIL
-from planmath.distributed.linalg.advanced import Matmul
+from planmath.distributed.linalg.advanced import Matmul, summa
 
 REPEATS, SECONDS = 7, 0.6
 TRANSPORTS = ("ipc", "nccl")
@@ -165,15 +165,26 @@ def products(ranks: Ranks, n: int, dtype: str, along: tuple[Slab, Slab, Slab], t
 def on_grid(ranks: Ranks, n: int, dtype: str) -> Rows:
     """On a grid of ranks as square as it can be."""
     from planmath.distributed.distribution import BlockNonCyclic
+    from planmath.linalg.advanced import Matmul as LocalMatmul
 
     rows = max(k for k in range(1, int(ranks.size**0.5) + 1) if ranks.size % k == 0)
     grid = ProcessGrid(shape=(rows, ranks.size // rows), layout=ProcessGrid.Layout.ROW_MAJOR)
     of = getattr(ranks.torch, dtype)
     placed = BlockNonCyclic(grid)
     a, b, c = (ranks.random(placed.shape(ranks.rank, (n, n)), of, "F") for _ in range(3))
-    with Matmul(a, b, c, beta=0.0, distributions=[placed] * 3, options={"provider": "ipc"}) as product:
+    usual = summa.PANELS, summa.LEAST
+    ways = {"8 panels": usual, "16 panels": (16, 256), "4 panels": (4, 256), "gathered": (1, n)}
+    for way, (summa.PANELS, summa.LEAST) in ways.items():
+        with Matmul(a, b, c, beta=0.0, distributions=[placed] * 3, options={"provider": "ipc"}) as product:
+            product.plan()
+            yield f"ipc, {rows}x{ranks.size // rows}, {way}", ranks.time(product.execute)
+    summa.PANELS, summa.LEAST = usual
+    local = ranks.random((c.shape[0], n), of, "F"), ranks.random((n, c.shape[1]), of, "F"), c
+    with LocalMatmul(*local, beta=0.0, options={"inplace": True}) as product:
         product.plan()
-        yield f"ipc, {rows}x{ranks.size // rows}", ranks.time(product.execute)
+        yield "local product alone", ranks.time(product.execute)
+    del local
+    ranks.torch.cuda.empty_cache()
 
 
 def systems(ranks: Ranks, n: int) -> Rows:
@@ -221,6 +232,7 @@ LARGE: dict[str, Callable[[Ranks], Rows]] = {
     "matmul bfloat16 32768^3 gathered": lambda r: products(r, 32768, "bfloat16", GATHER, ("ipc",)),
     "lu float64 32768^2": lambda r: systems(r, 32768),
     "matmul bfloat16 32768^3 summed": lambda r: products(r, 32768, "bfloat16", SUM, ("ipc",)),
+    "matmul bfloat16 32768^3 on a grid": lambda r: on_grid(r, 32768, "bfloat16"),
 }
 
 

@@ -20,7 +20,9 @@ QUICK = ("1k", "100k")
 KINDS = ("random16", "poisson")
 COLUMNS = 32
 #: The named formats whose loops are compared with those by rows, and the most that they may take of these.
-FORMATS = {"COO": 1.3, "CSC": 2.0, "DIAI": 1.3, "DCSR": 1.3, "DELTA": 1.3}
+FORMATS = {
+    "COO": 1.3, "unordered COO": 2.0, "CSC": 2.0, "BSRRight4x4": 1.3, "DIAI": 1.3, "DCSR": 1.3, "DELTA": 1.3,
+}  # fmt: skip
 #: Conversions from rows, by the name of the format here and SciPy's method.
 CONVERSIONS = {"CSC": "tocsc", "COO": "tocoo", "BSRRight4x4": "tobsr", "DIAJ": "todia"}
 
@@ -49,6 +51,15 @@ def format_named(name: str) -> Any:
     if name == "DELTA":
         return NamedFormats.DELTA(20)
     return NamedFormats.BSRRight((4, 4)) if name == "BSRRight4x4" else getattr(NamedFormats, name)
+
+
+def shuffled(a: Any) -> Any:
+    """The entries of a matrix in no order."""
+    import scipy.sparse as sp
+
+    listed = a.tocoo()
+    order = np.random.default_rng(3).permutation(listed.nnz)
+    return sp.coo_array((listed.data[order], tuple(x[order] for x in listed.coords)), shape=a.shape)
 
 
 def dense(a: Any, columns: int | None) -> np.ndarray:
@@ -122,14 +133,16 @@ def formats(name: str, kind: str, rows: int, columns: int | None, settings: Sett
     """The own loops over other formats, beside those by rows."""
     a = matrix(kind, rows)
     b = dense(a, columns)
-    wanted = {form: most for form, most in FORMATS.items() if kind == "poisson" or not form.startswith("DIA")}
+    padded = ("DIA", "BSR")  # mostly by zeros, where entries are in random columns
+    wanted = {form: most for form, most in FORMATS.items() if kind == "poisson" or not form.startswith(padded)}
 
     def planmath(stack: ExitStack) -> Iterator[Contender]:
         from planmath.sparse import Matmul, ust
 
         whole = ust.Tensor.from_package(a)
         for form in ("CSR", *wanted):
-            tensor = whole.convert(tensor_format=format_named(form))
+            unordered = form.startswith("unordered")
+            tensor = shuffled(a) if unordered else whole.convert(tensor_format=format_named(form))
             mm = stack.enter_context(Matmul(tensor, b, options={"provider": "own"}))
             mm.plan()
             out = mm.empty_result()

@@ -99,6 +99,12 @@ static unsigned atomicInc(unsigned *p, unsigned last) {
     return old;
 }
 
+static int atomicMax(int *p, int value) {
+    const int old = *p;
+    if (value > old) *p = value;
+    return old;
+}
+
 static void (*body)(const void *);
 static const void *parameter;
 static void run_threads() {

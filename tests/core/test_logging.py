@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -123,7 +124,7 @@ def test_log_of_a_remembered_plan(caplog, nothing_remembered):
 
 
 def test_records_are_those_of_the_logger():
-    """They are copies of the one before where it came from the same thread."""
+    """They are copies of the one before where it came from the same thread, also of several told at once."""
     made = []
 
     class Keeping(logging.Handler):
@@ -135,7 +136,7 @@ def test_records_are_those_of_the_logger():
 
     def told():
         for number in range(3):
-            tell(logger, "number %d", number)
+            tell(logger, ("of %s", "this"), ("number %d", number))
             usual = logger.makeRecord(logger.name, logging.INFO, tell.__code__.co_filename, 0, "", (), None)
             ours, theirs = made[-1], vars(usual)
             assert list(ours) == list(theirs)
@@ -149,7 +150,20 @@ def test_records_are_those_of_the_logger():
     with ThreadPoolExecutor(2) as pool:
         [future.result() for future in [pool.submit(told) for _ in range(2)]]
     told()
-    assert len(made) == 12
+    assert len(made) == 24
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_records_of_a_child_name_its_process():
+    logger, made = logging.Logger("planmath.test", logging.INFO), []
+    logger.addHandler(handler := logging.Handler())
+    handler.emit = made.append
+    tell(logger, ("before",))
+    child = os.fork()
+    if not child:
+        tell(logger, ("in the child",))
+        os._exit(made[-1].process != os.getpid())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_one_line_silences_it(caplog, nothing_remembered):

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 import planmath
-from planmath import fft, tensor
+from planmath import fft, linalg, tensor
 from planmath.core.cuda.memory import AllocationStream, stream_object
+from planmath.core.options import as_options
+from planmath.distributed import fft as distributed_fft
+from planmath.distributed import linalg as distributed_linalg
 from planmath.linalg import advanced
 from planmath.sparse import advanced as sparse
 
@@ -87,3 +90,26 @@ def test_hints():
         advanced.matmul(A.astype(int), A.astype(int))
     assert "did you mean" not in str(caught.value)
     assert planmath.memory.MemoryPointer is planmath.MemoryPointer
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        (advanced.MatmulOptions, {"inplace": True, "result_amax": False, "fast_accumulation": True, "blocking": True}),
+        (linalg.MatmulOptions, {"inplace": False, "blocking": True, "tuning": False}),
+        (linalg.DirectSolverOptions, {"inplace_a": True, "blocking": True}),
+        (fft.FFTOptions, {"inplace": False, "blocking": True}),
+        (tensor.ContractionOptions, {"blocking": True, "tuning": False}),
+        (sparse.DirectSolverOptions, {"blocking": True, "tuning": False}),
+        (sparse.HybridMemoryModeOptions, {"hybrid_memory_mode": True}),
+        (distributed_fft.FFTOptions, {"redistribute": True, "check": False}),
+        (distributed_linalg.DirectSolverOptions, {"inplace_a": False, "check": True}),
+    ],
+    ids=lambda value: f"{value.__module__}.{value.__name__}" if isinstance(value, type) else "",
+)
+def test_booleans_of_numpy_are_booleans(kind, named):
+    given = {name: np.bool(value) for name, value in named.items()}
+    for options in given, kind(**given):
+        made = as_options(kind, options)
+        assert {name: getattr(made, name) for name in named} == named
+        assert all(getattr(made, name) is value for name, value in named.items())

@@ -491,3 +491,46 @@ def test_operands_that_a_class_of_a_users_does_not_take_by_name():
         with pickle.loads(pickle.dumps(transform)) as arrived:
             arrived.plan()
             assert np.array_equal(arrived.execute(), transform.execute())
+
+
+def of_torch(name):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    x = torch.arange(16.0).reshape(4, 4) + 20 * torch.eye(4)
+    history, b = x.requires_grad_() * 2, torch.ones(4, 2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Sparse (CSR|invariant)")
+        rows = (history if name == "rows with a history" else x.detach()).to_sparse_csr()
+    return {
+        "a history": lambda: advanced.Matmul(history, b),
+        "lists": lambda: linalg.Matmul([history, history], [b, b]),
+        "rows": lambda: sparse.Matmul(rows, b),
+        "rows with a history": lambda: sparse.Matmul(rows, b),
+        "entries into rows": lambda: sparse.Matmul(x.detach(), b @ torch.ones(2, 4), rows, beta=1.0),
+        "systems": lambda: sparse.advanced.DirectSolver(rows, b),
+    }[name]()
+
+
+@pytest.mark.filterwarnings("ignore::planmath.AutogradWarning")
+@pytest.mark.parametrize("name", ["a history", "lists", "rows", "rows with a history", "entries into rows", "systems"])
+def test_copies_of_tensors_that_pytorch_does_not_copy(name):
+    """Their memory is their own, also where PyTorch refuses sparse tensors, and those with a history."""
+
+    def values(result):
+        result = result[0] if isinstance(result, list) else result
+        return (result.values() if str(result.layout) == "torch.sparse_csr" else result).detach().numpy().copy()
+
+    def computed(operation):
+        if isinstance(operation, sparse.advanced.DirectSolver):
+            operation.factorize()
+            return values(operation.solve())
+        return values(operation.execute())
+
+    with of_torch(name) as operation:
+        operation.plan()
+        with copy.deepcopy(operation) as copied:
+            expected = computed(operation)
+            assert np.array_equal(computed(copied), expected)
+            if name == "rows":
+                copied._tensors["a"].to_package().values().mul_(2)
+                assert np.array_equal(computed(copied), 2 * expected)
+                assert np.array_equal(computed(operation), expected)

@@ -214,3 +214,18 @@ def test_another_layout_of_objects_is_noticed(monkeypatch):
     found = find()
     assert found.functions is None
     assert found.reason == "the tensor is at 0 places of an object"
+
+
+def test_tensors_whose_storage_was_freed_are_refused():
+    a = torch.ones(3, 3)
+    with Matmul(a, a) as product:
+        product.plan()
+        freed = torch.empty(3, 3)
+        product.reset_operands(b=freed)
+        freed.untyped_storage().resize_(0)
+        for call in (product.execute, lambda: product.reset_operands(b=freed), lambda: Matmul(a, freed)):
+            with pytest.raises(TypeError, match="b is a Tensor whose storage was freed"):
+                call()
+        freed.untyped_storage().resize_(36)
+        freed.fill_(1)
+        assert torch.equal(product.execute(), torch.full((3, 3), 3.0))

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import planmath
+from planmath.core.provider import Algorithm
 from planmath.fft import FFT
-from planmath.fft.providers import PROVIDERS
+from planmath.fft.providers import PLAIN, PROVIDERS
 from planmath.native import threads
+from planmath.native.threads import GNU_SPIN, LONG_SPIN, gnu_openmp_spin
 
 pytestmark = pytest.mark.skipif(threads.available_cpus() < 2, reason="there is one CPU only")
 
@@ -189,3 +191,21 @@ def test_stateless_calls_have_plans_of_their_own_under_a_limit(monkeypatch):
     with threadpoolctl.threadpool_limits(2):
         planmath.fft.fft(operand)
         assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, GNU_SPIN), ({"OMP_WAIT_POLICY": "PASSIVE"}, 0.0), ({"OMP_WAIT_POLICY": "active"}, LONG_SPIN),
+        ({"GOMP_SPINCOUNT": "0"}, 0.0), ({"GOMP_SPINCOUNT": "infinity", "OMP_WAIT_POLICY": "passive"}, LONG_SPIN),
+    ],
+)  # fmt: skip
+def test_how_long_threads_of_gnu_openmp_look_for_work(monkeypatch, variables, seconds):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert gnu_openmp_spin() == seconds
+    fftw = next(provider for provider in PLAIN if provider.name == "fftw")
+    assert fftw.lingers(Algorithm("fftw", (("threads", 2),))) == seconds
+    assert fftw.lingers(Algorithm("fftw", (("threads", 1),))) == 0

@@ -374,6 +374,47 @@ def test_nothing_is_chosen_that_may_be_regretted(others, chosen):
     assert Algorithm("a") in [m.algorithm for m in ranked]
 
 
+@pytest.mark.parametrize(
+    ("other", "noise", "chosen"),
+    [
+        (measurement("b", 0.9, 1.9), {"warm": 1.01}, "b"),
+        (measurement("b", 0.9, 2.0), {"warm": 1.2}, "a"),  # as much as one differs from itself
+        (measurement("b", 0.8, 2.0), {"warm": 1.2}, "b"),
+        (measurement("b", 0.9, 1.5), {"warm": 1.2}, "b"),  # the other situation is sure
+        (measurement("b", 0.5, 2.03), {"cold": 1.01}, "b"),
+        (measurement("b", 0.5, 2.03), {"cold": 1.1}, "a"),  # slower by 2 %, and maybe by more
+    ],
+)
+def test_only_what_is_more_than_noise_is_a_reason(other, noise, chosen):
+    usual = measurement("a", 1.0, 2.0)
+    assert choosing.never_worse([other, usual], usual.algorithm, noise)[0].algorithm.provider == chosen
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.9, "usual"), (0.6, "other")])
+def test_the_race_finds_out_how_much_is_noise(seconds, chosen):
+    class Disturbed(Host):
+        """On which the usual way takes a third longer in every second burst."""
+
+        of_device, bursts = True, 0
+
+        def time(self, run, calls):
+            self.bursts += calls == measuring.BURST and run() == 1.0
+            found = run() * (4 / 3 if run() == 1.0 and self.bursts % 2 else 1.0)
+            self.elapsed += calls * 1e-5 * found
+            return 1e-5 * found
+
+        def time_cold(self, run):
+            self.elapsed += 1e-5
+            return 1e-5
+
+    ways = [(Algorithm("usual"), lambda: 1.0, 0.0), (Algorithm("other"), lambda: seconds, 0.0)]
+    race = measuring.Race(ways, iterations=3, logger=SILENT, clock=Disturbed())
+    race.run()
+    measured, _ = race.measured()
+    assert race._noise["warm"] == pytest.approx(4 / 3)
+    assert measured[0].algorithm.provider == chosen
+
+
 def test_half_a_microsecond_of_one_execution_is_no_difference():
     usual = measurement("a", 1e-6, 5.0e-6)
     for cold, chosen in ((5.4e-6, "b"), (5.6e-6, "a")):
@@ -449,7 +490,7 @@ class InBursts(Device):
     """A device on which kernels take other times in bursts, with flushed caches, and for long."""
 
     def time(self, run, calls):
-        burst, _, sustained = run()
+        burst, _, sustained, *_ = run()
         seconds = burst if calls == measuring.BURST else sustained
         self.elapsed += calls * seconds
         return seconds
@@ -473,6 +514,28 @@ def test_a_device_is_measured_in_bursts_flushed_and_for_long(scale, other, chose
     assert measured[0].algorithm.provider == chosen
     situations = {"warm", "cold", "sustained"} if scale == 1e-3 else {"warm", "cold"}
     assert all(m.seconds.keys() == situations for m in measured)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-5], ids=["long", "short"])
+def test_flushed_caches_are_those_of_a_device_that_was_idle(scale):
+    """What is the fastest with flushed caches in a loop that never ends need not be after a pause."""
+
+    class Idle(InBursts):
+        paused = False
+
+        def sleep(self, seconds):
+            super().sleep(seconds)
+            self.paused = True
+
+        def time_cold(self, run):
+            return super().time_cold(run) * (run()[3] if self.paused else 1.0)
+
+    times = {"usual": (1.0, 1.0, 1.0, 1.0), "other": (0.9, 0.8, 0.9, 1.5)}
+    ways = [(Algorithm(n), lambda t=t: tuple(scale * x for x in t[:3]) + t[3:], 0.0) for n, t in times.items()]
+    race = measuring.Race(ways, iterations=3, logger=SILENT, clock=Idle())
+    race.run()
+    measured, _ = race.measured()
+    assert measured[0].algorithm.provider == "usual"
 
 
 def test_neighbours_are_what_is_loaded(monkeypatch):

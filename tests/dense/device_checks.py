@@ -380,6 +380,29 @@ def out_of_range(place: Place) -> None:
             x = place.host(made.solve())
             assert np.allclose(x, 1, rtol=1e-2 if dtype == "float32" else 1e-8)
             assert made.solution_info.accurate
+    for kind, (dtype, by), n in itertools.product(
+        ("general", "symmetric", "positive definite", "triangular", "tridiagonal", "least squares", "any rank"),
+        (("float32", -135), ("float64", -1050), ("complex64", 122), ("complex128", 1018)), (7, 20),
+    ):  # fmt: skip
+        if n == 20 and dtype != "float64":  # whose kernels are others
+            continue
+        rectangular = kind in ("least squares", "any rank")
+        if rectangular:
+            stored = whole = numbers(rng, (n + 3, n), dtype) + np.eye(n + 3, n, dtype=dtype)
+        else:
+            stored, whole = matrices(rng, kind, (n, n), dtype)
+            stored, whole = np.nan_to_num(stored), whole.astype(dtype)
+        scale = 2.0 ** np.longdouble(by)
+        wide = np.clongdouble if dtype.startswith("complex") else np.longdouble
+        stored, whole = ((part.astype(wide) * scale).astype(dtype) for part in (stored, whole))
+        b = (whole.astype(wide) @ np.ones((n, 2))).astype(dtype)
+        said = {"structure": "least squares"} if kind == "any rank" else {} if rectangular else KINDS[kind]()
+        with solver(place(stored), place(b), **said) as made:
+            made.plan()
+            made.factorize()
+            x = place.host(made.solve())
+            assert np.allclose(x, 1, atol=0.1 if by < 0 else 1e-2), (kind, dtype, x)
+            assert kind != "any rank" or made.factorization_info.rank() == n
     a = numbers(rng, (7, 7), "float64")
     with solver(place(a), place(np.zeros(7))) as made:
         made.plan()
@@ -465,14 +488,92 @@ def in_place(place: Place) -> None:
             check(a, place.host(given[1]), b, "T")
 
 
-def refusals(place: Place) -> None:
-    """What is not done on a device says what to write instead, and that works."""
+def any_rank(place: Place) -> None:
+    """Least squares with the rank found out: of tall, wide and square matrices, single ones and batches."""
     rng = np.random.default_rng(13)
-    tall, b = numbers(rng, (5, 3), "float64"), numbers(rng, (5,), "float64")
-    with solver(place(tall), place(b), structure="least squares") as made:
-        raises(UnavailableError, "where the rank is full, or pass execution='cpu'", made.plan)
-    x = place.host(direct_solver(place(tall), place(b), execution="cpu", structure="least squares"))
-    assert np.allclose(x, np.linalg.lstsq(tall, b)[0])
+    for (m, n), dtype, order in itertools.product([(9, 4), (4, 9), (7, 7), (50, 40), (40, 50)], DTYPES, "CF"):
+        conjugate = dtype == "complex64"
+        qualifier = {"qualifiers": GeneralMatrixQualifier.create(conjugate=True)} if conjugate else {}
+        tolerance = 1e-3 if np.finfo(dtype).bits == 32 else 1e-9
+        for of_a, of_b, k in (((), (), 0), ((2, 1), (1, 3), 2)):
+            rank = min(m, n) - 2
+            a = numbers(rng, (*of_a, m, rank), dtype) @ numbers(rng, (*of_a, rank, n), dtype)
+            b = numbers(rng, (*of_b, m, k) if k else (m,), dtype)
+            options = {"rank_tolerance": tolerance}
+            given = place(laid_out(a, order)), place(laid_out(b, order))
+            with solver(*given, structure="least squares", options=options, **qualifier) as made:
+                made.plan()
+                made.factorize()
+                x = place.host(made.solve())
+                assert (np.asarray(made.factorization_info.rank()) == rank).all()
+                assert np.shape(made.factorization_info.rank()) == of_a
+                assert made.solution_info.accurate
+                op = (a.conj() if conjugate else a).astype(np.result_type(dtype, "float64"))
+                wanted = np.linalg.pinv(op, rcond=tolerance) @ b
+                assert x.shape == wanted.shape
+                np.testing.assert_allclose(x, wanted, rtol=0, atol=20 * tolerance * abs(wanted).max())
+    a, b = [np.zeros((5, 3)), numbers(rng, (5, 3), "float64")], [np.ones(5), numbers(rng, (5,), "float64")]
+    with solver(place(a), place(b), structure="least squares") as made:
+        made.plan()
+        made.factorize()
+        nothing, x = place.host(made.solve())
+        assert made.factorization_info.rank() == (0, 3)
+        assert (nothing == 0).all()
+        np.testing.assert_allclose(x, np.linalg.lstsq(a[1], b[1])[0], atol=1e-12)
+        raises(UnavailableError, "a singular value decomposition", made.factorization_info.factors)
+        raises(UnavailableError, "is possibly rank-deficient", made.factorization_info.log_determinant)
+    tall = numbers(rng, (5, 3), "float64")
+    with solver(place(tall), place(b[1]), structure="least squares") as made:
+        made.plan()
+        made.factorize()
+        made.reset_operands(b=place(np.array([1, 2, np.nan, 3, 4.0])))
+        raises(ValueError, "b has an element that is not finite (NaN or infinity) in row 2", made.solve)
+
+
+def dependent_columns(place: Place) -> None:
+    """A rectangular matrix whose rank is deficient but for rounding is told, however its columns are scaled."""
+    rng = np.random.default_rng(21)
+    for dtype, (m, n) in itertools.product(DTYPES, [(9, 4), (4, 9), (60, 40)]):
+        a, b = numbers(rng, (m, n), dtype), numbers(rng, (m,), dtype)
+        scales = (10.0 ** rng.integers(-9, 9, max(m, n))).astype(dtype)
+        a = a * scales[:n] if m > n else a * scales[:m, None]
+        with solver(place(a), place(b)) as made:
+            made.plan()
+            made.factorize()
+            made.solve()
+            a[(slice(None), -1) if m > n else -1] = a[:, 0] + a[:, 1] if m > n else a[0] + a[1]
+            made.reset_operands(a=place(a))
+            made.factorize()
+            error = raises(SingularMatrixError, "pass structure='least squares'", made.solve)
+            assert "is zero but for rounding" in str(error)
+
+
+def found_bands(place: Place) -> None:
+    """Narrow bands are found in matrices that are stored whole, and what is no band any more as well."""
+    rng = np.random.default_rng(22)
+    for dtype, n in (("float64", 40), ("complex64", 33)):
+        cases = {}
+        for kind in ("tridiagonal", "banded", "positive definite in a band"):
+            cases[kind] = in_band(numbers(rng, (3, n, n), dtype) + 4 * np.eye(n, dtype=dtype), kind)[1].astype(dtype)
+        cases["general"] = numbers(rng, (3, n, n), dtype)
+        names = {"positive definite in a band": "positive definite banded"}
+        b = numbers(rng, (3, n, 2), dtype)
+        for order in "CF":
+            with solver(place(laid_out(cases["general"], order)), place(b), structure="auto") as made:
+                for way in every_way(made):
+                    for name, a in cases.items():
+                        made.reset_operands(a=place(laid_out(a, order)))
+                        made.factorize()
+                        for trans in "NTC":
+                            check(a, place.host(made.solve(trans=trans)), b, trans)
+                        told = f"factorized as {names.get(name, name)}: found" in made.report()
+                        assert told == (way.get("factorization") == "in the band" and name != "general"), (name, way)
+    a, b = np.broadcast_to(cases["tridiagonal"][:1, :20, :20], (300, 20, 20)).copy(), np.ones((300, 20, 1), dtype)
+    with solver(place(a), place(b), structure="auto") as made:
+        made.plan()
+        assert made._plan_made.chosen.get("factorization") == "in the band"
+        made.factorize()
+        check(a, place.host(made.solve()), b)
 
 
 def long_bands(place: Place) -> None:
@@ -643,5 +744,6 @@ def tuned(place: Place) -> None:
 
 CHECKS = [
     sequences, conjugated, found_structures, indefinite_after_all, singular, not_finite, later, out_of_range,
-    inaccurate, refined, in_place, refusals, long_bands, least_squares, mixed, information, stateless, tuned,
+    inaccurate, refined, in_place, any_rank, dependent_columns, found_bands, long_bands, least_squares, mixed,
+    information, stateless, tuned,
 ]  # fmt: skip

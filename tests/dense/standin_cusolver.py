@@ -324,6 +324,30 @@ class StandIn:
 
     unmqr_bufferSize, unmqr = ormqr_bufferSize, ormqr
 
+    # Singular values.
+
+    def gesvd_bufferSize(self, dtype: Any, handle: int, m: int, n: int, where: int) -> None:
+        self.known(handle)
+        if m < n:
+            raise Failure(INVALID)
+        ctypes.c_int.from_address(where).value = 64
+
+    def gesvd(
+        self, dtype: Any, handle: int, some: int, of_both: int, m: int, n: int, a: int, lda: int, values: int, u: int,
+        ldu: int, vt: int, ldvt: int, work: int, words: int, superdiagonals: int, info: int,
+    ) -> None:  # fmt: skip
+        self.known(handle)
+        address(work)
+        if m < n or some != ord("S") or of_both != ord("S") or words != 64 or superdiagonals:
+            raise Failure(INVALID)
+        there = matrix(a, m, n, lda, dtype)
+        left, found, right, status = lapack("gesvd", dtype)(there, full_matrices=0)
+        there[...] = np.nan
+        matrix(u, m, n, ldu, dtype)[...] = left
+        matrix(vt, n, n, ldvt, dtype)[...] = right
+        vector(values, n, found.dtype)[...] = found
+        vector(info, 1, np.int32)[0] = status
+
     # Products.
 
     def gemm(
@@ -349,7 +373,7 @@ class StandIn:
             right, there = (matrix(x + i * step * size, r, n, ld, dtype) for x, step, r, ld in (
                 (b, b_step, k, ldb), (c, c_step, m, ldc)
             ))
-            there[...] = one * (left @ right) + other * there
+            there[...] = one * (left @ right) + (other * there if other else 0)  # which is not read otherwise
 
     # Triangles.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from planmath.core.errors import UnavailableError
-from planmath.linalg import DirectSolver, SymmetricMatrixQualifier, direct_solver
+from planmath.linalg import DirectSolver, SingularMatrixError, SymmetricMatrixQualifier, direct_solver
 from planmath.linalg.solver.providers import PROVIDERS
 from tests.arrays import to_numpy, to_package
 from tests.dense.systems import DTYPES, numbers
@@ -136,3 +136,22 @@ def test_refusals():
             solver.factorization_info.rank()
     with pytest.raises(Exception, match="structure='least squares'"):
         direct_solver(np.ones((4, 2)), np.ones(4))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("shape", [(9, 4), (4, 9), (70, 40)])
+def test_a_dependent_column_is_told_however_columns_are_scaled(dtype, shape):
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal(shape).astype(dtype), rng.standard_normal(shape[0]).astype(dtype)
+    tall = a if shape[0] > shape[1] else a.T
+    tall *= (10.0 ** rng.integers(-9, 9, tall.shape[1])).astype(dtype)
+    for provider in GENERAL:
+        with DirectSolver(a, b, options={"provider": provider.name}) as solver:
+            solver.plan()
+            solver.factorize()
+            solver.solve()
+            before = tall[:, -1].copy()
+            tall[:, -1] = tall[:, 0] + tall[:, 1]
+            with pytest.raises(SingularMatrixError, match=r"R in row .* is zero but for rounding: pass structure"):
+                solver.factorize()
+            tall[:, -1] = before

@@ -109,6 +109,34 @@ def test_a_factorization_waits_for_nothing(run):
     """)
 
 
+def test_small_systems_take_a_launch_for_each_phase(run):
+    run("""
+        rng = np.random.default_rng(2)
+        for a_shape, b_shape in (((5, 8, 8), (5, 8, 2)), ((6, 6), (6,))):
+            a, b = numbers(rng, a_shape, "complex128"), numbers(rng, b_shape, "complex128")
+            with solver(CUPY(a), CUPY(b)) as made:
+                made.plan()
+                out = made.empty_result()
+                LIBRARY.calls.clear()
+                STANDIN.standinForget()
+                made.factorize()
+                made.solve(out=out)
+                made.solve(out=out)
+                lines = STANDIN.standinJournal().decode().splitlines()
+                assert [line.split(" on ")[0] for line in lines if not line.startswith("wait")] == ["launch"] * 3
+                assert not LIBRARY.calls
+                check(a, CUPY.host(out), b)
+                found = made.factorization_info.factors()
+                one, matrix = (found[1], a[1]) if a.ndim == 3 else (found, a)
+                lower, upper = np.tril(one.values, -1) + np.eye(len(matrix)), np.triu(one.values)
+                rows = np.arange(len(matrix))
+                for i, other in enumerate(one.pivots):
+                    rows[[i, other]] = rows[[other, i]]
+                factorized = matrix.T if one.transposed else matrix
+                np.testing.assert_allclose(lower @ upper, factorized[rows], atol=1e-12)
+    """)
+
+
 def test_nothing_is_captured(run):
     run("""
         a, b = CUPY(np.eye(3)), CUPY(np.ones(3))
@@ -129,7 +157,7 @@ def test_a_handle_of_the_users_stays(run):
     run("""
         from planmath.bindings import cusolverDn
         handle = cusolverDn.create()
-        with solver(CUPY(np.eye(3)), CUPY(np.ones(3)), options={"handle": handle}) as made:
+        with solver(CUPY(np.eye(20)), CUPY(np.ones(20)), options={"handle": handle}) as made:
             made.plan()
             made.factorize()
             made.solve()

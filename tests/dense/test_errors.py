@@ -17,6 +17,7 @@ from planmath.linalg import (
     SingularMatrixError,
     SymmetricMatrixQualifier,
     direct_solver,
+    matrix_qualifiers_dtype,
 )
 from planmath.linalg.solver.providers import PROVIDERS
 
@@ -228,3 +229,37 @@ def test_words_of_numpy_are_words():
 def test_structures_that_are_said_otherwise(structure, mend):
     with pytest.raises(ValueError, match=f"structure is '{structure}'; expected one of .*: that is said by {mend}"):
         direct_solver(A, B, structure=structure)
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_what_is_replaced_is_nothing_else_as_well(letter):
+    a, b = np.stack([A, A + 1]), np.stack([B, B])
+    twice = ([a[0], a[0]], [b[0], b[1]]) if letter == "a" else ([a[0], a[1]], [b[0], b[0]])
+    for matrices, sides in ((a[0], a[0][:, 1:]), twice):
+        before = a.copy(), b.copy()
+        with pytest.raises(ValueError, match=rf"^{letter}.* shares memory with .*options.inplace_{letter} replaces it"):
+            direct_solver(matrices, sides, options={f"inplace_{letter}": True})
+        np.testing.assert_array_equal(a, before[0])
+        np.testing.assert_array_equal(b, before[1])
+
+
+def test_what_is_replaced_may_lie_between_others():
+    side_by_side = np.empty((3, 3, 2))
+    side_by_side[..., 0], side_by_side[..., 1] = A, A + 1
+    with DirectSolver([side_by_side[..., 0], side_by_side[..., 1]], [B, B.copy()], {"inplace_a": True}) as solver:
+        solver.plan()
+        solver.factorize()
+        for matrix, x in zip((A, A + 1), solver.solve(), strict=True):
+            np.testing.assert_allclose(matrix @ x, B)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [("tr", "diag", 7), ("dg", "incx", 0), ("dg", "incx", 2), ("sy", "uplo", 2), ("he", "uplo", -1), ("xx", "diag", 0)],
+)
+def test_qualifiers_that_no_create_returns(kind, field, value):
+    element = np.zeros(1, matrix_qualifiers_dtype)
+    element["abbreviation"], element["incx"] = kind, 1
+    element[field] = value
+    with pytest.raises(ValueError, match=f"qualifiers has the {'kind' if kind == 'xx' else field} .* for a; expected"):
+        DirectSolver(A if kind != "dg" else np.ones(3), B, qualifiers=element)

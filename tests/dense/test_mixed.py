@@ -213,13 +213,6 @@ def test_other_refusals():
         direct_solver(np.eye(2), np.ones(2), options=MIXED)
 
 
-def test_devices_refuse_and_say_how_to_mend_it():
-    (provider,) = (provider for provider in PROVIDERS if provider.name == "cusolver")
-    with DirectSolver(np.eye(2), np.ones(2), structure="least squares") as solver:
-        problem = solver._problem._replace(execution=("cuda", 0))
-    assert "pass execution='cpu'" in str(provider.unsupported(problem))
-
-
 def test_tensors():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(6)

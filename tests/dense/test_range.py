@@ -67,3 +67,53 @@ def test_right_hand_sides_at_the_ends_of_the_range(by: int) -> None:
         solver.factorize()
         found = solver.solve()
     np.testing.assert_allclose(np.ldexp(found, -by), x, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["general", "lower", "symmetric", "definite"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_a_pivot_at_the_end_of_the_range(dtype: str, kind: str) -> None:
+    """Its reciprocal is infinite, by which libraries multiply."""
+    a, x = np.eye(5, dtype=dtype), np.arange(1, 6).astype(dtype)
+    a[2, 2] = 16 * np.finfo(dtype).smallest_subnormal
+    if kind in ("general", "lower"):
+        a[1, 0] = a[4, 3] = 0.5
+    for provider in on_host(PROVIDERS):
+        with DirectSolver(a, a @ x, {"provider": provider.name}, **SAID[kind]) as solver, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                solver.plan()
+            except UnavailableError:
+                continue
+            solver.factorize()
+            np.testing.assert_allclose(solver.solve(), x, rtol=1e-2 if np.finfo(dtype).bits == 32 else 1e-12)
+
+
+@pytest.mark.parametrize("structure", [None, "least squares"])
+@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (5, 5)])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_least_squares_at_the_ends_of_the_range(dtype: str, size: str, shape: tuple[int, int], structure: str) -> None:
+    rng = np.random.default_rng(3)
+    a = (rng.integers(-3, 4, shape) + 16 * np.eye(*shape)).astype(dtype)
+    b = a @ np.linalg.pinv(a) @ rng.integers(-3, 4, (shape[0], 2))
+    expected = np.linalg.pinv(a) @ b
+    by = 2.0 ** np.longdouble(SIZES[size](np.finfo(dtype)) + (3 if size == "subnormal" else 0))
+    wide = np.clongdouble if dtype.startswith("complex") else np.longdouble
+    a, b = (a.astype(wide) * by).astype(dtype), (b.astype(wide) * by).astype(dtype)
+    solved = 0
+    for provider in on_host(PROVIDERS):
+        with (
+            DirectSolver(a, b, {"provider": provider.name}, structure=structure) as solver,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("error")
+            try:
+                solver.plan()
+            except UnavailableError:
+                continue
+            solved += 1
+            solver.factorize()
+            np.testing.assert_allclose(solver.solve(), expected, rtol=0, atol=2e-2 * abs(expected).max())
+            if structure and shape[0] != shape[1]:
+                assert solver.factorization_info.rank() == min(shape)
+    assert solved

@@ -310,6 +310,21 @@ def test_votes_and_device_functions() -> None:
     assert out.tolist() == [113] * 4
 
 
+def test_a_grid_is_synchronized_where_it_is_a_block() -> None:
+    @cuda.jit
+    def kernel(x):
+        i = cuda.threadIdx.x
+        cuda.nanosleep(10)
+        x[i] = cuda.laneid
+        cuda.cg.this_grid().sync()
+        x[i] = x[3 - i]
+
+    (found,) = run(kernel, None, 1, np.zeros(4), block=4)
+    assert found.tolist() == [3, 2, 2, 3], "later threads find what earlier ones wrote"
+    with pytest.raises(SimulationError, match="blocks run one after the other"):
+        run(kernel, None, 2, np.zeros(4), block=4)
+
+
 def test_errors_name_the_thread_and_leave_nothing_behind() -> None:
     @cuda.jit
     def kernel(x):

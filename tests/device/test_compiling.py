@@ -242,6 +242,21 @@ def test_launched_kernels_are_kept_as_machine_code(monkeypatch: pytest.MonkeyPat
     assert launching._restored(make(8), kinds) is None
 
 
+@pytest.mark.parametrize(
+    ("device", "given", "message"),
+    [
+        (True, {}, r"a function for kernels \(device=True\), which cannot be launched"),
+        (False, {"grid": 0}, "grid is one to three positive integers, not 0"),
+        (False, {"block": (64, 32)}, r"block=\(64, 32, 1\) is 2048 threads; a block has 1024 at most"),
+        (False, {"shared": -1}, "shared is -1; expected bytes"),
+    ],
+)
+def test_what_launch_refuses_without_asking_a_device(device: bool, given: dict[str, Any], message: str) -> None:
+    kernel = cuda.jit(device=device)(lambda x: None)
+    with pytest.raises((TypeError, ValueError), match=message):
+        pmd.launch(kernel, traits=None, **{"grid": 1, "block": 32} | given)
+
+
 def test_much_shared_memory_is_allowed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What numba-cuda launches is a kernel of a library, for which the driver has a call of its own."""
     from types import SimpleNamespace

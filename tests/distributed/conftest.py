@@ -30,6 +30,12 @@ class Named(ProcessGroup):
 
 
 @pytest.fixture
+def torch():
+    """PyTorch, whose import takes as long as many tests: in each process of a session."""
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
 def as_rank(monkeypatch):
     """Let this process be a rank of a group: a function of rank and size."""
 

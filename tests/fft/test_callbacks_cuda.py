@@ -295,6 +295,53 @@ __device__ float2 cufftJITCallbackLoadComplex(void *in, unsigned long long offse
 
 
 @package_of_each
+@each_way
+@pytest.mark.parametrize("gap", [0, 1, 2], ids=["aligned", "amid an element", "behind an element"])
+def test_data_at_any_address(package, way, gap):
+    """Both parts of an element are loaded at a time only where they may be."""
+    operand = random_operand("C2C", "float32", (9, 64), (1,))
+    factors = np.random.default_rng(3).standard_normal(operand.shape).astype(np.complex64) + np.complex64(1j)
+    memory = made(np.concatenate([np.zeros(gap, np.float32), factors.reshape(-1).view(np.float32)]), package)
+    prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=address_of(memory) + 4 * gap)
+    with FFT(made(operand, package), axes=[1]) as transform:
+        planned(transform, way, prolog, None)
+        assert_accurate(to_numpy(transform.execute()), "C2C", operand * factors, (1,), FORWARD)
+
+
+@package_of_each
+def test_prologs_that_load_into_the_result(package):
+    for shape in ((1, 4096), (30, 20)):
+        operand = random_operand("C2C", "float32", shape, (1,))
+        values = made(operand, package)
+        with FFT(values, axes=[1]) as transform:
+            transform.plan(prolog=DeviceCallable(prolog_of(filtering, "complex64"), data=made(operand, package)))
+            plan = transform._plan_made
+            ways = [each for each in plan.algorithms if callbacks_device.WITHIN in each.knobs]
+            transform._make_plan(plan.problem, transform._slots, ways[:1])
+            assert_accurate(to_numpy(transform.execute()), "C2C", operand * operand, (1,), FORWARD)
+            np.testing.assert_array_equal(to_numpy(values), operand)
+
+
+def dividing(data_in, offset, user_info, reserved):
+    return data_in[offset] / user_info[offset]
+
+
+@package_of_each
+@each_way
+def test_quotients_are_those_of_numpy(package, way):
+    operand = random_operand("C2C", "float32", (128, 64), (1,))
+    divisors = operand.copy()
+    divisors[5, 7] = divisors[9] = 0
+    prolog = DeviceCallable(prolog_of(dividing, "complex64"), data=made(divisors, package))
+    with FFT(made(operand, package), axes=[1]) as transform:
+        found = to_numpy(planned(transform, way, prolog, None).execute())
+    impossible = np.zeros(len(operand), bool)
+    impossible[[5, 9]] = True
+    assert not np.isfinite(found[impossible]).any()
+    assert_accurate(found[~impossible], "C2C", np.ones_like(operand)[~impossible], (1,), FORWARD)
+
+
+@package_of_each
 def test_autotune_compares_the_ways(package, tuning_record):
     operand = random_operand("C2C", "float32", (64, 256), (1,))
     prolog = DeviceCallable(prolog_of(filtering, "complex64"), data=made(operand, package))

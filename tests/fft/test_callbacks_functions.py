@@ -176,6 +176,22 @@ print(sorted(found.writes), type(found.keep).__module__.partition(".")[0])
     assert run_python(code).split() == ["['user_info']", "llvmlite"], "compiled again"
 
 
+def test_code_that_is_not_optimized_is_not_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it writes to is not known then."""
+    code = """
+import numpy as np
+from planmath.fft import DeviceCallable, compile_prolog, fft
+from tests.fft.callbacks import filtering
+data = np.full(4, 2 + 0j)
+data.flags.writeable = False
+code = compile_prolog(filtering, "complex128", "complex128")
+print(fft(np.ones(4, complex), prolog=DeviceCallable(code, data=data))[0])
+"""
+    monkeypatch.setenv("PLANMATH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    assert run_python(code).strip() == "(8+0j)"
+
+
 @pytest.mark.parametrize("given", [np.dtype("complex64"), np.complex64, "complex64"], ids=["dtype", "type", "name"])
 def test_dtypes_in_the_words_of_numpy(given: Any) -> None:
     code = compile_prolog(filtering, given, given)

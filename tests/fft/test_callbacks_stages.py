@@ -182,6 +182,55 @@ def test_arrangements(standin, name, callbacks, precision):
     run(standin, operand_of(arranged, precision), arranged.axes, callbacks, **arranged.options)
 
 
+@pytest.mark.parametrize(
+    ("possible", "given_", "shape", "options"),
+    [
+        (True, ("prolog", "epilog"), (3, 254), {}),
+        (False, ("prolog",), (3, 262), {}),  # 131 is a prime factor
+        (False, ("epilog",), (131,), {}),
+        (False, ("prolog",), (3, 256), {"norm": "ortho"}),
+        (True, ("prolog", "epilog"), (3, 256), {"fft_type": "R2C"}),
+        (True, ("epilog",), (3, 129), {"fft_type": "C2R"}),
+        (False, ("prolog",), (3, 129), {"fft_type": "C2R"}),
+    ],
+)
+def test_what_cufft_links_callbacks_into(monkeypatch, possible, given_, shape, options):
+    """Not where it computes wrongly, would have to scale, or to ignore what a prolog loads; nor in old versions."""
+    kind = options.get("fft_type", "C2C")
+    plain = problem_of(random_operand(kind, "float64", shape, (len(shape) - 1,)), (len(shape) - 1,), **options)
+    problem = plain._replace(**{phase: Callback(phase, "x", "complex128", 0, b"") for phase in given_})
+    for version, there in ((callbacks_device.SINCE, True), (callbacks_device.SINCE - 1, False)):
+        monkeypatch.setattr(callbacks_device.cufft, "get_version", lambda version=version: version)
+        monkeypatch.setattr(callbacks_device.cufft.LIBRARY, "has", lambda name: True)
+        assert bool(callbacks_device._library_stages(problem)) is (possible and there)
+        assert not callbacks_device._library_stages(problem._replace(aligned=False))
+
+
+def test_prologs_that_load_into_the_result(standin):
+    """Which takes less temporary memory, and is possible where nothing is read from there and nothing follows."""
+    operand = random_operand("C2C", "float64", (5, 30), (1,))
+    provider = callbacks_device.DeviceCallbacks(CuFFTProvider())
+
+    def sizes(*phases: str, **options: Any) -> list[int]:
+        """Bytes of the workspace: of ways that load there, and then of the others."""
+        callbacks = {phase: Callback(phase, "x", "complex128", 0, b"") for phase in phases}
+        problem = problem_of(operand, (1,), **options)._replace(directions=(1,), **callbacks)
+        ways = sorted(provider.algorithms(problem), key=lambda way: callbacks_device.WITHIN not in way.knobs)
+        return [provider.prepare(problem, way).workspace_size for way in ways]
+
+    for norm in (None, "ortho"):
+        within, beside = sizes("prolog", norm=norm)
+        assert beside - within == -(-operand.nbytes // 256) * 256
+    for size in (sizes("prolog", inplace=True), sizes("epilog"), sizes("prolog", "epilog")):
+        assert len(size) == 1
+    for shape, first in (((4096,), True), ((16, 64), True), ((5, 4096), False), ((4000,), False)):
+        problem = problem_of(np.zeros(shape, complex), range(len(shape)) if shape[0] > 5 else (1,))
+        problem = problem._replace(prolog=Callback("prolog", "x", "complex128", 0, b""))
+        ways = [way for way in provider.algorithms(problem) if way.get("callbacks") == callbacks_device.KERNELS]
+        assert {way.get("load") for way in ways} == {"result", None}
+        assert ways[0].get("load") == ("result" if first else None)
+
+
 @pytest.mark.pairwise
 @pytest.mark.parametrize("norm", [None, "backward", "ortho", "forward"])
 @pytest.mark.parametrize(("kind", "inplace"), [("C2C", False), ("C2C", True), ("R2C", False), ("C2R", False)])

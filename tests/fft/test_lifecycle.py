@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import subprocess
+import sys
+import textwrap
 import warnings
 import weakref
 from collections.abc import Callable
@@ -19,8 +22,10 @@ from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.operation import State
 from planmath.core.tuning import clocks, measuring
 from planmath.fft import FFT, InvalidFFTState
+from planmath.fft.providers import PROVIDERS
 from tests.arrays import PACKAGES, to_numpy, to_package
 from tests.fft.reference import FORWARD, INVERSE, assert_accurate
+from tests.providers import on_host
 
 FIRST = np.arange(6) * (1 - 2j)
 SECOND = np.exp(1j * FIRST.real)
@@ -262,6 +267,24 @@ def test_object_that_is_dropped_warns_and_gives_its_plan_back():
     with pytest.warns(ResourceWarning, match=r"unfreed <FFT C2C complex128 \(6,\).*call free\(\)"):
         del transform
     assert alive() is None
+
+
+def test_what_outlives_its_modules():
+    """Kept by a package that is cleared later than planmath, an operation has nothing left to free itself with."""
+    program = """
+        import numpy
+        from planmath.fft import FFT
+        kept = []
+        for provider in sys.argv[1:]:
+            kept.append(FFT(numpy.ones((6, 8), complex), options={"provider": provider}))
+            kept[-1].plan()
+            kept[-1].execute()
+        numpy.kept = kept
+    """
+    names = [provider.name for provider in on_host(PROVIDERS) if provider.unavailable() is None]
+    command = [sys.executable, "-c", "import sys\n" + textwrap.dedent(program), *names]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("start", [name for name, (state, _) in INTO.items() if state in (S, F)])

@@ -76,7 +76,9 @@ def test_small_transforms_are_estimated(tuning_record):
     ("shape", "axes", "threads"),
     [
         ((16,), (0,), 1),
-        ((44_100,), (0,), 1),
+        ((44_100,), (0,), 2),  # made of two
+        ((44_101,), (0,), 1),
+        ((1_000_000,), (0,), 2),
         ((1 << 20,), (0,), 2),
         ((64, 256), (0, 1), 2),
         ((64, 64), (0, 1), 1),
@@ -89,6 +91,16 @@ def test_threads_to_expect_most_of(shape, axes, threads, eight_cpus, tuning_reco
     with FFT(np.ones(shape, complex), axes=axes, options={"provider": "mkl"}, execution=TWO_THREADS) as transform:
         transform.plan()
         assert transform._plan_made.chosen.get("threads") == threads
+
+
+@NEEDS_MKL
+@pytest.mark.parametrize(
+    ("n", "is_shared"), [(8192, False), (16384, True), (44_100, True), (44_101, False), (1 << 20, True), (10**6, False)]
+)
+def test_a_single_transform_is_expected_to_gain_by_parts(n, is_shared, eight_cpus, tuning_record):
+    with FFT(np.ones(n, complex), options={"provider": "mkl"}, execution=TWO_THREADS) as transform:
+        transform.plan()
+        assert (fftw3_interface.SHARED in transform._plan_made.chosen.knobs) == is_shared
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,15 @@ def test_qualifiers_are_told_apart():
     assert SymmetricMatrixQualifier.is_valid(both)
     assert not TriangularMatrixQualifier.is_valid(both)
     assert TriangularMatrixQualifier.to_string(Kind("tr", FillMode.UPPER, True).qualifier()) == "unit upper triangular"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"), [("tr", "diag", 7), ("tb", "diag", -1), ("dg", "incx", 0), ("gb", "incx", -1)]
+)
+def test_qualifiers_that_no_create_returns(kind, field, value):
+    elements = qualifiers(GE, GE)
+    elements[0]["abbreviation"], elements[0]["uplo"], elements[0]["incx"] = kind, 0, 1
+    elements[0][field] = value
+    a = np.ones(4) if kind == "dg" else SQUARE
+    with pytest.raises(ValueError, match=f"qualifiers has the {field} {value} for a; expected"):
+        matmul(a, B, qualifiers=elements)

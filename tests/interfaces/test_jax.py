@@ -1,4 +1,4 @@
-"""Transforms and products as functions of JAX's: traced, mapped over, and with gradients."""
+"""Transforms, products and contractions as functions of JAX's: traced, mapped over, and differentiated."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,9 @@ jax = pytest.importorskip("jax", reason="jax is not installed")
 import jax.numpy as jnp  # noqa: E402
 
 from planmath.interfaces import jax as planned  # noqa: E402
+from planmath.interfaces import jax_transform  # noqa: E402
+from planmath.interfaces.epilogs import EPILOGS  # noqa: E402
+from planmath.linalg.advanced import MatmulEpilog  # noqa: E402
 
 RNG = np.random.default_rng(5)
 
@@ -60,6 +63,12 @@ def check_gradients(ours, theirs, *operands):
     along = lambda f: jax.jit(jax.grad(lambda *x: sum(abs(g**2).sum() for g in jax.grad(f, places)(*x)), places))  # noqa: E731
     for x, y in zip(along(mine)(*operands), along(other)(*operands), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-6)
+    # tangents, and those of gradients
+    along = tuple(jnp.asarray(RNG.random(np.shape(x)), jnp.asarray(x).dtype) for x in operands)
+    for of in (lambda f: f, lambda f: jax.grad(f, places)):
+        found, expected = (jax.tree.leaves(jax.jvp(of(f), operands, along)) for f in (mine, other))
+        for x, y in zip(found, expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-6)
 
 
 def test_transforms_are_those_of_jax(transform):
@@ -86,8 +95,8 @@ def test_transforms_have_gradients(transform):
 def test_vmap_is_one_more_axis_of_the_batch(transform, monkeypatch):
     ours, theirs, x = transform
     calls = []
-    compute = planned._compute
-    monkeypatch.setattr(planned, "_compute", lambda kind, x: calls.append(x.shape) or compute(kind, x))
+    compute = jax_transform._compute
+    monkeypatch.setattr(jax_transform, "_compute", lambda x, kind: calls.append(x.shape) or compute(x, kind=kind))
     many = jnp.stack([x, 2 * x, -x], axis=1)
     found = jax.jit(jax.vmap(ours, in_axes=1, out_axes=-1))(many)
     np.testing.assert_allclose(found, jax.vmap(theirs, in_axes=1, out_axes=-1)(many), rtol=1e-12, atol=1e-12)
@@ -149,14 +158,123 @@ def test_what_is_wrong_is_told_while_tracing():
         (lambda: planned.matmul(real(2, 3, 4), real(3, 4, 5)), "do not broadcast"),
         (lambda: planned.matmul(jnp.arange(4), jnp.arange(4)), "a and b are of int64 and int64"),
         (lambda: planned.matmul(real(), real(4)), "at least one axis each"),
+        (lambda: planned.matmul(real(3), real(3), beta=2.0), "beta was given without c"),
+        (lambda: planned.matmul(real(3), real(3), epilog=MatmulEpilog.DGELU), "DGELU, which is a part of a gradient"),
+        (lambda: planned.matmul(real(3), real(3), epilog=MatmulEpilog.BIAS), "BIAS needs {'bias': ...}"),
+        (lambda: planned.matmul(numbers(3), real(3), epilog=MatmulEpilog.RELU), "expected float16, float32, float64"),
+        (lambda: layer(real(3, 4), real(4, 2), real(2), MatmulEpilog.BIAS), "bias has 2 elements; expected 3"),
+        (lambda: planned.einsum("ij,jk", real(3, 4)), "for 2 operands, and 1 are given"),
+        (lambda: planned.einsum("ij,jk", real(3, 4), real(3, 4)), "extents 4 and 3"),
+        (lambda: planned.einsum("i,i", jnp.arange(3), jnp.arange(3)), "convert them"),
+        (lambda: planned.einsum("->"), "got no operand"),
     ):
         with pytest.raises(ValueError, match=told):
             jax.jit(call)()
 
 
-def test_forward_mode_is_refused():
-    with pytest.raises(TypeError, match="jvp"):
-        jax.jvp(planned.rfft, (real(4),), (real(4),))
+def layer(a, b, bias, epilog):
+    inputs = None if bias is None else {"bias": bias}
+    return planned.matmul(a, b, epilog=epilog, epilog_inputs=inputs)
+
+
+def as_jax_has_it(a, b, bias, epilog):
+    z = jnp.matmul(a, b) + (0 if bias is None else bias if b.ndim == 1 else bias[:, None])
+    activation, _ = EPILOGS[epilog]
+    return {"gelu": jax.nn.gelu, "relu": jax.nn.relu, "identity": lambda z: z}[activation](z)
+
+
+def layers_of(epilog):
+    """planmath's layer and JAX's, of two operands or, with a bias, three."""
+    _, has_bias = EPILOGS[epilog]
+    return [
+        (lambda a, b, bias, f=f: f(a, b, bias, epilog)) if has_bias else (lambda a, b, f=f: f(a, b, None, epilog))
+        for f in (layer, as_jax_has_it)
+    ]
+
+
+@pytest.mark.parametrize("epilog", EPILOGS, ids=lambda epilog: epilog.name)
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 2)), ((5, 4), (4,)), ((2, 3, 4), (4, 2)), ((3, 4), (2, 4, 5))])
+def test_epilogs(epilog, shapes):
+    ours, theirs = layers_of(epilog)
+    a, b, bias = (RNG.random(shape) - 0.5 for shape in (*shapes, shapes[0][-2]))
+    operands = (a, b, bias)[: 3 if EPILOGS[epilog][1] else 2]
+    np.testing.assert_allclose(jax.jit(ours)(*operands), theirs(*operands), rtol=1e-12, atol=1e-12)
+    check_gradients(ours, theirs, *operands)
+
+
+@pytest.mark.parametrize("axes", [(0, None, None), (None, 1, None), (None, None, 0), (0, 0, 0)])
+def test_epilogs_that_are_mapped_over(axes):
+    ours, theirs = (jax.vmap(f, in_axes=axes) for f in layers_of(MatmulEpilog.GELU_BIAS))
+    operands = [
+        x if axis is None else jnp.stack([x, 2 * x, -x], axis)
+        for x, axis in zip((real(3, 4), real(4, 5), real(3)), axes, strict=True)
+    ]
+    np.testing.assert_allclose(jax.jit(ours)(*operands), theirs(*operands), rtol=1e-12)
+    check_gradients(ours, theirs, *operands)
+
+
+def test_factors_and_addends():
+    a, b, c, bias = real(3, 4), real(4, 2), real(3, 2), real(3)
+    named = {"epilog": MatmulEpilog.RELU_BIAS, "epilog_inputs": {"bias": bias}}
+    ours = lambda a, b, c: planned.matmul(a, b, c, alpha=-2.0, beta=0.5, **named)  # noqa: E731
+    theirs = lambda a, b, c: jax.nn.relu(-2 * a @ b + bias[:, None] + c / 2)  # noqa: E731
+    np.testing.assert_allclose(jax.jit(ours)(a, b, c), theirs(a, b, c), rtol=1e-12)
+    check_gradients(ours, theirs, a, b, c)
+    nothing = planned.matmul(np.full((3, 4), np.nan), b, np.full(3, np.inf)[:, None], alpha=0, beta=0)
+    assert (nothing == 0).all()
+    traced = jax.jit(lambda alpha: planned.matmul(a, b, alpha=alpha))(2.0)
+    np.testing.assert_allclose(traced, 2 * a @ b, rtol=1e-12)
+    assert planned.matmul(jnp.float32(a), jnp.float32(b), alpha=2.0).dtype == jnp.float32
+
+
+CONTRACTIONS = {
+    "ij,jk": (real(3, 4), real(4, 2)),
+    "ij,jk,kl->li": (numbers(3, 4), numbers(4, 2), numbers(2, 5)),
+    "bij,bjk->bik": (real(2, 3, 4), real(2, 4, 5)),
+    "...i,...i->...": (real(2, 3), real(3)),
+    "ii,ij->j": (real(3, 3), real(3, 2)),
+    "ijk,jl->il": (real(2, 3, 4), real(3, 5)),
+    "ij,j->ij": (real(3, 4), real(1)),
+    "iij->ji": (real(3, 3, 2),),
+    "i,i->": (real(4), numbers(4)),
+    "i,j,ij->": (real(2), real(3), real(2, 3)),
+    "ij,jk->ik": (real(0, 4), real(4, 2)),
+}
+
+
+@pytest.mark.parametrize("expr", CONTRACTIONS)
+def test_contractions(expr):
+    operands = CONTRACTIONS[expr]
+    ours, theirs = (lambda *x, f=f: f(expr, *x) for f in (planned.einsum, jnp.einsum))
+    expected = theirs(*operands)
+    for function in (ours, jax.jit(ours)):
+        found = function(*operands)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    check_gradients(ours, theirs, *operands)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, -1), (1, 0)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_contractions_that_are_mapped_over(axes, count):
+    operands = [
+        x if axis is None else jnp.stack([x, 2 * x, -x][:count], axis)
+        for x, axis in zip((real(3, 4), real(4, 2)), axes, strict=True)
+    ]
+    ours, theirs = (jax.vmap(lambda *x, f=f: f("ij,jk->ki", *x), in_axes=axes) for f in (planned.einsum, jnp.einsum))
+    np.testing.assert_allclose(jax.jit(ours)(*operands), theirs(*operands), rtol=1e-12)
+    check_gradients(ours, theirs, *operands)
+
+
+def test_hessians_and_linear_maps():
+    x, a = real(4), real(3, 4)
+    ours, theirs = (lambda x, f=f: (f(a, x) ** 4).sum() for f in (planned.matmul, jnp.matmul))
+    np.testing.assert_allclose(jax.jit(jax.hessian(ours))(x), jax.hessian(theirs)(x), rtol=1e-10)
+    np.testing.assert_allclose(jax.jacfwd(planned.rfft)(x), jax.jacfwd(jnp.fft.rfft)(x), atol=1e-12)
+    _, along = jax.linearize(planned.rfft, x)
+    np.testing.assert_allclose(along(x), jnp.fft.rfft(x), atol=1e-12)
+    rematerialized = jax.grad(jax.checkpoint(ours))(x)
+    np.testing.assert_allclose(rematerialized, jax.grad(theirs)(x), rtol=1e-10)
 
 
 def test_training_under_jit():

@@ -15,7 +15,7 @@ from torch.nn import functional  # noqa: E402
 
 import planmath  # noqa: E402
 from planmath.interfaces import torch as door  # noqa: E402
-from planmath.interfaces.torch_product import EPILOGS  # noqa: E402
+from planmath.interfaces.epilogs import EPILOGS  # noqa: E402
 from planmath.linalg.advanced import MatmulEpilog  # noqa: E402
 
 ACTIVATIONS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from torch.overrides import TorchFunctionMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from planmath.interfaces import torch as door  # noqa: E402
-from planmath.interfaces import torch_plans  # noqa: E402
+from planmath.interfaces import torch_plans, torch_product  # noqa: E402
 
 #: PyTorch's own imports for forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -164,6 +165,37 @@ def test_programs_that_are_traced(operands):
     graph = make_fx(layer)(x, w, b)
     assert torch.ops.planmath.product.default in {node.target for node in graph.graph.nodes}
     torch.testing.assert_close(graph(2 * x, w, b), layer(2 * x, w, b))
+
+
+def test_gradients_in_graphs_are_pytorchs_own_products(operands):
+    def gradients(*operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(layer(*operands).square().sum(), operands)
+
+    for operand in operands:
+        operand.requires_grad_()
+    graph = make_fx(gradients)(*operands)
+    targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert targets.count("planmath.product.default") == 1
+    assert targets.count("aten.mm.default") == 2
+    for found, expected in zip(graph(*operands), gradients(*operands), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_gradient_of_a_bias_comes_with_that_of_weights(operands, monkeypatch):
+    called = []
+    compute = torch_product._compute
+    monkeypatch.setattr(torch_product, "_compute", lambda *of: called.append(of[5]) or compute(*of))
+    x, w, b = operands
+    b.requires_grad_()
+    for wanted, expected in ((False, []), (True, ["sum"])):
+        w.requires_grad_(wanted)
+        ctx = SimpleNamespace(
+            saved_tensors=(x, w, b, None), needs_input_grad=(False, wanted, True), how=(False, True, "identity", False)
+        )  # fmt: skip
+        _, of_w, of_b, *_ = torch_product._backward(torch_product._compute, ctx, torch.ones(3, 5, dtype=torch.float64))
+        assert called == expected
+        torch.testing.assert_close(of_b, torch.full((5,), 3.0, dtype=torch.float64))
+        assert of_w is None or torch.equal(of_w, torch.ones(5, 3, dtype=torch.float64) @ x)
 
 
 def test_saved_tensors_are_saved_as_pytorch_saves_them(operands):

@@ -8,12 +8,28 @@ import scipy.sparse as sp
 
 from planmath.core import remembered
 from planmath.core.tuning import collecting, record
-from planmath.sparse.advanced import InaccurateSolutionWarning, direct_solver, single_use, stateless
+from planmath.sparse.advanced import (
+    DirectSolver,
+    InaccurateSolutionWarning,
+    block_lu,
+    direct_solver,
+    pattern,
+    single_use,
+    stateless,
+)
 
 BANDED = sp.diags_array([-1.0, 4, -1], offsets=[-1, 0, 1], shape=(20, 20))
 GRID = sp.kron(sp.eye_array(9), sp.diags_array([-1.0, 4, -1], offsets=[-1, 0, 1], shape=(9, 9))) + sp.kron(
     sp.diags_array([-1.0, -1], offsets=[-1, 1], shape=(9, 9)), sp.eye_array(9)
 )
+def weak(n):
+    """A matrix whose diagonal has no pivots."""
+    random = np.random.default_rng(n)
+    a = sp.diags_array(random.uniform(0.1, 0.2, n)[1:], offsets=-1, shape=(n, n)) + 1e-3 * sp.eye_array(n)
+    a += sp.csr_array((random.uniform(1, 2, n), (np.arange(n), (np.arange(n) + n // 2) % n)), shape=(n, n))
+    return sp.csr_array(a)
+
+
 PLAIN = {
     "banded": sp.csr_array(BANDED), "blocks": sp.csr_array(GRID),
     "others": sp.csr_array(np.random.default_rng(3).uniform(-1, 1, (150, 150))),
@@ -51,6 +67,28 @@ def test_new_values_are_factorized_anew(without_lifecycle, tuning_record):
     direct_solver(a, b)
     a.data *= 2
     np.testing.assert_allclose(a @ direct_solver(a, b), b)
+
+
+def test_what_was_measured_of_another_system_does_not_matter(without_lifecycle, tuning_record):
+    a, b = PLAIN["blocks"], np.ones(81)
+    with DirectSolver(PLAIN["others"], np.ones(150)) as solver:
+        solver.plan()
+        solver.autotune(iterations=1, seconds=0.5)
+    assert record.problems("DirectSolver", record.machine())
+    np.testing.assert_allclose(a @ direct_solver(a, b), b)
+
+
+@pytest.mark.parametrize("has_diagonal", [True, False])
+def test_one_order_is_made_for_values_with_a_weak_diagonal(
+    monkeypatch, without_lifecycle, tuning_record, has_diagonal
+):
+    made = []
+    usual = pattern.BlockOrder
+    monkeypatch.setattr(pattern, "BlockOrder", lambda *given: made.append(given[2]) or usual(*given))
+    a = weak(300) if has_diagonal else sp.csr_array(weak(300)[np.random.default_rng(0).permutation(300)])
+    b = a @ np.ones(300)
+    np.testing.assert_allclose(direct_solver(a, b), np.ones(300), rtol=1e-8)
+    assert made == [*[block_lu.UNORDERED] * (not has_diagonal), block_lu.BY_COLUMNS]
 
 
 def changed(change):
@@ -112,7 +150,9 @@ def test_out_of_the_ordinary(monkeypatch, nothing_remembered, tuning_record, way
     elif way == "many":
         monkeypatch.setattr(single_use, "MOST_UNKNOWNS", 80)
     elif way == "measured":
-        monkeypatch.setattr(record, "entries", lambda where: {"DirectSolver GENERAL": ()})
+        with DirectSolver(a, b) as solver:
+            solver.plan()
+            solver.autotune(iterations=1, seconds=0.5)
     if way == "told":
         told = []
         with collecting.told(told.append):

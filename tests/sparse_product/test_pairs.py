@@ -142,6 +142,41 @@ def test_batches(provider: str, batches: Any, into: str) -> None:
         close(as_dense(product(provider, sparse(a, N.BatchedCSR), y, c, beta=0 if c is not None else None)), a @ b)
 
 
+def batched(a: torch.Tensor) -> torch.Tensor:
+    """Matrices of a batch by rows, of which each stores as many elements: zeros where one has less."""
+    stored = a != 0
+    most = int(stored.sum((-1, -2)).max()) if len(a) else 0
+    for each in stored:
+        free = (~each).nonzero()[: most - int(each.sum())]
+        each[free[:, 0], free[:, 1]] = True
+    starts = torch.nn.functional.pad(stored.sum(-1).cumsum(-1), (1, 0))
+    columns = stored.nonzero()[:, -1].reshape(len(a), most)
+    return torch.sparse_csr_tensor(starts, columns, a[stored].reshape(len(a), most), a.shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 8, 5), (1, 4, 4, 4), (5, 1, 7, 1), (0, 3, 4, 2)])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "complex128"])
+def test_batches_by_rows_stay_so(shape: tuple[int, ...], dtype: str) -> None:
+    """Though their products have other numbers of entries."""
+    count, m, k, n = shape
+    a, b = values((count, m, k), density=0.3), values((count, k, n), seed=1, density=0.3)
+    x, y = (torch.from_numpy(of).to(getattr(torch, dtype)) for of in (a, b))
+    pairs = [(batched(x), batched(y), a @ b)]
+    if count:
+        pairs += [(batched(x), y[0].to_sparse_csr(), a @ b[0]), (x[0].to_sparse_csr(), batched(y), a[0] @ b)]
+    for first, second, expected in pairs:
+        with Matmul(first, second) as mm:
+            mm.plan()
+            found = mm.execute()
+            assert found.layout == torch.sparse_csr
+            arrays = found.crow_indices(), found.col_indices(), found.values()
+            torch.sparse_csr_tensor(*arrays, found.shape, check_invariants=count > 0)
+            close(found.to_dense().to(torch.complex128).numpy(), expected, dtype)
+            out = mm.empty_result()
+            assert mm.execute(out=out) is out
+            assert torch.equal(out.values(), found.values())
+
+
 @pytest.mark.parametrize("provider", MULTIPLIERS)
 def test_vectors(provider: str) -> None:
     a, v, w = values((6, 8), density=0.5), values((8,), seed=1, density=0.5), values((6,), seed=2, density=0.5)

@@ -519,6 +519,59 @@ def test_what_is_in_c_does_not_count_without_beta(provider: str) -> None:
         close(product(provider, sparse(a, form), b, c, beta=0), a @ b)
 
 
+@pytest.mark.pairwise
+@pytest.mark.parametrize("block", [*((n, n) for n in range(1, 10)), (2, 4), (4, 2), (8, 3), (16, 16), (5, 11)])
+@pytest.mark.parametrize("order", [N.BSRRight, N.BSRLeft, N.BSCRight, N.BSCLeft], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize("index_type", ["int32", "int64"])
+@pytest.mark.parametrize("columns", [None, 3, 40])
+@pytest.mark.parametrize("layout", ["plain", "strided"])
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_blocks(
+    block: tuple[int, int], order: Any, dtype: str, index_type: str, columns: int | None, layout: str, transposed: int
+) -> None:
+    """By loops for each size, with rows of blocks of which some are empty."""
+    m, n = block
+    places = np.random.default_rng(2).random((5, 6)) < 0.4
+    places[3] = False
+    a = values((5 * m, 6 * n), dtype) * np.kron(places, np.ones(block)).astype(dtype)
+    op = a.T if transposed else a
+    b = values((op.shape[1],) if columns is None else (op.shape[1], columns), dtype, 1)
+    c = values(op.shape[:1] if columns is None else (op.shape[0], columns), dtype, 2)
+    expected = 2 * op.astype("c16") @ b.astype("c16") + 0.5 * c
+    if layout == "strided":
+        b, c = np.repeat(b, 2, axis=0)[::2], np.repeat(c, 3, axis=0)[::3]
+    tensor = sparse(a, order(block), index_type)
+    product("own", tensor, b, c, alpha=2, beta=0.5, qualifiers=qualified((transposed, 0)))
+    close(c, expected if dtype == "complex64" else expected.real, dtype)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (3, 0, 0), (0, 0, 5), (4, 0, 3)])
+def test_empty_results_are_taken(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    for b in (np.ones((k, n)), np.ones((k, n), order="F"), sp.csr_array((k, n))):
+        with Matmul(sp.csr_array((m, k)), b) as mm:
+            mm.plan()
+            out = mm.empty_result()
+            assert mm.execute(out=out) is out
+            assert out.shape == (m, n)
+
+
+def test_lists_in_no_order_as_tensors() -> None:
+    """Which say so, and with entries that come twice."""
+    rng = np.random.default_rng(0)
+    row, column = rng.integers(0, 6, 40), rng.integers(0, 5, 40)
+    a = sp.coo_array((rng.random(40), (row, column)), shape=(6, 5))
+    tensor, b = ust.Tensor.from_package(a), rng.random((5, 3))
+    assert not tensor.tensor_format.is_ordered
+    close(matmul(tensor, b), a @ b)
+    close(matmul(tensor, sp_tensor(b)).to_package().toarray(), a @ b)
+
+
+def sp_tensor(b: np.ndarray) -> ust.Tensor:
+    return ust.Tensor.from_package(sp.csr_array(b))
+
+
 def test_foreign_byte_order_and_read_only_results() -> None:
     a, b = sp.csr_array(values((6, 8), density=0.4)), values((8, 5))
     with pytest.raises(TypeError, match="byte order"):
@@ -648,3 +701,22 @@ def test_an_operand_without_entries_at_a_reset():
         close(mm.execute(), 0 * x)
         mm.reset_operands(a=sp.csr_array(x))
         close(mm.execute(), x @ x)
+
+
+def test_what_would_make_a_new_operand_fit_is_told() -> None:
+    coo, wide = sp.coo_array(np.eye(3)[::-1]), sp.csr_array(np.eye(3))
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    unsorted = sp.coo_array((coo.data, tuple(x[[2, 0, 1]].copy() for x in coo.coords)), shape=(3, 3))
+    for planned, new, words in (
+        (coo, unsorted, r"sort its entries, by sum_duplicates\(\) of SciPy"),
+        (sp.csr_array(np.eye(3)), wide, r"convert its index arrays by astype\('int32'\), or create a new Matmul"),
+    ):
+        with Matmul(planned, np.ones(3)) as mm:
+            mm.plan()
+            with pytest.raises(TypeError, match=words):
+                mm.reset_operands(a=new)
+    unsorted.sum_duplicates()
+    with Matmul(coo, np.arange(3.0)) as mm:
+        mm.plan()
+        mm.reset_operands(a=unsorted)
+        close(mm.execute(), np.arange(3.0)[::-1])

@@ -37,7 +37,7 @@ def product(
 @pytest.mark.parametrize("provider", SAMPLERS)
 @pytest.mark.parametrize("form", SPARSE, ids=lambda f: f.name[:20])
 @pytest.mark.parametrize("order", ["CC", "CF", "FC"])
-@pytest.mark.parametrize("k", [1, 37])
+@pytest.mark.parametrize("k", [0, 1, 16, 37])
 def test_formats(provider: str, form: ust.TensorFormat, order: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_sampled, "THREADED_WORK", 0)
     c = values((8, 12), density=0.3)
@@ -115,6 +115,35 @@ def test_random_formats(form: ust.TensorFormat, k: int, seed: int, provider: str
     b = values((k, shape[-1]), seed=seed + 2)
     product(provider, a, b, t, beta=0)
     close(as_dense(t), np.where(stored, a @ b, 0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [16, 32, 64, 128, 50])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_operands_that_begin_anywhere(dtype: str, k: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of which a vector reaches over two lines of the cache are copied, with the same results."""
+    monkeypatch.setattr(own_sampled, "THREADED_WORK", 0)
+    c = values((12, 40), dtype, seed=2, density=0.8)
+    memory = [np.empty(40 * k * c.itemsize + 128, np.uint8) for _ in range(4)]
+
+    def at(number: int, offset: int, given: np.ndarray) -> np.ndarray:
+        begin = -memory[number].ctypes.data % 64 + offset
+        made = memory[number][begin : begin + given.nbytes].view(dtype).reshape(given.shape)
+        made[...] = given
+        return made
+
+    a, b = values((12, k), dtype), values((40, k), dtype, 1)
+    expected = np.where(c != 0, a.astype("f8") @ b.T.astype("f8"), 0)
+    m = sp.csr_array(c)
+    execution = {"num_threads": threads}
+    with Matmul(at(0, 0, a), at(1, 16, b).T, m, beta=0, options={"provider": "own"}, execution=execution) as mm:
+        mm.plan()
+        mm.execute()
+        close(m.toarray(), expected, dtype)
+        before = m.data.copy()
+        mm.reset_operands(a=at(2, 16, a), b=at(3, 0, b).T)
+        mm.execute()
+        np.testing.assert_array_equal(m.data, before)
 
 
 def test_lifecycle() -> None:

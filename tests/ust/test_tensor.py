@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from planmath.native.threads import Threads
 from planmath.sparse.ust import Dimension, LevelFormat, LevelProperty, NamedFormats, Tensor, TensorFormat, shortcuts
 
 N = NamedFormats
@@ -217,6 +218,8 @@ def test_dense_arrays_are_the_very_objects(order: tuple[int, ...]) -> None:
         ("list", [[1.0]], TypeError, "list"),
         ("columns", sp.csr_array(np.eye(3)), ValueError, "expected 0 to 2"),
         ("starts", sp.csr_array(np.eye(3)), ValueError, "descends"),
+        ("unsigned", sp.csr_array(np.eye(3)), TypeError, "indices of uint32; expected one of int8"),
+        ("foreign", sp.csr_array(np.eye(3)), TypeError, "byte order of another machine"),
     ],
 )
 def test_what_is_no_tensor(name: str, given: Any, error: type[Exception], words: str) -> None:
@@ -224,6 +227,10 @@ def test_what_is_no_tensor(name: str, given: Any, error: type[Exception], words:
         given.indices[1] = 7
     if name == "starts":
         given.indptr[:] = [0, 3, 2, 3]
+    if name == "unsigned":
+        given.indices, given.indptr = given.indices.astype(np.uint32), given.indptr.astype(np.uint32)
+    if name == "foreign":
+        given.data = given.data.astype(given.data.dtype.newbyteorder())
     with pytest.raises(error, match=words):
         Tensor.from_package(given)
 
@@ -288,6 +295,28 @@ def test_copies() -> None:
         t.to("gpu")
 
 
+def test_what_is_the_same_in_both_formats_is_shared() -> None:
+    t = Tensor.from_package(sp.csr_array(sample((6, 8))))
+    listed = t.convert(tensor_format=N.COO)
+    assert listed.val is t.val
+    assert listed.crd(1) is t.crd(1)
+    again = listed.convert(tensor_format=N.CSR)
+    assert again.val is t.val
+    for form in (N.COO, N.CSR):
+        own = listed.convert(tensor_format=form, copy=True)
+        arrays = [x for n in range(2) for x in (own.pos(n), own.crd(n)) if x is not None]
+        assert not any(np.shares_memory(x, t.val) or np.shares_memory(x, t.crd(1)) for x in (*arrays, own.val))
+        np.testing.assert_array_equal(dense(own), dense(t))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+@pytest.mark.parametrize("form", [N.CSRd(1), N.CSCd(1), N.BSRRightd((2, 2), 1)], ids=lambda f: f.name)
+def test_batches_of_nothing(form: TensorFormat) -> None:
+    t = Tensor.from_package(torch.zeros(0, 4, 6)).convert(tensor_format=N.COOd(3)).convert(tensor_format=form)
+    back = Tensor.from_package(t.to_package())
+    assert (back.tensor_format, back.extents, back.nse) == (form, [0, 4, 6], 0)
+
+
 def test_functions_of_values() -> None:
     a = sample((6, 8))
     t = Tensor.from_package(sp.csr_array(a))
@@ -325,9 +354,12 @@ def test_values_and_words() -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64", "complex128", "int64"])
 @pytest.mark.parametrize("index_type", ["int32", "int64"])
 @pytest.mark.parametrize("zeros", ["none", "dropped", "kept"])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_short_ways_lead_where_the_long_one_does(
-    monkeypatch: pytest.MonkeyPatch, form: TensorFormat, dtype: str, index_type: str, zeros: str
+    monkeypatch: pytest.MonkeyPatch, form: TensorFormat, dtype: str, index_type: str, zeros: str, threads: int
 ) -> None:
+    monkeypatch.setattr(shortcuts, "THREADED_ENTRIES", 0)
+    monkeypatch.setattr(shortcuts, "openmp_threads", lambda: Threads(threads, "the test"))
     a = torch.from_numpy(sample((8, 12))).to(getattr(torch, dtype))
     a[0, 3], a[5, 7] = 2, -3
     rows = Tensor.from_package(a).convert(tensor_format=N.CSR, index_type=index_type)

@@ -27,22 +27,24 @@ LETTERS = {
 
 def read(library: Library, folder: Path) -> dict[str, Any]:
     """The facts on one library, ready for JSON."""
-    include = [folder]
-    unit = _parse(library.headers, include)
+    told = _told(library, folder)
+    unit = _parse(library.headers, told)
     every = [cursor for cursor in unit.cursor.get_children() if cursor.location.file]
     mine = [cursor for cursor in every if Path(cursor.location.file.name).name in library.owns]
     return {
-        "version": ".".join(str(n) for n in _version(library, include)),
+        "version": ".".join(str(n) for n in _version(library, told)),
         "functions": {
             c.spelling: _function(c)
             for c in mine
             if c.kind == CursorKind.FUNCTION_DECL
-            and c.storage_class != StorageClass.STATIC  # defined in the header: the library does not have it
+            # one that is defined in the header the library does not have
+            and c.storage_class != StorageClass.STATIC
+            and not c.is_definition()
             and re.match(library.functions, c.spelling)
         },
         "enums": dict(sorted(_enums(library, mine))),
         "structs": dict(sorted(_structs(library, mine))),
-        "constants": _constants(library, unit, include),
+        "constants": _constants(library, unit, told),
         "variables": sorted(
             c.spelling for c in mine if c.kind == CursorKind.VAR_DECL and re.match(library.variables, c.spelling)
         ),
@@ -52,26 +54,31 @@ def read(library: Library, folder: Path) -> dict[str, Any]:
 # What libclang is told.
 
 
-def _arguments(include: list[Path], standins: Path) -> list[str]:
+def _told(library: Library, folder: Path) -> list[str]:
+    """Where a library's headers are, and what its words mean that C does not have."""
+    include = [*([folder / library.folder] if library.folder else []), folder]
+    return [*(word for of in include for word in ("-I", str(of))), *(f"-D{name}" for name in library.defines)]
+
+
+def _arguments(told: list[str], standins: Path) -> list[str]:
     compiler = subprocess.run(["gcc", "-print-file-name=include"], capture_output=True, text=True, check=True)
-    folders = [word for folder in include for word in ("-I", str(folder))]
-    return ["-x", "c", "-std=gnu11", "-isystem", compiler.stdout.strip(), *folders, "-idirafter", str(standins)]
+    return ["-x", "c", "-std=gnu11", "-isystem", compiler.stdout.strip(), *told, "-idirafter", str(standins)]
 
 
-def _translate(source: str, include: list[Path], options: int = 0) -> TranslationUnit:
+def _translate(source: str, told: list[str], options: int = 0) -> TranslationUnit:
     with tempfile.TemporaryDirectory() as folder:
         for name in STANDINS:
             standin = Path(folder, name)
             standin.parent.mkdir(parents=True, exist_ok=True)
             standin.touch()
         return Index.create().parse(
-            "all.h", _arguments(include, Path(folder)), unsaved_files=[("all.h", source)], options=options
+            "all.h", _arguments(told, Path(folder)), unsaved_files=[("all.h", source)], options=options
         )
 
 
-def _parse(headers: Iterable[str], include: list[Path]) -> TranslationUnit:
+def _parse(headers: Iterable[str], told: list[str]) -> TranslationUnit:
     source = "".join(f"#include <{header}>\n" for header in headers)
-    unit = _translate(source, include, TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD)
+    unit = _translate(source, told, TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD)
     errors = [str(d) for d in unit.diagnostics if d.severity >= d.Error]
     if errors:
         raise SystemExit("the headers do not compile:\n" + "\n".join(errors))
@@ -235,7 +242,7 @@ def _offset_of_anonymous(outer: Cursor, inner: Cursor) -> int:
 _VERSION = re.compile(r"_(VER_\w+|VERSION\w*|MAJOR|MINOR|PATCH)$")
 
 
-def _constants(library: Library, unit: TranslationUnit, include: list[Path]) -> dict[str, int]:
+def _constants(library: Library, unit: TranslationUnit, told: list[str]) -> dict[str, int]:
     """The object-like macros that are integers."""
     names = []
     for cursor in unit.cursor.get_children():
@@ -246,7 +253,7 @@ def _constants(library: Library, unit: TranslationUnit, include: list[Path]) -> 
         tokens = [t.spelling for t in cursor.get_tokens()]
         if len(tokens) > 1 and re.match(r"[-(\d]|CU|cuda", tokens[1]) and not _is_function_like(cursor):
             names.append(cursor.spelling)
-    values = _evaluate(library.headers, [name for name in names if not _VERSION.search(name)], include)
+    values = _evaluate(library.headers, [name for name in names if not _VERSION.search(name)], told)
     return {name: values[name] for name in sorted(values)}
 
 
@@ -257,11 +264,11 @@ def _is_function_like(cursor: Cursor) -> bool:
     return tokens[1].extent.start.offset == tokens[0].extent.end.offset
 
 
-def _evaluate(headers: Iterable[str], names: list[str], include: list[Path]) -> dict[str, int]:
+def _evaluate(headers: Iterable[str], names: list[str], told: list[str]) -> dict[str, int]:
     """The values of macros. One that is no integer makes an error on its own line, and is left out."""
     first = "".join(f"#include <{header}>\n" for header in headers)
     lines = [f"enum {{ planmath_{name} = (long long)({name}) }};" for name in names]
-    unit = _translate(first + "\n".join(lines) + "\n", include)
+    unit = _translate(first + "\n".join(lines) + "\n", told)
     start = first.count("\n") + 1
     bad = {d.location.line - start for d in unit.diagnostics if d.severity >= d.Error}
     values = {}
@@ -274,8 +281,8 @@ def _evaluate(headers: Iterable[str], names: list[str], include: list[Path]) -> 
     return values
 
 
-def _version(library: Library, include: list[Path]) -> list[int]:
-    values = _evaluate(library.headers, list(library.version), include)
+def _version(library: Library, told: list[str]) -> list[int]:
+    values = _evaluate(library.headers, list(library.version), told)
     numbers = [values[name] for name in library.version]
     return numbers if len(numbers) > 1 else [numbers[0] // 1000, numbers[0] % 1000 // 10]
 

@@ -7,7 +7,7 @@ Everything here is an opinion that a person formed from the vendor's documentati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 #: Functions that only read or write a little host memory, whatever the library.
 QUERIES = r"\w+Get(Version|CudartVersion|Property|StatusName|StatusString|ErrorName|ErrorString)$"
@@ -31,6 +31,10 @@ class Library:
         What names lose in Python, the first that they begin with.
     version : tuple of str
         The macros that are the headers' version.
+    folder : str
+        Where among the headers the library's own are, if they have the names of others.
+    defines : tuple of str
+        Macros for words in the headers that are not C's, where they are in nothing that is bound.
     binary, sonames : str, tuple of str
         The shared library: its name for cuda-pathfinder, and its file names, the newest first.
     version_function : str
@@ -49,6 +53,8 @@ class Library:
         Likewise, for lists in host memory. Constant arrays of numbers need not be named.
     quick : str
         Functions that let no other Python thread run meanwhile.
+    returns_status : str
+        Functions that return a status as a plain number.
     asks_for_status : str
         Functions whose status is what they were asked for, not their failure.
     member_prefixes : mapping
@@ -67,6 +73,8 @@ class Library:
     types: str
     constants: str
     version: tuple[str, ...]
+    folder: str = ""
+    defines: tuple[str, ...] = ()
     variables: str = r"$"
     binary: str = ""
     sonames: tuple[str, ...] = ()
@@ -79,6 +87,7 @@ class Library:
     outputs: tuple[tuple[str, str], ...] = ()
     lists: tuple[tuple[str, str], ...] = ()
     quick: str = QUERIES
+    returns_status: str = r"$"
     asks_for_status: str = r"$"
     member_prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     attribute_types: Mapping[str, str] = field(default_factory=dict)
@@ -349,19 +358,52 @@ CUSOLVERMP = Library(
     ),
 )  # fmt: skip
 
+CUFFTMP = replace(
+    CUFFT, module="cufftMp", title="cuFFTMp", folder="cufftmp", defines=("nullptr=0",),
+    headers=("cufftMp.h",), owns=(*CUFFT.owns, "cufftMp.h"), prefix=("cufftMp", *CUFFT.prefix),
+    binary="cufftMp", sonames=("libcufftMp.so.12", "libcufftMp.so.11"), error="cuFFTMpError",
+    outputs=(*CUFFT.outputs, (r"cufftMpCreateReshape", r"handle"), (r"cufftMpGetReshapeSize", r"workspace_size")),
+)  # fmt: skip
+
+#: NVSHMEM's functions for elements of one type of C, beside which stand those for bytes.
+_TYPED = r"u?(char|short|int(8|16|32|64)?|long|longlong)|schar|size|ptrdiff|float|double2?|half|bfloat16|complex[fd]"
+
+NVSHMEM = Library(
+    "nvshmem", "NVSHMEM", folder="nvshmem", defines=("half=short", "__nv_bfloat16=short"),
+    headers=("stdbool.h", "assert.h", "nvshmem_host.h"),
+    owns=(
+        "nvshmem_api.h", "nvshmemx_api.h", "nvshmem_coll_api.h", "nvshmemx_coll_api.h", "nvshmem_types.h",
+        "nvshmem_uniqueid.h", "nvshmem_constants.h", "nvshmemx_error.h",
+    ),
+    prefix=("nvshmemx_", "nvshmem_", "NVSHMEMX_", "NVSHMEM_"),
+    # without those for devices
+    functions=rf"nvshmemx?_(?!({_TYPED})_)(?!(qp_(?!create)\w+|signal_op|\w+_(warp|warpgroup|block))$)",
+    types=r"nvshmem(?!i|x_proxy)|flags$", constants=r"NVSHMEMX?_(TEAM|SIGNAL|CMP)_",
+    version=_version("NVSHMEM_VENDOR", "MAJOR_VERSION", "MINOR_VERSION", "PATCH_VERSION"),
+    binary="nvshmem_host", sonames=("libnvshmem_host.so.3",), error="NVSHMEMError", status="nvshmemx_status",
+    returns_status=r"nvshmemx?_(?!((team_)?(my_pe|n_pes)|team_translate_pe|init_status)$)",
+    outputs=(
+        (r"nvshmem_(info_get_version|query_thread)|nvshmemx_vendor_get_version_info", r"major|minor|patch|provided"),
+        (r"nvshmemx?_team_(split_\w+|init|get_uniqueid)", r"new_team|[xy]axis_team|team|uniqueid"),
+        (r"nvshmemx_region_(start|is_active)", r"handle|active"),
+    ),
+    quick=r"nvshmem_(team_)?(my_pe|n_pes)$|nvshmem_(info_get_version|ptr)$|nvshmemx_vendor_get_version_info$",
+    member_prefixes={"nvshmem_pe_index_t": ("NVSHMEM_PE_", "NVSHMEMX_PE_")},
+)  # fmt: skip
+
 LIBRARIES: dict[str, Library] = {
     library.module: library
     for library in (
         CUBLAS, CUBLASLT, CUFFT, CURAND, CUSPARSE, CUSOLVER, CUSOLVERDN, CUSOLVERSP, CUSOLVERRF, CUSOLVERMG, RUNTIME,
         LIBRARY_TYPES, CUDSS, CUTENSOR, MATHDX, NCCL,
-        CUBLASMP, CUSOLVERMP,
+        CUBLASMP, CUSOLVERMP, CUFFTMP, NVSHMEM,
     )
 }  # fmt: skip
 
 #: Names of enums in Python that are not C's without its prefix.
 ENUM_NAMES = {
     "cudaDataType": "CudaDataType", "libraryPropertyType": "LibraryPropertyType", "cudaError_t": "Error",
-    "cudaJit_CacheMode": "JitCacheMode", "cudaJit_Fallback": "JitFallback",
+    "cudaJit_CacheMode": "JitCacheMode", "cudaJit_Fallback": "JitFallback", "flags": "InitFlags",
 }  # fmt: skip
 
 #: Runs of letters that the rule for names would cut in the wrong place.

@@ -247,7 +247,7 @@ def _function(name: str, symbol: str, declarations: list[str], library: Library,
     spelled = ", ".join(_renamed(declared(parameter)) for parameter in parameters)
     if len(spelled.split(", ")) != len(parameters) and parameters:
         raise SystemExit(f"a comma inside a parameter of {symbol}")
-    returns = code(result) if re.match(library.asks_for_status, symbol) else _returned(result, library)
+    returns = code(result) if re.match(library.asks_for_status, symbol) else _returned(symbol, result, library)
     maker, options = "_f", []
     if "{" in kinds or "{" in code(result):
         maker = "_api.function_by_value"
@@ -294,10 +294,10 @@ def _matches(rules: tuple[tuple[str, str], ...], symbol: str, parameter: str) ->
     return any(re.fullmatch(function, symbol) and re.fullmatch(name, parameter) for function, name in rules)
 
 
-def _returned(result: str, library: Library) -> str:
+def _returned(symbol: str, result: str, library: Library) -> str:
     kind = code(result)
     status = (LIBRARIES[library.shares] if library.shares else library).status
-    if declared(result) == status:
+    if declared(result) == status or (kind == "i" and re.match(library.returns_status, symbol)):
         return "e"
     return {"<b": "s"}.get(kind, kind if kind[0] not in "<>" else "P")
 

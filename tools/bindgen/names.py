@@ -21,13 +21,15 @@ def snake(name: str) -> str:
 
 def function_name(symbol: str, library: Library) -> str:
     """The library's prefix and the number of the C function's revision are dropped."""
-    return snake(re.sub(r"_v\d+(?=_64$|$)", "", symbol.removeprefix(library.prefix[0])))
+    return snake(re.sub(r"_v\d+(?=_64$|$)", "", _without(library.prefix, symbol)))
 
 
 def enum_name(name: str, library: Library) -> str:
     if name in ENUM_NAMES:
         return ENUM_NAMES[name]
     name = _without(library.prefix, re.sub(r"_(t|enum|st)$", "", name))
+    if name.islower():
+        name = "".join(word.capitalize() for word in name.split("_"))
     return re.sub(r"Attributes$", "Attribute", name[0].upper() + name[1:])
 
 

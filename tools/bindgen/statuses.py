@@ -134,6 +134,17 @@ MEANINGS: dict[str, dict[str, str]] = {
         "CUDSS_STATUS_INTERNAL_ERROR": "something inside the library failed",
         "CUDSS_STATUS_IR_FAILED": "the iterative refinement did not reach its tolerance",
     },
+    "nvshmemx_status": {
+        "NVSHMEMX_SUCCESS": "the call succeeded",
+        "NVSHMEMX_ERROR_INVALID_VALUE": "an argument has a value that the function does not take",
+        "NVSHMEMX_ERROR_OUT_OF_MEMORY": "there is not enough memory, of the host or in the symmetric heap",
+        "NVSHMEMX_ERROR_NOT_SUPPORTED": "this system or this build of the library does not have it",
+        "NVSHMEMX_ERROR_SYMMETRY": "the arguments differ between the processes, or memory is not symmetric",
+        "NVSHMEMX_ERROR_GPU_NOT_SELECTED": "no device was chosen before the library was initialized",
+        "NVSHMEMX_ERROR_COLLECTIVE_LAUNCH_FAILED": "a kernel could not be launched on all processes",
+        "NVSHMEMX_ERROR_INTERNAL": "something inside the library failed",
+        "NVSHMEMX_ERROR_SENTINEL": "no status of the library's",
+    },
     "cutensorStatus_t": {
         "CUTENSOR_STATUS_SUCCESS": "the call succeeded",
         "CUTENSOR_STATUS_NOT_INITIALIZED": "the handle, or an object given, was not created",

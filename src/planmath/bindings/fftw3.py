@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,8 +46,10 @@ class NativePlan:
     def __init__(self, address: int, destroy: Callable[[int], Any]):
         self._destroy, self.address = destroy, address
 
+    _is_finalizing = staticmethod(sys.is_finalizing)  # of the class, which is there when the module is not
+
     def __del__(self) -> None:
-        if hasattr(self, "address"):  # else it was interrupted before it had a plan
+        if hasattr(self, "address") and not self._is_finalizing():  # else it was interrupted before it had a plan
             with _PLANNER:
                 self._destroy(self.address)
 

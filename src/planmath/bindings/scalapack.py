@@ -105,7 +105,7 @@ def _of_system(mpi: str) -> Sequence[str] | str:
     if not paths:
         return (
             f"no ScaLAPACK was found beside this program's MPI, {mpi}: install your system's for that MPI, on Debian "
-            "libscalapack-mpich-dev with python3-mpi4py"
+            "libscalapack-openmpi-dev with python3-mpi4py, which is built for Open MPI there"
         )
     return [str(paths[0])]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from os import getpid
 from threading import current_thread
 from typing import Any
 
@@ -31,43 +31,50 @@ UNHEARD = logging.Logger("planmath.unheard", logging.CRITICAL + 1)
 _NOTHING = nullcontext()
 
 
-def phase(logger: logging.Logger, noun: str, name: str) -> AbstractContextManager[None]:
-    """Log a phase of an operation's life, and how long it took."""
-    return _Phase(logger, noun, name) if logger.isEnabledFor(logging.INFO) else _NOTHING
+def phase(logger: logging.Logger, noun: str, name: str, *lines: tuple[Any, ...]) -> AbstractContextManager[None]:
+    """Log a phase of an operation's life, with lines that say more about it, and how long it took."""
+    return _Phase(logger, noun, name, lines) if logger.isEnabledFor(logging.INFO) else _NOTHING
 
 
-def tell(logger: logging.Logger, message: str, *arguments: object) -> None:
-    """``logger.info`` where it is known that the logger lets this through, in a fraction of the time.
+def tell(logger: logging.Logger, *lines: tuple[Any, ...]) -> None:
+    """``logger.info(*line)`` for each line where it is known that the logger lets this through, in a fraction of the
+    time.
 
-    The place in the source that the record names is this one: looking for the caller's takes as long as the rest. What
-    a record tells of the process and its thread is that of the one before, where they are the same.
+    The place in the source that the records name is this one: looking for the caller's takes as long as the rest. What
+    they tell of the process and its thread is that of those before, where they are the same, and the time is one.
     """
     if type(logger) is not logging.Logger:  # others may do as they like
-        logger.info(message, *arguments)
+        for line in lines:
+            logger.info(*line)
         return
-    if logging.getLogRecordFactory() is not logging.LogRecord or _is_tasked():
-        logger.handle(_made(logger, message, arguments))
+    if logging.getLogRecordFactory() is not logging.LogRecord or (_HAS_TASKS and "asyncio" in sys.modules):
+        for line in lines:
+            logger.handle(_made(logger, line[0], line[1:]))
         return
     thread = current_thread()
-    here = logger.name, getpid(), thread.ident, thread.name
+    here = logger.name, thread, thread.name
     known = _last.get(here)
     if known is None:
-        record = _made(logger, message, arguments)
         _last.clear()
-        _last[here] = vars(record).copy()
-    else:
+        _last[here] = known = vars(_made(logger, "", ())).copy()
+    common = known.copy()
+    common["created"] = now = time.time()
+    common["msecs"] = float(int(now % 1 * 1000))
+    common["relativeCreated"] += (now - known["created"]) * 1000
+    for line in lines:
         record = _new(logging.LogRecord)
-        record.__dict__ = fields = known.copy()
-        fields["msg"], fields["args"] = message, arguments
-        fields["created"] = now = time.time()
-        fields["msecs"] = float(int(now % 1 * 1000))
-        fields["relativeCreated"] += (now - known["created"]) * 1000
-    logger.handle(record)
+        record.__dict__ = fields = common.copy()
+        fields["msg"], fields["args"] = line[0], line[1:]
+        logger.handle(record)
 
 
 _new = logging.LogRecord.__new__
-#: The fields of a record, by what those depend on that do not belong to a message.
+#: The fields of a record, by what those depend on that do not belong to a message. A fork's child is another process.
 _last: dict[tuple[Any, ...], dict[str, Any]] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_last.clear)
+#: Whether records name the task of asyncio's that they come from.
+_HAS_TASKS = sys.version_info >= (3, 12)
 
 
 def _made(logger: logging.Logger, message: str, arguments: tuple[object, ...]) -> logging.LogRecord:
@@ -77,27 +84,22 @@ def _made(logger: logging.Logger, message: str, arguments: tuple[object, ...]) -
     )
 
 
-def _is_tasked() -> bool:
-    """Whether records name the task of asyncio's that they come from (Python 3.12)."""
-    return sys.version_info >= (3, 12) and "asyncio" in sys.modules
-
-
 class _Phase:
     """Tells of a phase, and if no exception comes, how long it took."""
 
-    __slots__ = ("_logger", "_name", "_noun", "_start")
+    __slots__ = ("_lines", "_logger", "_name", "_noun", "_start")
 
-    def __init__(self, logger: logging.Logger, noun: str, name: str):
-        self._logger, self._noun, self._name = logger, noun, name
+    def __init__(self, logger: logging.Logger, noun: str, name: str, lines: tuple[tuple[Any, ...], ...]):
+        self._logger, self._noun, self._name, self._lines = logger, noun, name, lines
 
     def __enter__(self) -> None:
-        tell(self._logger, "= %s %s =", self._noun, self._name)
+        tell(self._logger, ("= %s %s =", self._noun, self._name), *self._lines)
         self._start = time.perf_counter()
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             took = format_seconds(time.perf_counter() - self._start)
-            tell(self._logger, "%s %s took %s.", self._noun, self._name.lower(), took)
+            tell(self._logger, ("%s %s took %s.", self._noun, self._name.lower(), took))
 
 
 def format_seconds(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -155,10 +156,9 @@ class Operation(Travelling, Telling, Operands, OfOperand[A_co]):
 
     def _log_specification(self) -> None:
         if self._logger.isEnabledFor(logging.INFO):
-            tell(self._logger, "= %s SPECIFICATION =", self.noun)
-            tell(self._logger, "%s", self._describe())
-            took = format_seconds(time.perf_counter() - self._began)
-            tell(self._logger, "%s specification took %s.", self.noun, took)
+            described = "%s", self._describe()
+            took = "%s specification took %s.", self.noun, format_seconds(time.perf_counter() - self._began)
+            tell(self._logger, ("= %s SPECIFICATION =", self.noun), described, took)
 
     def _make_plan(
         self, problem: Any, slots: Mapping[str, ArraySlot], given: Sequence[Algorithm] = (), stream: Any = None,
@@ -336,8 +336,8 @@ class Operation(Travelling, Telling, Operands, OfOperand[A_co]):
         """An execution that is not ordinary: it is logged, or out or stream needs a closer look, or it is an error."""
         if self._logger.isEnabledFor(logging.INFO):
             self._require("execute")
-            with phase(self._logger, self.noun, "EXECUTION"):
-                tell(self._logger, "Running %s.", self._plan_made.chosen)  # type: ignore[union-attr]
+            running = "Running %s.", self._plan_made.chosen  # type: ignore[union-attr]
+            with phase(self._logger, self.noun, "EXECUTION", running):
                 result = None if stream is not None else self._executor.run_heard(key, out)
                 return self._execute_checked(key, out, stream) if result is None else result
         return self._execute_checked(key, out, stream)
@@ -404,21 +404,20 @@ class Operation(Travelling, Telling, Operands, OfOperand[A_co]):
     def _log_taken_over(self, reset: Callable[[Any], None]) -> None:
         """Take the operands of a stateless call over, by `reset`, and tell what there is of the phases."""
         log = self._logger
-        tell(log, "= %s SPECIFICATION =", self.noun)
-        tell(log, "%s", self._describe())
+        tell(log, ("= %s SPECIFICATION =", self.noun), ("%s", self._describe()))
         self._logger, self._executor.silent = UNHEARD, True
         try:
             reset(self)
         finally:
             self._logger, self._executor.silent = log, False
         assert self._plan_made is not None
-        tell(log, "= %s PLANNING =", self.noun)
-        tell(log, "Remembered from an earlier call: %s.", self._plan_made.chosen)
+        remembered = "Remembered from an earlier call: %s.", self._plan_made.chosen
+        tell(log, ("= %s PLANNING =", self.noun), remembered)
 
     def _log_left(self) -> None:
         """Tell that the plan is left to the next stateless call of this kind."""
-        tell(self._logger, "= %s RESOURCE RELEASE =", self.noun)
-        tell(self._logger, "The operands were released; the plan is kept for the next call of this kind.")
+        kept = "The operands were released; the plan is kept for the next call of this kind."
+        tell(self._logger, ("= %s RESOURCE RELEASE =", self.noun), (kept,))
 
     # The end.
 
@@ -449,9 +448,12 @@ class Operation(Travelling, Telling, Operands, OfOperand[A_co]):
     def __exit__(self, *exception: object) -> None:
         self.free()
 
+    _is_finalizing = staticmethod(sys.is_finalizing)
+
     def __del__(self) -> None:
         if getattr(self, "_plan_made", None) is not None:
             if not self._arrived:
                 message = f"unfreed {self!r}; use it in a with statement or call free()"
                 warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
-            self.free()
+            if not self._is_finalizing():  # when modules, and what they import, may be gone
+                self.free()

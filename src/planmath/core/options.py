@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from planmath.core.cuda.memory import check_allocator
 from planmath.core.errors import nearest
 
@@ -17,18 +19,20 @@ def as_options(cls: type[T], value: Any, argument: str = "options") -> T:
     """`value` as an object of the options class: a copy of it, made from a dictionary, or the default for None.
 
     Users may change their objects. A copy is checked as a new object is, and later changes have no effect on it.
+    NumPy's booleans become Python's there, of which there is one of each: what reads options may ask ``is True``.
     """
     if value is None:
         return cls()
     if isinstance(value, cls):
-        return replace(value)  # type: ignore[type-var]
+        given = ((field.name, getattr(value, field.name)) for field in fields(value))  # type: ignore[arg-type]
+        return replace(value, **{name: bool(x) for name, x in given if isinstance(x, np.bool)})  # type: ignore[type-var]
     if not isinstance(value, dict):
         raise TypeError(f"{argument} is a {type(value).__name__}; expected a {cls.__name__} or a dict of its fields")
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     for key in value:
         if key not in known:
             raise TypeError(f"{argument} has no field {key!r}: {nearest(key, known)}")
-    return cls(**value)
+    return cls(**{name: bool(x) if isinstance(x, np.bool) else x for name, x in value.items()})
 
 
 def as_given(cls: type, value: Any) -> Any:
@@ -45,7 +49,8 @@ def as_given(cls: type, value: Any) -> Any:
 def check_choice(owner: str, name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise ValueError unless the value is one of the choices."""
     choices = tuple(choices)
-    kind = str if isinstance(value, str) else type(value)  # NumPy's are Python's as well
+    # NumPy's are Python's as well
+    kind = next((own for own, theirs in ((str, str), (bool, np.bool)) if isinstance(value, theirs)), type(value))
     if not any(value is choice or (kind is type(choice) and value == choice) for choice in choices):
         raise ValueError(f"{owner}.{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
 

@@ -295,7 +295,7 @@ def _packed(slot: ArraySlot, shared: bool) -> Any:
 def packed(array: Any, layout: Layout, package: str, shared: bool = False) -> Any:
     """An array so that it has the same layout where it arrives; `shared` if another one has parts of its memory."""
     if package == "torch":  # whose own pickles keep strides, and what is shared
-        return array
+        return OfTorch(array)
     if package == "cupy":  # whose own pickles bring arrays to the device that is current
         return Strided(array, layout, package)
     dense = array.flags.c_contiguous or array.flags.f_contiguous
@@ -317,6 +317,38 @@ class Strided:
             start = array.ctypes.data - owner.ctypes.data
             return _view, (owner, start, array.shape, array.strides, array.dtype)
         return _strided, (array.get() if self.package == "cupy" else array.copy(), self.layout, self.package)
+
+
+class OfTorch:
+    """A tensor, which PyTorch pickles whatever it is, but does not always copy."""
+
+    def __init__(self, array: Any):
+        self.array = array
+
+    def arrive(self) -> Any:
+        return self.array
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OfTorch:
+        return OfTorch(deep_copy(self.array, memo))
+
+
+def carried(value: Any) -> Any:
+    """An operand that is not bound itself, such as a sparse tensor, or a sequence of such, as it travels."""
+    if isinstance(value, list | tuple):
+        return [carried(item) for item in value]
+    return OfTorch(value) if hasattr(value, "grad_fn") else value
+
+
+def deep_copy(value: Any, memo: dict[int, Any]) -> Any:
+    """`copy.deepcopy`, also of tensors that PyTorch refuses: sparse ones, and those with a history, which stays."""
+    if not hasattr(value, "grad_fn") or id(value) in memo:
+        return copy.deepcopy(value, memo)
+    dense = str(value.layout) == "torch.strided"
+    if dense and value.is_leaf:
+        return copy.deepcopy(value, memo)
+    made = copy.deepcopy(value.detach(), memo) if dense else value.detach().clone()
+    memo[id(value)] = made.requires_grad_(value.requires_grad)
+    return made
 
 
 class Absent:
@@ -373,4 +405,4 @@ def arrived(value: Any) -> Any:
         return {name: arrived(item) for name, item in value.items()}
     if type(value) is list:
         return [arrived(item) for item in value]
-    return value.arrive() if isinstance(value, Strided | Absent | Written) else value
+    return value.arrive() if isinstance(value, Strided | OfTorch | Absent | Written) else value

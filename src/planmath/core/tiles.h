@@ -1,11 +1,11 @@
 /* Work that is done tile by tile, so that what one step leaves in a cache the next one finds there: for each tile the
- * same prepared calls, on addresses of that tile. Threads take the next tile as they are done with one, and live as long
- * as the work does. */
+ * same prepared calls, on addresses of that tile. planmath's threads (team.h) take the next tile as they are done with
+ * one. */
 #ifndef PLANMATH_TILES_H
 #define PLANMATH_TILES_H
 
 #include "prepared.h"
-#include <pthread.h>
+#include "team.h"
 
 enum { PM_TILE_THREADS = 64 };
 /* The addresses that the calls of a tile refer to. */
@@ -30,9 +30,8 @@ typedef struct {
 typedef struct {
     const pm_tiles *tiles;
     const word *addresses;
-    word *next;
-    int member, status;
-} pm_tile_member;
+    int status; /* the first one that is not zero */
+} pm_tile_work;
 
 static int pm_run_tile(const pm_tiles *tiles, int member, word tile, word *words) {
     word rest = tile, last = 0;
@@ -53,27 +52,22 @@ static int pm_run_tile(const pm_tiles *tiles, int member, word tile, word *words
     return 0;
 }
 
-static void *pm_tile_work(void *argument) {
-    pm_tile_member *own = argument;
-    word words[PM_TILE_WORDS], tile;
-    memcpy(words, own->addresses, 3 * sizeof(word));
-    while (!own->status && (tile = __atomic_fetch_add(own->next, 1, __ATOMIC_RELAXED)) < own->tiles->n_tiles)
-        own->status = pm_run_tile(own->tiles, own->member, tile, words);
-    return NULL;
+static void pm_do_tile(void *given, int64_t tile, int64_t member) {
+    pm_tile_work *work = given;
+    word words[PM_TILE_WORDS];
+    int status, none = 0;
+    if (__atomic_load_n(&work->status, __ATOMIC_RELAXED)) return;
+    memcpy(words, work->addresses, 3 * sizeof(word));
+    if ((status = pm_run_tile(work->tiles, (int)member, (word)tile, words)))
+        __atomic_compare_exchange_n(&work->status, &none, status, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 /* For prepared calls: does all tiles; the first status of a call that is not zero. */
 static int pm_run_tiles(const pm_tiles *tiles, word first, word second, word workspace) {
-    word addresses[3] = {first, second, workspace}, next = 0;
-    pthread_t threads[PM_TILE_THREADS];
-    pm_tile_member members[PM_TILE_THREADS];
-    int n = (int)tiles->n_threads, started = 1, status = 0;
-    for (int i = 0; i < n; i++) members[i] = (pm_tile_member){tiles, addresses, &next, i, 0};
-    while (started < n && pthread_create(&threads[started], NULL, pm_tile_work, &members[started]) == 0) started++;
-    pm_tile_work(&members[0]); /* what no thread was there for, this one does as well */
-    for (int i = 1; i < started; i++) pthread_join(threads[i], NULL);
-    for (int i = 0; i < n && !status; i++) status = members[i].status;
-    return status;
+    word addresses[3] = {first, second, workspace};
+    pm_tile_work work = {tiles, addresses, 0};
+    pm_share(pm_do_tile, &work, tiles->n_tiles, tiles->n_threads);
+    return work.status;
 }
 
 /* A function for the elements of two nested loops: of an array that starts at its element `offset`, and of a tile. Steps

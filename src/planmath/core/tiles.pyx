@@ -5,6 +5,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from planmath.native.call cimport PM_LOOPS, Call, pm_call, word
 
 from planmath.native.call import Slot
+from planmath.native.team import SHARE
 
 cdef extern from "../core/tiles.h":
     enum: PM_TILE_THREADS
@@ -30,7 +31,9 @@ cdef extern from "../core/tiles.h":
     int pm_copy_complex128(word, word, word, word, word, word, word, word, word, word)
     int pm_run_tiles(const pm_tiles *tiles, word first, word second, word workspace)
     int pm_run_walk(const pm_walk *walk, word array, word offset, word tile)
+    void pm_set_share(word address)
 
+pm_set_share(SHARE)
 
 #: What the calls of a tile refer to: both arrays and the workspace; how many elements into the arrays the tile starts; and
 #: where that is.

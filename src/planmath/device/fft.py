@@ -65,7 +65,8 @@ class FFT(DeviceFunction):
     block_dim : Dim3 or None
         The block that executes; None for 'Thread'.
     shared_memory_size : int or None
-        Bytes of dynamic shared memory; None for 'Thread'.
+        Bytes of dynamic shared memory that ``execute(registers, shared)`` needs, 0 where threads need not exchange
+        anything; None for 'Thread'. ``execute(shared)`` needs room for the transforms of the block at least.
     implicit_type_batching : int
         Transforms in one register.
 

@@ -97,25 +97,28 @@ MOST_BLOCKS, MOST_EXTENTS, MOST_THREADS = (2**31 - 1, 65535, 65535), (1024, 1024
 
 def check_grid(name: str, dim: Any) -> Dim3:
     """The extents of a grid: one to three positive integers."""
-    return _extents(name, dim, MOST_BLOCKS)
+    return _limited(name, _extents(name, dim), MOST_BLOCKS)
 
 
 def check_block(name: str, dim: Any) -> Dim3:
     """The extents of a block: one to three positive integers whose product is 1024 at most."""
-    found = _extents(name, dim, MOST_EXTENTS)
+    found = _extents(name, dim)
     threads = found.x * found.y * found.z
     if threads > MOST_THREADS:
         raise ValueError(f"{name}={tuple(found)} is {threads} threads; a block has {MOST_THREADS} at most")
-    return found
+    return _limited(name, found, MOST_EXTENTS)
 
 
-def _extents(name: str, dim: Any, most: tuple[int, int, int]) -> Dim3:
+def _extents(name: str, dim: Any) -> Dim3:
     numbers = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     if not 1 <= len(numbers) <= 3 or any(
         isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in numbers
     ):
         raise ValueError(f"{name} is one to three positive integers, not {dim!r}")
-    found = Dim3(*(n.__index__() for n in numbers))
+    return Dim3(*(n.__index__() for n in numbers))
+
+
+def _limited(name: str, found: Dim3, most: tuple[int, int, int]) -> Dim3:
     if any(n > limit for n, limit in zip(found, most, strict=True)):
         raise ValueError(f"{name}={tuple(found)} is too large: at most {most}")
     return found

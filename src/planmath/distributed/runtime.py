@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from planmath.core.collective.mpi_group import as_group
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.transports.ipc import finish
 from planmath.core.errors import nearest
+from planmath.core.log import LOGGER
 
 #: Names that programs pass for the libraries of other implementations.
 BACKENDS = ("nvshmem", "nccl")
@@ -92,6 +95,10 @@ def initialize(device_id: int, process_group: Any, backends: Sequence[str]) -> N
     with agreed(group, "initialize()") as agreement:
         agreement.equal = {"the number of ranks": group.nranks}
     _context = DistributedContext(int(device_id), group)
+    # of a rank that was killed launchers tell the process's number, and end all others at once
+    LOGGER.info(
+        "initialize(): rank %d of %d is process %d on %s.", group.rank, group.nranks, os.getpid(), platform.node()
+    )
     atexit.register(finalize)
 
 

@@ -162,7 +162,8 @@ def compile_prolog(
         the strides of `FFT.get_input_layout`. ``user_info`` points to the data of the `DeviceCallable`; a single value
         is ``user_info[0]``. ``reserved`` must not be used. What the function does has to suit Numba; numbers and arrays
         of its closure are constants. It is called once for each element, in no order, and by several threads at once.
-        Quotients are NumPy's: a division by zero is an infinity or not a number.
+        Quotients in it are NumPy's: a division by zero is an infinity or not a number. What it calls of other functions
+        that Numba compiled is as it is: they may raise exceptions, which `FFT.execute` tells of on the CPU.
     element_dtype : {'float32', 'float64', 'complex64', 'complex128'}
         The operand's dtype, by name or as a dtype.
     user_info_dtype : str, numba.types.Type or dtype

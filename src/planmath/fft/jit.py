@@ -231,7 +231,7 @@ def host_loops(described: Description) -> Loops:
     numba.core.errors.TypingError
         If Numba cannot compile it.
     """
-    name, title = described.digest(*_processor()), f"compiling the {described.name}"
+    name, title = described.digest(*_processor(), str(numba().config.OPT)), f"compiling the {described.name}"
     if name is None:
         return waiting.interruptible(title, lambda: _compile_loops(described)[0])
     return _loaded.get(name, lambda: _restored(name), lambda: _make_loops(described, name), title)
@@ -283,16 +283,18 @@ def _compile_loops(described: Description) -> tuple[Loops, bytes | None]:
 
 
 def _written(callback: Any, described: Description) -> frozenset[str]:
-    """To which of its parameters a callback writes, by what LLVM has found out of pointers."""
-    (made,) = callback.overloads.values()
+    """To which of its parameters a callback writes, by what LLVM found out of pointers; none where it did not look."""
+    made = callback.overloads[tuple(described.signature.args)]
     module = load_module("llvmlite.binding").parse_assembly(made.library.get_llvm_str())
     found = {each.name: set(each.attributes) for each in module.get_function(made.fndesc.llvm_func_name).arguments}
-    own = described.function.__code__.co_varnames
-    return frozenset(
-        name
-        for name, parameter in zip(PARAMETERS[described.phase], own, strict=False)
-        if name not in ("offset", "data") and not {b"readonly", b"readnone"} & found[f"arg.{parameter}"]
-    )
+    names = zip(PARAMETERS[described.phase], described.function.__code__.co_varnames, strict=False)
+    only_read = {
+        name: not found[f"arg.{own}"].isdisjoint((b"readonly", b"readnone"))
+        for name, own in names
+        if name not in ("offset", "data")
+    }
+    looked = any(only_read.values())  # one at least has no use: it is not to be used
+    return frozenset(name for name, read in only_read.items() if looked and not read)
 
 
 def _nest(described: Description, callback: Any) -> Callable[..., None]:

@@ -64,7 +64,13 @@ def _taken(array: Any) -> Any:
         return np.asarray(array)
     if _namespace(array) is None:
         return array
-    kind = array.__dlpack_device__()[0]
+    try:
+        kind = array.__dlpack_device__()[0]
+    except AttributeError:
+        raise TypeError(
+            f"an operand is a {type(array).__name__}, which has no memory while a program is traced, as in jax.jit, "
+            "jax.vmap and jax.grad: planmath.interfaces.jax has functions for that"
+        ) from None
     if kind in _HOST:
         return np.from_dlpack(array)
     if kind not in _CUDA:

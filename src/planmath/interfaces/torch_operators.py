@@ -9,6 +9,7 @@ import torch
 from torch._functorch import eager_transforms
 from torch._functorch.autograd_function import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 _LIBRARY = torch.library.Library("planmath", "DEF")
 
@@ -24,6 +25,7 @@ _VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 _transforming = torch._C._functorch.peek_interpreter_stack
 _dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 _tracing, _is_grad_enabled = torch._C._get_tracing_state, torch.is_grad_enabled
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
 
 
 def register(
@@ -35,7 +37,8 @@ def register(
     forward: Callable[..., Any],
     save: Callable[..., Sequence[torch.Tensor | None]],
     vmap: Callable[..., Any],
-) -> Any:
+    traced: Callable[..., Any] | None = None,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """An operator of PyTorch's.
 
     Parameters
@@ -43,11 +46,13 @@ def register(
     schema : str
         Name, arguments and results, as in PyTorch's declarations.
     compute : callable
-        What it does, on the CPU and on devices. It records nothing. A result that nobody asked for may be None.
+        What it does, on the CPU and on devices. It records nothing. Of two results the second one is there for
+        gradients; it may be None.
     fake : callable
         The same for tensors without values: shapes, strides, dtypes and devices of the results.
     backward : callable
-        ``backward(ctx, *gradients)``: gradients of the arguments, by differentiable functions.
+        ``backward(operator, ctx, *gradients)``: gradients of the arguments, by differentiable functions, and by
+        `operator`: this one, or what stands for it where nobody else has anything to say, or where it is traced.
     forward : callable
         ``forward(ctx, *tangents)``: tangents of the results from those of the arguments, by differentiable functions;
         None stands for a tangent of zero.
@@ -56,12 +61,17 @@ def register(
         that these find in its ``saved_tensors``.
     vmap : callable
         ``vmap(info, in_dims, *arguments)``: the results for arguments with a further axis, and where they have it.
+    traced : callable, optional
+        The same by PyTorch's own operators, for gradients in programs that are compiled, in which they are fused with
+        what is around them.
 
     Returns
     -------
     callable
-        The operator. The dispatcher and what PyTorch registers for operators in Python takes four times as long as a
-        small product, so where nobody but autograd has anything to say it is left out.
+        The operator, whose second result may be None. The dispatcher and what PyTorch registers for operators in Python
+        takes four times as long as a small product, so where nobody but autograd has anything to say it is left out.
+    callable
+        The same with all results, which have gradients.
     """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
@@ -76,16 +86,22 @@ def register(
     def batched(*arguments: Any) -> Any:
         return _mapped(vmap, takes_list, arguments)
 
-    takes_list, count = "Tensor[]" in schema, schema.partition("->")[0].count("Tensor")
+    taken, _, returned = schema.partition("->")
+    takes_list, count, has_two = "Tensor[]" in taken, taken.count("Tensor"), returned.count("Tensor") == 2
     _LIBRARY.impl(name, unrecorded, "CompositeExplicitAutograd")
     _LIBRARY.impl(name, batched, "Batched")
     qualified = f"planmath::{name}"
     torch.library.register_fake(qualified, fake, lib=_LIBRARY)
     torch.library.register_vmap(qualified, vmap, lib=_LIBRARY)
     operator = getattr(torch.ops.planmath, name).default
-    _LIBRARY.impl(name, _dispatched(operator, backward, save, takes_list, count), "Autograd", with_keyset=True)
-    composed = _composed(operator, backward, forward, save, vmap, takes_list)
-    recorded = _recorded(compute, backward, save, takes_list)
+    composed = _composed(operator, lambda *of: backward(call, *of), forward, save, vmap, takes_list)
+    recorded = _recorded(compute, lambda *of: call(*of), backward, save, takes_list, count)
+
+    def in_graphs(*of: Any) -> Any:
+        return backward(call if traced is None or get_proxy_mode() is None else traced, *of)
+
+    dispatched = _dispatched(operator, unrecorded, in_graphs, save, takes_list, count)
+    _LIBRARY.impl(name, dispatched, "Autograd", with_keyset=True)
 
     def call(*arguments: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -96,19 +112,42 @@ def register(
         wants_gradient = False
         for tensor in arguments[1] if takes_list else arguments[:count]:
             if type(tensor) in _PLAIN:
-                wants_gradient = wants_gradient or tensor.requires_grad
+                if not wants_gradient:
+                    wants_gradient = tensor.requires_grad
             elif tensor is not None:
                 return operator(*arguments)
         if _dispatch_modes() or _function_modes() or _tracing() is not None:
             return operator(*arguments)
         try:
-            return recorded(*arguments) if wants_gradient and _is_grad_enabled() else compute(*arguments)
+            if not (wants_gradient and _is_grad_enabled()):
+                return compute(*arguments)
+            if takes_list:
+                return recorded(arguments[0], *arguments[1])
+            result = recorded(*arguments[:count], arguments[count:])
+            return (result, None) if has_two else result
         except Exception:
             if any(map(_is_known_to_dispatcher_only, arguments[1] if takes_list else arguments[:count])):
                 return operator(*arguments)
             raise
 
-    return call
+    def whole(*arguments: Any) -> Any:
+        if forward_ad._current_level >= 0 or _transforming() is not None:
+            return call(*arguments)
+        return operator(*arguments)
+
+    return call, whole
+
+
+def _is_left_alone(tensors: Sequence[torch.Tensor | None]) -> bool:
+    """Whether nobody but autograd has anything to say about what is done with tensors."""
+    for tensor in tensors:
+        if tensor is not None and (type(tensor) not in _PLAIN or tensor.is_meta or _is_batched(tensor)):
+            return False
+    return (
+        not (_dispatch_modes() or _function_modes() or torch.compiler.is_compiling())
+        and _tracing() is _transforming() is None
+        and forward_ad._current_level < 0
+    )
 
 
 def _refuse_tangents() -> None:
@@ -127,10 +166,6 @@ def not_as_views() -> Any:
 
 # The older `vmap`, in which batched gradients are computed (`is_grads_batched`, ``jacobian(vectorize=True)``). No stack
 # tells that it is there, and its tensors look like others.
-
-
-def _is_batched(tensor: Any) -> bool:
-    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
 def _mapped_size(x: Any, level: int) -> int | None:
@@ -174,30 +209,39 @@ def _mapped(vmap: Callable[..., Any], takes_list: bool, arguments: tuple[Any, ..
 
 
 def _recorded(
-    compute: Callable[..., Any], backward: Callable[..., Any], save: Callable[..., Any], takes_list: bool
-) -> Callable[..., Any]:
-    """The operator as a function that autograd records."""
+    compute: Callable[..., Any], call: Callable[..., Any], backward: Callable[..., Any], save: Callable[..., Any],
+    takes_list: bool, count: int,
+) -> Callable[..., Any]:  # fmt: skip
+    """The operator as a function that autograd records.
+
+    It has one result only, and one argument for all that are no tensors, for what autograd does about each takes time.
+    Gradients that are recorded compute the second result again: of what was saved and is no result they would see no
+    derivative.
+    """
 
     class Recorded(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
-            given = _folded(arguments, takes_list)
+            given = _folded(arguments, True) if takes_list else (*arguments[:count], *arguments[count])
             output = compute(*given)
+            ctx.saves_constants = True
             ctx.save_for_backward(*save(ctx, given, output))
-            return output
+            return output[0] if type(output) is tuple else output
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
-            return _flat(backward(ctx, *gradients), takes_list)
+            by = call if _is_grad_enabled() or not _is_left_alone(gradients) else compute
+            found = backward(by, ctx, *gradients)
+            return _flat(found, True) if takes_list else (*found[:count], None)
 
     # `Function.apply` looks for defaults and for transforms of `torch.func` first, which takes longer than all the rest
-    apply = super(torch.autograd.Function, Recorded).apply
-    return (lambda *arguments: apply(*_flat(arguments, True))) if takes_list else apply
+    return super(torch.autograd.Function, Recorded).apply
 
 
 def _dispatched(
-    operator: Any, backward: Callable[..., Any], save: Callable[..., Any], takes_list: bool, count: int
-) -> Callable[..., Any]:
+    operator: Any, unrecorded: Callable[..., Any], backward: Callable[..., Any], save: Callable[..., Any],
+    takes_list: bool, count: int,
+) -> Callable[..., Any]:  # fmt: skip
     """What the dispatcher calls for gradients: as PyTorch's own, but for transforms of `torch.func` as well."""
 
     def below(keys: Any, *arguments: Any) -> Any:
@@ -225,6 +269,8 @@ def _dispatched(
         if _is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
             with enable_single_level_autograd_function():
                 return apply(*_flat(arguments, takes_list), keys)
+        if _is_left_alone(tensors):
+            return unrecorded(*arguments)  # of compiled programs: there is nothing below
         return below(keys, *arguments)
 
     return autograd

@@ -21,8 +21,19 @@ MOST = 8
 #: Bytes of temporary memory that an idle operation keeps at most, on the host and on a device.
 MOST_KEPT, MOST_KEPT_ON_DEVICE = 1 << 20, 4 << 20
 
-#: What a call takes is its own, in other threads and in signal handlers; taking and giving back are atomic.
-_idle: dict[Hashable, list[Any]] = {}
+_is_capturing = getattr(torch._C, "_cuda_isCurrentStreamCapturing", torch.cuda.is_current_stream_capturing)
+
+
+class _Idle(list[Any]):
+    """Idle operations of a kind.
+
+    What a call takes is its own, in other threads and in signal handlers; taking and giving back are atomic.
+    """
+
+    forgotten = False
+
+
+_idle: dict[Hashable, _Idle] = {}
 
 
 def executed(
@@ -48,8 +59,8 @@ def executed(
     if operands[0].is_cpu:
         kind = (kind, stamp())
     else:
-        kind = (kind, *[(x.get_device(), x.data_ptr() % ALIGNMENT) for x in operands])
-        captured = torch.cuda.is_current_stream_capturing()
+        kind = (kind, operands[0].get_device(), *[x.data_ptr() % ALIGNMENT for x in operands])
+        captured = _is_capturing()
         most = 0 if captured else MOST_KEPT_ON_DEVICE
     idle = _idle.get(kind)
     if idle is None:
@@ -59,41 +70,46 @@ def executed(
     try:
         while result is None:
             try:
-                taken.append(idle.pop())
+                operation = idle.pop()
             except IndexError:
                 if plan is None or LOGGER.isEnabledFor(logging.INFO):
                     break
-                taken.append(plan(*operands))
-                taken[-1]._drop_operands()
+                operation = plan(*operands)
+                operation._drop_operands()
                 plan = None
+            taken.append(operation)
+            executor = operation._executor
             if captured:  # temporary memory is the graph's then, and what else a plan has stays for it
-                hold(taken[-1])
-                taken[-1]._executor.release_workspace()
-            result = taken[-1]._executor.once(key, operands)
+                hold(operation)
+                executor.release_workspace()
+            result = executor.once(key, operands)
+            if executor.workspace_size > most:
+                executor.release_workspace()
     except BaseException:
         _drop(taken, len(taken))
         raise
-    for operation in taken:
-        if operation._executor.workspace_size > most:
-            operation._executor.release_workspace()
-    idle.extend(taken)  # the one that fitted is the next one's first
-    if len(idle) > MOST:
-        _drop(idle, len(idle) - MOST)
-    if _idle.get(kind) is not idle:  # forgotten meanwhile
+    if taken and taken[-1]._leaves_much:
+        let_go(taken.pop())
+    idle += taken  # the one that fitted is the next one's first
+    if idle.forgotten:
         _drop(idle, len(idle))
+    elif len(idle) > MOST:
+        _drop(idle, len(idle) - MOST)
     return result
 
 
-def _remember(kind: Hashable) -> list[Any]:
+def _remember(kind: Hashable) -> _Idle:
     if len(_idle) >= CAPACITY:
         with suppress(RuntimeError):  # another thread forgets one just now
             _forget(next(iter(_idle), None))
-    return _idle.setdefault(kind, [])
+    return _idle.setdefault(kind, _Idle())
 
 
 def _forget(kind: Hashable) -> None:
-    idle = _idle.pop(kind, [])
-    _drop(idle, len(idle))
+    idle = _idle.pop(kind, None)
+    if idle is not None:
+        idle.forgotten = True
+        _drop(idle, len(idle))
 
 
 def _drop(idle: list[Any], count: int) -> None:

@@ -12,27 +12,22 @@ from torch.nn import functional
 from planmath.core.executor import Program
 from planmath.core.operands import make_slot
 from planmath.core.slots import ArraySlot
+from planmath.interfaces.epilogs import FUSED, read_epilog
 from planmath.interfaces.torch_operators import at_front, not_as_views, present, register
 from planmath.interfaces.torch_plans import executed
 from planmath.linalg.advanced import Matmul, MatmulEpilog
 from planmath.linalg.advanced import matmul as planned_matmul
 
-#: The epilogs that the operator has: the activation, and whether there is a bias for each row.
-EPILOGS = {
-    MatmulEpilog.DEFAULT: ("identity", False),
-    MatmulEpilog.RELU: ("relu", False),
-    MatmulEpilog.GELU: ("gelu", False),
-    MatmulEpilog.BIAS: ("identity", True),
-    MatmulEpilog.RELU_BIAS: ("relu", True),
-    MatmulEpilog.GELU_BIAS: ("gelu", True),
-}
+#: What a product does beside multiplying. With sums of an operand's columns: the gradient of weights, and of a bias.
+_FUSED = {**FUSED, ("sum", False, False): MatmulEpilog.BGRADB}
 
-#: (activation, whether there is a bias, whether GELU's state is kept) -> planmath's epilog.
-_FUSED = {
-    **{(activation, bias, False): epilog for epilog, (activation, bias) in EPILOGS.items()},
-    ("gelu", False, True): MatmulEpilog.GELU_AUX,
-    ("gelu", True, True): MatmulEpilog.GELU_AUX_BIAS,
-}
+#: Those whose results are column-major, which the transposed product then has.
+_COLUMN_MAJOR = ("gelu", "sum")
+
+_GELU_BACKWARD, _RELU_BACKWARD = torch.ops.aten.gelu_backward.default, torch.ops.aten.threshold_backward.default
+
+#: The dtypes in which a product has the sums of an operand's columns beside it.
+_SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 #: The result, and GELU's argument where that is kept.
 Pair = tuple[torch.Tensor, torch.Tensor | None]
@@ -72,7 +67,7 @@ def _turned_slots(slots: Mapping[str, ArraySlot], turned: Sequence[bool]) -> dic
     """The first slots for transposed matrices, where those are."""
     found = dict(slots)
     for (name, slot), turns in zip(slots.items(), turned, strict=False):
-        if turns:
+        if turns and len(slot.shape) > 1:
             (*batch, m, n), (*between, row, column) = slot.shape, slot.strides
             layout = slot.layout._replace(shape=(*batch, n, m), strides=(*between, column, row))
             found[name] = make_slot(slot.package, layout, writeable=slot.writeable)
@@ -86,10 +81,15 @@ def _turned_program(program: Program, turned: tuple[bool, bool, bool]) -> Progra
 
     def run(operands: Any, results: Any) -> None:
         given = [x.mT if turns else x for x, turns in zip(operands[:2], turned, strict=False)]
-        made = [x.mT for x in results] if turned[2] else results
+        made = [_across(x) for x in results] if turned[2] else results
         program.function((*given, *operands[2:]), tuple(made))
 
     return Program(function=run)
+
+
+def _across(x: torch.Tensor) -> torch.Tensor:
+    """A matrix, or a batch of them, transposed; a vector as it is."""
+    return x.mT if x.ndim > 1 else x
 
 
 def _in_order(x: torch.Tensor) -> torch.Tensor:
@@ -104,17 +104,17 @@ def _compute(
 ) -> Pair:  # fmt: skip
     # as it is only where a lies by rows; otherwise the transposed product, whose result is column-major, and has a bias
     # for each row
-    straight = bias is None and activation != "gelu" and a.stride(-2 if turned_a else -1) == 1
+    straight = bias is None and activation not in _COLUMN_MAJOR and a.stride(-2 if turned_a else -1) == 1
     kind = (a.shape, b.shape, turned_a, turned_b, bias is None, activation, keep, straight)
     operands = (a, b) if straight else (b, a) if bias is None else (b, a, bias)
     result = executed(kind, None, operands)
     if result is None:
         result = _first(kind, *operands)
-    if keep and activation == "gelu":
+    if type(result) is tuple:
         d, states = result
-        state = states["gelu_aux"]
+        (state,) = states.values()
         columns = d.shape[-1]
-        if state.shape[-1] != columns:
+        if activation == "gelu" and state.shape[-1] != columns:
             with not_as_views():
                 state = state[..., :columns].contiguous()
         return d if d.is_contiguous() else d.contiguous(), state
@@ -147,7 +147,7 @@ def _first(kind: tuple[Any, ...], left: torch.Tensor, right: torch.Tensor, bias:
             result = planned_matmul(left, right, epilog=epilog, epilog_inputs=inputs)
             if turned[2]:
                 if isinstance(result, tuple):
-                    result = result[0].mT, {name: x.mT for name, x in result[1].items()}
+                    result = result[0].mT, {name: _across(x) for name, x in result[1].items()}
                 else:
                     result = result.mT
     return result
@@ -159,6 +159,8 @@ def _of_nothing(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | No
     a, b = (left, right) if straight else (right, left)
     z = torch.matmul(a.mT if turned_a else a, b.mT if turned_b else b)
     z = z if bias is None else z + bias
+    if activation == "sum":
+        return z, {"bgradb": a.sum(-2)}
     d = _activated(z, activation)
     return (d, {"gelu_aux": z.clone()}) if keep and activation == "gelu" else d
 
@@ -171,72 +173,92 @@ def _fake(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Pair) -> tuple[torch.Tensor | None, ...]:
-    a, b, bias, ctx.turned_a, ctx.turned_b, activation, keep = inputs
+    a, b, bias, *ctx.how = inputs
     ctx.set_materialize_grads(False)
-    ctx.activation, ctx.keep = activation, keep and activation == "gelu"
-    state = None
-    if activation != "identity":
-        state = output[0] if activation == "relu" else output[1] if keep else None
-    return a, b, bias, state
+    *_, activation, keep = ctx.how
+    if activation == "identity":
+        return a, b, bias, None
+    return a, b, bias, output[0] if activation == "relu" else output[1] if keep else None
 
 
-def _backward(ctx: Any, of_result: torch.Tensor | None, of_state: torch.Tensor | None) -> tuple[Any, ...]:
+def _backward(
+    product: Any, ctx: Any, of_result: torch.Tensor | None, of_state: torch.Tensor | None = None
+) -> tuple[Any, ...]:
     saved = a, b, bias, _ = ctx.saved_tensors  # which is asked for once: checkpoints compute them then
-    dz = None if of_result is None else _through_activation(ctx, of_result, *saved)
-    if ctx.keep and of_state is not None:
+    turned_a, turned_b, activation, keep = ctx.how
+    dz = of_result
+    if dz is not None and activation != "identity":
+        dz = _through_activation(product, ctx, dz, *saved)
+    if of_state is not None and keep and activation == "gelu":
         dz = of_state if dz is None else dz + of_state
     if dz is None:
         return None, None, None, None, None, None, None
-    wanted, turned_a, turned_b = ctx.needs_input_grad, ctx.turned_a, ctx.turned_b
+    needs = ctx.needs_input_grad
     of_a = of_b = of_bias = None
-    if wanted[0]:
-        of_a = _like(a, turned_a, dz, b.conj() if b.is_complex() else b, False, not turned_b)
-    if wanted[1]:
-        of_b = _like(b, turned_b, a.conj() if a.is_complex() else a, dz, not turned_a, False)
-    if bias is not None and wanted[2]:
-        of_bias = dz.sum(tuple(range(dz.ndim - 1)))
+    if needs[0]:
+        of_a = _like(product, a, turned_a, dz, b.conj() if b.is_complex() else b, False, not turned_b)
+    if bias is not None and needs[2]:
+        if product is _compute and needs[1] and _sums_beside(b, turned_b, dz):
+            of_b, of_bias = _compute(dz, a, None, True, turned_a, "sum", False)
+        else:
+            of_bias = dz.sum(tuple(range(dz.ndim - 1)))
+    if needs[1] and of_b is None:
+        of_b = _like(product, b, turned_b, a.conj() if a.is_complex() else a, dz, not turned_a, False)
     return of_a, of_b, of_bias, None, None, None, None
 
 
+def _sums_beside(weights: torch.Tensor, turned: bool, dz: torch.Tensor) -> bool:
+    """Whether the product that has the gradient of a bias beside it makes that of weights in their order."""
+    return turned and dz.ndim == 2 and weights.stride(1) == 1 and dz.dtype in _SUMMED
+
+
 def _through_activation(
-    ctx: Any, change: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: Any, state: torch.Tensor | None
-) -> torch.Tensor:
+    product: Any, ctx: Any, change: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: Any,
+    state: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
     """A change of the result in that of the activation's argument, or the other way round, which is the same."""
-    activation = ctx.activation
+    turned_a, turned_b, activation, _ = ctx.how
     if activation == "relu":
-        return torch.ops.aten.threshold_backward(change, state, 0)
+        return _RELU_BACKWARD(change, state, 0)
     if activation == "gelu":
-        z = _product(a, b, bias, ctx.turned_a, ctx.turned_b, "identity", False)[0] if state is None else state
-        return torch.ops.aten.gelu_backward(change, z, approximate="tanh")
-    return change
+        if state is None or (torch.is_grad_enabled() and getattr(ctx, "saves_constants", False)):
+            state = product(a, b, bias, turned_a, turned_b, "identity", False)[0]
+        return _GELU_BACKWARD(change, state, approximate="tanh")
+    raise AssertionError(f"an activation {activation!r} has no derivative here")
 
 
 def _forward(ctx: Any, of_a: Any, of_b: Any, of_bias: Any, *_: Any) -> tuple[Any, Any]:
     saved = a, b, *_ = ctx.saved_tensors
-    as_they_lie = (ctx.turned_a, ctx.turned_b, "identity", False)
+    turned_a, turned_b, activation, keep = ctx.how
+    as_they_lie = (turned_a, turned_b, "identity", False)
     parts = [] if of_a is None else [_product(of_a, b, None, *as_they_lie)[0]]
     parts += [] if of_b is None else [_product(a, of_b, None, *as_they_lie)[0]]
     if of_bias is not None:
-        shape = (*a.shape[:-2], a.shape[-1 if ctx.turned_a else -2], b.shape[-2 if ctx.turned_b else -1])
+        shape = (*a.shape[:-2], a.shape[-1 if turned_a else -2], b.shape[-2 if turned_b else -1])
         parts.append(of_bias.expand(shape))
     dz = sum(parts[1:], parts[0])
-    return _through_activation(ctx, dz, *saved), dz if ctx.keep else a.new_empty(0)
+    of_state = dz if keep and activation == "gelu" else a.new_empty(0)
+    return dz if activation == "identity" else _through_activation(_product, ctx, dz, *saved), of_state
 
 
 def _like(
-    x: torch.Tensor, turned: bool, left: torch.Tensor, right: torch.Tensor, turned_left: bool, turned_right: bool
-) -> torch.Tensor:
+    product: Any, x: torch.Tensor, turned: bool, left: torch.Tensor, right: torch.Tensor, turned_left: bool,
+    turned_right: bool,
+) -> torch.Tensor:  # fmt: skip
     """The gradient of `x`, ``left @ right`` or its transposed, in its order: parameters copy those in another."""
-    by_columns = x.stride(-1) != 1 and x.stride(-2) == 1
+    by_columns = not x.is_contiguous() and x.stride(-1) != 1 and x.stride(-2) == 1
     if turned != by_columns:
         left, right, turned_left, turned_right = right, left, not turned_right, not turned_left
-    result = _product(left, right, None, turned_left, turned_right, "identity", False)[0]
+    result = product(left, right, None, turned_left, turned_right, "identity", False)[0]
     return result.mT if by_columns else result
 
 
-def _both(a: torch.Tensor, *more: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    d, state = _product(a, *more)
-    return d, present(state, d)
+def _traced(
+    a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None, turned_a: bool, turned_b: bool, *_: Any
+) -> tuple[torch.Tensor, None]:
+    """A product by PyTorch's own operators."""
+    z = torch.matmul(a.mT if turned_a else a, b.mT if turned_b else b)
+    return z if bias is None else z + bias, None
 
 
 def _vmap(info: Any, in_dims: Any, a: Any, b: Any, bias: Any, *how: Any) -> Any:
@@ -263,7 +285,7 @@ def _vmap(info: Any, in_dims: Any, a: Any, b: Any, bias: Any, *how: Any) -> Any:
     return (_activated(z, activation), present(None, z)), (0, None)
 
 
-_product = register(
+_product, _both = register(
     "product(Tensor a, Tensor b, Tensor? bias, bool turned_a, bool turned_b, str activation, bool keep) -> "
     "(Tensor, Tensor)",
     _compute,
@@ -272,7 +294,12 @@ _product = register(
     forward=_forward,
     save=_save,
     vmap=_vmap,
+    traced=_traced,
 )
+
+
+def _requires_grad(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    return a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad)
 
 
 def _result(
@@ -287,11 +314,7 @@ def _result(
             f"a of shape {tuple(of_a)} and b of shape {tuple(of_b)} do not fit: a has {of_a[-1]} columns, and "
             f"b {of_b[-2]} rows"
         )
-    keep = (
-        activation == "gelu"
-        and (a.requires_grad or b.requires_grad or (bias is not None and bias.requires_grad))
-        and torch.is_grad_enabled()
-    )
+    keep = activation == "gelu" and torch.is_grad_enabled() and _requires_grad(a, b, bias)
     if len(of_a) == len(of_b) == 2:
         return _product(a, b, bias, turned_a, turned_b, activation, keep)[0]
     if len(of_a) > 2 and len(of_b) == 2 and not turned_a:  # one product of all rows
@@ -306,6 +329,9 @@ def linear(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, activation: str | None = None
 ) -> torch.Tensor:
     """``activation(x @ weight.T + bias)``, as `torch.nn.functional.linear`, and an activation in the same call.
+
+    The dtype is that of the operands, also within `torch.autocast`, which converts nothing here: pass operands of the
+    dtype that you want, as ``weight.to(x.dtype)``.
 
     Parameters
     ----------
@@ -340,11 +366,14 @@ def linear(
     of_weight = weight.shape
     if len(of_weight) != 2:
         raise ValueError(f"weight has the shape {tuple(of_weight)}; expected two axes, (n, k)")
-    if bias is not None and bias.shape != of_weight[:1]:
+    if bias is not None and (bias.ndim != 1 or bias.shape[0] != of_weight[0]):
         raise ValueError(f"bias has the shape {tuple(bias.shape)}; expected {tuple(of_weight[:1])}")
     try:
         if x.ndim == 1:
             return _result(x[None], weight, bias, activation or "identity", False, True)[0]
+        if x.ndim == 2 and x.shape[1] == of_weight[1]:
+            keep = activation == "gelu" and torch.is_grad_enabled() and _requires_grad(x, weight, bias)
+            return _product(x, weight, bias, False, True, activation or "identity", keep)[0]
         return _result(x, weight, bias, activation or "identity", False, True)
     except (TypeError, ValueError, IndexError, RuntimeError):
         _check_layer(x, weight, bias)
@@ -410,18 +439,7 @@ def matmul(
     """
     if c is None is alpha is beta is epilog is epilog_inputs and a.ndim > 1 < b.ndim:
         return _result(a, b, None, "identity")
-    epilog = MatmulEpilog.DEFAULT if epilog is None else MatmulEpilog(epilog)
-    if epilog not in EPILOGS:
-        raise ValueError(
-            f"epilog is {epilog.name}, which is a part of a gradient, or leaves something for one; autograd does that "
-            f"here: expected one of {', '.join(of.name for of in EPILOGS)}"
-        )
-    activation, has_bias = EPILOGS[epilog]
-    inputs = epilog_inputs or {}
-    if set(inputs) != ({"bias"} if has_bias else set()):
-        wanted = "{'bias': ...}" if has_bias else "none"
-        raise ValueError(f"epilog_inputs has {', '.join(inputs) or 'nothing'}; {epilog.name} needs {wanted}")
-    bias = inputs.get("bias")
+    activation, bias = read_epilog(epilog, epilog_inputs)
     if c is None and beta is not None:
         raise ValueError("beta was given without c")
     row, column = a.ndim == 1, b.ndim == 1

@@ -81,20 +81,20 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> tuple[()]:
     return ()
 
 
-def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+def _backward(transform: Any, ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
     axes, inverse, n, norm = ctx.axes, ctx.inverse, ctx.n, TURNED.get(ctx.norm, ctx.norm)
     last = axes[-1]
     if ctx.kind == "C2C":
-        of_x = _transform(gradient, axes, "C2C", not inverse, False, norm)
+        of_x = transform(gradient, axes, "C2C", not inverse, False, norm)
     elif ctx.kind == "R2C":
         padding = [0, 0] * (gradient.ndim - 1 - last) + [0, n - gradient.shape[last]]
         whole = torch.nn.functional.pad(gradient, padding)
-        of_x = _transform(whole, axes, "C2C", True, False, norm).real
+        of_x = transform(whole, axes, "C2C", True, False, norm).real
     else:  # what stands for two elements of the whole spectrum counts twice
         half = n // 2 + 1
         weights = torch.full((half,), 2.0, dtype=gradient.dtype, device=gradient.device)
         weights = torch.where(_is_single(half, n, gradient.device), 1.0, weights).to(gradient.dtype)
-        of_x = _transform(gradient, axes, "R2C", False, False, norm)
+        of_x = transform(gradient, axes, "R2C", False, False, norm)
         of_x = of_x * weights.reshape(-1, *[1] * (gradient.ndim - 1 - last))
     return of_x, None, None, None, None, None
 
@@ -113,7 +113,7 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], x: torch.Tensor, axes: list[int],
     return _transform(at_front(x, in_dims[0]), [axis + 1 for axis in axes], *of), 0
 
 
-_transform = register(
+_transform, _ = register(
     "transform(Tensor x, int[] axes, str kind, bool inverse, bool odd, str norm) -> Tensor",
     _compute,
     fake=_fake,

@@ -105,7 +105,7 @@ def test_again_and_again_with_other_operands():
 @pytest.mark.ranks(2)
 @pytest.mark.parametrize("which", ["pieces", "then"])
 def test_a_transform_that_fails_on_one_rank(which, monkeypatch):
-    """Before all is sent, it breaks the object, with words; afterwards all can go on."""
+    """Before all is sent, it breaks the object on all ranks, with words; afterwards all can go on."""
     monkeypatch.setattr(pipelines, "PIECE", 1)
     full = whole((16, 16, 4), "complex64")
     spectrum = local(np.fft.fftn(full), Slab.Y)
@@ -135,11 +135,36 @@ def test_a_transform_that_fails_on_one_rank(which, monkeypatch):
         if group().rank == 0:
             with pytest.raises(RuntimeError, match=r"ended early on rank 0.*no room"):
                 transform.execute()
-        else:
-            monkeypatch.setenv("PLANMATH_DISTRIBUTED_TIMEOUT", "0.4")
-            with pytest.raises(TimeoutError, match="rank 0"):
+        else:  # long before the deadline
+            with pytest.raises(RuntimeError, match=r"ended early on rank 0 in FFT\.execute"):
+                transform.execute()
+            with pytest.raises(RuntimeError, match=f"ended early on rank {group().rank}"):
                 transform.execute()
         group().allreduce_object(0, op=lambda a, b: a)
+
+
+@pytest.mark.ranks(2)
+def test_a_transform_that_fails_between_two_exchanges():
+    """The others learn of it, long before the deadline."""
+    full = whole((8, 8, 4), "complex64")
+    operand = operand_with(full, Slab.X, dtype="complex64")
+    with FFT(operand, distribution=Slab.X, options={"provider": "ipc", "blocking": True}) as transform:
+        transform.plan()
+        steps = transform._pipeline().steps
+        first, last = (k for k, step in enumerate(steps) if isinstance(step, pipelines.Send))
+        (between,) = (step for step in steps[first:last] if isinstance(step, pipelines.Local))
+
+        def fails(*arguments):
+            raise MemoryError("no room")
+
+        if group().rank == 0:
+            between._work = fails
+        kind, says = (MemoryError, "no room") if group().rank == 0 else (RuntimeError, "ended early on rank 0")
+        with pytest.raises(kind, match=says):
+            transform.execute()
+        vars(between).pop("_work", None)
+        with pytest.raises(RuntimeError, match=f"ended early on rank {group().rank}"):
+            transform.execute()
 
 
 def test_stream():

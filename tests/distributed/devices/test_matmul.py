@@ -5,8 +5,8 @@ import pytest
 
 from planmath.bindings import runtime
 from planmath.distributed.distribution import BlockCyclic, ProcessGrid, Slab
-from planmath.distributed.linalg.advanced import Matmul, MatmulEpilog, matmul, matrix_qualifiers_dtype
-from tests.distributed.devices.arrays import PACKAGES, PROVIDERS, assert_close, checked, on_device, on_host
+from planmath.distributed.linalg.advanced import Matmul, MatmulEpilog, matmul, matrix_qualifiers_dtype, summa
+from tests.distributed.devices.arrays import PACKAGES, PROVIDERS, assert_close, checked, on_device
 from tests.distributed.ranks.arrays import group, local, whole
 
 
@@ -95,18 +95,22 @@ def test_summed_on_all():
     assert_close(found, a @ b, 1e-13)
 
 
+@pytest.mark.parametrize("provider", [None, *PROVIDERS])
+@pytest.mark.parametrize("least", [4, 256])
 @pytest.mark.parametrize("epilog", [None, MatmulEpilog.RELU_BIAS])
-def test_grids(epilog):
-    """Any distributions: whole rows and columns come to each rank."""
+def test_grids(epilog, least, provider, monkeypatch):
+    """Any distributions: panels come to each rank, or whole rows and columns."""
+    monkeypatch.setattr(summa, "LEAST", least)
     nranks = group().nranks
     rows = 2 if nranks % 2 == 0 else 1
     grid = ProcessGrid(shape=(rows, nranks // rows), layout=ProcessGrid.Layout.ROW_MAJOR)
     m = n = k = 24
     cyclic = BlockCyclic(grid, (4, 4))
     a, b, bias = whole((m, k), seed=1), whole((k, n), seed=2), whole((m, 1), seed=3)
-    given = {} if epilog is None else {"epilog_inputs": {"bias": part(np.repeat(bias, n, 1), cyclic)[:, :1]}}
+    given = {} if provider is None else {"options": {"provider": checked(provider)}}
     if epilog is not None:
-        given["epilog_inputs"]["bias"] = on_device(np.array(on_host(part(np.repeat(bias, n, 1), cyclic))[:, 0]))
+        rows = local(np.repeat(bias, n, 1), cyclic)[:, 0].copy()
+        given["epilog_inputs"] = {"bias": on_device(rows)}
     expected = a @ b if epilog is None else np.maximum(a @ b + bias, 0)
     found = matmul(part(a, cyclic), part(b, cyclic), distributions=[cyclic] * 3, epilog=epilog, **given)
     assert_close(found, local(expected, cyclic), 1e-13)

@@ -56,3 +56,24 @@ def test_singular():
         solver.plan()
         with pytest.raises(np.linalg.LinAlgError, match="order 13"):
             solver.factorize()
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_factorization_that_fails_on_one_rank(rows):
+    """The others learn of it, long before the deadline."""
+    grid = ProcessGrid(shape=(rows, group().nranks // rows), layout=ProcessGrid.Layout.ROW_MAJOR)
+    of = BlockCyclic(grid, (64, 64))
+    a, b = whole((192, 192), "float64", 1), whole((192, 1), "float64", 2)
+    with DirectSolver(part(a, of), part(b, of), distributions=[of, of], options={"provider": "ipc"}) as solver:
+        solver.plan()
+        factors = solver._phases.factors
+
+        def fails(*arguments, **others):
+            raise ArithmeticError("no luck")
+
+        if group().rank == 0:
+            factors.routines.trsm = fails
+        kind, says = (ArithmeticError, "no luck") if group().rank == 0 else (RuntimeError, "ended early on rank 0")
+        with pytest.raises(kind, match=says):
+            solver.factorize()

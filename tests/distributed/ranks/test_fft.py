@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from planmath.distributed.distribution import BlockCyclic, BlockNonCyclic, Box, ProcessGrid, Slab
 from planmath.distributed.fft import FFT, allocate_operand, fft, ifft, irfft, rfft
@@ -69,8 +68,8 @@ def test_any_distribution_and_axes():
     shape = (6, 4, 8)
     full = whole(shape, "complex128")
     found = [Slab.Z]
-    for grid in grids(3, group().nranks):
-        found += [BlockNonCyclic(grid), BlockCyclic(grid, (2, 1, 3))]
+    for number, grid in enumerate(grids(3, group().nranks)):
+        found.append(BlockCyclic(grid, (2, 1, 3)) if number % 2 else BlockNonCyclic(grid))
     for number, distribution in enumerate(found):
         axes = [(0,), (1,), (2, 0), (0, 1), (1, 2)][number % 5]
         operand = filled(full, distribution, "complex128", "C2C")
@@ -122,14 +121,15 @@ def test_boxes_and_pencils(kind):
         return Box([of[0][0] for of in section], [of[0][1] for of in section])
 
     pairs = [
-        (slab_box(shape, 0), slab_box(expected.shape, 1)), (pencil(shape, (0, 1)), pencil(expected.shape, (1, 2))),
+        (slab_box(shape, 0), slab_box(expected.shape, 1)),  # where each rank has one
+        (pencil(shape, (0, 1)), pencil(expected.shape, (1, 2))),
         (pencil(shape, (0, 2)), pencil(expected.shape, (0, 2))),
     ]  # fmt: skip
-    for one, other in pairs:
+    for one, other in pairs if group().nranks <= min(shape) else pairs[1:]:
         operand = filled(full, (one, other), dtype, kind)
         with FFT(operand, distribution=(one, other), options={"fft_type": kind}) as transform:
             transform.plan()
-            if group().nranks > 2:
+            if group().nranks > 2 and kind == "C2C":
                 transform.autotune(iterations=2)
                 assert {m.algorithm.get("route") for m in transform._plan_made.measurements} >= {"slabs"}
             result = transform.execute()
@@ -161,7 +161,7 @@ def test_there_and_back_in_one_plan():
             transform.execute()
 
 
-def test_functions_and_torch():
+def test_functions_and_torch(torch):
     full = whole((4, 6, 8), "complex64")
     operand = allocate_operand(
         local(full, Slab.Y).shape, torch, input_dtype=torch.complex64, distribution=Slab.Y, memory_space="cpu"
@@ -182,7 +182,7 @@ def misused(name):
     arguments = {"operand": filled(full, Slab.X, "complex128", "C2C"), "distribution": Slab.X, "options": {}}
     if group().rank == group().nranks - 1:
         arguments |= {
-            "half": {"operand": torch.zeros(local(full, Slab.X).shape, dtype=torch.float16)},
+            "half": {"operand": np.zeros(local(full, Slab.X).shape, "float16")},
             "order": {"operand": local(full, Slab.X, "F")},
             "box": {"distribution": Box((0, 0, 0), (1, 1, 1))},
             "mixed": {"distribution": (Slab.X, Box((0, 0, 0), (1, 1, 1)))},

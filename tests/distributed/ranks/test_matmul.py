@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 
 from planmath import CudaDataType
 from planmath.distributed.distribution import BindDistributionError, BlockCyclic, BlockNonCyclic, Slab
@@ -14,10 +13,12 @@ from planmath.distributed.linalg.advanced import (
     MatmulQuantizationScales,
     matmul,
     matrix_qualifiers_dtype,
+    summa,
 )
+from planmath.distributed.linalg.advanced.providers import DistributedMatmulProvider
 from planmath.linalg.advanced import Matmul as LocalMatmul
 from planmath.linalg.advanced import MatmulEpilog as LocalEpilog
-from tests.distributed.ranks.arrays import grids, group, local, whole
+from tests.distributed.ranks.arrays import grids, group, local, messages, whole
 
 M, N, K = 14, 11, 9
 E = MatmulEpilog
@@ -71,9 +72,95 @@ def test_any_distributions():
         result = found[number % len(found)]
         with Matmul(local(a, one, "F"), local(b, other, "F"), distributions=[one, other, result]) as product:
             product.plan()
+            expected = local(a @ b, result)
             for _ in range(2):
-                near(product.execute(), local(a @ b, result))
-            assert "local product" in product.report()
+                near(product.execute(), expected)
+            assert ("local product" in product.report()) == (expected.size > 0)
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """SUMMA where it is a way, in panels of a few columns."""
+    every = DistributedMatmulProvider.algorithms
+    monkeypatch.setattr(summa, "LEAST", 3)
+    monkeypatch.setattr(
+        DistributedMatmulProvider, "algorithms",
+        lambda self, problem: sorted(every(self, problem), key=lambda of: of.get("way") != "summa"),
+    )  # fmt: skip
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("provider", ["mapped", "messages", "broadcast"])
+def test_panels(panels, provider):
+    """Grids of which panels are in one rank's part, and in those of several; with c, transposed, and an epilog."""
+    m, n, k = 14, 11, 26
+    given, found = list(grids(2, group().nranks)), 0
+    options = {"provider": messages() if provider == "messages" else provider}
+    for number, grid in enumerate([*given, *given]):
+        of = BlockCyclic(grid, (2, 2)) if number < len(given) else BlockCyclic(grid, (7, 7))
+        dtype = ("float64", "complex128", "complex64", "float32")[number % 4]
+        a, b, c = whole((m, k), dtype, 1), whole((k, n), dtype, 2), whole((m, n), dtype, 3)
+        flips = (number % 2 == 1, number % 3 == 1)
+        stored = [local(x.T if flip else x, of, "F") for x, flip in zip((a, b), flips, strict=True)]
+        with Matmul(
+            *stored, local(c, of, "F"), distributions=[of] * 3, alpha=2, beta=0.5, qualifiers=qualified(*flips),
+            options=options | {"inplace": False},
+        ) as product:  # fmt: skip
+            product.plan()
+            found += isinstance(product._stages(), summa.Summa)
+            for _ in range(2):
+                near(product.execute(), local(2 * (a @ b) + c / 2, of), dtype)
+            product.reset_operands(a=3 * stored[0], alpha=1, beta=2)
+            near(product.execute(), local(3 * (a @ b) + 2 * c, of), dtype)
+            if number % 4 in (0, 3):
+                product.plan(epilog=E.RELU)
+                near(product.execute(), local(np.maximum(3 * (a @ b) + 2 * c, 0), of), dtype)
+    assert found >= len(given)
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_panels_of_16_bits_are_rounded_once(panels, dtype, torch):
+    of = BlockCyclic(list(grids(2, group().nranks))[-1], (8, 8))
+    a, b, c = whole((16, 48), seed=1), whole((48, 24), seed=2), whole((16, 24), seed=3)
+    kind = getattr(torch, dtype)
+    a, b, c = (torch.from_numpy(x).to(kind) for x in (a, b, c))
+    parts = [torch.from_numpy(local(x.double().numpy(), of, "F")).to(kind).T.contiguous().T for x in (a, b, c)]
+    with Matmul(*parts, distributions=[of] * 3, beta=2.0, options={"inplace": False}) as product:
+        for epilog in (None, E.RELU):
+            product.plan(epilog=epilog)
+            assert isinstance(product._stages(), summa.Summa)
+            expected = (a.float() @ b.float() + 2 * c.float()).to(kind).double()
+            expected = expected if epilog is None else expected.clamp(min=0)
+            found = product.execute()
+            assert found.dtype is kind
+            one = {"bfloat16": 2**-8, "float16": 2**-11}[dtype]
+            assert np.allclose(found.double(), local(expected.numpy(), of), rtol=2 * one, atol=one)
+        product.reset_operands(alpha=0.5, beta=0.0)
+        expected = np.maximum((a.float() @ b.float() / 2).numpy(), 0)
+        assert np.allclose(product.execute().double(), local(expected, of), rtol=2 * one, atol=one)
+
+
+@pytest.mark.ranks(2)
+def test_a_panel_that_fails_on_one_rank(panels):
+    """The others have their results, and all can go on."""
+    of = BlockCyclic(next(grids(2, group().nranks)), (2, 2))
+    a, b = whole((14, 26), seed=1), whole((26, 11), seed=2)
+    with Matmul(local(a, of, "F"), local(b, of, "F"), distributions=[of] * 3) as product:
+        product.plan()
+        steps = product._stages()._steps
+
+        def fails(*operands):
+            raise MemoryError("no room")
+
+        if group().rank == 0:
+            right, steps[1] = steps[1], fails
+            with pytest.raises(MemoryError, match="no room"):
+                product.execute()
+            steps[1] = right
+        else:
+            near(product.execute(), local(a @ b, of))
+        near(product.execute(), local(a @ b, of))
 
 
 def both_ways():
@@ -180,7 +267,7 @@ def test_lifecycle():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
-def test_torch_dtypes(dtype):
+def test_torch_dtypes(dtype, torch):
     rng = np.random.default_rng(1)
     a, b = (torch.from_numpy(rng.integers(-3, 4, shape)).to(getattr(torch, dtype)) for shape in ((16, 8), (8, 24)))
     expected = a.double() @ b.double()
@@ -195,7 +282,7 @@ def test_torch_dtypes(dtype):
         near(result.double().numpy(), local(expected.numpy(), slabs[2]))
 
 
-def test_fp8():
+def test_fp8(torch):
     rng = np.random.default_rng(1)
     a, b = rng.integers(-3, 4, (32, 64)).astype(float), rng.integers(-3, 4, (32, 96)).astype(float)
     stored = [Slab.Y, Slab.Y]  # both with k along the columns, a transposed

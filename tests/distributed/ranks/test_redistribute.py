@@ -7,9 +7,9 @@ import signal
 
 import numpy as np
 import pytest
-import torch
 
 import planmath.distributed as distributed
+from planmath.core.collective.transports import messages as transports
 from planmath.core.errors import UnavailableError
 from planmath.distributed.distribution import (
     BindDistributionError,
@@ -31,6 +31,8 @@ def providers():
 @pytest.mark.parametrize("number", range(3))
 def test_all_pairs(shape, number):
     provider = providers()[number]
+    if messages() == "torch" and provider != "torch":
+        pytest.skip("sends as ranks of MPI do")
     full = whole(shape, ("float64", "complex128", "float32")[number])
     pairs = list(itertools.product(all_distributions(shape), repeat=2))
     pairs = pairs[:: 1 + len(pairs) // (30 if number == 0 else 10)]
@@ -63,7 +65,7 @@ def test_gaps_and_any_order_of_axes():
     assert len(sizes) < 3 or result.transpose(2, 0, 1).flags.c_contiguous
 
 
-def test_torch():
+def test_torch(torch):
     full = whole((6, 5, 7))
     mine = torch.from_numpy(local(full, Slab.X)).to(torch.bfloat16)
     result = redistribute(mine, Slab.X, Slab.Y)
@@ -137,9 +139,10 @@ def test_operations_of_several_ranks_stay_in_their_processes():
         pickle.dumps(redistribution)
 
 
-def wrong(name):
+def wrong(name, torch):
     """Arguments of which one is wrong on the last rank alone."""
     full = whole((6, 8))
+    tensor = torch.from_numpy(local(full, Slab.X))
     arguments = {"operand": local(full, Slab.X), "one": Slab.X, "other": Slab.Y, "options": {}}
     if group().rank == group().nranks - 1:
         arguments |= {
@@ -152,7 +155,7 @@ def wrong(name):
             "option": {"options": {"blocking": False}},
             "unknown option": {"options": {"blokking": True}},
             "byte order": {"operand": local(full, Slab.X).astype(">f8")},
-            "package": {"operand": torch.from_numpy(local(full, Slab.X))},
+            "package": {"operand": tensor},
             "provider": {"options": {"provider": "broadcast"}},
         }[name]
     return arguments
@@ -171,8 +174,8 @@ def wrong(name):
         ("package", ValueError, "package of operand differs"), ("provider", ValueError, "options.provider differs"),
     ],
 )  # fmt: skip
-def test_one_wrong_rank(name, kind, says):
-    arguments = wrong(name)
+def test_one_wrong_rank(name, kind, says, torch):
+    arguments = wrong(name, torch)
     with pytest.raises(kind, match=says) as caught:
         Redistribute(arguments["operand"], arguments["one"], arguments["other"], options=arguments["options"])
     assert type(caught.value) is kind
@@ -207,8 +210,8 @@ def test_plan_that_fails_on_one_rank():
 
 
 @pytest.mark.ranks(2)
-def test_memory_that_is_too_small(monkeypatch):
-    """Where a receive buffer does not fit into /dev/shm on one rank, messages take over on all."""
+def test_memory_that_is_too_small(monkeypatch, caplog):
+    """Where a receive buffer does not fit into /dev/shm on one rank, messages take over on all, and the log says so."""
     import os
 
     def full_disk(descriptor, offset, size):
@@ -217,11 +220,24 @@ def test_memory_that_is_too_small(monkeypatch):
     if group().rank == 1:
         monkeypatch.setattr(os, "posix_fallocate", full_disk)
     full = whole((6, 8))
-    with Redistribute(local(full, Slab.X), Slab.X, Slab.Y) as redistribution:
+    with Redistribute(local(full, Slab.X), Slab.X, Slab.Y) as redistribution, caplog.at_level("INFO"):
         redistribution.plan()
+        assert "Passed over mapped: a receive buffer of" in caplog.text
         assert redistribution._plan_made.chosen.provider == messages()
         assert "does not fit into /dev/shm" in redistribution.report()
         assert np.array_equal(redistribution.execute(), local(full, Slab.Y))
+
+
+@pytest.mark.mpi
+@pytest.mark.ranks(2)
+def test_messages_that_an_int_cannot_count(monkeypatch):
+    """On one rank alone: none takes that way."""
+    right, last = transports.check_size, group().rank == group().nranks - 1
+    size = 1 << 31 if last else 0
+    monkeypatch.setattr(transports, "check_size", lambda _, version: right(size, (3, 1)))
+    options = {"provider": "mpi"}
+    with pytest.raises(UnavailableError, match=r"receives 2147483648 bytes at once, and MPI 3\.1 counts"):
+        redistribute(local(whole((6, 8)), Slab.X), Slab.X, Slab.Y, options=options)
 
 
 @pytest.mark.ranks(2)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from planmath.distributed import MPIProcessGroup, allocate_symmetric_memory, free_symmetric_memory
 from planmath.distributed.process_group import ReductionOp
@@ -37,7 +36,7 @@ def test_wrong_communicators():
         MPIProcessGroup(MPI.COMM_NULL)
 
 
-def test_symmetric_memory():
+def test_symmetric_memory(torch):
     rank = group().rank
     a = allocate_symmetric_memory((3, 4), torch, dtype=torch.float32, axis_order="F")
     assert a.stride() == (1, 3)

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from planmath.distributed.distribution import BlockCyclic, BlockNonCyclic, Box, ProcessGrid, Slab
 from planmath.distributed.linalg import DirectSolver, SingularMatrixError, direct_solver
-from tests.distributed.ranks.arrays import grids, group, local, whole
+from tests.distributed.ranks.arrays import grids, group, local, messages, whole
 
 TOLERANCE = {"float32": 2e-3, "complex64": 2e-3, "float64": 1e-10, "complex128": 1e-10}
 
@@ -51,23 +50,46 @@ def test_grids_and_blocks(definite, n, size, nrhs):
             near(solver.solve(), local(x / 3, other))
 
 
+@pytest.mark.parametrize("provider", ["mapped", "messages", "broadcast"])
+def test_transports(provider):
+    """In one row of the grid, and in one column, singular in between."""
+    nranks = group().nranks
+    options = {"provider": "copy" if nranks == 1 else messages() if provider == "messages" else provider}
+    a, b, x = systems(29, 2)
+    broken = np.diag(np.arange(1.0, 30))
+    broken[17, 17] = 0
+    for shape in ((1, nranks), (nranks, 1)):
+        of = BlockCyclic(ProcessGrid(shape=shape, layout=ProcessGrid.Layout.ROW_MAJOR), (4, 4))
+        mine, sides = local(a, of, "F"), local(b, of, "F")
+        with DirectSolver(mine, sides, distributions=[of, of], options=options) as solver:
+            solver.plan()
+            solver.factorize()
+            near(solver.solve(), local(x, of))
+            mine[...] = local(broken, of)
+            with pytest.raises(SingularMatrixError, match="order 18 "):
+                solver.factorize()
+            mine[...], sides[...] = local(2 * a, of), local(b, of)
+            solver.factorize()
+            near(solver.solve(), local(x / 2, of))
+
+
 def test_any_distributions():
     a, b, x = systems(21, 5)
     found = [Slab.X, Slab.Y, *(BlockNonCyclic(grid) for grid in grids(2, group().nranks))]
     last = ProcessGrid(shape=(group().nranks, 1))
     found.append(BlockCyclic(last, (2, 3), first_process=(group().nranks - 1, 0)))
-    for one in found:
-        for other in (found[0], found[-1]):
-            mine, sides = local(a, one, "F"), local(b, other, "F")
-            options = {"inplace_a": False, "inplace_b": False}
-            before = mine.copy(), sides.copy()
-            near(direct_solver(mine, sides, distributions=[one, other], options=options), local(x, other))
-            assert np.array_equal(mine, before[0])
-            assert np.array_equal(sides, before[1])
-            near(direct_solver(mine, sides, distributions=[one, other]), local(x, other))
+    for number, one in enumerate(found):
+        other = found[0] if number % 2 else found[-1]
+        mine, sides = local(a, one, "F"), local(b, other, "F")
+        options = {"inplace_a": False, "inplace_b": False}
+        before = mine.copy(), sides.copy()
+        near(direct_solver(mine, sides, distributions=[one, other], options=options), local(x, other))
+        assert np.array_equal(mine, before[0])
+        assert np.array_equal(sides, before[1])
+        near(direct_solver(mine, sides, distributions=[one, other]), local(x, other))
 
 
-def test_vector_gaps_and_torch():
+def test_vector_gaps_and_torch(torch):
     a, b, x = systems(17, 1)
     mine = local(a, Slab.X, "F")
     padded = np.full((mine.shape[0] + 3, mine.shape[1]), np.nan, order="F")[: mine.shape[0]]

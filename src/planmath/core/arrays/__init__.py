@@ -124,11 +124,11 @@ def package_of(array: Any, argument: str) -> Package:
         name = "cupy"
     else:
         given = f"{type(array).__module__}.{type(array).__qualname__}".removeprefix("builtins.")
-        hint = (
-            "fill the masked elements first"
-            if isinstance(array, np.ma.MaskedArray)
-            else "convert it, for example with numpy.asarray"
-        )
+        hint = "convert it, for example with numpy.asarray"
+        if isinstance(array, np.ma.MaskedArray):
+            hint = "fill the masked elements first"
+        elif hasattr(type(array), "__dlpack__"):
+            hint += ", or take the functions of planmath.interfaces.array_api, whose results are such as well"
         raise TypeError(f"{argument} is a {given}; expected a numpy.ndarray, cupy.ndarray or torch.Tensor: {hint}")
     return package_named(name)
 
@@ -208,8 +208,8 @@ def contiguous_strides(shape: tuple[int, ...], order: tuple[int, ...] | None = N
 
 
 def same_strides(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> bool:
-    """Whether two strides address the same elements; those of axes with one element do not matter."""
-    return all(x == y for n, x, y in zip(shape, a, b, strict=True) if n != 1)
+    """Whether two strides address the same elements; those of axes with one do not matter, nor any of empty arrays."""
+    return 0 in shape or all(x == y for n, x, y in zip(shape, a, b, strict=True) if n != 1)
 
 
 def spanned(shape: Iterable[int], strides: Iterable[int]) -> tuple[int, int]:

@@ -46,12 +46,25 @@ def check_memory(tensor: torch.Tensor, argument: str) -> None:
         present = tensor.numel() == 0 or (tensor.data_ptr() != 0 and not isinstance(tensor, FakeTensor))
     except RuntimeError:
         present = False
+    if not present and _was_freed(tensor):
+        raise TypeError(
+            f"{argument} is a {type(tensor).__name__} whose storage was freed (untyped_storage().resize_(0), as in "
+            "distributed training between uses); expected a tensor with values: call planmath while it has them"
+        )
     if not present:
         raise TypeError(
             f"{argument} is a {type(tensor).__name__} without memory of its own, as in FakeTensorMode and within "
             "torch.func's transforms (vmap, grad, jvp, functionalize); expected a tensor with values: call planmath "
             "outside of these"
         )
+
+
+def _was_freed(tensor: torch.Tensor) -> bool:
+    """Whether a tensor that had elements has no memory for them any more."""
+    try:
+        return type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.untyped_storage().nbytes() == 0
+    except (RuntimeError, NotImplementedError):  # it has no storage at all
+        return False
 
 
 def _changed(tensors: tuple[torch.Tensor, ...]) -> None:

@@ -232,8 +232,37 @@ class Exchange(Protocol):
     def run_into_buffer(self, source: int) -> None:
         """Send, and receive in the buffer, which `release` gives back to the other ranks."""
 
+    def start(self, source: int) -> int:
+        """Begin what `run_into_buffer` does, with a number as the result, which `arrive` takes."""
+
+    def arrive(self, source: int, number: int) -> None:
+        """Wait until the buffer has all."""
+
+    def finish(self) -> None:
+        """Let the array that was sent from be written to."""
+
     def release(self) -> None:
         """Let the other ranks write into the buffer again."""
+
+    def abandon(self, error: BaseException) -> None:
+        """Do not take part in the next execution; where the transport can, the other ranks learn of it."""
+
+
+class AtOnce:
+    """Exchanges that do all of it at their start."""
+
+    def start(self: Exchange, source: int) -> int:
+        self.run_into_buffer(source)
+        return 0
+
+    def arrive(self, source: int, number: int) -> None:
+        """It is there."""
+
+    def finish(self) -> None:
+        """It is sent."""
+
+    def abandon(self, error: BaseException) -> None:
+        """The others come to their deadline, or the launcher ends them."""
 
 
 class Transport(Protocol):

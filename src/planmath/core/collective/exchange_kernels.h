@@ -54,6 +54,16 @@ static inline void pm_copy_line(const char *from, int64_t ss, char *to, int64_t 
     }
 }
 
+/* One element: where rows are chosen one by one, a call of memcpy for each takes longer than the copy. */
+static inline void pm_copy_element(const char *from, char *to, int64_t size) {
+    switch (size) {
+        case 4: *(uint32_t *)to = *(const uint32_t *)from; break;
+        case 8: *(uint64_t *)to = *(const uint64_t *)from; break;
+        case 16: *(pm_two_words *)to = *(const pm_two_words *)from; break;
+        default: memcpy(to, from, (size_t)size);
+    }
+}
+
 /* The two innermost axes of which one is contiguous in the source and the other in the target: tile by tile. */
 static void pm_copy_tiles(const pm_axis *outer, const pm_axis *inner, const char *from, char *to, int64_t n, int64_t m,
                           int64_t size) {
@@ -76,7 +86,9 @@ static void pm_copy_axes(const pm_section *section, int axis, const char *from, 
         const pm_run *run = &a->runs[r];
         const char *source = from + run->source * a->source_step;
         char *target = to + run->target * a->target_step;
-        if (last)
+        if (last && run->count == 1)
+            pm_copy_element(source, target, section->itemsize);
+        else if (last)
             pm_copy_line(source, a->source_step, target, a->target_step, run->count, section->itemsize);
         else if (tiles)
             for (int64_t s = 0; s < inner->n_runs; ++s)

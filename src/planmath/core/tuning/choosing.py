@@ -2,13 +2,13 @@
 
 What counts is regret: a program may be in another situation than the one in which an algorithm is the fastest. So one
 is chosen only where it takes in no situation longer than the one that was expected to be the fastest, which a plan
-without measurements takes, and in one of them less.
+without measurements takes, and in one of them less, by more than two measurements of one algorithm differ.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planmath.core.provider import Algorithm
@@ -25,7 +25,9 @@ TIE, RESOLUTION = 1.02, 0.5e-6
 WORTH_SPINNING, WORTH_DISTURBING = 1.2, 2.0
 
 
-def never_worse(measured: Sequence[Measurement], expected: Algorithm) -> list[Measurement]:
+def never_worse(
+    measured: Sequence[Measurement], expected: Algorithm, noise: Mapping[str, float] | None = None
+) -> list[Measurement]:
     """The measurements of what may be chosen, the best first: with the least mean of the ratios to the expected one.
 
     Parameters
@@ -34,19 +36,27 @@ def never_worse(measured: Sequence[Measurement], expected: Algorithm) -> list[Me
         One of them of the expected algorithm. Who was not measured in all the situations that it was is left out.
     expected : Algorithm
         It may be chosen itself.
+    noise : mapping, optional
+        The ratio of two measurements of the expected one, by situation.
     """
     usual = next(m for m in measured if m.algorithm == expected)
-    ratios = {m.algorithm: 1.0 if m is usual else _ratio(m, usual) for m in measured}
+    ratios = {m.algorithm: 1.0 if m is usual else _ratio(m, usual, noise or {}) for m in measured}
     return sorted((m for m in measured if ratios[m.algorithm] < math.inf), key=lambda m: ratios[m.algorithm])
 
 
-def _ratio(m: Measurement, usual: Measurement) -> float:
-    """The geometric mean of the ratios of the times in all situations; infinity for what may not be chosen."""
+def _ratio(m: Measurement, usual: Measurement, noise: Mapping[str, float]) -> float:
+    """The geometric mean of the ratios of the times in all situations; infinity for what may not be chosen.
+
+    Where two measurements of one algorithm differ by more than a tie, only more than that is a gain, and what is slower
+    by a tie is out.
+    """
     its, mine = usual.seconds, m.seconds
-    if not its.keys() <= mine.keys() or not any(TIE * mine[name] < its[name] for name in its):
+    unsure = {name: max(TIE, noise.get(name, 1.0)) for name in its}
+    if not its.keys() <= mine.keys() or not any(unsure[name] * mine[name] < its[name] for name in its):
         return math.inf
     for name in its:
-        if mine[name] > TIE * its[name] and (name == "warm" or mine[name] - its[name] > RESOLUTION):
+        allowed = TIE if unsure[name] <= TIE else 1.0
+        if mine[name] > allowed * its[name] and (name == "warm" or mine[name] - its[name] > RESOLUTION):
             return math.inf
     return math.exp(math.fsum(math.log(mine[name] / its[name]) for name in its) / len(its))
 

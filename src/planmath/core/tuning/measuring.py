@@ -5,8 +5,8 @@ expected to be the fastest, are measured in each situation (`core.tuning.choosin
 with the operands in the caches, as repeated executions find them; *cold*, after the caches were filled with other data;
 and *beside* each library that the process has loaded, right after a call of it, where what the execution leaves behind
 makes the library's next call longer, that counts as well. On a CUDA device: *warm*, in bursts of calls back to back;
-*cold*, with the L2 cache flushed before each; and *sustained*, of those that run long, at the clock rates that the
-device's power allows.
+*cold*, with the L2 cache flushed before each, between such bursts; and *sustained*, of those that run long, at the
+clock rates that the device's power allows.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SHORTEST = 200e-6
 LONGEST = 0.5
 #: Executions with cold caches; turns beside each library, and executions in each of them. What takes fewer seconds than
 #: this never had more than one thread, and meets nobody's.
-COLD_RUNS, VISITS, RUNS_OF_A_VISIT, THREADED = 5, 5, 3, 50e-6
+COLD_RUNS, VISITS, RUNS_OF_A_VISIT, THREADED = 6, 6, 3, 50e-6
 
 #: Seconds for which a device runs before it is measured, until its clock rates are what its power allows.
 LEAD_IN = 0.1
@@ -56,8 +56,9 @@ SURELY_COLD, SUSTAINED = 100e-6, 30e-3
 #: Of those, one this many times slower than the best has no further turn; and how near to the best are those that have
 #: some more. One turn differs from the next by up to a tenth.
 BEHIND, CLOSE, FINAL_ROUNDS = 1.2, 1.05, 6
-#: Bursts: how many, of so many executions, and the seconds in which a device cools before each.
-BURSTS, BURST, COOLING = 7, 20, 10e-3
+#: Bursts: how many, of so many executions, and the seconds in which a device cools before each; and executions with
+#: flushed caches behind the bursts of all.
+BURSTS, BURST, COOLING, FLUSHES = 12, 20, 10e-3, 3
 
 
 class Race:
@@ -94,6 +95,8 @@ class Race:
         self._warm: dict[Algorithm, float] = {}
         #: The times in the other situations, by their names.
         self._elsewhere: dict[str, dict[Algorithm, float]] = {}
+        #: By how much two measurements of the expected one differ, by situation.
+        self._noise: dict[str, float] = {}
         self._finalists: list[Algorithm] = []
 
     def run(self) -> None:
@@ -123,7 +126,7 @@ class Race:
         ]
         if not found:
             return [], 0
-        chosen = never_worse(found, self._candidates[0][0])
+        chosen = never_worse(found, self._candidates[0][0], self._noise)
         return [*chosen, *(m for m in found if m not in chosen)], len(chosen)
 
     def missed(self) -> list[Algorithm]:
@@ -141,6 +144,17 @@ class Race:
             return False, self._warm[algorithm]
         times = self._elsewhere.get("sustained") or self._elsewhere.get("cold") or {}
         return algorithm not in times, times.get(algorithm, self._warm[algorithm])
+
+    def _settle(
+        self, situation: str, samples: Mapping[Algorithm, Sequence[float]],
+        typical: Callable[[Sequence[float]], float] | None = None,
+    ) -> None:  # fmt: skip
+        """What is known of a situation by now."""
+        typical = typical or _undisturbed
+        times = self._warm if situation == "warm" else self._elsewhere.setdefault(situation, {})
+        times |= {algorithm: typical(its) for algorithm, its in samples.items() if its}
+        if len(usual := samples.get(self._candidates[0][0], ())) > 1:
+            self._noise[situation] = _difference(usual, 1, typical)
 
     def _spent(self, share: float = 1.0) -> bool:
         return self._budget.left(share) <= 0
@@ -189,7 +203,7 @@ class Race:
                 if self._spent(RANKING):
                     return last
                 turns[candidate[0]].append(self._turn(candidate))
-            warm |= {algorithm: statistics.median(times) for algorithm, times in turns.items()}
+            self._settle("warm", turns, statistics.median)
         return last
 
     def _turn(self, candidate: Candidate) -> float:
@@ -219,7 +233,7 @@ class Race:
                 self._pause.before(algorithm, lingers)
                 samples.setdefault(algorithm, []).append(self._clock.time_cold(run))
                 self._pause.after(algorithm, lingers)
-                self._elsewhere.setdefault("cold", {})[algorithm] = _undisturbed(samples[algorithm])
+                self._settle("cold", samples)
 
     def _visit(self, finalists: Sequence[Candidate]) -> None:
         """Measure beside the other libraries, where threads may meet."""
@@ -257,6 +271,8 @@ class Race:
                 self._pause.after(algorithm, lingers)
                 left_behind = max(0.0, _undisturbed(following) - undisturbed)
                 self._elsewhere.setdefault(name, {})[algorithm] = _undisturbed(own) + left_behind
+                if visited and algorithm is self._finalists[0]:
+                    self._noise[name] = _difference(own, RUNS_OF_A_VISIT)
 
     # On a device.
 
@@ -273,12 +289,14 @@ class Race:
         while clock.now() - start < LEAD_IN:
             clock.time(racing[0][1], 10)
         samples: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in racing}
+        order, shuffle = list(racing), random.Random(0).shuffle
         start = clock.now()
         for _ in range(ROUNDS * self._iterations):
             self._tell("with flushed caches")
-            for algorithm, run, _ in racing:
+            shuffle(order)
+            for algorithm, run, _ in order:
                 samples[algorithm].append(clock.time_cold(run))
-            self._elsewhere["cold"] = {algorithm: _undisturbed(times) for algorithm, times in samples.items()}
+            self._settle("cold", samples)
             if clock.now() - start > LONGEST * len(racing) or self._spent(RANKING):
                 break
         return list(racing)
@@ -310,15 +328,20 @@ class Race:
                 calls = math.ceil(SUSTAINED / expected[algorithm])
                 self._clock.time(run, calls)
                 turns[algorithm].append(self._clock.time(run, calls))
-            typical |= {a: _undisturbed(times[1:] or times) for a, times in turns.items() if times}
+            self._settle("sustained", {algorithm: times[1:] or times for algorithm, times in turns.items()})
 
     def _burst(self, finalists: Sequence[Candidate]) -> None:
-        """Measure in bursts on a device that has cooled and, what runs long, with flushed caches."""
+        """Measure in bursts on a device that has cooled, and then with flushed caches, in another order in each round.
+
+        The race with flushed caches found the device as it is in a loop that never ends. A program that comes back to
+        it finds another one, and behind another kernel.
+        """
         bursts: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in finalists}
         flushed: dict[Algorithm, list[float]] = {algorithm: [] for algorithm, _, _ in finalists}
-        long = "sustained" in self._elsewhere
+        order, shuffle = list(finalists), random.Random(0).shuffle
         for played in range(BURSTS):
-            for algorithm, run, _ in finalists:
+            shuffle(order)
+            for algorithm, run, _ in order:
                 if played and self._spent():
                     return
                 self._tell(f"{algorithm} in bursts")
@@ -326,16 +349,28 @@ class Race:
                 self._clock.time(run, 1)
                 calls = max(1, min(BURST, int(LONGEST / self._warm[algorithm])))
                 bursts[algorithm].append(self._clock.time(run, calls))
-                if long:
+            for number in range(FLUSHES):
+                if (played or number) and self._spent():
+                    break
+                shuffle(order)
+                for algorithm, run, _ in order:
                     flushed[algorithm].append(self._clock.time_cold(run))
-            self._warm |= {algorithm: _undisturbed(times) for algorithm, times in bursts.items()}
-            if long:
-                self._elsewhere["cold"] = {algorithm: _undisturbed(times) for algorithm, times in flushed.items()}
+            self._settle("warm", bursts)
+            self._settle("cold", flushed)
 
 
 def _undisturbed(times: Sequence[float]) -> float:
     """The mean of all but the slow quarter: it tells more than the median of a few, counted in half microseconds."""
     return statistics.fmean(sorted(times)[: math.ceil(0.75 * len(times))])
+
+
+def _difference(
+    times: Sequence[float], together: int, typical: Callable[[Sequence[float]], float] = _undisturbed
+) -> float:
+    """The ratio of what every second turn, of so many times together, tells to what the others tell."""
+    halves = [[time for i, time in enumerate(times) if i // together % 2 == odd] for odd in (0, 1)]
+    first, second = map(typical, halves)
+    return max(first, second) / min(first, second)
 
 
 class _Pause:

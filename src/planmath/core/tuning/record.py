@@ -109,9 +109,9 @@ def lookup(problem: str, versions: Mapping[str, str], where: str) -> Algorithm |
     return None
 
 
-def knows(noun: str, where: str) -> bool:
-    """Whether anything was measured of operations of this name on a processor or device."""
-    return any(problem.startswith(noun) for problem in entries(where))
+def problems(noun: str, where: str) -> list[str]:
+    """What was measured of operations of this name on a processor or device."""
+    return [problem for problem in entries(where) if problem.startswith(noun)]
 
 
 def store(entry: Entry, where: str) -> None:

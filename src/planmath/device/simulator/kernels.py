@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Module(FakeCUDAModule):
     def __init__(self, grid: Any, block: Any, dynamic: int):
         super().__init__(grid, block, 0)
         self._local, self._shared, self._dynamic = memory.Local(), memory.Shared(dynamic), dynamic
+        self._cg = SimpleNamespace(this_grid=lambda: SimpleNamespace(sync=self._sync_grid))
 
     def renew(self) -> None:
         """Shared memory for the next block."""
@@ -38,7 +40,15 @@ class Module(FakeCUDAModule):
 
     @property
     def laneid(self) -> int:
-        return scheduler.running.thread_id % 32  # type: ignore[union-attr]
+        return scheduler.running.lane  # type: ignore[union-attr]
+
+    def nanosleep(self, nanoseconds: int) -> None:
+        """Time does not pass for the other threads, which have their turns at barriers."""
+
+    def _sync_grid(self) -> None:
+        if self.gridDim.x * self.gridDim.y * self.gridDim.z > 1:
+            raise SimulationError("blocks run one after the other, so a grid of several cannot be synchronized")
+        self.syncthreads()
 
     def syncthreads(self) -> None:
         scheduler.running.syncthreads()  # type: ignore[union-attr]

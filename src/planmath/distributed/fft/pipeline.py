@@ -234,13 +234,17 @@ class Pipeline:
         return [step for step in found if isinstance(step, Local)]
 
     def __call__(self, user: Any, result: Any, direction: Any) -> None:
+        todo = iter(self.steps)
         try:
-            for step in self.steps:
+            for step in todo:
                 step(user, result, direction)
-        except BaseException:  # the other ranks need not wait for this one's buffers
+        except BaseException as error:  # the other ranks need not wait for this one's buffers, nor for what it sends
             for step in self.steps:
                 if isinstance(step, Release):
                     step(user, result, direction)
+            for step in todo:
+                if isinstance(step, Send):
+                    step.exchange.abandon(error)
             raise
 
     def free(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from importlib import import_module
 from typing import Any
@@ -66,8 +67,8 @@ class DeviceCallbacks(Provider):
             return self.inner.algorithms(problem)
         ways = [
             Algorithm(self.name, (("callbacks", KERNELS), *load, *algorithm.knobs))
-            for load in ([(), (WITHIN,)] if self._loads_within(problem) else [()])
-            for algorithm in self.inner.algorithms(_whole(problem, load == (WITHIN,)).problem)
+            for load in self._loads(problem)
+            for algorithm in self.inner.algorithms(_whole(problem, bool(load)).problem)
         ]
         if fused_transform.suits(problem):
             place = 0 if fused_transform.preferred(problem) else len(ways)
@@ -78,11 +79,20 @@ class DeviceCallbacks(Provider):
             ways.append(Algorithm(self.name, (("callbacks", LIBRARY),)))
         return ways
 
-    def _loads_within(self, problem: FFTProblem) -> bool:
-        """Whether a prolog can load into the result: not where it reads from there, or the library is not in place."""
+    def _loads(self, problem: FFTProblem) -> list[tuple[tuple[str, str], ...]]:
+        """Where a prolog's kernel may load to, what to expect most of first.
+
+        Into the result not where something is read from there, or the library is not in place. Then the cache has less
+        to hold, which pays for one transform of a power of two; others cuFFT computes faster to elsewhere.
+        """
+        beside, within = (), (WITHIN,)
         if problem.kind != "C2C" or problem.prolog is None or problem.epilog is not None or problem.inplace:
-            return False
-        return self.inner.unsupported(_whole(problem, True).problem) is None
+            return [beside]
+        if self.inner.unsupported(_whole(problem, True).problem) is not None:
+            return [beside]
+        alone = math.prod(n for n, _, _ in problem.batch()) == 1
+        powers = all(n & (n - 1) == 0 for n, _, _ in problem.transformed())
+        return [within, beside] if alone and powers else [beside, within]
 
     def prepare(self, problem: FFTProblem, algorithm: Algorithm) -> Prepared:
         if not problem.callbacks:

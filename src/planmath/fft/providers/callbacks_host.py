@@ -33,6 +33,7 @@ from planmath.fft.jit import FAILED
 from planmath.fft.problem import FFTProblem
 from planmath.fft.providers.tiles import Cut, Dimension, Tile, cut, rounded, slowest_first, tile_of
 from planmath.native.call import Call, Slot
+from planmath.native.team import LINGER
 from planmath.native.threads import Threads
 
 #: Bytes of a tile: it should stay in the second-level cache. From 64 KiB down calls cost more than caches save.
@@ -75,7 +76,9 @@ class HostCallbacks(Provider):
         return self.inner.threads()
 
     def lingers(self, algorithm: Algorithm) -> float:
-        return 0.0 if algorithm.get("callbacks") == TILES else self.inner.lingers(algorithm)
+        if algorithm.get("callbacks") == TILES:
+            return LINGER if algorithm.get("threads") > 1 else 0.0
+        return self.inner.lingers(algorithm)
 
     def unsupported(self, problem: FFTProblem) -> str | None:
         if problem.execution[0] != "cpu" or not problem.callbacks:

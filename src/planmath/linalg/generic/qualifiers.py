@@ -272,6 +272,27 @@ def structure_of(element: np.ndarray) -> Structure:
     return Structure(kind, int(element["uplo"]) == FillMode.UPPER, unit, storage=storage)
 
 
+def check_qualifier(name: str, element: np.ndarray) -> None:
+    """Raise where an element for an operand is none that a `create` returns."""
+    abbreviation = str(element["abbreviation"])
+    if abbreviation not in ABBREVIATIONS:
+        raise ValueError(
+            f"qualifiers has the kind {abbreviation!r} for {name}; expected one of {', '.join(ABBREVIATIONS)}: assign "
+            "what GeneralMatrixQualifier.create() or another qualifier's returns"
+        )
+    kind, _ = ABBREVIATIONS[abbreviation]
+    fits = {
+        "uplo": (kind not in HALVES or element["uplo"] in (0, 1), "0 (lower) or 1 (upper)"),
+        "diag": (kind != "tr" or element["diag"] in (0, 1), "0 (as it is stored) or 1 (ones)"),
+        "incx": (kind != "dg" or element["incx"] in (1, -1), "1, or -1 for a diagonal that is read backwards"),
+    }
+    if abbreviation == "gb":
+        fits["incx"] = bool(element["incx"] >= 0), "how many diagonals there are below the main one, from 0 on"
+    for field, (is_fine, expected) in fits.items():
+        if not is_fine:
+            raise ValueError(f"qualifiers has the {field} {element[field]} for {name}; expected {expected}")
+
+
 def as_qualifiers(qualifiers: Any, with_c: bool) -> np.ndarray:
     """The qualifiers of a and b, and of the result where that is given, that a user's argument stands for.
 
@@ -292,15 +313,7 @@ def as_qualifiers(qualifiers: Any, with_c: bool) -> np.ndarray:
             "dtype=matrix_qualifiers_dtype) makes one"
         )
     for name, element in zip("abc", given, strict=False):
-        if str(element["abbreviation"]) not in ABBREVIATIONS:
-            raise ValueError(
-                f"qualifiers has the kind {str(element['abbreviation'])!r} for {name}; expected one of "
-                f"{', '.join(ABBREVIATIONS)}: assign what GeneralMatrixQualifier.create() or another qualifier's "
-                "returns"
-            )
-        kind, _ = ABBREVIATIONS[str(element["abbreviation"])]
-        if kind in HALVES and element["uplo"] not in (0, 1):
-            raise ValueError(f"qualifiers has the uplo {element['uplo']} for {name}; expected 0 (lower) or 1 (upper)")
+        check_qualifier(name, element)
     if len(given) == 3 and (str(given[2]["abbreviation"]) not in RESULTS or given[2]["conjugate"]):
         raise ValueError(
             "qualifiers says that c is triangular, diagonal or conjugated; the result, and c with it, may be general, "

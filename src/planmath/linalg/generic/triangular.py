@@ -53,7 +53,9 @@ class TriangularSolver(Matmul[A_co]):
 
     Notes
     -----
-    A 0 on the diagonal is divided by, as in BLAS: the solution then has infinities or NaN. Systems with ``a.T``, or
+    A 0 on the diagonal is divided by, as in BLAS: the solution then has infinities or NaN. So it has where a library
+    multiplies by the reciprocal of an element on the diagonal that is out of range, as those of subnormal numbers are;
+    `DirectSolver` looks at its solutions, and solves such systems as well. Systems with ``a.T``, or
     with x on the left side, are those of transposed arrays with the other triangle.
 
     Examples

@@ -143,6 +143,8 @@ class Pipeline(Places):
         function = kernels.CONVERT[s.dtype, t.dtype, conjugate]
         row, col = (s.row if s.rows == t.rows else 0), (s.col if s.cols == t.cols else 0)
         arguments = [t.rows, t.cols, row, col, t.row, t.col, source.slot, target.slot]
+        if (row, col) == (t.row, t.col) and t.has_leading and t.span == t.rows * t.cols:  # one run of memory
+            arguments[:6] = 1, t.span, 0, 1, t.span, 1
         self.call(function, "conversion", arguments, [source, target], **options)
 
     def nonzero(self, scalar: str) -> tuple[Slot, str]:

@@ -1,9 +1,4 @@
 /* Matrices in a band, a block for each: what LAPACK's gbtrf would be given, but of all matrices next to each other. */
-__device__ inline NUMBER whole(const taking &p, const NUMBER *a, long long i, long long j) {
-    if (!(p.flags & MIRRORED) || is_read(p, i, j)) return taken(p, a, i, j);
-    const NUMBER x = taken(p, a, j, i);
-    return p.flags & HERMITIAN ? conjugate(x) : x;
-}
 extern "C" __global__ void take_band(const taking p) {
     const long long m = blockIdx.x, n = p.rows, width = p.below + p.above;
     const long long low = p.flags & MIRRORED ? width : p.below, high = p.flags & MIRRORED ? width : p.above;
@@ -37,6 +32,11 @@ struct in_band {
 };
 __device__ inline NUMBER &element(const in_band &p, NUMBER *factors, long long m, long long i, long long j) {
     return factors[(j * (2 * p.low + p.high + 1) + p.low + p.high + i - j) * p.count + m];
+}
+__device__ inline void exchange(NUMBER *y, int n, int i, int other) {
+    if (other < 0 || other >= n) return; /* of a matrix with NaN */
+    const NUMBER before = y[i];
+    y[i] = y[other], y[other] = before;
 }
 extern "C" __global__ void factorize_band(const in_band p) {
     const long long m = (long long)blockIdx.x * THREADS + threadIdx.x, n = p.n;

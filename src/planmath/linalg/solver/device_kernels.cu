@@ -10,6 +10,7 @@ struct taking {
     pointer<sum> w_parts, u_parts;
     pointer<double> square_parts;
     long long count, rows, cols, below, above, flags, row_tiles, col_tiles;
+    double tolerance;
 };
 __device__ inline bool is_read(const taking &p, long long i, long long j) {
     return i < p.rows && j < p.cols && i - j <= p.below && j - i <= p.above;
@@ -20,6 +21,12 @@ __device__ inline NUMBER taken(const taking &p, const NUMBER *a, long long i, lo
     if (p.flags & UNIT) return number(1);
     const NUMBER x = a[i * (p.a.row + p.a.col)];
     return p.flags & HERMITIAN ? real_part(x) : x;
+}
+/* Elements of the other triangle as well, where that is a mirror image. */
+__device__ inline NUMBER whole(const taking &p, const NUMBER *a, long long i, long long j) {
+    if (!(p.flags & MIRRORED) || is_read(p, i, j)) return taken(p, a, i, j);
+    const NUMBER x = taken(p, a, j, i);
+    return p.flags & HERMITIAN ? conjugate(x) : x;
 }
 __device__ inline void put(const taking &p, NUMBER *factors, long long i, long long j, NUMBER x) {
     if (i >= p.rows || j >= p.cols || (p.flags & EXPAND && !is_read(p, i, j))) return;
@@ -140,6 +147,23 @@ __device__ inline void find_zeros(const taking &p, long long each, long long ste
     if (threadIdx.x == 0) p.status[m] = last > 0 ? (int)(p.cols - (long long)last) + 1 : 0;
 }
 extern "C" __global__ void zeros_of_diagonals(const taking p) { find_zeros(p, p.cols, 1); }
+/* Or that of the first column of an upper triangle that is a combination of those before it but for rounding: its element
+ * on the diagonal is not more than `tolerance` times its largest one. */
+extern "C" __global__ void dependent_columns(const taking p) {
+    const long long m = blockIdx.x;
+    const NUMBER *f = p.factors + m * p.rows * p.cols;
+    double last = 0;
+    for (long long j = threadIdx.x; j < p.cols; j += THREADS) {
+        double most = 0;
+        for (long long i = 0; i <= j; i++) {
+            const double here = modulus(f[i + j * p.rows]);
+            if (here > most) most = here;
+        }
+        if (modulus(f[j + j * p.rows]) <= p.tolerance * most && (double)(p.cols - j) > last) last = (double)(p.cols - j);
+    }
+    last = largest_of_block(last);
+    if (threadIdx.x == 0) p.status[m] = last > 0 ? (int)(p.cols - (long long)last) + 1 : 0;
+}
 extern "C" __global__ void zeros_of_triangles(const taking p) { find_zeros(p, p.rows * p.cols, p.rows + 1); }
 
 /* Factors go where the matrices were. */
@@ -158,9 +182,12 @@ struct weighing {
     long long *found; /* memory of the host */
     long long stamp;
 };
+__device__ inline void weigh_one(const weighing &p, int status, double squares) {
+    if (status != 0 || !(squares > p.tiny && squares < INFINITE)) *p.found = p.stamp;
+}
 extern "C" __global__ void weigh(const weighing p) {
     const long long m = (long long)blockIdx.x * THREADS + threadIdx.x;
-    if (m < p.count && (p.status[m] != 0 || !(p.squares[m] > p.tiny && p.squares[m] < INFINITE))) *p.found = p.stamp;
+    if (m < p.count) weigh_one(p, p.status[m], p.squares[m]);
 }
 
 /* Right-hand sides or solutions that are copied and projected. Each has six rows of k numbers: real parts, imaginary
@@ -177,6 +204,29 @@ struct moving {
     long long *found; /* memory of the host */
     long long stamp;
 };
+/* A number's square, which is not zero where it is out of range. */
+__device__ inline double seen(NUMBER x) {
+    const double squares = square(wide(x));
+    return squares == 0 && !is_zero(x) ? SMALLEST : squares;
+}
+__device__ inline void note(const moving &p, long long s, long long j, long long part, sum product, double squares) {
+    double *out = p.projections + (s * 6 + part * 3) * p.k + j;
+#if IS_COMPLEX
+    out[0] = product.x, out[p.k] = product.y;
+#else
+    out[0] = product, out[p.k] = 0;
+#endif
+    out[2 * p.k] = squares;
+}
+/* Tells the host of a solution that is not ordinary, by how far its projection is from b's, and both squares. */
+__device__ inline void judge(const moving &p, long long m, double apart, double size, double squares) {
+    const double products = sqrt(p.squares[m]) * sqrt(squares), side = sqrt(size), growth = products / side;
+    const double error = apart / (products + side);
+    const bool nothing = size == 0 && squares == 0; /* zeros, for zeros */
+    if (!nothing && !(size > p.tiny && size < INFINITE && error <= p.tolerance && growth <= p.growth &&
+                      error * (growth + 1) <= p.product))
+        *p.found = p.stamp;
+}
 extern "C" __global__ void move(const moving p) {
     const int lane = threadIdx.x % LANES;
     const long long column = (long long)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
@@ -184,7 +234,7 @@ extern "C" __global__ void move(const moving p) {
     const long long s = here ? column / p.k : 0, j = here ? column % p.k : 0, m = s / p.per_matrix;
     const bool moves = here && (!p.chosen || p.chosen[s]);
     sum product = wide(number(0));
-    double squares = 0, others = 0; /* how many are no zeros */
+    double squares = 0;
     if (moves) {
         const NUMBER *from = at(p.from, s) + j * p.from.col, *weights = p.weights + m * p.weights_step;
         NUMBER *to = at(p.to, s) + j * p.to.col;
@@ -193,8 +243,7 @@ extern "C" __global__ void move(const moving p) {
             if (p.flags & FIRST) x = conjugate(x);
             if (p.flags & PROJECTS) {
                 product = plus_product(product, wide(weights[i]), wide(x));
-                squares += square(wide(x));
-                others += !is_zero(x);
+                squares += seen(x);
             }
             to[i * p.to.row] = p.flags & AFTER ? conjugate(x) : x;
         }
@@ -202,23 +251,12 @@ extern "C" __global__ void move(const moving p) {
     if (!(p.flags & PROJECTS)) return;
     product = summed_by_lanes(product);
     squares = summed_by_lanes(squares);
-    others = summed_by_lanes(others);
     if (!here || lane) return;
-    if (squares == 0 && others > 0) squares = SMALLEST; /* of numbers whose squares are out of range */
-    double *of = p.projections + s * 6 * p.k + j, *out = of + p.part * 3 * p.k;
-#if IS_COMPLEX
-    out[0] = product.x, out[p.k] = product.y, out[2 * p.k] = squares;
-#else
-    out[0] = product, out[p.k] = 0, out[2 * p.k] = squares;
-#endif
+    note(p, s, j, p.part, product, squares);
     if (!(p.flags & JUDGES)) return;
-    const double dx = of[0] - out[0], dy = of[p.k] - out[p.k], size = of[2 * p.k];
-    const double products = sqrt(p.squares[m]) * sqrt(squares), side = sqrt(size), growth = products / side;
-    const double error = sqrt(dx * dx + dy * dy) / (products + side);
-    const bool nothing = size == 0 && squares == 0; /* zeros, for zeros */
-    if (!nothing && !(size > p.tiny && size < INFINITE && error <= p.tolerance && growth <= p.growth &&
-                      error * (growth + 1) <= p.product))
-        *p.found = p.stamp;
+    const double *of = p.projections + s * 6 * p.k + j, *own = of + p.part * 3 * p.k;
+    const double dx = of[0] - own[0], dy = of[p.k] - own[p.k];
+    judge(p, m, sqrt(dx * dx + dy * dy), of[2 * p.k], squares);
 }
 
 /* Solutions by diagonals. */
@@ -233,46 +271,27 @@ extern "C" __global__ void divide(const dividing p) {
     p.x[e] = quotient(p.x[e], p.diagonals[e / p.n / p.columns_of_matrix * p.n + e % p.n]);
 }
 
-/* Solutions by LU factors, with the exchanges of rows: a thread for each right-hand side, for matrices of few rows. */
-struct substituting {
-    pointer<const NUMBER> factors;
-    pointer<const int> pivots;
-    pointer<NUMBER> y;
-    long long n, columns_of_matrix, count, transposed;
+/* Singular values: how many are more than a part of the first one, and what is divided by those; the others' parts are
+ * left out. */
+struct ranking {
+    pointer<const REAL> values;
+    pointer<int> ranks;
+    pointer<NUMBER> x;
+    long long n, columns_of_matrix, count;
+    double tolerance;
 };
-__device__ inline void exchange(NUMBER *y, int n, int i, int other) {
-    if (other < 0 || other >= n) return; /* of a matrix with NaN */
-    const NUMBER before = y[i];
-    y[i] = y[other], y[other] = before;
+extern "C" __global__ void find_ranks(const ranking p) {
+    const long long m = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (m >= p.count) return;
+    const REAL *values = p.values + m * p.n;
+    int rank = 0;
+    while (rank < p.n && values[rank] > 0 && values[rank] > p.tolerance * (double)values[0]) rank++;
+    p.ranks[m] = rank;
 }
-extern "C" __global__ void substitute(const substituting p) {
-    const long long column = (long long)blockIdx.x * THREADS + threadIdx.x;
-    if (column >= p.count) return;
-    const long long m = column / p.columns_of_matrix;
-    const int n = (int)p.n, *pivots = p.pivots + m * p.n;
-    const NUMBER *f = p.factors + m * p.n * p.n;
-    NUMBER *y = p.y + column * p.n;
-    if (p.transposed) {
-        for (int j = 0; j < n; j++) {
-            NUMBER x = y[j];
-            for (int i = 0; i < j; i++) x = less(x, f[i + j * n], y[i]);
-            y[j] = quotient(x, f[j + j * n]);
-        }
-        for (int j = n - 1; j >= 0; j--) {
-            NUMBER x = y[j];
-            for (int i = j + 1; i < n; i++) x = less(x, f[i + j * n], y[i]);
-            y[j] = x;
-        }
-        for (int i = n - 1; i >= 0; i--) exchange(y, n, i, pivots[i] - 1);
-        return;
-    }
-    for (int i = 0; i < n; i++) exchange(y, n, i, pivots[i] - 1);
-    for (int j = 0; j < n; j++)
-        for (int i = j + 1; i < n; i++) y[i] = less(y[i], f[i + j * n], y[j]);
-    for (int j = n - 1; j >= 0; j--) {
-        y[j] = quotient(y[j], f[j + j * n]);
-        for (int i = 0; i < j; i++) y[i] = less(y[i], f[i + j * n], y[j]);
-    }
+extern "C" __global__ void divide_by_values(const ranking p) {
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, i = e % p.n, m = e / p.n / p.columns_of_matrix;
+    if (e >= p.count) return;
+    p.x[e] = i < p.ranks[m] ? quotient(p.x[e], number(p.values[m * p.n + i])) : number(0);
 }
 
 /* Pivots as one function writes them, for one that reads others. */

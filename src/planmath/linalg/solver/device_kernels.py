@@ -20,9 +20,9 @@ TILE = 32
 #: The pieces of the source, behind what all begin with, that have kernels which not every plan needs.
 PARTS = {
     ("refining",): ("residual", "norms", "relative", "add", "spoil", "detect"),
-    ("narrowing",): ("demote", "demote_sides", "correct"), ("small",): ("factorize_small",), ("kernels", "bands"): (
-        "take_band", "factorize_band", "solve_band",
-    ),
+    ("narrowing",): ("demote", "demote_sides", "correct"),
+    ("kernels", "bands"): ("take_band", "factorize_band", "solve_band"),
+    ("kernels", "small"): ("factorize_small", "solve_small"),
 }  # fmt: skip
 #: In C: real numbers of each precision.
 REALS = {"float32": "float", "float64": "double"}
@@ -38,7 +38,7 @@ TAKING = np.dtype(
     [("a", PLACE), *_words(
         "factors", "w", "u", "squares", "status", "v", "w_parts", "u_parts", "square_parts", "count", "rows", "cols",
         "below", "above", "flags", "row_tiles", "col_tiles",
-    )]
+    ), ("tolerance", np.float64)]
 )  # fmt: skip
 WEIGHING = np.dtype(
     [*_words("status", "squares", "count"), ("tiny", np.float64), *_words("found", "stamp")]
@@ -50,17 +50,19 @@ MOVING = np.dtype(
     ), *((name, np.float64) for name in ("tolerance", "product", "growth", "tiny")), *_words("found", "stamp")]
 )  # fmt: skip
 DIVIDING = np.dtype(_words("diagonals", "x", "n", "columns_of_matrix", "count"))
-SUBSTITUTING = np.dtype(_words("factors", "pivots", "y", "n", "columns_of_matrix", "count", "transposed"))
-SMALL = np.dtype(_words("factors", "pivots", "status", "count"))
+FACTORIZING = np.dtype([("taking", TAKING), ("weighing", WEIGHING), *_words("pivots", "order")])
+SOLVING = np.dtype([("moving", MOVING), *_words("v", "factors", "order", "transposed")])
 IN_BAND = np.dtype(_words(
     "factors", "y", "pivots", "status", "n", "low", "high", "count", "columns_of_matrix", "transposed", "definite",
 ))  # fmt: skip
+RANKING = np.dtype([*_words("values", "ranks", "x", "n", "columns_of_matrix", "count"), ("tolerance", np.float64)])
 WIDENING = np.dtype(_words("source", "target", "count"))
 REFINING = np.dtype(
     [("a", PLACE), *_words("x", "b", "r", "status"), ("target", PLACE), *_words(
         "rows", "cols", "b_rows", "below", "above", "flags", "columns", "columns_of_matrix", "noisy", "k", "found",
     )]
 )  # fmt: skip
+DETECTING = np.dtype([("a", PLACE), *_words("facts", "n", "count")])
 NARROWING = np.dtype(
     _words(
         "source", "b", "target", "x", "r", "squares", "scales", "n", "k", "columns", "columns_of_matrix", "count",
@@ -120,7 +122,7 @@ class Kernels:
     def launch_blocks(self, name: str, blocks: int, parameters: np.ndarray) -> Call:
         """The same with so many blocks."""
         definitions: tuple[str, ...] = self._definitions
-        if name in PARTS["small",]:  # which is compiled for this size
+        if name in PARTS["kernels", "small"]:  # which are compiled for this size
             definitions = *definitions, f"ROWS={self.rows}"
         kernel = device_code.kernel(_source(name), name, self._device_id, definitions)
         return device_code.launch(kernel, (blocks, 1), self.threads, parameters, Slot(0))

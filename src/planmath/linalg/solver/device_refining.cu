@@ -105,21 +105,29 @@ extern "C" __global__ void spoil(const refining p) {
     at(p.to, column / p.k)[i * p.to.row + column % p.k * p.to.col] = number(INFINITE - INFINITE);
 }
 
-/* What matrices are not, as one for each fact that fails: lower or upper triangular, symmetric, Hermitian, with a
- * positive diagonal. */
-extern "C" __global__ void detect(const refining p) {
-    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, each = p.rows * p.cols;
-    const long long m = e / each, i = e % each % p.rows, j = e % each / p.rows;
-    if (m >= p.columns || i > j) return;
+/* What all matrices are: how many diagonals below the main one and above it are not zero; and, as one where it fails,
+ * whether they are symmetric, Hermitian, and have a positive diagonal. */
+struct detecting {
+    place a;
+    pointer<int> facts; /* zeros before */
+    long long n, count;
+};
+__device__ inline void lift(int *fact, long long to) {
+    if (to > *fact) atomicMax(fact, (int)to); /* others may have raised it further, which does no harm */
+}
+extern "C" __global__ void detect(const detecting p) {
+    const long long e = (long long)blockIdx.x * THREADS + threadIdx.x, each = p.n * p.n;
+    const long long m = e / each, i = e % each % p.n, j = e % each / p.n;
+    if (m >= p.count || i > j) return;
     const NUMBER *a = at(p.a, m);
     const NUMBER upper = a[i * p.a.row + j * p.a.col], lower = a[j * p.a.row + i * p.a.col];
     if (i == j) {
-        if (!same(upper, conjugate(upper))) p.found[3] = 1;
-        if (!(re(upper) > 0)) p.found[4] = 1;
+        if (!same(upper, conjugate(upper))) lift(p.facts + 3, 1);
+        if (!(re(upper) > 0)) lift(p.facts + 4, 1);
         return;
     }
-    if (!is_zero(upper)) p.found[0] = 1;
-    if (!is_zero(lower)) p.found[1] = 1;
-    if (!same(upper, lower)) p.found[2] = 1;
-    if (!same(upper, conjugate(lower))) p.found[3] = 1;
+    if (!is_zero(lower)) lift(p.facts, j - i);
+    if (!is_zero(upper)) lift(p.facts + 1, j - i);
+    if (!same(upper, lower)) lift(p.facts + 2, 1);
+    if (!same(upper, conjugate(lower))) lift(p.facts + 3, 1);
 }

@@ -19,8 +19,8 @@ class Factors(NamedTuple):
     ----------
     routine : str
         LAPACK's routine without the letter of the dtype, whose documentation says what is where: 'getrf', 'potrf',
-        'sytrf', 'hetrf', 'gbtrf', 'gttrf', 'pbtrf', 'geqrf', 'geqp3' (and 'tzrzf'); 'trtrs' for a triangular matrix
-        and 'division' for a diagonal one, which are their own factors.
+        'sytrf', 'hetrf', 'gbtrf', 'gttrf', 'pbtrf', 'geqrf', 'geqp3' (and 'tzrzf'; not on a device); 'trtrs' for a
+        triangular matrix and 'division' for a diagonal one, which are their own factors.
     values : numpy.ndarray
         Of (n, n) elements, or those of banded matrices by columns.
     pivots : numpy.ndarray or None
@@ -73,7 +73,10 @@ class FactorizationInfo:
         return values.reshape(*shape, *values.shape[1:]) if shape else values[0]
 
     def rank(self) -> Any:
-        """How many rows of R count, where that was found out: with structure 'least squares'."""
+        """How many rows of R count, or on a device how many singular values, beside ``options.rank_tolerance``.
+
+        That is found out with structure 'least squares'.
+        """
 
         def one(part: Any, index: int) -> int:
             if part.form.kind != "rr":

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 import planmath.linalg.solver.kernels as kernels
-from planmath.core.accuracy import Judge, Request, SolutionInfo, carry_out, summary
+from planmath.core.accuracy import Judge, SolutionInfo, summary
 from planmath.core.errors import LibraryError, UnavailableError
 from planmath.linalg.solver.information import Factors
 from planmath.linalg.solver.problem import KINDS, RECTANGULAR, DenseProblem, Form, LinearSystem, PreparedSolver
+from planmath.linalg.solver.refinement import (
+    Refinement,
+    exponent,
+    is_extreme,
+    is_out_of_range,
+    least_squares,
+    refined_in_range,
+    scaled,
+    size,
+)
 from planmath.linalg.solver.structure import address_of, elements, memory_at, whole
 
 #: The routines that make factors, by kind.
@@ -75,7 +85,7 @@ class Judgement:
                 self._norms[number, int(index)] = self._size_of(number, int(index), a)
             for index in np.flatnonzero(part.status):
                 status = int(part.status[index])
-                if status < 0:
+                if status < 0 or part.form.kind == "rr":  # the steps of a decomposition that do not converge
                     raise LibraryError("the factorization", status)
                 if (number, int(index)) in self._norms and self._is_regular(part, int(index), a):
                     continue
@@ -93,12 +103,14 @@ class Judgement:
 
     def _is_regular(self, part: Part, index: int, a: Sequence[np.ndarray]) -> bool:
         """Whether a matrix has factors once it is scaled, and only those in its own range went wrong."""
-        if self._problem.inplace[0] or part.form.kind in RECTANGULAR:
+        if self._problem.inplace[0]:
             return False
         matrix = part.matrix(index, a)
         if not is_extreme(matrix):
             return False
         matrix = scaled(matrix, -exponent(matrix))
+        if part.form.kind in RECTANGULAR:
+            return int(np.linalg.matrix_rank(matrix)) == min(matrix.shape)
         with suppress(np.linalg.LinAlgError):
             return bool((np.linalg.cholesky if part.form.kind in INDEFINITE else np.linalg.inv)(matrix).any())
         return False
@@ -150,6 +162,7 @@ class Judgement:
         more = f", and {len(self.singular) - 5} more" if len(self.singular) > 5 else ""
         if kind == "ls":
             what = "; ".join(told).replace("singular: the pivot of row", "of deficient rank: the diagonal of R in row")
+            what = what.replace("is exactly zero", "is zero but for rounding")
             return f"{what}{more}: pass structure='least squares', which finds the rank"
         return "; ".join(told) + more
 
@@ -174,7 +187,7 @@ class Judgement:
                     part.solution(x, i)[...] = np.nan
                     infos[i] = info._replace(backward_error=np.nan, accurate=False)
                 elif part.form.kind in RECTANGULAR:
-                    infos[i] = _LeastSquares(self, number, i).judged(a, b, x, info)
+                    infos[i] = self._least_squares(number, i, a, b, x)
                 elif (number, matrix) in self._norms or not part.judge(info.backward_error, info.growth):
                     infos[i] = self._refined(trans, number, i, a, b, x)
             found.append(infos)
@@ -203,27 +216,42 @@ class Judgement:
         """Refine one solution as long as that helps."""
         part = self.parts[number]
         index = int(part.matrix_of[i])
-        rhs, solution = part.side(b, i), part.solution(x, i)
+        rhs, solution = self._finite_side(number, i, b), part.solution(x, i)
+        judge = Judge(part.dtype)
+        judge.norm = float(self._norms_of(number)[index])
+        if self._problem.inplace[0]:
+            info = part.estimates(self._norms_of(number))[i]
+            return judge.info(info.backward_error, True, 0, info.growth)
+        matrix = part.matrix(index, a, trans)
+        if is_out_of_range(matrix, rhs, solution):
+            with suppress(np.linalg.LinAlgError):
+                return refined_in_range(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side))
+        if not part.part.solves_alone:  # without lanes first
+            with suppress(np.linalg.LinAlgError):
+                solution[...] = part.solve(index, trans, a, rhs)
+        return Refinement(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side)).run()
+
+    def _least_squares(
+        self, number: int, i: int, a: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray]
+    ) -> SolutionInfo:
+        """How good one solution in the sense of least squares is."""
+        part = self.parts[number]
+        index, rhs = int(part.matrix_of[i]), self._finite_side(number, i, b)
+        info, rank = least_squares(part.matrix(index, a), rhs, part.solution(x, i), part.rank_tolerance)
+        if rank is not None and part.rank_tolerance is not None:
+            part.note_rank(index, rank)
+        return info
+
+    def _finite_side(self, number: int, i: int, b: Sequence[np.ndarray]) -> np.ndarray:
+        """The right-hand sides of one solution. Raises where one is not finite."""
+        rhs = self.parts[number].side(b, i)
         bad = np.argwhere(~np.isfinite(rhs))
         if len(bad):
             raise ValueError(
                 f"{self.name('b', number, i)} has an element that is not finite (NaN or infinity) in row {bad[0][0]}; "
                 "replace it, or leave the system out"
             )
-        judge = Judge(part.dtype)
-        judge.norm = float(self._norms_of(number)[index])
-        if self._problem.inplace[0]:
-            info = part.estimates(self._norms_of(number))[i]
-            return judge.info(info.backward_error, True, 0, info.growth)
-        matrix = part.matrix(index, a)
-        matrix = {"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans]
-        if is_extreme(matrix) or is_extreme(rhs):
-            with suppress(np.linalg.LinAlgError):
-                return _refined_in_range(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side))
-        if not part.part.solves_alone:  # without lanes first
-            with suppress(np.linalg.LinAlgError):
-                solution[...] = part.solve(index, trans, a, rhs)
-        return _Refinement(judge, matrix, rhs, solution, lambda side: part.solve(index, trans, a, side)).run()
+        return rhs
 
     def infos(self) -> list[SolutionInfo]:
         """How good each of the last solutions is."""
@@ -244,6 +272,11 @@ class Judgement:
                     why += f", the condition number of the matrix at least {info.growth:.2g}"
                 told.append(why)
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+        if self.parts[0].form.kind in RECTANGULAR:
+            return (
+                f"the solution is inaccurate ({'; '.join(told[:3])}{more}). The rank of the matrix is deficient, or "
+                "nearly so: pass structure='least squares', or a larger options.rank_tolerance where that is there"
+            )
         return (
             f"the solution is inaccurate after refinement ({'; '.join(told[:3])}{more}). The matrix is singular, "
             "nearly so, or badly scaled: scale its rows and columns, or use numpy.linalg.lstsq"
@@ -331,14 +364,24 @@ class Part:
         strides = matrix.row * array.itemsize, matrix.col * array.itemsize
         return memory_at(first, (matrix.rows, matrix.cols), strides, array, writeable=array.flags.writeable)
 
+    @property
+    def rank_tolerance(self) -> float | None:
+        """The part of a matrix that counts as zero, where the rank is found out."""
+        return self.problem.rank_tolerance if self.form.kind == "rr" else None
+
     def rank(self, index: int) -> int:
         """That of one matrix."""
         return int(self.part.regions["rank"].view(self.memory)[index, 0])
 
-    def matrix(self, index: int, a: Sequence[np.ndarray]) -> np.ndarray:
-        """All of one matrix that is solved with, as a new array."""
+    def note_rank(self, index: int, rank: int) -> None:
+        """Take over a rank that was found in another way."""
+        self.part.regions["rank"].view(self.memory)[index, 0] = rank
+
+    def matrix(self, index: int, a: Sequence[np.ndarray], trans: str = "N") -> np.ndarray:
+        """All of one matrix that is solved with, or transposed so, as a new array."""
         found = whole(elements(self.system, self.form, index, a), self.form)
-        return found.conj() if self.system.a.conjugate else found
+        found = found.conj() if self.system.a.conjugate else found
+        return {"N": found, "T": found.T, "C": found.conj().T}[trans]
 
     def fine(self, index: int) -> bool:
         """Whether the matrix has factors to solve with."""
@@ -388,8 +431,7 @@ class Part:
     def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
         """Solve with one matrix's factors, for a matrix of columns."""
         if not self.part.solves_alone:
-            matrix = self.matrix(index, a)
-            return np.linalg.solve({"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans], side)
+            return np.linalg.solve(self.matrix(index, a, trans), side)
         transposed, conjugate = self.part.turned(trans)
         found = np.array(side.conj() if conjugate else side, order="F")
         program = self.part.solving_one(index, transposed, side.shape[1])
@@ -409,135 +451,3 @@ def block_diagonal(values: np.ndarray, pivots: np.ndarray, upper: bool, hermitia
         found += [(p * q).real - abs(r) ** 2 if hermitian else p * q - r * r, 1]
         i += 2
     return np.array(found, values.dtype)
-
-
-class _Refinement:
-    """Refines a solution by its residual."""
-
-    def __init__(self, judge: Judge, a: np.ndarray, b: np.ndarray, x: np.ndarray, solve: Any):
-        self.judge, self.a, self.b, self.x, self.solve = judge, a, b, x, solve
-        self.residual = self.better = x
-
-    @np.errstate(all="ignore")
-    def run(self) -> SolutionInfo:
-        return carry_out(self.judge.decide(None), {
-            Request.RESIDUAL: lambda: self.errors(self.x),
-            Request.REFINE: self.refine,
-            Request.KEEP: lambda: np.copyto(self.x, self.better),
-            Request.DISCARD: lambda: self.errors(self.x),
-            Request.FORWARD: self.forward,
-        })  # fmt: skip
-
-    def refine(self) -> tuple[float, float]:
-        self.better = self.x + self.solve(self.residual)
-        return self.errors(self.better)
-
-    def errors(self, x: np.ndarray) -> tuple[float, float]:
-        """The largest backward error and growth of the columns."""
-        wide = {"float32": np.float64, "complex64": np.complex128}.get(str(x.dtype), x.dtype)
-        residual = self.b.astype(wide) - self.a.astype(wide, copy=False) @ x.astype(wide, copy=False)
-        self.residual = residual.astype(x.dtype)
-        r, y, b = (np.array([size(column) for column in columns.T]) for columns in (residual, x, self.b))
-        products = self.judge.norm * y
-        scale = products + b
-        error = np.where(scale == 0, 0, r / scale).max()
-        return float(error), float(np.where(products == 0, 0, products / b).max())
-
-    def forward(self) -> float:
-        """The largest relative error of an unknown, estimated as LAPACK's gerfs does, by one solution."""
-        rounding = float(np.finfo(self.x.dtype).eps)
-        sums = np.abs(self.a) @ np.abs(self.x) + np.abs(self.b)
-        signs = np.where(np.random.default_rng(len(self.x)).random(self.x.shape) < 0.5, -1.0, 1.0)
-        effect = self.solve((signs * (np.abs(self.residual) + rounding * sums)).astype(self.x.dtype))
-        sizes = np.abs(self.x)
-        relative = np.abs(effect) / np.maximum(sizes, rounding * sizes.max(axis=0))
-        return float(np.inf if np.isnan(relative).any() else relative.max())
-
-
-def _refined_in_range(
-    judge: Judge, a: np.ndarray, b: np.ndarray, x: np.ndarray, solve: Callable[[np.ndarray], np.ndarray]
-) -> SolutionInfo:  # fmt: skip
-    """Solve a system of which something is at an end of the dtype's range, scaled by powers of two.
-
-    Factors of such a matrix may be wrong where the system is not: libraries multiply by reciprocals, which are infinite
-    of subnormal numbers, and squares and sums overflow.
-    """
-    of_a, of_b = exponent(a) if is_extreme(a) else 0, exponent(b)
-    a, b = scaled(a, -of_a), scaled(b, -of_b)
-    judge.norm = size(a)
-
-    def solve_in_range(side: np.ndarray) -> np.ndarray:
-        return np.linalg.solve(a, side) if of_a else solve(side)
-
-    inside = np.ascontiguousarray(solve_in_range(b))
-    refinement = _Refinement(judge, a, b, inside, solve_in_range)
-    info = refinement.run()
-    x[...] = scaled(inside, of_b - of_a)
-    with np.errstate(all="ignore"):  # what is left of it in the dtype's range
-        error, growth = refinement.errors(scaled(x, of_a - of_b))
-    return info if error <= info.tolerance else judge.info(error, False, info.refinement_steps, growth)
-
-
-def exponent(values: np.ndarray) -> int:
-    """That of the largest part of a number: the power of two by which none is larger than 1."""
-    return int(np.frexp(max(np.abs(part).max(initial=0) for part in (values.real, values.imag)))[1])
-
-
-@np.errstate(all="ignore")
-def scaled(values: np.ndarray, by: int) -> np.ndarray:
-    """Numbers times a power of two, which may be out of the dtype's range."""
-    if not np.iscomplexobj(values):
-        return np.ldexp(values, by)
-    made = np.empty_like(values)
-    made.real, made.imag = np.ldexp(values.real, by), np.ldexp(values.imag, by)
-    return made
-
-
-def is_extreme(values: np.ndarray) -> bool:
-    """Whether the largest number is so near to an end of the dtype's range that sums or reciprocals leave it."""
-    kind = np.finfo(values.dtype)
-    margin = kind.nmant + 16
-    return not kind.minexp + margin <= exponent(values) <= kind.maxexp - margin and bool(values.any())
-
-
-class _LeastSquares:
-    """Judges the solution of a rectangular system."""
-
-    def __init__(self, judgement: Judgement, number: int, i: int):
-        self.judgement, self.number, self.i = judgement, number, i
-
-    @np.errstate(all="ignore")
-    def judged(
-        self, a: Sequence[np.ndarray], b: Sequence[np.ndarray], x: Sequence[np.ndarray], info: SolutionInfo
-    ) -> SolutionInfo:
-        """How far the residual is from being orthogonal to the columns, beside the sizes of all."""
-        part = self.judgement.parts[self.number]
-        matrix = elements(part.system, part.form, int(part.matrix_of[self.i]), a)
-        matrix = matrix.conj() if part.system.a.conjugate else matrix
-        side, found = part.side(b, self.i), part.solution(x, self.i)
-        if not np.isfinite(side).all():
-            row = np.argwhere(~np.isfinite(side))[0][0]
-            name = self.judgement.name("b", self.number, self.i)
-            raise ValueError(f"{name} has an element that is not finite (NaN or infinity) in row {row}; replace it")
-        norm = size(matrix)
-        residual = side - matrix @ found
-        any_rank = part.form.kind == "rr"
-        exact = matrix.shape[0] < matrix.shape[1] and not any_rank
-        across = residual if exact else matrix.conj().T @ residual / (norm or 1)
-        error, growth = 0.0, 0.0
-        for r, y, column in zip(across.T, found.T, side.T, strict=True):
-            scale = norm * size(y) + size(column)
-            error = max(error, size(r) / scale if scale else 0.0)
-            growth = max(growth, norm * size(y) / size(column) if size(column) else 0.0)
-        info = Judge(part.dtype).info(error, False, 0, growth)
-        left_out = self.judgement._problem.rank_tolerance  # of the matrix
-        return info._replace(accurate=True) if any_rank and error <= info.tolerance + left_out else info
-
-
-def size(values: np.ndarray) -> float:
-    """The root of the sum of squares, also of those that are out of range."""
-    sizes = np.abs(values)
-    largest = float(sizes.max(initial=0))
-    if largest == 0 or not np.isfinite(largest):
-        return largest
-    return largest * float(np.linalg.norm(sizes / largest))

@@ -20,7 +20,7 @@ enum { PM_SYMMETRIC = 1, PM_HERMITIAN = 2, PM_UNIT = 4, PM_MEASURE = 8 };
 enum { PM_CONJUGATE = 1 };
 
 /* The kernels, as the tables number them: four dtypes each, two of those for factors in single precision. */
-enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 32, PM_DEMOTE = 36, PM_BEGIN = 38, PM_CORRECT = 40, PM_LOOK = 42, PM_RANK = 44, PM_PERMUTE = 48, PM_LU = 52, PM_VECTOR_BYTES = 56 };
+enum { PM_TAKE, PM_GIVE = 4, PM_JUDGE = 8, PM_SWAP = 12, PM_DIVIDE = 16, PM_ZEROS = 20, PM_DETECT = 24, PM_FACTOR_LANES = 28, PM_SOLVE_LANES = 32, PM_DEMOTE = 36, PM_BEGIN = 38, PM_CORRECT = 40, PM_LOOK = 42, PM_RANK = 44, PM_PERMUTE = 48, PM_LU = 52, PM_DEFICIENT = 56, PM_VECTOR_BYTES = 60 };
 /* Unknowns of a batch's systems, at most. */
 enum { PM_MOST_UNKNOWNS = 32 };
 /* Into how many parts the work of each thread is cut: one that comes late, or is disturbed, leaves some to the others. */

@@ -6,7 +6,7 @@ from planmath.native.team import SHARE
 
 cdef extern from "kernels.h":
     enum: PM_SYMMETRIC, PM_HERMITIAN, PM_UNIT, PM_MEASURE, PM_CONJUGATE
-    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_RANK, PM_PERMUTE, PM_LU, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
+    enum: PM_TAKE, PM_GIVE, PM_JUDGE, PM_SWAP, PM_DIVIDE, PM_ZEROS, PM_DETECT, PM_FACTOR_LANES, PM_SOLVE_LANES, PM_DEMOTE, PM_BEGIN, PM_CORRECT, PM_LOOK, PM_RANK, PM_PERMUTE, PM_LU, PM_DEFICIENT, PM_VECTOR_BYTES, PM_MOST_THREADS, PM_MOST_UNKNOWNS
     enum: PM_LOWER_BANDWIDTH, PM_UPPER_BANDWIDTH, PM_IS_SYMMETRIC, PM_IS_HERMITIAN, PM_IS_POSITIVE, PM_FACTS
     void *pm_factorized
     void *pm_wipe
@@ -58,6 +58,9 @@ DIVIDE = {dtype: <intptr_t>kernels[PM_DIVIDE + i] for i, dtype in enumerate(_DTY
 
 #: dtype -> f(n, step, d, status)
 ZEROS = {dtype: <intptr_t>kernels[PM_ZEROS + i] for i, dtype in enumerate(_DTYPES)}
+
+#: dtype -> f(n, leading, f, tolerance, status)
+DEFICIENT = {dtype: <intptr_t>kernels[PM_DEFICIENT + i] for i, dtype in enumerate(_DTYPES)}
 
 #: dtype -> f(n, row, col, a, facts)
 DETECT = {dtype: <intptr_t>kernels[PM_DETECT + i] for i, dtype in enumerate(_DTYPES)}

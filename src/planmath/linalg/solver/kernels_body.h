@@ -35,7 +35,7 @@ static void *const PM_TABLE(PM_ISA)[] = {
     PM_FOUR(take), PM_FOUR(give), PM_FOUR(judge), PM_FOUR(swap), PM_FOUR(divide), PM_FOUR(zeros), PM_FOUR(detect),
     PM_FOUR(factor_batch), PM_FOUR(solve_batch), PM_DOUBLE(demote),
     PM_DOUBLE(begin), PM_DOUBLE(correct), PM_DOUBLE(look), PM_FOUR(rank), PM_FOUR(permute), PM_FOUR(lu),
-    (void *)PM_VECTOR,
+    PM_FOUR(deficient), (void *)PM_VECTOR,
 };
 #undef PM_FOUR
 #undef PM_DOUBLE

@@ -225,6 +225,25 @@ static void K(zeros)(pm_index n, pm_index step, const R *d, int *status) {
         if (d[STEP(i, step)] == 0 && (PARTS == 1 || d[STEP(i, step) + 1] == 0)) *status = (int)i + 1;
 }
 
+/* The number of the first column of an upper triangle, from 1, that is another combination of those before it but for
+ * rounding: its element on the diagonal is not more than a part of its largest one. Or 0. */
+static void K(deficient)(pm_index n, pm_index leading, const R *f, const double *tolerance, int *status) {
+    *status = 0;
+    for (pm_index j = n - 1; j >= 0; j--) {
+        const R *column = f + STEP(j, leading);
+        R size = 0, largest = 0;
+        for (pm_index i = 0; i < (j + 1) * PARTS; i++) {
+            R here = column[i] < 0 ? -column[i] : column[i];
+            largest = here > largest ? here : largest;
+        }
+        for (pm_index p = 0; p < PARTS; p++) {
+            R here = column[STEP(j, 1) + p] < 0 ? -column[STEP(j, 1) + p] : column[STEP(j, 1) + p];
+            size = here > size ? here : size;
+        }
+        if ((double)size <= *tolerance * (double)largest) *status = (int)j + 1;
+    }
+}
+
 /* The rank of a triangular matrix whose diagonal decreases: how many elements are more than a part of the first one's;
  * and how many columns are left. */
 static void K(rank)(pm_index least, pm_index cols, pm_index step, const R *f, const double *tolerance, int *rank) {

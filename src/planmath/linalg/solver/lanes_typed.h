@@ -35,6 +35,41 @@ INLINE V K(gathered)(const R *p, pm_index step) {
 #endif
 }
 
+#if PM_VECTOR == 64
+/* As many numbers of each matrix, one behind the other, as there are lanes: brought to their lanes (Eklundh, 1972). With
+ * fewer registers that is no faster than one number after the other. */
+#define PM_LOW(e, h) ((e) & (h) ? LANES + (e) - (h) : (e))
+#define PM_HIGH(e, h) ((e) & (h) ? LANES + (e) : (e) + (h))
+#define PM_EIGHT(F, e, h) F(e, h), F(e + 1, h), F(e + 2, h), F(e + 3, h), F(e + 4, h), F(e + 5, h), F(e + 6, h), F(e + 7, h)
+#if R_BYTES == 8
+typedef int64_t K(places) __attribute__((vector_size(PM_VECTOR)));
+#define PM_EACH(F, h) PM_EIGHT(F, 0, h)
+#else
+typedef int32_t K(places) __attribute__((vector_size(PM_VECTOR)));
+#define PM_EACH(F, h) PM_EIGHT(F, 0, h), PM_EIGHT(F, 8, h)
+#endif
+#define PM_STAGE(h)                                                                                                    \
+    for (int i = 0; i < (int)LANES; i++)                                                                               \
+        if (!(i & (h))) {                                                                                              \
+            V a = r[i], b = r[i + (h)];                                                                                \
+            r[i] = __builtin_shuffle(a, b, (K(places)){PM_EACH(PM_LOW, h)});                                                   \
+            r[i + (h)] = __builtin_shuffle(a, b, (K(places)){PM_EACH(PM_HIGH, h)});                                            \
+        }
+INLINE void K(transpose)(V *r) {
+#if R_BYTES == 4
+    PM_STAGE(8)
+#endif
+    PM_STAGE(4)
+    PM_STAGE(2)
+    PM_STAGE(1)
+}
+#undef PM_STAGE
+#undef PM_EACH
+#undef PM_EIGHT
+#undef PM_HIGH
+#undef PM_LOW
+#endif
+
 INLINE V K(absolute)(V x) {
     const V zero = -(V){0};
     return (V)((M)x & ~(M)zero);
@@ -234,9 +269,36 @@ INLINE void K(solve_root_lanes)(pm_index n, pm_index k, const E *f, E *x) {
 #define PM_SIZES(n, call)                                                                                              \
     switch (n) {                                                                                                       \
     case 4: call(4); break;                                                                                            \
+    case 8: call(8); break;                                                                                            \
     default: call(n);                                                                                                  \
     }
 #endif
+
+/* Brings the matrices of a block to its lanes where each is dense, by rows or by columns; whether they were. */
+INLINE int K(take_dense)(pm_index n, const pm_lanes *d, const R *a, E *f) {
+#if PM_VECTOR == 64
+    const int by_rows = d->a_row == n && d->a_col == 1;
+    if (!by_rows && !(d->a_row == 1 && d->a_col == n)) return 0;
+    V *to = (V *)f;
+    pm_index t = 0;
+    for (; t + LANES <= n * n * PARTS; t += LANES) {
+        V r[PM_VECTOR / sizeof(R)];
+        for (pm_index l = 0; l < LANES; l++) memcpy(r + l, a + l * d->a_step * PARTS + t, sizeof(V));
+        K(transpose)(r);
+        for (pm_index e = 0; e < LANES; e++) {
+            pm_index at = (t + e) / PARTS, q = (t + e) % PARTS;
+            to[(by_rows ? at : at % n * n + at / n) * PARTS + q] = r[e];
+        }
+    }
+    for (; t < n * n * PARTS; t++) {
+        pm_index at = t / PARTS, q = t % PARTS;
+        to[(by_rows ? at : at % n * n + at / n) * PARTS + q] = K(gathered)(a + t, d->a_step * PARTS);
+    }
+    return 1;
+#else
+    return 0;
+#endif
+}
 
 /* Brings the matrices of a block to its lanes, of definite ones the lower triangle, and measures them: w is the
  * transposed matrix times the probe, u the matrix times it. */
@@ -244,12 +306,14 @@ INLINE void K(take_lanes)(pm_index n, const pm_lanes *d, const R *a, E *f, E *w,
     const R *v = (const R *)d->probe;
     E sums[PM_MOST_UNKNOWNS];
     V size = {0}, diagonal = {0};
+    const int there = K(take_dense)(n, d, a, f);
     for (pm_index j = 0; j < n; j++) sums[j] = (E){0};
     for (pm_index i = 0; i < n; i++) {
         E sum = {0};
         for (pm_index j = 0; j < n; j++) {
             if (d->definite && j > i) break;
-            E x = K(load)(a + (i * d->a_row + j * d->a_col) * PARTS, d->a_step, d->definite && d->conjugate);
+            E x = there ? f[i * n + j] : K(load)(a + (i * d->a_row + j * d->a_col) * PARTS, d->a_step, 0);
+            if (d->definite && d->conjugate) x = K(conjugate)(x);
             if (PARTS == 2 && d->definite && j == i) x.part[PARTS - 1] = (V){0}; /* which is not read */
             f[i * n + j] = x;
             if (d->definite && j == i) {

@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from planmath.core.accuracy import SolutionInfo, summary
-from planmath.core.arrays import package_of
+from planmath.core.arrays import package_of, share_memory
 from planmath.core.errors import InvalidStateError, UnavailableError
 from planmath.core.execution import Execution, ExecutionCPU, resolve_execution
 from planmath.core.executor import Executor
-from planmath.core.factorization import FactorizingOperation, SingularMatrixError
+from planmath.core.factorization import FactorizingOperation, SingularMatrixError, span_of
 from planmath.core.log import levels_of
 from planmath.core.operands import make_slot
 from planmath.core.options import as_options, check_choice
@@ -204,6 +204,8 @@ class DirectSolver(FactorizingOperation[A_co]):
 
     def _factorize(self) -> None:
         if self._problem.inplace[0]:
+            self._follow_operands()
+            self._check_apart()
             self._note_replaced(self._a_names)
         try:
             super()._factorize()
@@ -287,10 +289,35 @@ class DirectSolver(FactorizingOperation[A_co]):
         if out is not None:
             raise ValueError("out was given, but the solutions replace b (options.inplace_b); leave out away")
         self._follow_operands()
+        self._check_apart()
         self._note_replaced(self._b_names)
         self._solution = self._executor.solve([], [])
         found = tuple(self._slots[name].array for name in self._b_names)
         return found if self._explicit[1] else found[0]
+
+    #: the operands that were found to have no memory in common where one is replaced
+    _apart: Any = None
+
+    def _check_apart(self) -> None:
+        """Raise where an operand that is replaced has elements in common with another one."""
+        if self._apart is self._executor.seen:
+            return
+        letters = zip(self._problem.inplace, (self._a_names, self._b_names), strict=True)
+        replaced = [name for is_replaced, names in letters for name in names if is_replaced]
+        spans = sorted(span_of(slot, name) for name, slot in self._slots.items())
+        for i, (_, end, first, _) in enumerate(spans):
+            for low, _, second, _ in spans[i + 1 :]:
+                if low >= end:
+                    break
+                written = next((name for name in (first, second) if name in replaced), None)
+                arrays = self._slots[first].array, self._slots[second].array
+                if written and share_memory(self._package, *arrays):
+                    other = second if written is first else first
+                    raise ValueError(
+                        f"{written} shares memory with {other}, and options.inplace_{written[0]} replaces it; pass a "
+                        f"copy of {other}, or leave the option away"
+                    )
+        self._apart = self._executor.seen
 
     def _note_replaced(self, names: Sequence[str]) -> None:
         """Tell the package which operands are written to."""

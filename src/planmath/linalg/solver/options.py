@@ -51,9 +51,11 @@ class DirectSolverOptions:
         until the next `plan`; `report` says so. For general, symmetric, Hermitian and positive definite matrices.
         'auto': in full, unless `autotune` has measured that mixed is faster.
     rank_tolerance : float, optional
-        With structure 'least squares', where the columns of a are exchanged so that the diagonal of R decreases: rows
-        of R whose diagonal element is not more than this part of the first one's are left out. Default: the rounding
-        unit of the dtype times the larger extent.
+        With structure 'least squares': what part of the matrix counts as zero. On the CPU the columns of a are
+        exchanged so that the diagonal of R decreases, and rows of R whose diagonal element is not more than this part
+        of the first one's are left out; on a device, singular values that are not more than this part of the largest
+        one. Where rows and singular values fall off slowly near the tolerance, the two ranks may differ. Default: the
+        rounding unit of the dtype times the larger extent.
     handle : int, optional
         A cuSOLVER handle. Without effect on the CPU.
     inplace_a : bool

@@ -12,6 +12,7 @@ from planmath.core.errors import nearest
 from planmath.core.factorization import names, result_layout
 from planmath.linalg.generic.qualifiers import (
     GeneralMatrixQualifier,
+    check_qualifier,
     matrix_qualifiers_dtype,
     structure_of,
 )
@@ -150,14 +151,13 @@ def _element(qualifiers: Any) -> np.ndarray:
             "matrix_qualifiers_dtype, for a: what SymmetricMatrixQualifier.create() or another qualifier's returns"
         )
     element = given.reshape(())
+    check_qualifier("a", element)
     kind = str(element["abbreviation"])
     if kind not in ("ge", "sy", "he", "tr", "dg"):
         raise ValueError(
             f"qualifiers has the kind {kind!r}; expected one of 'ge', 'sy', 'he', 'tr', 'dg', what a qualifier's "
             "create() returns: for banded matrices pass bandwidths, and unpack packed ones"
         )
-    if kind in ("sy", "he", "tr") and element["uplo"] not in (0, 1):
-        raise ValueError(f"qualifiers has the uplo {element['uplo']}; expected 0 (lower) or 1 (upper)")
     return element
 
 

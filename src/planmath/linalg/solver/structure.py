@@ -37,19 +37,42 @@ def detected(problem: DenseProblem, a: Sequence[np.ndarray], definite: bool = Tr
         for index in range(system.factorizations):
             start = address_of(system, index, a)
             invoke(kernels.DETECT[system.a.dtype], system.a.rows, system.a.row, system.a.col, start, facts.ctypes.data)
-    below, above = int(facts[kernels.LOWER_BANDWIDTH]), int(facts[kernels.UPPER_BANDWIDTH])
-    symmetric, hermitian = bool(facts[kernels.IS_SYMMETRIC]), bool(facts[kernels.IS_HERMITIAN])
-    definite = definite and hermitian and bool(facts[kernels.IS_POSITIVE])
+    return form_of_facts(
+        problem.dtype, n, int(facts[kernels.LOWER_BANDWIDTH]), int(facts[kernels.UPPER_BANDWIDTH]),
+        bool(facts[kernels.IS_SYMMETRIC]), bool(facts[kernels.IS_HERMITIAN]),
+        definite and bool(facts[kernels.IS_POSITIVE]),
+    )  # fmt: skip
+
+
+def form_of_facts(
+    dtype: str, n: int, below: int, above: int, symmetric: bool, hermitian: bool, positive: bool, bands: bool = True
+) -> Form:
+    """What matrices are taken for of which this is known.
+
+    Parameters
+    ----------
+    dtype : str
+    n : int
+        Rows of the largest.
+    below, above : int
+        Diagonals that are not zero below the main one, and above it.
+    symmetric, hermitian : bool
+    positive : bool
+        Whether the diagonal is, so that they may be positive definite.
+    bands : bool
+        Whether narrow bands make a difference.
+    """
+    definite = hermitian and positive
     if not below and not above:
         return Form("dg")
     if not below or not above:
         return Form("tr", upper=not below)
-    if max(below, above) == 1 and n > 2:
+    if bands and max(below, above) == 1 and n > 2:
         return Form("pb", below=1) if definite else Form("gt", below=1, above=1)
-    if BAND_PART * (below + above) <= n:
+    if bands and BAND_PART * (below + above) <= n:
         return Form("pb", below=below) if definite else Form("gb", below=below, above=above)
     if hermitian:
-        return Form("po" if definite else "he" if problem.dtype.startswith("complex") else "sy")
+        return Form("po" if definite else "he" if dtype.startswith("complex") else "sy")
     return Form("sy" if symmetric else "ge")
 
 

@@ -10,7 +10,8 @@ cnp.import_array()
 cdef extern from "block_order.h":
     enum: PM_BLOCKS, PM_MATCHED, PM_FILL, PM_OPERATIONS, PM_ORDER_FACTS
     enum: PM_UNMATCHED, PM_ORDER_NO_MEMORY
-    intptr_t pm_block_order(intptr_t n, intptr_t by_columns, const int32_t *starts, const int32_t *columns,
+    enum: PM_UNORDERED, PM_BY_DIAGONAL, PM_BY_COLUMNS
+    intptr_t pm_block_order(intptr_t n, intptr_t wanted, intptr_t known, const int32_t *starts, const int32_t *columns,
                             int32_t *order, int32_t *diagonal, int32_t *first, double *facts) nogil
 
 cdef extern from "block_lu.h":
@@ -31,26 +32,22 @@ cdef extern from "block_lu.h":
     void *pm_lu_factorize_f64
     void *pm_lu_factorize_c64
     void *pm_lu_factorize_c128
-    void *pm_lu_weak_f32
-    void *pm_lu_weak_f64
-    void *pm_lu_weak_c64
-    void *pm_lu_weak_c128
+    intptr_t pm_lu_weak_f32(int32_t, const int32_t *, const int32_t *, const int32_t *, const int32_t *, double, void *)
+    intptr_t pm_lu_weak_f64(int32_t, const int32_t *, const int32_t *, const int32_t *, const int32_t *, double, void *)
+    intptr_t pm_lu_weak_c64(int32_t, const int32_t *, const int32_t *, const int32_t *, const int32_t *, double, void *)
+    intptr_t pm_lu_weak_c128(int32_t, const int32_t *, const int32_t *, const int32_t *, const int32_t *, double, void *)
     void *pm_lu_solve_f32
     void *pm_lu_solve_f64
     void *pm_lu_solve_c64
     void *pm_lu_solve_c128
 
+UNORDERED, BY_DIAGONAL, BY_COLUMNS = PM_UNORDERED, PM_BY_DIAGONAL, PM_BY_COLUMNS
 FACTORIZED, SINGULAR, NO_MEMORY, FILLED = PM_FACTORIZED, PM_SINGULAR, PM_NO_MEMORY, PM_FILLED
 
 #: dtype -> f(lu, values), which returns the status
 FACTORIZE = {
     "float32": <intptr_t>&pm_lu_factorize_f32, "float64": <intptr_t>&pm_lu_factorize_f64,
     "complex64": <intptr_t>&pm_lu_factorize_c64, "complex128": <intptr_t>&pm_lu_factorize_c128,
-}
-#: dtype -> f(lu, values), which returns how many rows have an entry on the diagonal that is too small for a pivot
-WEAK = {
-    "float32": <intptr_t>&pm_lu_weak_f32, "float64": <intptr_t>&pm_lu_weak_f64,
-    "complex64": <intptr_t>&pm_lu_weak_c64, "complex128": <intptr_t>&pm_lu_weak_c128,
 }
 #: dtype -> f(lu, columns, b, x)
 SOLVE = {
@@ -66,8 +63,11 @@ cdef class BlockOrder:
     ----------
     starts, columns : numpy.ndarray of int32, dense
         Those of a pattern that was checked.
-    by_columns : bool
-        Whether the order is for whatever pivots the values will ask for, and not for those on the diagonal.
+    wanted : int
+        `BY_DIAGONAL` for an order for the pivots on the diagonal, `BY_COLUMNS` for whatever pivots the values will ask
+        for, `UNORDERED` for the blocks alone.
+    blocks : BlockOrder, optional
+        One of the same pattern, whose blocks are taken.
 
     Attributes
     ----------
@@ -87,25 +87,29 @@ cdef class BlockOrder:
     """
 
     cdef readonly cnp.ndarray starts, columns, order, diagonal, first
-    cdef readonly int32_t n, blocks, matched, largest
+    cdef readonly int32_t n, blocks, matched, largest, wanted
     cdef readonly double fill, operations
-    cdef readonly bint by_columns
 
-    def __init__(self, cnp.ndarray starts not None, cnp.ndarray columns not None, bint by_columns=False):
+    def __init__(self, cnp.ndarray starts not None, cnp.ndarray columns not None, int32_t wanted=PM_BY_DIAGONAL,
+                 BlockOrder blocks=None):
         cdef Py_ssize_t n = len(starts) - 1
         cdef double facts[PM_ORDER_FACTS]
-        cdef intptr_t status
+        cdef intptr_t status, known = 0 if blocks is None or blocks.matched < n else blocks.blocks
         if starts.dtype != np.int32 or columns.dtype != np.int32:
             raise TypeError("a pattern to be ordered needs indices of int32")
-        self.n, self.starts, self.columns, self.by_columns = n, starts, columns, by_columns
-        self.order, self.diagonal, self.first = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n + 1, np.int32)
+        self.n, self.starts, self.columns, self.wanted = n, starts, columns, wanted
+        if known:
+            self.order, self.diagonal, self.first = blocks.order.copy(), blocks.diagonal.copy(), blocks.first
+        else:
+            self.order, self.diagonal = np.empty(n, np.int32), np.empty(n, np.int32)
+            self.first = np.empty(n + 1, np.int32)
         cdef int32_t *s = <int32_t *>cnp.PyArray_DATA(starts)
         cdef int32_t *c = <int32_t *>cnp.PyArray_DATA(columns)
         cdef int32_t *order = <int32_t *>cnp.PyArray_DATA(self.order)
         cdef int32_t *diagonal = <int32_t *>cnp.PyArray_DATA(self.diagonal)
         cdef int32_t *first = <int32_t *>cnp.PyArray_DATA(self.first)
         with nogil:
-            status = pm_block_order(n, by_columns, s, c, order, diagonal, first, facts)
+            status = pm_block_order(n, wanted, known, s, c, order, diagonal, first, facts)
         if status == PM_ORDER_NO_MEMORY:
             raise MemoryError(f"no memory to order a matrix of {n} rows and {len(columns)} entries")
         self.matched = <int32_t>facts[PM_MATCHED]
@@ -114,6 +118,27 @@ cdef class BlockOrder:
         self.blocks, self.fill, self.operations = <int32_t>facts[PM_BLOCKS], facts[PM_FILL], facts[PM_OPERATIONS]
         for i in range(self.blocks):
             self.largest = max(self.largest, first[i + 1] - first[i])
+
+
+def weak(cnp.ndarray starts not None, cnp.ndarray columns not None, BlockOrder of, str dtype not None, intptr_t values,
+         double threshold):
+    """How many rows of the values at an address have an entry on the diagonal of an order, or without one on their own,
+    that is less than this part of the largest one."""
+    cdef int32_t n = <int32_t>(len(starts) - 1)
+    cdef int32_t *s = <int32_t *>cnp.PyArray_DATA(starts)
+    cdef int32_t *c = <int32_t *>cnp.PyArray_DATA(columns)
+    cdef int32_t *order = NULL if of is None else <int32_t *>cnp.PyArray_DATA(of.order)
+    cdef int32_t *diagonal = NULL if of is None else <int32_t *>cnp.PyArray_DATA(of.diagonal)
+    cdef void *at = <void *>values
+    if starts.dtype != np.int32 or columns.dtype != np.int32:
+        raise TypeError("a pattern to be looked at needs indices of int32")
+    if dtype == "float64":
+        return pm_lu_weak_f64(n, s, c, order, diagonal, threshold, at)
+    if dtype == "float32":
+        return pm_lu_weak_f32(n, s, c, order, diagonal, threshold, at)
+    if dtype == "complex128":
+        return pm_lu_weak_c128(n, s, c, order, diagonal, threshold, at)
+    return pm_lu_weak_c64(n, s, c, order, diagonal, threshold, at)
 
 
 cdef class BlockLU:

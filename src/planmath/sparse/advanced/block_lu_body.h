@@ -222,17 +222,20 @@ static intptr_t PM_JOIN(factorize, V_NAME)(pm_lu *lu, const VALUE *values) {
     return lu->status;
 }
 
-/* How many rows have an entry on the diagonal that the threshold does not allow to be a pivot, as the values are. */
-static intptr_t PM_JOIN(weak, V_NAME)(const pm_lu *lu, const VALUE *values) {
+/* How many rows have an entry on the diagonal that is less than this part of the largest one. Without an order, it is the
+ * matrix's own diagonal. */
+static intptr_t PM_JOIN(weak, V_NAME)(int32_t n, const int32_t *starts, const int32_t *columns, const int32_t *order,
+                                      const int32_t *diagonal, double threshold, const VALUE *values) {
     int32_t k, i;
     intptr_t count = 0;
-    for (k = 0; k < lu->n; k++) {
+    for (k = 0; k < n; k++) {
         double largest = 0, own = 0;
-        for (i = lu->starts[lu->order[k]]; i < lu->starts[lu->order[k] + 1]; i++) {
+        int32_t row = order ? order[k] : k, column = order ? diagonal[k] : k;
+        for (i = starts[row]; i < starts[row + 1]; i++) {
             if (SIZE(values[i]) > largest) largest = SIZE(values[i]);
-            if (lu->columns[i] == lu->diagonal[k]) own = SIZE(values[i]);
+            if (columns[i] == column) own = SIZE(values[i]);
         }
-        count += own < lu->threshold * largest;
+        count += own < threshold * largest;
     }
     return count;
 }

@@ -404,28 +404,37 @@ static int pm_order_within(int32_t n, int by_columns, const int32_t *starts, con
     return PM_ORDERED;
 }
 
+/* Whose order within blocks is wanted: nobody's, that for pivots on the diagonal, or for whatever pivots the values ask. */
+enum { PM_UNORDERED = 0, PM_BY_DIAGONAL, PM_BY_COLUMNS };
+
 /* The rows in the order of elimination, the column that is the diagonal of each position, the blocks' first positions
- * followed by n, and the facts. Returns what is wrong. */
-static intptr_t pm_block_order(intptr_t count, intptr_t by_columns, const int32_t *starts, const int32_t *columns,
-                               int32_t *order, int32_t *diagonal, int32_t *first, double *facts) {
-    int32_t n = (int32_t)count, i, b, blocks;
+ * followed by n, and the facts; of `known` blocks that are there in some order, the order alone. Returns what is wrong. */
+static intptr_t pm_block_order(intptr_t count, intptr_t wanted, intptr_t known, const int32_t *starts,
+                               const int32_t *columns, int32_t *order, int32_t *diagonal, int32_t *first,
+                               double *facts) {
+    int32_t n = (int32_t)count, i, b, blocks = (int32_t)known;
     int32_t *work = malloc(sizeof(int32_t) * 6 * (size_t)n), *column_of = work, *row_of = work + n;
     int status = PM_ORDERED;
     memset(facts, 0, PM_ORDER_FACTS * sizeof(double));
     if (!work) return PM_ORDER_NO_MEMORY;
-    if ((facts[PM_MATCHED] = pm_match(n, starts, columns, column_of, row_of, work + 2 * (size_t)n)) < n) {
-        free(work);
-        return PM_UNMATCHED;
+    facts[PM_MATCHED] = n;
+    if (known) {
+        for (i = 0; i < n; i++) column_of[order[i]] = diagonal[i], row_of[diagonal[i]] = order[i];
+    } else {
+        if ((facts[PM_MATCHED] = pm_match(n, starts, columns, column_of, row_of, work + 2 * (size_t)n)) < n) {
+            free(work);
+            return PM_UNMATCHED;
+        }
+        blocks = pm_components(n, starts, columns, row_of, order, first, work + 2 * (size_t)n);
     }
-    blocks = pm_components(n, starts, columns, row_of, order, first, work + 2 * (size_t)n);
     facts[PM_BLOCKS] = blocks;
-    if (blocks < n) {
+    if (blocks < n && wanted != PM_UNORDERED) {
         int32_t *block = work + 2 * (size_t)n, *place = work + 3 * (size_t)n;
         for (b = 0; b < blocks; b++) {
             place[b] = first[b];
             for (i = first[b]; i < first[b + 1]; i++) block[order[i]] = b;
         }
-        status = pm_order_within(n, by_columns != 0, starts, columns, row_of, block, order, place, facts);
+        status = pm_order_within(n, wanted == PM_BY_COLUMNS, starts, columns, row_of, block, order, place, facts);
     }
     for (i = 0; i < n; i++) diagonal[i] = column_of[order[i]];
     free(work);

@@ -18,6 +18,7 @@ from planmath.core.factorization import FactorizingOperation, Phases, names
 from planmath.core.log import levels_of
 from planmath.core.operands import make_slot
 from planmath.core.options import as_options
+from planmath.core.pickling import carried
 from planmath.core.provider import Algorithm, Prepared, without_effect
 from planmath.core.slots import ArraySlot, commit
 from planmath.core.typed import A_co, solution
@@ -436,7 +437,7 @@ class DirectSolver(FactorizingOperation[A_co]):
         return super()._stays_because()
 
     def _present(self) -> dict[str, Any]:
-        return super()._present() | {"a": self._a}
+        return super()._present() | {"a": carried(self._a)}
 
     def _settings(self) -> dict[str, Any]:
         return dict(self._preferences)

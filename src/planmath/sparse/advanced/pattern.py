@@ -9,7 +9,7 @@ import numpy as np
 from planmath.core.arrays.numpy_arrays import name_of
 from planmath.native.call import Call, Slot
 from planmath.native.forks import computed
-from planmath.sparse.advanced import kernels
+from planmath.sparse.advanced import block_lu, kernels
 from planmath.sparse.advanced.block_lu import BlockOrder
 from planmath.sparse.advanced.enums import DEFINITE
 from planmath.sparse.advanced.enums import DirectSolverMatrixType as MatrixType
@@ -198,14 +198,35 @@ class Pattern:
         return Arrangement(self.starts, self.columns, None) if self.view == View.FULL else self.mirrored
 
     @computed
+    def blocks(self) -> BlockOrder:
+        """The whole matrix's blocks, with a diagonal that has entries, in any order within them."""
+        return BlockOrder(*self._narrow, block_lu.UNORDERED)
+
+    @computed
     def block_order(self) -> BlockOrder:
         """The order in which the whole matrix is eliminated by blocks, with pivots on the diagonal."""
-        return BlockOrder(*self._narrow)
+        return BlockOrder(*self._narrow, block_lu.BY_DIAGONAL, self._ordered)
 
     @computed
     def column_block_order(self) -> BlockOrder:
         """The same for whatever pivots the values ask for."""
-        return BlockOrder(*self._narrow, by_columns=True)
+        return BlockOrder(*self._narrow, block_lu.BY_COLUMNS, self._ordered)
+
+    @property
+    def _ordered(self) -> BlockOrder | None:
+        """What there is already that has the blocks."""
+        known = vars(self)
+        return next((known[n] for n in ("blocks", "block_order", "column_block_order") if n in known), None)
+
+    def matched(self) -> int:
+        """How many rows can have a pivot of their own."""
+        return self.n if self.has_diagonal else (self._ordered or self.blocks).matched
+
+    def weak(self, dtype: str, values: int, threshold: float) -> int:
+        """How many rows of the values at an address, those of all entries, have an entry on the diagonal of the blocks
+        that is less than this part of the largest one."""
+        own = None if self.has_diagonal else self._ordered or self.blocks
+        return int(block_lu.weak(*self._narrow, own, dtype, values, threshold))
 
     @computed
     def _narrow(self) -> tuple[np.ndarray, np.ndarray]:

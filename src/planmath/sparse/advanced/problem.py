@@ -63,12 +63,17 @@ class DirectSolverProblem(NamedTuple):
     @property
     def key(self) -> str:
         """The problem in a line that two runs of a program have in common."""
-        mixed = hash_of(pattern.checksum for pattern in self.patterns)
         sizes = f"{len(self.patterns)}x" if self.batched else ""
         return (
-            f"{self.kind.name} {self.dtype} {self.index_dtype} {sizes}n={self.largest.n} nnz={self.largest.nnz} "
-            f"pattern={mixed:x} columns={max(self.columns)} on {self._where}, {self.preferences}"
+            f"{self.kind.name} {self.dtype} {self.index_dtype} {sizes}{self.pattern_key} "
+            f"columns={max(self.columns)} on {self._where}, {self.preferences}"
         )
+
+    @property
+    def pattern_key(self) -> str:
+        """What the line says of the patterns."""
+        mixed = hash_of(pattern.checksum for pattern in self.patterns)
+        return f"n={self.largest.n} nnz={self.largest.nnz} pattern={mixed:x}"
 
     @property
     def _where(self) -> str:

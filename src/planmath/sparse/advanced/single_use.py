@@ -17,8 +17,10 @@ from planmath.core import remembered
 from planmath.core.errors import UnavailableError
 from planmath.core.execution import available_cpus
 from planmath.core.log import LOGGER
+from planmath.core.provider import Algorithm
 from planmath.core.tuning import collecting, record
 from planmath.sparse.advanced.enums import DirectSolverMatrixType, DirectSolverMatrixViewType
+from planmath.sparse.advanced.kernels import address
 from planmath.sparse.advanced.matrix import CSR, read_matrices
 from planmath.sparse.advanced.options import (
     DirectSolverFactorizationPreferences,
@@ -27,7 +29,8 @@ from planmath.sparse.advanced.options import (
 )
 from planmath.sparse.advanced.pattern import Pattern
 from planmath.sparse.advanced.problem import DirectSolverProblem
-from planmath.sparse.advanced.providers import PROVIDERS, expected_provider
+from planmath.sparse.advanced.providers import PROVIDERS, blocks, expected_provider, is_banded
+from planmath.sparse.advanced.providers.blocks import has_weak_diagonal
 from planmath.sparse.advanced.providers.systems import Systems
 
 #: Unknowns up to which the lifecycle counts, and no provider takes more than one thread; and up to which the next call
@@ -117,14 +120,22 @@ def _is_ordinary(a: CSR, b: Any) -> bool:
 
 
 def _planned(a: CSR, b: np.ndarray) -> SmallSystem | None:
-    """A system made ready as a plan without measurements has it; None where somebody wants to know of plans."""
-    if collecting.is_told() or record.knows(NOUN, record.machine()):
+    """A system made ready as a plan without measurements has it; None where somebody wants to know of plans, or such a
+    system was measured."""
+    if collecting.is_told():
         return None
     pattern = Pattern(a.starts, a.columns, GENERAL, FULL, "a", "numpy")
     problem = DirectSolverProblem(
         (pattern,), VALUES[a.values.dtype], (1 if b.ndim == 1 else b.shape[1],), GENERAL, False,
         ("cpu", available_cpus()), PLAN,
     )  # fmt: skip
+    if any(problem.pattern_key in measured for measured in record.problems(NOUN, record.machine())):
+        return None
+    # a plan finds out that the values ask for other pivots once it has made the order that is for these
+    is_weak = not is_banded(problem) and has_weak_diagonal(pattern, problem.dtype, address(a.values))
+    if is_weak and blocks.pays(pattern, blocks.COLUMNS):
+        algorithm = Algorithm("blocks", (("ordering", blocks.COLUMNS), ("threads", 1)))
+        return SmallSystem(_PROVIDERS["blocks"].prepare(problem, algorithm).solver)  # type: ignore[attr-defined]
     first = expected_provider(problem)
     for name in OTHERS if first in OTHERS else (first, *OTHERS):
         provider = _PROVIDERS[name]

@@ -14,6 +14,7 @@ from planmath.core.execution import Execution, ExecutionCPU, ExecutionCUDA, reso
 from planmath.core.executor import Executor
 from planmath.core.operation import Plan
 from planmath.core.options import as_options
+from planmath.core.pickling import carried
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.core.scalars import checked
 from planmath.core.slots import ArraySlot, commit
@@ -73,7 +74,8 @@ class Matmul(SparseOperands[A_co]):
         Of the result's shape and dtype: it is replaced by the result. Where it is sparse, and a and b are both dense or
         both sparse, the elements that it stores are computed and no others. Without c each execution makes a new
         result: an array, or of two sparse operands a sparse one of the same kind, whose entries are those that there
-        may be, in order (CSR, but CSC or COO where both operands are; a `ust.Tensor` where a or b is one).
+        may be, in order (CSR, but CSC or COO where both operands are; a `ust.Tensor` where a or b is one). Batches of
+        PyTorch's CSR tensors stay such: zeros are stored where a matrix has fewer entries than the others.
     alpha, beta : number, optional
         Default: 1. Where beta is 0 what is in c does not count.
     qualifiers : numpy.ndarray, optional
@@ -478,7 +480,7 @@ class Matmul(SparseOperands[A_co]):
         return super()._stays_because()
 
     def _present(self) -> dict[str, Any]:
-        found = super()._present() | self._tensors | {"c": self._given_c}
+        found = super()._present() | self._tensors | {"c": carried(self._given_c)}
         if self._given_c is not None:
             found["beta"] = self._constants["beta"].array[()]
         return found

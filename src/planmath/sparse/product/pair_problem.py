@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from planmath.core.arrays import Layout
-from planmath.sparse.product.problem import Given, Sparse, Steps, conjugates, result_steps, sizes_of, work_dtype
+from planmath.sparse.product.problem import Given, Sparse, Steps, is_plain, result_steps, shared
 from planmath.sparse.ust.format import TensorFormat
 from planmath.sparse.ust.levels import LevelFormat as F
 from planmath.sparse.ust.named import NamedFormats as N
@@ -59,8 +59,7 @@ class PairProblem(NamedTuple):
     @property
     def plain(self) -> bool:
         """Whether values can be multiplied as they are."""
-        dtypes = {self.a.dtype, self.b.dtype, self.dtype, self.work}
-        return len(dtypes) == 1 and not any(self.conjugate) and not self.functions
+        return is_plain(self, self.a.dtype, self.b.dtype)
 
 
 def lies_by_columns(sparse: Sparse, transposed: bool) -> bool:
@@ -69,8 +68,8 @@ def lies_by_columns(sparse: Sparse, transposed: bool) -> bool:
 
 
 def result_format(given: Given, batch: tuple[int, ...], rank: int, as_tensor: bool) -> TensorFormat:
-    """The format of a new sparse result: CSR, but CSC or a list where both operands are, and lists of batches for
-    packages that lack other ones.
+    """The format of a new sparse result: CSR, but CSC or a list where both operands are, and lists of vectors for
+    packages that lack batches of other ones.
     """
     assert isinstance(given.a, Sparse)
     assert isinstance(given.b, Sparse)
@@ -78,7 +77,9 @@ def result_format(given: Given, batch: tuple[int, ...], rank: int, as_tensor: bo
     if rank == 1:
         return N.SparseVector
     are_lists = all(o.format.storage == N.COOd(len(o.extents)).storage for o in operands if len(o.extents) > 1)
-    if batch and not (as_tensor and not are_lists):
+    if batch and not as_tensor and rank == len(batch) + 2 and not are_lists:
+        return N.CSRd(len(batch))
+    if batch and (are_lists or not as_tensor):
         return N.COOd(rank)
     if batch:
         every = dimensions(rank)
@@ -110,8 +111,7 @@ def specify_pair(
     TypeError, ValueError
         If the operands do not describe a product.
     """
-    batch, m, k, n, shape = sizes_of(given)
-    dtype, work = work_dtype(given, compute_type)
+    every, shape = shared(given, package, execution, compute_type=compute_type, constant=constant)
     assert isinstance(given.a, Sparse)
     assert isinstance(given.b, Sparse)
     a_vector, b_vector = len(given.a.extents) == 1, len(given.b.extents) == 1
@@ -123,11 +123,8 @@ def specify_pair(
     elif not shape:
         raise ValueError("the product of two sparse vectors is a number; make one of them dense, or pass c for it")
     else:
-        form = result_format(given, batch, len(shape), as_tensor)
+        form = result_format(given, every["batch"], len(shape), as_tensor)
         wide = "int64" in (given.a.index_type, given.b.index_type)
         arrays = tuple((level.format.has_positions, level.format.has_coordinates) for level in form.stored)
-        result = Sparse(form, shape, "int64" if wide else "int32", dtype, 0, arrays)
-    return PairProblem(
-        given.a, given.b, result, dtype, work, batch, m, k, n, given.transposed, conjugates(given), steps,
-        given.c is not None, "plus_times", (), constant, package, execution,
-    )  # fmt: skip
+        result = Sparse(form, shape, "int64" if wide else "int32", every["dtype"], 0, arrays)
+    return PairProblem(a=given.a, b=given.b, result=result, c=steps, inplace=given.c is not None, **every)

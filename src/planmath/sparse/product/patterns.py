@@ -15,7 +15,8 @@ import planmath.sparse.product.symbolic as symbolic
 from planmath.sparse.product.pair_problem import PairProblem, lies_by_columns
 from planmath.sparse.product.problem import Sparse, summary
 from planmath.sparse.product.sampled_problem import SampledProblem
-from planmath.sparse.ust.conversion import Arrays, expand
+from planmath.sparse.ust.conversion import Arrays, as_batches, expand
+from planmath.sparse.ust.levels import LevelFormat as F
 from planmath.sparse.ust.named import NamedFormats as N
 from planmath.sparse.ust.packages import to_host
 from planmath.sparse.ust.tensor import Tensor
@@ -116,6 +117,8 @@ class ProductPattern:
             self.result = _batched_rows(tensors["c"], problem, self.flipped)
         else:
             pos, crd = symbolic.pattern(*self.first[:2], *self.second[:2], self.columns)
+            if problem.result.format.stored[0].format is F.BATCH:
+                pos, crd = symbolic.evened(pos, crd, math.prod(problem.batch), self.columns)
             self.result = Rows(pos, crd, None)
         if len(self.result.crd) < 2**31:
             self.result = self.result.as_indices(index)
@@ -146,6 +149,8 @@ class ProductPattern:
             pos = pos[:: problem.rows].copy() if problem.rows else np.zeros(math.prod(problem.batch) + 1, index)
             crd = (row % max(problem.rows, 1)).astype(index)
         above = (None,) * (form.num_levels - 1)
+        if form.stored[0].format is F.BATCH:
+            pos, crd = as_batches(form, problem.batch, problem.rows, pos, crd)
         return Arrays((*above, pos), (*above, crd), None)
 
     def is_same(self, problem: PairProblem, tensors: Mapping[str, Tensor]) -> bool:

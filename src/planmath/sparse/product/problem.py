@@ -100,8 +100,7 @@ class MatmulProblem(NamedTuple):
     @property
     def plain(self) -> bool:
         """Whether the operands can be multiplied as they are."""
-        dtypes = {self.sparse.dtype, self.dense_dtype, self.dtype, self.work}
-        return len(dtypes) == 1 and not any(self.conjugate) and not self.functions
+        return is_plain(self, self.sparse.dtype, self.dense_dtype)
 
 
 def summary(tensor: Tensor) -> Sparse:
@@ -216,6 +215,31 @@ def conjugates(given: Given) -> tuple[bool, bool]:
         for flag, operand in zip(given.conjugated, (given.a, given.b), strict=True)
     )
     return a, b
+
+
+def is_plain(problem: Any, *dtypes: str) -> bool:
+    """Whether operands of these dtypes can be multiplied as they are."""
+    converts = {*dtypes, problem.work} != {problem.dtype}
+    return not (converts or any(problem.conjugate) or problem.functions)
+
+
+def shared(
+    given: Given, package: str, execution: tuple[str, int], *, compute_type: int | None, constant: bool
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """What problems with a pattern have in common, by its names, and the shape of the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the operands do not describe a product.
+    """
+    sizes = sizes_of(given)
+    dtype, work = work_dtype(given, compute_type)
+    found = sizes._asdict() | {
+        "dtype": dtype, "work": work, "transposed": given.transposed, "conjugate": conjugates(given),
+        "semiring": "plus_times", "functions": (), "constant": constant, "package": package, "execution": execution,
+    }  # fmt: skip
+    return found, found.pop("shape")
 
 
 def placed(shape: tuple[int, ...], dtype: str, like: Layout, by_columns: bool = False) -> Layout:

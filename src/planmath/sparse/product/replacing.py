@@ -21,6 +21,10 @@ from planmath.sparse.ust.tensor import Tensor
 Followed = tuple[str, Any, Any]
 
 
+#: How arrays of a package are converted.
+_CONVERSION = {"numpy": "astype('{}')", "cupy": "astype('{}')", "torch": "to(torch.{})"}
+
+
 def followed(given: Mapping[str, Any]) -> tuple[Followed, ...]:
     """The operands that may get other arrays: their `data` is an attribute."""
     return tuple(
@@ -115,9 +119,14 @@ class SparseOperands(Operation[A_co]):
         planned, new = getattr(self._made_for, name), summary(tensor)
         for what in ("format", "extents", "index_type", "dtype"):
             if getattr(new, what) != getattr(planned, what):
+                mend = "convert it"
+                if what == "format" and new.format.storage == planned.format.storage and not new.format.is_ordered:
+                    mend = "sort its entries, by sum_duplicates() of SciPy and CuPy, coalesce() of PyTorch"
+                elif what == "index_type":
+                    mend = f"convert its index arrays by {_CONVERSION[tensor.package].format(planned.index_type)}"
                 raise TypeError(
                     f"{name} has the {what} {getattr(new, what)}; expected {getattr(planned, what)}, as planned: "
-                    "convert it, or create a new Matmul"
+                    f"{mend}, or create a new Matmul"
                 )
         if tensor.package != self._package.name:
             raise TypeError(f"{name} consists of {tensor.package} arrays; expected {self._package.name} ones")

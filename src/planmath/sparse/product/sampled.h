@@ -28,7 +28,10 @@ enum {
     PM_SAMPLED_WORDS = PM_SIDE_B + 6,
 };
 enum { PM_STEP, PM_COPIED, PM_INNER, PM_LINES, PM_BATCHES, PM_OFFSETS };
-enum { PM_TILE = 64 };
+/* Whether a side is copied: to align it where its address is no multiple of PM_LINE, or whatever that is. Vectors that reach over
+ * two lines of the cache take a third longer. */
+enum { PM_NOT_COPIED, PM_COPIED_TO_ALIGN, PM_ALWAYS_COPIED };
+enum { PM_TILE = 64, PM_LINE = 64 };
 
 typedef struct pm_sampled {
     const i64 *p, *side;

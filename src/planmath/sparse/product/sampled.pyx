@@ -9,6 +9,7 @@ cdef extern from "sampled.h":
     enum: PM_COUNT, PM_SUMMED, PM_THREADS, PM_PARTS, PM_WIDE, PM_LIST_A, PM_LIST_B, PM_VALUES, PM_SIDE_A, PM_SIDE_B, \
         PM_SAMPLED_WORDS
     enum: PM_STEP, PM_COPIED, PM_INNER, PM_LINES, PM_BATCHES, PM_OFFSETS
+    enum: PM_NOT_COPIED, PM_COPIED_TO_ALIGN, PM_ALWAYS_COPIED, PM_LINE
     enum: PM_F32, PM_F64, PM_C64, PM_C128
     void **pm_best_kernels() except NULL
     void pm_sampled_plus_first_f32_product(...)
@@ -41,6 +42,8 @@ SIDES = (PM_SIDE_A, PM_SIDE_B)
 SIDE = {"step": PM_STEP, "copied": PM_COPIED, "inner": PM_INNER, "lines": PM_LINES, "batches": PM_BATCHES,
         "offsets": PM_OFFSETS}
 WORDS = PM_SAMPLED_WORDS
+#: Whether a side is copied: never, where its address is no multiple of LINE bytes, or always.
+NOT_COPIED, COPIED_TO_ALIGN, ALWAYS_COPIED, LINE = PM_NOT_COPIED, PM_COPIED_TO_ALIGN, PM_ALWAYS_COPIED, PM_LINE
 
 #: (semiring, dtype) -> f(descriptor, a, b, values of c, alpha, beta, room)
 PRODUCT = {("plus_times", dtype): <intptr_t>kernels[PM_F32 + n]

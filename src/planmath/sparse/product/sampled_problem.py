@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from planmath.core.arrays import Layout
-from planmath.sparse.product.problem import Given, Sparse, Steps, conjugates, sizes_of, steps_of, work_dtype
+from planmath.sparse.product.problem import Given, Sparse, Steps, is_plain, shared, steps_of
 
 
 class SampledProblem(NamedTuple):
@@ -61,7 +61,7 @@ class SampledProblem(NamedTuple):
     @property
     def plain(self) -> bool:
         """Whether the operands can be multiplied as they are."""
-        return {*self.dtypes, self.work} == {self.dtype} and not any(self.conjugate) and not self.functions
+        return is_plain(self, *self.dtypes)
 
 
 def specify_sampled(
@@ -74,15 +74,13 @@ def specify_sampled(
     TypeError, ValueError
         If the operands do not describe a product.
     """
-    batch, m, k, n, _ = sizes_of(given)
-    dtype, work = work_dtype(given, compute_type)
+    every, _ = shared(given, package, execution, compute_type=compute_type, constant=constant)
     assert isinstance(given.a, Layout)
     assert isinstance(given.b, Layout)
     assert isinstance(given.c, Sparse)
-    a = steps_of(given.a, given.transposed[0], vector_is_row=True)
-    b = steps_of(given.b, given.transposed[1], vector_is_row=False)
-    vectors = (len(given.a.shape) == 1, len(given.b.shape) == 1)
     return SampledProblem(
-        given.c, (given.a.dtype, given.b.dtype), dtype, work, batch, m, k, n, given.transposed, conjugates(given), a, b,
-        vectors, "plus_times", (), constant, package, execution,
+        sparse=given.c, dtypes=(given.a.dtype, given.b.dtype),
+        a=steps_of(given.a, given.transposed[0], vector_is_row=True),
+        b=steps_of(given.b, given.transposed[1], vector_is_row=False),
+        vectors=(len(given.a.shape) == 1, len(given.b.shape) == 1), **every,
     )  # fmt: skip

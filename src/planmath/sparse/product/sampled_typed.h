@@ -3,7 +3,7 @@
 #if REAL
 enum { P(LANES) = PM_VECTOR / sizeof(T) };
 typedef T P(vector) __attribute__((vector_size(PM_VECTOR)));
-typedef T P(half) __attribute__((vector_size(PM_VECTOR / 2)));
+typedef __typeof__((P(vector)){0} < (P(vector)){0}) P(order);
 
 static inline __attribute__((always_inline)) P(vector) P(load)(const T *x) {
     P(vector) v;
@@ -11,43 +11,53 @@ static inline __attribute__((always_inline)) P(vector) P(load)(const T *x) {
     return v;
 }
 
-/* The sum over a vector, by halves. */
-static inline __attribute__((always_inline)) T P(total)(P(vector) v) {
-    T x[P(LANES)];
-    memcpy(x, &v, sizeof v);
-#if PM_VECTOR >= 32
-    P(half) h, low, high;
-    memcpy(&low, x, sizeof low), memcpy(&high, x + P(LANES) / 2, sizeof high);
-    h = low + high;
-    memcpy(x, &h, sizeof h);
-    enum { N = P(LANES) / 2 };
+/* Sums of two neighbours each: of x, then of y. */
+static inline __attribute__((always_inline)) P(vector) P(neighbours)(P(vector) x, P(vector) y) {
+#if defined(__clang__)
+    P(vector) sums;
+    for (int l = 0; l < P(LANES) / 2; l++)
+        sums[l] = x[2 * l] + x[2 * l + 1], sums[l + P(LANES) / 2] = y[2 * l] + y[2 * l + 1];
+    return sums;
 #else
-    enum { N = P(LANES) };
+    P(order) even, odd;
+    for (int l = 0; l < P(LANES); l++) even[l] = 2 * l, odd[l] = 2 * l + 1;
+    return __builtin_shuffle(x, y, even) + __builtin_shuffle(x, y, odd);
 #endif
-    for (int n = N / 2; n > 0; n /= 2)
-        for (int l = 0; l < n; l++) x[l] += x[l + n];
-    return x[0];
 }
 
-/* The sum of products: four sums by vectors, as an addition takes longer than it takes to begin the next one. */
-static inline __attribute__((always_inline)) T P(dot)(const T *x, const T *y, i64 n) {
-    P(vector) s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+/* Products of n elements, of which the first ones are whole vectors, summed up by lanes: two sums, as an addition takes longer
+ * than it takes to begin the next one. What is behind the whole ones is read as the last lanes of a vector, of which the mask
+ * leaves these. */
+static inline __attribute__((always_inline)) P(vector) P(products)(const T *x, const T *y, i64 whole, i64 n, P(order) mask) {
+    P(vector) even = {0}, odd = {0};
     i64 i = 0;
-    for (; i + 4 * P(LANES) <= n; i += 4 * P(LANES)) {
-        s0 += P(load)(x + i) * P(load)(y + i);
-        s1 += P(load)(x + i + P(LANES)) * P(load)(y + i + P(LANES));
-        s2 += P(load)(x + i + 2 * P(LANES)) * P(load)(y + i + 2 * P(LANES));
-        s3 += P(load)(x + i + 3 * P(LANES)) * P(load)(y + i + 3 * P(LANES));
+    for (; i + 2 * P(LANES) <= whole; i += 2 * P(LANES)) {
+        even += P(load)(x + i) * P(load)(y + i);
+        odd += P(load)(x + i + P(LANES)) * P(load)(y + i + P(LANES));
     }
-    for (; i + P(LANES) <= n; i += P(LANES)) s0 += P(load)(x + i) * P(load)(y + i);
-    T sum = P(total)((s0 + s1) + (s2 + s3));
-    for (; i < n; i++) sum += x[i] * y[i];
-    return sum;
+    if (i < whole) even += P(load)(x + i) * P(load)(y + i);
+    if (whole < n) {
+        const P(order) last_x = (P(order))P(load)(x + n - P(LANES)) & mask, last_y = (P(order))P(load)(y + n - P(LANES)) & mask;
+        odd += (P(vector))last_x * (P(vector))last_y;
+    }
+    return even + odd;
 }
-#define PM_EACH_8(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
-#define PM_EACH_4(M) M(0) M(1) M(2) M(3)
-#define PM_FIRST_OF(n) const P(vector) x##n = P(load)(x + n * P(LANES));
-#define PM_TERM_OF(n) (n & 1 ? &odd : &even)[0] += x##n * P(load)(y + n * P(LANES));
+static inline __attribute__((always_inline)) P(order) P(mask)(i64 n) {
+    P(order) mask;
+    for (int l = 0; l < P(LANES); l++) mask[l] = l >= P(LANES) - n % P(LANES) ? -1 : 0;
+    return mask;
+}
+
+static inline T P(dot)(const T *x, const T *y, i64 n) {
+    if (n < P(LANES)) {
+        T sum = 0;
+        for (i64 i = 0; i < n; i++) sum += x[i] * y[i];
+        return sum;
+    }
+    P(vector) sums = P(products)(x, y, n / P(LANES) * P(LANES), n, P(mask)(n));
+    for (int l = 1; l < P(LANES); l *= 2) sums = P(neighbours)(sums, sums);
+    return sums[0];
+}
 #else
 static inline T P(dot)(const T *x, const T *y, i64 n) {
     T s0 = (T)ZERO, s1 = (T)ZERO;
@@ -72,65 +82,81 @@ static void P(copy)(void *work, i64 part, i64 member) {
     const T *x = (const T *)w->from + ((const i64 *)side[PM_OFFSETS])[batch];
     T *y = (T *)w->to + batch * lines * n;
     (void)member;
-    for (i64 i = 0; i < n; i++)
-        for (i64 j = from; j < to; j++) y[j * n + i] = x[i * side[PM_INNER] + j * side[PM_STEP]];
+    if (side[PM_INNER] == 1)
+        for (i64 j = from; j < to; j++) memcpy(y + j * n, x + j * side[PM_STEP], (size_t)n * sizeof(T));
+    else
+        for (i64 i = 0; i < n; i++)
+            for (i64 j = from; j < to; j++) y[j * n + i] = x[i * side[PM_INNER] + j * side[PM_STEP]];
 }
 
-/* Columns that are asked for before they are needed, so many elements ahead. */
-enum { P(AHEAD) = 12 };
-#define PM_ASK                                                                                                         \
-    if (e + P(AHEAD) < to) {                                                                                           \
-        const char *next = (const char *)(b + column[e + P(AHEAD)] * step_b);                                          \
-        for (i64 i = 0; i < bytes; i += 64) __builtin_prefetch(next + i);                                              \
-    }
 #if SCALED
 #define PM_STORED(at, sum) (beta == 0 ? alpha * (sum) : alpha * (sum) + beta * (at))
 #else
 #define PM_STORED(at, sum) (beta == 0 ? (sum) : ADD(at, sum))
 #endif
-#define PM_PUT(found)                                                                                                  \
-    T *at = c + (places ? places[e] : e);                                                                              \
-    const T made = found;                                                                                              \
-    *at = PM_STORED(*at, made);
-#if REAL
-/* Elements of one row, the first part of which stays in registers. */
-#define PM_RUN(N)                                                                                                      \
-    if (n >= N * P(LANES)) {                                                                                           \
-        PM_EACH_##N(PM_FIRST_OF)                                                                                       \
-        for (; e < end; e++) {                                                                                         \
-            const T *y = b + column[e] * step_b;                                                                       \
-            P(vector) even = {0}, odd = {0};                                                                           \
-            PM_ASK                                                                                                     \
-            PM_EACH_##N(PM_TERM_OF)                                                                                    \
-            T sum = P(total)(even + odd);                                                                              \
-            if (n > N * P(LANES)) sum += P(dot)(x + N * P(LANES), y + N * P(LANES), n - N * P(LANES));                 \
-            PM_PUT(sum)                                                                                                \
-        }                                                                                                              \
-        continue;                                                                                                      \
+#define PM_PUT(e, found)                                                                                               \
+    {                                                                                                                  \
+        T *at = c + (places ? places[e] : e);                                                                          \
+        const T made = found;                                                                                          \
+        *at = PM_STORED(*at, made);                                                                                    \
     }
+#if REAL
+/* As many elements at a time as a vector has lanes: horizontal sums of one after the other take longer than their products. */
+#define PM_SUMS(N, HALF, INDEX, suffix)                                                                                \
+    static inline __attribute__((always_inline)) P(vector) P(sums_##N##_##suffix)(                                     \
+        const INDEX *row, const INDEX *column, const T *a, const T *b, i64 step_a, i64 step_b, i64 whole, i64 n,        \
+        P(order) mask) {                                                                                               \
+        return P(neighbours)(P(sums_##HALF##_##suffix)(row, column, a, b, step_a, step_b, whole, n, mask),             \
+                             P(sums_##HALF##_##suffix)(row + HALF, column + HALF, a, b, step_a, step_b, whole, n, mask)); \
+    }
+#define PM_ALL_SUMS(INDEX, suffix)                                                                                     \
+    static inline __attribute__((always_inline)) P(vector) P(sums_1_##suffix)(                                         \
+        const INDEX *row, const INDEX *column, const T *a, const T *b, i64 step_a, i64 step_b, i64 whole, i64 n,        \
+        P(order) mask) {                                                                                               \
+        return P(products)(a + row[0] * step_a, b + column[0] * step_b, whole, n, mask);                               \
+    }                                                                                                                  \
+    PM_SUMS(2, 1, INDEX, suffix)                                                                                       \
+    PM_SUMS(4, 2, INDEX, suffix)                                                                                       \
+    PM_SUMS(8, 4, INDEX, suffix)                                                                                       \
+    PM_SUMS(16, 8, INDEX, suffix)
+#if PM_VECTOR == 64
+#define PM_SUMS_OF(suffix) (sizeof(T) == 4 ? P(sums_16_##suffix) : P(sums_8_##suffix))
+#elif PM_VECTOR == 32
+#define PM_SUMS_OF(suffix) (sizeof(T) == 4 ? P(sums_8_##suffix) : P(sums_4_##suffix))
 #else
-#define PM_RUN(N)
+#define PM_SUMS_OF(suffix) (sizeof(T) == 4 ? P(sums_4_##suffix) : P(sums_2_##suffix))
+#endif
+#define PM_WHOLE_VECTORS(whole, suffix)                                                                                \
+    for (; e + P(LANES) <= to; e += P(LANES)) {                                                                        \
+        P(vector) sums = PM_SUMS_OF(suffix)(row + e, column + e, a, b, step_a, step_b, whole, n, mask);                \
+        if (places)                                                                                                    \
+            for (int l = 0; l < P(LANES); l++) PM_PUT(e + l, sums[l])                                                  \
+        else {                                                                                                         \
+            sums = PM_STORED(P(load)(c + e), sums);                                                                    \
+            memcpy(c + e, &sums, sizeof sums);                                                                         \
+        }                                                                                                              \
+    }
+#define PM_VECTORS_OF(suffix)                                                                                          \
+    const P(order) mask = P(mask)(n);                                                                                  \
+    if (n == 4 * P(LANES)) PM_WHOLE_VECTORS(4 * P(LANES), suffix)                                                      \
+    else if (n == 8 * P(LANES)) PM_WHOLE_VECTORS(8 * P(LANES), suffix)                                                 \
+    else if (n >= P(LANES)) PM_WHOLE_VECTORS(n / P(LANES) * P(LANES), suffix)
+#else
+#define PM_ALL_SUMS(INDEX, suffix)
+#define PM_VECTORS_OF(suffix)
 #endif
 #define PM_ELEMENTS(INDEX, suffix)                                                                                     \
+    PM_ALL_SUMS(INDEX, suffix)                                                                                         \
     static void P(elements_##suffix)(const pm_sampled *w, i64 from, i64 to) {                                          \
         const i64 *p = w->p, n = p[PM_SUMMED], *places = (const i64 *)p[PM_VALUES];                                    \
         const INDEX *row = (const INDEX *)p[PM_LIST_A], *column = (const INDEX *)p[PM_LIST_B];                         \
         const i64 step_a = p[PM_SIDE_A + PM_STEP], step_b = p[PM_SIDE_B + PM_STEP];                                    \
-        const i64 bytes = n * (i64)sizeof(T) < 512 ? n * (i64)sizeof(T) : 512;                                         \
         const T *a = (const T *)w->a, *b = (const T *)w->b, alpha = *(const T *)w->alpha, beta = *(const T *)w->beta;  \
         T *c = (T *)w->c;                                                                                              \
+        i64 e = from;                                                                                                  \
         (void)alpha;                                                                                                   \
-        for (i64 e = from; e < to;) {                                                                                  \
-            const T *x = a + row[e] * step_a;                                                                          \
-            i64 end = e + 1;                                                                                           \
-            while (end < to && row[end] == row[e]) end++;                                                              \
-            PM_RUN(8)                                                                                                  \
-            PM_RUN(4)                                                                                                  \
-            for (; e < end; e++) {                                                                                     \
-                PM_ASK                                                                                                 \
-                PM_PUT(P(dot)(x, b + column[e] * step_b, n))                                                           \
-            }                                                                                                          \
-        }                                                                                                              \
+        PM_VECTORS_OF(suffix)                                                                                          \
+        for (; e < to; e++) PM_PUT(e, P(dot)(a + row[e] * step_a, b + column[e] * step_b, n))                          \
     }
 PM_ELEMENTS(int32_t, narrow)
 PM_ELEMENTS(i64, wide)
@@ -150,7 +176,9 @@ static void P(product)(const i64 *p, const char *a, const char *b, char *c, cons
     for (int side = 0; side < 2; side++) {
         i64 *words = mine + (side ? PM_SIDE_B : PM_SIDE_A);
         const i64 tiles = (words[PM_LINES] + PM_TILE - 1) / PM_TILE;
-        if (!words[PM_COPIED]) continue;
+        if (words[PM_COPIED] == PM_NOT_COPIED) continue;
+        if (words[PM_COPIED] == PM_COPIED_TO_ALIGN && (uintptr_t)(side ? b : a) % PM_LINE == 0) continue;
+        room += -(uintptr_t)room % PM_LINE;
         work.side = words, work.from = side ? b : a, work.to = room;
         pm_share(P(copy), &work, words[PM_BATCHES] * tiles, p[PM_THREADS]);
         if (side) work.b = room;
@@ -160,14 +188,13 @@ static void P(product)(const i64 *p, const char *a, const char *b, char *c, cons
     }
     pm_share(P(part), &work, p[PM_PARTS], p[PM_THREADS]);
 }
-#undef PM_RUN
+#undef PM_VECTORS_OF
+#undef PM_WHOLE_VECTORS
+#undef PM_SUMS_OF
+#undef PM_ALL_SUMS
+#undef PM_SUMS
 #undef PM_PUT
 #undef PM_STORED
-#undef PM_ASK
-#undef PM_TERM_OF
-#undef PM_FIRST_OF
-#undef PM_EACH_8
-#undef PM_EACH_4
 #undef PM_ELEMENTS
 #undef REAL
 #undef T

@@ -28,7 +28,7 @@ def values_of(sparse: Any) -> Any:
         return sparse.val
     if not hasattr(sparse, "is_sparse"):
         return sparse.data
-    return sparse._values() if sparse.is_sparse else sparse.values()
+    return sparse._values() if sparse.is_sparse else sparse.values().view(-1)  # those of batches have an axis for them
 
 
 def checked_values(out: Any, problem: PairProblem, as_tensor: bool) -> Any:

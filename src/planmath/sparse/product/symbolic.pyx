@@ -158,6 +158,48 @@ def pattern(const index[::1] pos_a, const index[::1] crd_a, const index[::1] pos
     return np.asarray(pos), made
 
 
+def evened(const int64_t[::1] pos, const index[::1] crd, int64_t matrices, int64_t columns):
+    """The rows of matrices that stand below each other, of which each has as many entries as the one with the most.
+
+    Those that lack some get them where their first rows have none.
+
+    Returns
+    -------
+    pos : array of int64
+    crd : array of the type of the indices
+    """
+    cdef int64_t rows = (pos.shape[0] - 1) // max(matrices, 1), most = 0, k, i, q, j, at = 0, lacking, free
+    if matrices == 0:
+        return np.asarray(pos), np.asarray(crd)
+    for k in range(matrices):
+        most = max(most, pos[(k + 1) * rows] - pos[k * rows])
+    if most * matrices == crd.shape[0]:
+        return np.asarray(pos), np.asarray(crd)
+    cdef int64_t[::1] starts = np.zeros(pos.shape[0], np.int64)
+    made = np.empty(most * matrices, np.int32 if sizeof(index) == 4 else np.int64)
+    cdef index[::1] filled = made
+    with nogil:
+        for k in range(matrices):
+            lacking = most - (pos[(k + 1) * rows] - pos[k * rows])
+            for i in range(k * rows, (k + 1) * rows):
+                free = min(lacking, columns - (pos[i + 1] - pos[i]))
+                lacking -= free
+                q = pos[i]
+                j = 0
+                while free > 0 or q < pos[i + 1]:
+                    if q < pos[i + 1] and (free == 0 or crd[q] == j):
+                        j = crd[q] + 1
+                        filled[at] = crd[q]
+                        q += 1
+                    else:
+                        filled[at] = <index>j
+                        free -= 1
+                        j += 1
+                    at += 1
+                starts[i + 1] = at
+    return np.asarray(starts), made
+
+
 def schedule(const index[::1] pos_a, const index[::1] crd_a, const index[::1] pos_b, const index[::1] crd_b,
              const index[::1] pos_c, const index[::1] crd_c, int64_t columns, offset[::1] made):
     """For each multiplication in its turn, which entry of the row of the result it is added to.

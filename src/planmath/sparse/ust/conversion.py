@@ -106,6 +106,8 @@ def joined(pos: Any, batches: int) -> np.ndarray:
     pos = np.asarray(pos)
     if pos.ndim == 1:
         return pos.astype(np.int64, copy=False)
+    if batches == 0:
+        return np.zeros(1, np.int64)
     pos = pos.reshape(batches, -1).astype(np.int64)
     pos += np.concatenate([[0], np.cumsum(pos[:-1, -1])])[:, None]
     return np.concatenate([pos[:, :-1].reshape(-1), pos[-1:, -1]])
@@ -305,18 +307,19 @@ def finished(
                 f"level {number} of the format {form.name} has indices up to {largest}, and {np.dtype(index_type)} "
                 f"ends with {most}; pass index_type='int64'"
             )
+    rows = [math.prod(b.size for b in bounds[len(batches) : number]) for number in range(len(bounds))]
     pairs = [
-        _as_batches(form, batches, *pair) if batches and pair[1] is not None else pair
-        for pair in zip(pos, crd, strict=True)
+        as_batches(form, batches, parents, *pair) if batches and pair[1] is not None else pair
+        for parents, *pair in zip(rows, pos, crd, strict=True)
     ]
     cast = [[None if x is None else np.ascontiguousarray(x, index_type) for x in pair] for pair in pairs]
     return Arrays(tuple(p for p, _ in cast), tuple(c for _, c in cast), val)
 
 
-def _as_batches(form: TensorFormat, batches: tuple[int, ...], pos: Any, crd: Any) -> tuple[Any, Any]:
+def as_batches(form: TensorFormat, batches: tuple[int, ...], rows: int, pos: Any, crd: Any) -> tuple[Any, Any]:
+    """Index arrays of a level with the axes of batches, of those of the whole tensor; each batch has so many rows."""
     count = math.prod(batches)
     if pos is not None:
-        rows = (len(pos) - 1) // count
         first = pos[: (count * rows) + 1 : rows] if rows else np.zeros(count + 1, np.int64)
         sizes = np.diff(first)
         if len(sizes) and (sizes != sizes[0]).any():

@@ -178,7 +178,7 @@ def _read_dense(array: Any) -> Read:
     as_they_stand = tuple(range(len(shape)))
     slowest_first = tuple(sorted(as_they_stand, key=lambda axis: -strides[axis] if shape[axis] > 1 else 0))
     for order in (as_they_stand, slowest_first):
-        if 0 in shape or same_strides(shape, strides, contiguous_strides(shape, order)):
+        if same_strides(shape, strides, contiguous_strides(shape, order)):
             break
     else:
         raise UnsupportedLayoutError(

@@ -55,8 +55,9 @@ def described(form: TensorFormat, extents: Sequence[int], arrays: Arrays) -> Ten
                 if not fault and level.format is F.SINGLETON and number == 1 and not form.stored[0].unique:
                     ordered, unique = _list(arrays.crd[number - 1].reshape(-1), crd)
                     last = number + 1 == form.num_levels or form.stored[number + 1].format is not F.SINGLETON
-                    if (not ordered and last) or (not unique and last):
-                        loose[number] = (unique and ordered, ordered)
+                    unique = unique and ordered  # which is not known of a list in no order
+                    if last and ((level.unique and not unique) or (level.ordered and not ordered)):
+                        loose[number] = (unique, ordered)
         else:
             count *= size
         if fault:

@@ -1,153 +1,127 @@
-# cython: boundscheck=False, wraparound=False, cdivision=True
-"""Conversions of matrices by rows to the other usual formats: each a few passes over index arrays and values.
-
-Values are moved as bits, whatever they are.
-"""
-
-cimport cython
+"""Conversions of matrices by rows to the other usual formats (rows.h)."""
 
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+cimport numpy as cnp
 
-ctypedef fused index:
-    int32_t
-    int64_t
+from libc.stdint cimport int64_t, intptr_t, uint64_t
 
-ctypedef fused bits:
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
-    double complex
+from planmath.native.team import SHARE
 
+cdef extern from "rows.h":
+    void pm_set_share(intptr_t address)
+    ctypedef struct pm_rows:
+        const void *pos
+        const void *crd
+        const void *val
+        void *starts
+        void *indices
+        void *moved
+        int64_t rows, columns, m, n, shift, by_rows
+        const int64_t *first
+        uint64_t mask
+        int64_t zero, parts, threads
+        void *room
+    ctypedef void (*pm_conversion)(pm_rows *) noexcept nogil
+    const pm_conversion pm_zeros[5]
+    const pm_conversion pm_list[2]
+    const pm_conversion pm_count_blocks[2]
+    const pm_conversion pm_mark_diagonals[2]
+    const pm_conversion pm_columns[2][5]
+    const pm_conversion pm_blocks[2][5]
+    const pm_conversion pm_diagonals[2][5]
 
-def as_bits(values):
-    """Values as something that the functions of this module take."""
-    return values.view({1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}[values.dtype.itemsize])
+cnp.import_array()
+pm_set_share(SHARE)
 
-
-def has_zero(const bits[::1] val, uint64_t mask):
-    """Whether a value is zero in the bits of the mask; of complex numbers whether one is zero, whatever the mask."""
-    cdef int64_t q
-    cdef bits x, tops = 0
-    cdef bint found = False
-    with nogil:
-        if bits is cython.doublecomplex:
-            for q in range(val.shape[0]):
-                found = found | (val[q] == 0)
-        else:
-            for q in range(val.shape[0]):  # the highest bit of x - 1 is set and that of x is not: of zero alone
-                x = val[q] & <bits>mask
-                tops = tops | (<bits>(x - 1) & <bits>~x)
-            found = tops >> (8 * sizeof(bits) - 1) != 0
-    return found
-
-
-cdef inline int64_t quotient(int64_t x, int64_t n, int64_t shift) noexcept nogil:
-    """x // n, where n is 1 << shift, or the shift -1."""
-    return x >> shift if shift >= 0 else x // n
+#: Parts for each thread: processors that are shared are not equally fast.
+PARTS = 4
 
 
-def _shift(n):
-    return n.bit_length() - 1 if n & (n - 1) == 0 else -1
+cdef inline void *address(cnp.ndarray array):
+    return cnp.PyArray_DATA(array)
 
 
-def to_columns(const index[::1] pos, const index[::1] crd, const bits[::1] val, int64_t columns,
-               index[::1] starts, index[::1] rows, bits[::1] moved):
-    """The same by columns.
+cdef class Matrix:
+    """A matrix by rows that is converted: its arrays, what of a value's bits is zero if it is, and the threads.
 
-    Parameters
-    ----------
-    pos, crd, val : array
-    columns : int
-    starts, rows, moved : array
-        To be filled: `starts` with zeros in it.
+    `has_zero` says afterwards whether a value was zero.
     """
-    cdef int64_t i, q, at, n = pos.shape[0] - 1
-    with nogil:
-        for q in range(crd.shape[0]):
-            starts[crd[q] + 1] += 1
-        for i in range(columns):
-            starts[i + 1] += starts[i]
-        for i in range(n):
-            for q in range(pos[i], pos[i + 1]):
-                at = starts[crd[q]]
-                rows[at] = <index>i
-                moved[at] = val[q]
-                starts[crd[q]] = <index>(at + 1)
-        for i in range(columns, 0, -1):
-            starts[i] = starts[i - 1]
-        starts[0] = 0
 
+    cdef pm_rows w
+    cdef bint wide
+    cdef int size
+    cdef object pos, crd, val
+    cdef readonly tuple extents
 
-def to_list(const index[::1] pos, index[::1] rows):
-    """The row of each entry."""
-    cdef int64_t i, q
-    with nogil:
-        for i in range(pos.shape[0] - 1):
-            for q in range(pos[i], pos[i + 1]):
-                rows[q] = <index>i
+    def __init__(self, extents, pos, crd, val, uint64_t mask, int64_t threads):
+        self.extents = extents
+        self.pos, self.crd, self.val = pos, crd, val
+        self.wide, self.size = pos.dtype.itemsize == 8, (1, 2, 4, 8, 16).index(val.dtype.itemsize)
+        self.w.pos, self.w.crd, self.w.val = address(pos), address(crd), address(val)
+        self.w.rows, self.w.columns = extents
+        self.w.m = self.w.n = 1
+        self.w.mask, self.w.threads = mask, threads
+        self.w.parts = PARTS * threads if threads > 1 else 1
 
+    @property
+    def has_zero(self):
+        return self.w.zero != 0
 
-def count_blocks(const index[::1] pos, const index[::1] crd, int64_t columns, int64_t m, int64_t n, index[::1] starts):
-    """Where the blocks of m rows and n columns of each row of blocks begin."""
-    cdef int64_t i, q, block, count = 0, shift = _shift(n)
-    cdef int64_t[::1] seen = np.full(columns // n + 1, -1, np.int64)
-    cdef int64_t lines = (pos.shape[0] - 1) // m
-    with nogil:
-        for i in range(lines):
-            for q in range(pos[i * m], pos[i * m + m]):
-                block = quotient(crd[q], n, shift)
-                if seen[block] != i:
-                    seen[block] = i
-                    count += 1
-            starts[i + 1] = <index>count
-    return count
+    cdef run(self, pm_conversion conversion):
+        with nogil:
+            conversion(&self.w)
 
+    def look_for_zeros(self):
+        """Find out whether a value is zero."""
+        cdef int64_t rows = self.w.rows
+        self.w.rows = len(self.val)
+        self.run(pm_zeros[self.size])
+        self.w.rows = rows
 
-def to_blocks(const index[::1] pos, const index[::1] crd, const bits[::1] val, int64_t columns, int64_t m, int64_t n,
-              const index[::1] starts, index[::1] blocks, bits[::1] filled):
-    """Blocks whose starts are known, in order, row by row; `filled` has zeros in it."""
-    cdef int64_t i, j, r, q, block, count, at, shift = _shift(n)
-    cdef int64_t[::1] place = np.full(columns // n + 1, -1, np.int64)
-    cdef int64_t lines = (pos.shape[0] - 1) // m
-    with nogil:
-        for i in range(lines):
-            count = starts[i]
-            for q in range(pos[i * m], pos[i * m + m]):
-                block = quotient(crd[q], n, shift)
-                if place[block] < starts[i]:
-                    place[block] = count
-                    j = count
-                    while j > starts[i] and blocks[j - 1] > block:  # mostly behind all others, or nearly
-                        blocks[j] = blocks[j - 1]
-                        j -= 1
-                    blocks[j] = <index>block
-                    count += 1
-            for j in range(starts[i], count):
-                place[blocks[j]] = j
-            for r in range(m):
-                for q in range(pos[i * m + r], pos[i * m + r + 1]):
-                    block = quotient(crd[q], n, shift)
-                    at = place[block] * m * n + r * n + (crd[q] - block * n)
-                    filled[at] = val[q]
+    def to_columns(self, starts, indices, moved):
+        """The same by columns, into arrays."""
+        cdef int64_t parts = self.w.parts
+        self.w.parts = self.w.threads  # each takes memory for all columns
+        room = np.empty(self.w.parts * self.w.columns, self.pos.dtype)
+        self.w.starts, self.w.indices, self.w.moved, self.w.room = (
+            address(starts), address(indices), address(moved), address(room))
+        self.run(pm_columns[self.wide][self.size])
+        self.w.parts = parts
 
+    def to_list(self, indices):
+        """The row of each entry, into an array."""
+        self.w.indices = address(indices)
+        self.run(pm_list[self.wide])
 
-def mark_diagonals(const index[::1] pos, const index[::1] crd, uint8_t[::1] present):
-    """Which diagonals have entries; the first is that of the last row."""
-    cdef int64_t i, q, n = pos.shape[0] - 1
-    with nogil:
-        for i in range(n):
-            for q in range(pos[i], pos[i + 1]):
-                present[crd[q] - i + n - 1] = 1
+    def count_blocks(self, m, n, starts):
+        """Where the blocks of m rows and n columns of each row of blocks begin, into an array; how many there are."""
+        self.w.m, self.w.n, self.w.shift = m, n, n.bit_length() - 1 if n & (n - 1) == 0 else -1
+        room = self.marks()
+        self.w.starts, self.w.room = address(starts), address(room)
+        self.run(pm_count_blocks[self.wide])
+        np.cumsum(starts, out=starts)
+        return int(starts[-1])
 
+    def to_blocks(self, starts, indices, moved):
+        """Blocks that were counted, in order, into arrays, that of the values with zeros in it."""
+        room = self.marks()
+        self.w.starts, self.w.indices, self.w.moved, self.w.room = (
+            address(starts), address(indices), address(moved), address(room))
+        self.run(pm_blocks[self.wide][self.size])
 
-def to_diagonals(const index[::1] pos, const index[::1] crd, const bits[::1] val, const int64_t[::1] first, bint by_rows,
-                 bits[::1] filled):
-    """Diagonals by their columns or by their rows; `first` says where that of each number begins."""
-    cdef int64_t i, q, n = pos.shape[0] - 1
-    with nogil:
-        for i in range(n):
-            for q in range(pos[i], pos[i + 1]):
-                filled[first[crd[q] - i + n - 1] + (i if by_rows else crd[q])] = val[q]
+    def marks(self):
+        """Memory for each column of blocks, for each thread."""
+        return np.full(self.w.threads * (self.w.columns // self.w.n + 1), -1, np.int64)
+
+    def diagonals(self):
+        """The diagonals that have entries, by numbers: the first is that of the last row."""
+        room = np.zeros((self.w.threads, self.w.rows + self.w.columns - 1), np.uint8)
+        self.w.room = address(room)
+        self.run(pm_mark_diagonals[self.wide])
+        return np.nonzero(room.any(axis=0))[0]
+
+    def to_diagonals(self, first, by_rows, moved):
+        """Diagonals by their rows or by their columns, into an array with zeros in it; where each number's begins."""
+        self.w.first, self.w.by_rows, self.w.moved = <const int64_t *>address(first), by_rows, address(moved)
+        self.run(pm_diagonals[self.wide][self.size])

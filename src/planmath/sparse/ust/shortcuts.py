@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
 import planmath.sparse.ust.rows as rows
+from planmath.native.threads import openmp_threads
 from planmath.sparse.ust.conversion import Arrays
 from planmath.sparse.ust.expressions import LevelExpr
 from planmath.sparse.ust.format import TensorFormat
@@ -15,6 +17,11 @@ from planmath.sparse.ust.named import NamedFormats as N
 
 #: Blocks in a row up to which they are sorted by insertion.
 MOST_BLOCKS = 1000
+#: Below so many entries threads take longer to start than they save.
+THREADED_ENTRIES = 50_000
+
+#: Arrays, or None where they would be others than the general way's; and whether a value is zero.
+Made = tuple[Arrays | None, bool]
 
 
 def convert(
@@ -23,28 +30,37 @@ def convert(
 ) -> Arrays | None:  # fmt: skip
     """The arrays in another format, or None where there is no shorter way.
 
-    Those of the two ways are the same.
+    They are those of the general way; what is the same in both formats is shared.
     """
-    function = _TABLE.get((source.key, target.key))
-    if function is None and source.key == N.CSR.key and (blocks := _blocks_of(target)) is not None:
-        function = partial(_to_blocks, *blocks)
+    function = _function(source, target)
     indices = next(x for x in (*arrays.crd, arrays.val) if x is not None)
     if function is None or arrays.val.dtype.itemsize > 16 or indices.dtype.name != index_type:
         return None
-    if index_type not in ("int32", "int64"):
+    if index_type not in ("int32", "int64") or 0 in extents:
         return None
-    if not keep_zeros and rows.has_zero(rows.as_bits(arrays.val), _bits_of_numbers(arrays.val, dtype)):
-        return None
-    return function(tuple(extents), arrays, index_type)
+    threads = openmp_threads().number if len(indices) >= THREADED_ENTRIES else 1
+    matrix = partial(rows.Matrix, val=arrays.val, mask=_bits_of_numbers(arrays.val.dtype, dtype), threads=threads)
+    made, has_zero = function(tuple(extents), arrays, matrix)
+    return made if keep_zeros or not has_zero else None
 
 
-def _bits_of_numbers(values: np.ndarray, dtype: str) -> int:
+@lru_cache(maxsize=256)
+def _function(source: TensorFormat, target: TensorFormat) -> Callable[..., Made] | None:
+    """What converts between two formats, or None."""
+    found = _TABLE.get((source.key, target.key))
+    if found is None and source.key == N.CSR.key and (blocks := _blocks_of(target)) is not None:
+        return partial(_to_blocks, *blocks)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _bits_of_numbers(given: np.dtype[Any], dtype: str) -> int:
     """The bits of a value that are zero if it is: all but signs."""
-    kind = values.dtype.kind
-    if values.dtype != dtype and kind in "iu":  # the bits of a dtype that NumPy lacks
+    kind = given.kind
+    if given != dtype and kind in "iu":  # the bits of a dtype that NumPy lacks
         kind = "f"
-    signs = {"f": 1 << (8 * values.dtype.itemsize - 1), "c": 1 << 63 | 1 << 31}.get(kind, 0)
-    return ~signs & ((1 << 8 * min(values.dtype.itemsize, 8)) - 1)
+    signs = {"f": 1 << (8 * given.itemsize - 1), "c": 1 << 63 | 1 << 31}.get(kind, 0)
+    return ~signs & ((1 << 8 * min(given.itemsize, 8)) - 1)
 
 
 def _blocks_of(form: TensorFormat) -> tuple[int, int] | None:
@@ -57,60 +73,59 @@ def _blocks_of(form: TensorFormat) -> tuple[int, int] | None:
     return sizes[0], sizes[1]
 
 
-def _transposed(extents: tuple[int, ...], arrays: Arrays, index_type: str, by_rows: bool) -> Arrays:
+def _transposed(extents: tuple[int, ...], arrays: Arrays, matrix: Any, by_rows: bool) -> Made:
     pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
-    columns = extents[1] if by_rows else extents[0]
-    starts, across = np.zeros(columns + 1, index_type), np.empty(len(crd), index_type)
-    moved = np.empty_like(val)
-    rows.to_columns(pos, crd, rows.as_bits(val), columns, starts, across, rows.as_bits(moved))
-    return Arrays((None, starts), (None, across), moved)
+    by = extents if by_rows else extents[::-1]
+    starts, across, moved = np.empty(by[1] + 1, pos.dtype), np.empty(len(crd), crd.dtype), np.empty_like(val)
+    given = matrix(by, pos, crd)
+    given.to_columns(starts, across, moved)
+    return Arrays((None, starts), (None, across), moved), given.has_zero
 
 
-def _to_list(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays:
+def _to_list(extents: tuple[int, ...], arrays: Arrays, matrix: Any) -> Made:
     pos, crd = arrays.pos[1], arrays.crd[1]
-    row = np.empty(len(crd), index_type)
-    rows.to_list(pos, row)
-    return Arrays((np.array([0, len(crd)], index_type), None), (row, crd.copy()), arrays.val.copy())
+    row, given = np.empty(len(crd), crd.dtype), matrix(extents, pos, crd)
+    given.to_list(row)
+    given.look_for_zeros()
+    return Arrays((np.array([0, len(crd)], pos.dtype), None), (row, crd), arrays.val), given.has_zero
 
 
-def _list_to_rows(extents: tuple[int, ...], arrays: Arrays, index_type: str) -> Arrays | None:
+def _list_to_rows(extents: tuple[int, ...], arrays: Arrays, matrix: Any) -> Made:
     row, columns = arrays.crd
     if len(row) > 1 and ((row[1:] == row[:-1]) & (columns[1:] == columns[:-1])).any():
-        return None
-    pos = np.zeros(extents[0] + 1, index_type)
+        return None, False
+    pos = np.zeros(extents[0] + 1, row.dtype)
     np.cumsum(np.bincount(row, minlength=extents[0]), out=pos[1:])
-    return Arrays((None, pos), (None, columns.copy()), arrays.val.copy())
+    given = matrix(extents, pos, columns)
+    given.look_for_zeros()
+    return Arrays((None, pos), (None, columns), arrays.val), given.has_zero
 
 
-def _to_blocks(
-    m: int, n: int, extents: tuple[int, ...], arrays: Arrays, index_type: str
-) -> Arrays | None:
+def _to_blocks(m: int, n: int, extents: tuple[int, ...], arrays: Arrays, matrix: Any) -> Made:
     pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
-    starts = np.zeros(extents[0] // m + 1, index_type)
-    count = rows.count_blocks(pos, crd, extents[1], m, n, starts)
+    starts, given = np.zeros(extents[0] // m + 1, pos.dtype), matrix(extents, pos, crd)
+    count = given.count_blocks(m, n, starts)
     if np.diff(starts).max(initial=0) > MOST_BLOCKS:
-        return None
-    blocks, filled = np.empty(count, index_type), np.zeros(count * m * n, val.dtype)
-    rows.to_blocks(pos, crd, rows.as_bits(val), extents[1], m, n, starts, blocks, rows.as_bits(filled))
-    return Arrays((None, starts, None, None), (None, blocks, None, None), filled)
+        return None, False
+    blocks, filled = np.empty(count, crd.dtype), np.zeros(count * m * n, val.dtype)
+    given.to_blocks(starts, blocks, filled)
+    return Arrays((None, starts, None, None), (None, blocks, None, None), filled), given.has_zero
 
 
-def _to_diagonals(extents: tuple[int, ...], arrays: Arrays, index_type: str, by_rows: bool) -> Arrays:
+def _to_diagonals(extents: tuple[int, ...], arrays: Arrays, matrix: Any, by_rows: bool) -> Made:
     m, n = extents
     pos, crd, val = arrays.pos[1], arrays.crd[1], arrays.val
-    present = np.zeros(max(m + n - 1, 0), np.uint8)
-    rows.mark_diagonals(pos, crd, present)
-    (diagonals,) = np.nonzero(present)
-    length = m if by_rows else n
-    first = np.zeros(len(present), np.int64)
+    given = matrix(extents, pos, crd)
+    diagonals, length = given.diagonals(), m if by_rows else n
+    first = np.zeros(m + n - 1, np.int64)
     first[diagonals] = np.arange(len(diagonals)) * length
     filled = np.zeros(len(diagonals) * length, val.dtype)
-    rows.to_diagonals(pos, crd, rows.as_bits(val), first, by_rows, rows.as_bits(filled))
-    offsets = (diagonals - (m - 1)).astype(index_type)
-    return Arrays((np.array([0, len(offsets)], index_type), None), (offsets, None), filled)
+    given.to_diagonals(first, by_rows, filled)
+    offsets = (diagonals - (m - 1)).astype(crd.dtype)
+    return Arrays((np.array([0, len(offsets)], pos.dtype), None), (offsets, None), filled), given.has_zero
 
 
-_TABLE: dict[tuple[Hashable, Hashable], Callable[..., Arrays | None]] = {
+_TABLE: dict[tuple[Hashable, Hashable], Callable[..., Made]] = {
     (N.CSR.key, N.CSC.key): partial(_transposed, by_rows=True),
     (N.CSC.key, N.CSR.key): partial(_transposed, by_rows=False),
     (N.CSR.key, N.COO.key): _to_list,

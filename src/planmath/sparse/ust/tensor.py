@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,6 +12,7 @@ import numpy as np
 
 from planmath.core.arrays import ITEMSIZE, dtype_name, package_named
 from planmath.core.errors import nearest
+from planmath.core.pickling import deep_copy
 from planmath.sparse.ust import files, packages, pattern, shortcuts, text
 from planmath.sparse.ust.conversion import Arrays, expand, pack
 from planmath.sparse.ust.elementwise import mapped
@@ -105,6 +107,15 @@ class Tensor:
         made._arrays, made._kind, made._base = arrays, kind, base
         return made
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        memo[id(self)] = made = object.__new__(type(self))
+        if hasattr(self._base, "grad_fn"):  # whose arrays are found anew: PyTorch does not tell that they are the same
+            vars(made).update(vars(self) | vars(type(self).from_package(deep_copy(self._base, memo))))
+            made._kernel = self._kernel
+        else:
+            vars(made).update(copy.deepcopy(vars(self), memo))
+        return made
+
     # From packages and files, and back.
 
     @classmethod
@@ -123,7 +134,7 @@ class Tensor:
         Raises
         ------
         TypeError
-            If it is none of these.
+            If it is none of these, or its values or indices are of a dtype that a tensor cannot have.
         ValueError
             If its index arrays are inconsistent or of different types, or an array has gaps.
         """
@@ -131,6 +142,11 @@ class Tensor:
         index_types = {_name(x) for x in (*found.arrays.pos, *found.arrays.crd) if x is not None}
         if len(index_types) > 1:
             raise ValueError(f"tensor has indices of {' and '.join(sorted(index_types))}; bring them to one type")
+        if not index_types.issubset(INDEX_TYPES):
+            raise TypeError(
+                f"tensor has indices of {index_types.pop()}; expected one of {', '.join(INDEX_TYPES)}: convert its "
+                "index arrays with astype()"
+            )
         form = pattern.described(found.format, found.extents, found.arrays)
         return cls._of(found.extents, form, found.arrays, found.package, found.kind, tensor)
 
@@ -200,7 +216,8 @@ class Tensor:
         index_type, dtype : str, optional
             Default: as they are.
         copy : bool, optional
-            Whether to copy where nothing changes. Default: the tensor itself.
+            Whether all arrays are to be new ones. Default: the tensor itself where nothing changes, and arrays that are
+            the same in both formats are shared, as the values of CSR and COO.
         keep_zeros : bool
             Whether stored zeros, padding included, stay entries. Default: another format drops them.
         stream : object, optional
@@ -244,6 +261,9 @@ class Tensor:
         else:
             shorter = shortcuts.convert(self._format, form, self._extents, host, indices, keep_zeros, self._dtype)
             made = self._converted(form, host, indices, keep_zeros) if shorter is None else shorter
+        if copy:
+            shared = {id(x) for x in (*host.pos, *host.crd, host.val)}
+            made = made.each(lambda x: x.copy() if id(x) in shared else x)
         back = self._back(made)
         if values != self._dtype:
             back = back._replace(val=converted(self._package, back.val, values))
@@ -590,6 +610,10 @@ def _index_type(name: Any) -> str:
 
 def _dtype(name: Any) -> str:
     text = str(name).removeprefix("torch.")
+    if text[:1] in "<>":
+        raise TypeError(
+            f"tensor has values of the byte order of another machine ({text}); convert them with astype({text[1:]!r})"
+        )
     if text in ITEMSIZE or text in ("bool", "longdouble", "clongdouble", "float128", "complex256"):
         return text
     try:

@@ -78,7 +78,7 @@ class Window:
 
     def __init__(self, group: ProcessGroup, size: int, number: int):
         self.rank, self.number = group.rank, number
-        self.head = LINE * (2 * group.nranks + 1)
+        self.head = LINE * (3 * group.nranks + 1)
         self._own = 0
         self._opened: dict[int, int] = {}
         call = deadline.current()
@@ -112,6 +112,10 @@ class Window:
     def arrived(self, source: int, target: int) -> int:
         """Address, on the target's device, of `STEPS` times the number of the exchange whose message is there."""
         return self.bases[target] + LINE * (2 * source + 1)
+
+    def failed(self, source: int, target: int) -> int:
+        """Address, on the target's device, of the exchange that a rank could not send all of, if there is one."""
+        return self.bases[target] + self.head - LINE * (source + 2)
 
     @property
     def done(self) -> int:
@@ -280,9 +284,13 @@ class IPCSession:
         return self.number
 
     def abandon(self, error: BaseException) -> None:
-        """Remember that an exchange ended before all was sent, so that other ranks wait for it until their deadline."""
+        """Remember that an exchange ended before all was sent, and tell the other ranks, who would wait for it."""
         self._failure = self._failure or error
         self._pending.pop()
+        with suppress(runtime.CUDARuntimeError, driver.CUDADriverError):  # then they come to their deadline
+            for peer in range(self.group.nranks):
+                if peer != self.group.rank:
+                    write_number(self._looking.address, self.window.failed(self.group.rank, peer), self.number)
 
     def release(self) -> None:
         """Tell all that this rank's buffer may be written to, when the stream has come so far."""
@@ -294,13 +302,17 @@ class IPCSession:
     # What the thread that looks after streams does.
 
     def look(self) -> bool:
-        """Forget what is done; let the stream go on, and remember a TimeoutError, where it waited for too long."""
+        """Forget what is done; let the stream go on, and remember why, where it waits in vain or for too long."""
         with devices.on(self.space.device_id):
             self._read()
             done = self._number_at(self.window.done)
             while self._pending and self._pending[0].number <= done:
                 self._pending.popleft()
-            if self._pending and time.monotonic() - self._pending[0].since > deadline.seconds():
+            if self._pending and (rank := self._failed_rank(self._pending[0].number)) is not None:
+                call, me = self._pending[0].call, self.group.rank
+                said = f"an execution ended early on rank {rank} in {call}, so that rank {me} waited for it in vain"
+                self._let_go(RuntimeError(f"{said}; what was raised there says why"))
+            elif self._pending and time.monotonic() - self._pending[0].since > deadline.seconds():
                 self._expire(self._pending[0])
         return bool(self._pending)
 
@@ -313,6 +325,14 @@ class IPCSession:
         offset = address - self.window.bases[self.group.rank]
         return int(self._seen[offset : offset + 4].view(np.uint32)[0])
 
+    def _failed_rank(self, number: int) -> int | None:
+        """A rank that could not send an exchange, or one before it."""
+        me = self.group.rank
+        for peer in range(self.group.nranks):
+            if peer != me and 0 < self._number_at(self.window.failed(peer, me)) <= number:
+                return peer
+        return None
+
     def _expire(self, late: Pending) -> None:
         me, window = self.group.rank, self.window
         waits = [
@@ -324,9 +344,14 @@ class IPCSession:
             return
         with deadline.within(late.call):
             failure = deadline.expired(me, self.group.nranks, late.number, f"{ranks_named(missing)} did not come")
+        self._let_go(failure)
+
+    def _let_go(self, failure: Exception) -> None:
+        """Let the stream go on, so that the program may end."""
         self._failure = self.space.failure = failure
         LOGGER.error("%s", failure)
-        for peer in range(self.group.nranks):  # the stream goes on, so that the program may end
+        me, window = self.group.rank, self.window
+        for peer in range(self.group.nranks):
             for address, steps in ((window.ready(peer, me), 1), (window.arrived(peer, me), STEPS)):
                 write_number(self._looking.address, address, (self.number + (1 << 20)) * steps)
         self._pending.clear()
@@ -424,6 +449,12 @@ class IPCExchange:
         there = (number - 1) * STEPS + mark
         wait_for_number(self._space.stream, self._window.arrived(peer, self._rank), there)
 
+    def arrive(self, source: int, number: int) -> None:
+        """Let the stream wait for all messages, beside which what stays is copied."""
+        self.keep_own(source)
+        for peer, _ in self._takes:
+            self.await_from(peer, number)
+
     def finish(self) -> None:
         """Let the stream wait until all is sent, so that the source may be written to."""
         self._session.side.lead(self._space.stream)
@@ -453,6 +484,11 @@ class IPCExchange:
                 self.await_from(peer, number)
         finally:
             self.finish()
+
+    def abandon(self, error: BaseException) -> None:
+        with suppress(RuntimeError):  # all know it already
+            self._session.begin(*self._peers)
+            self._session.abandon(error)
 
     def release(self) -> None:
         self._session.release()

@@ -195,12 +195,23 @@ class MappedExchange:
         self.release()
 
     def run_into_buffer(self, source: int) -> None:
+        self.arrive(source, self.start(source))
+
+    def start(self, source: int) -> int:
         if self._own_into_buffer is not None:
             self._own_into_buffer.run(source, self.buffer)
-        number = self._push(source)
+        return self._push(source)
+
+    def arrive(self, source: int, number: int) -> None:
         for peer, counter, _ in self._takes:
             self._await(number, counter, peer, "its message has not come")
         self._session.broken = False
+
+    def finish(self) -> None:
+        """It is sent."""
+
+    def abandon(self, error: BaseException) -> None:
+        """The others come to their deadline, or the launcher ends them."""
 
     def release(self) -> None:
         self._session.ready.raise_to(self._session.number + 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from planmath.core.collective import deadline
 from planmath.core.collective.agreement import agreed
-from planmath.core.collective.exchange import Mailbox, Memory, Space, Traffic, own_copies
+from planmath.core.collective.exchange import AtOnce, Mailbox, Memory, Space, Traffic, own_copies
 from planmath.core.collective.mpi_group import MPIProcessGroup
 from planmath.core.collective.process_group import ProcessGroup
 from planmath.core.collective.torch_group import TorchProcessGroup
@@ -65,7 +65,7 @@ class Session:
         return self._kind(self._group, traffic, buffered, self._space)
 
 
-class PackedExchange(ABC):
+class PackedExchange(AtOnce, ABC):
     """An exchange that packs what it sends, and unpacks what it received; a subclass sends.
 
     Attributes
@@ -115,7 +115,7 @@ class PackedExchange(ABC):
     def run_into_buffer(self, source: int) -> None:
         self._run(source, self.buffer, *self._ways[1])
 
-    def release(self) -> None:  # noqa: B027  nobody else writes there
+    def release(self) -> None:
         """Nothing to do."""
 
     def _run(self, source: int, target: int, own: Any, unpacks: Sequence[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planmath.core.collective.exchange import Space, Traffic, own_copies
+from planmath.core.collective.exchange import AtOnce, Space, Traffic, own_copies
 from planmath.core.collective.process_group import ProcessGroup
 
 
@@ -25,7 +25,7 @@ class SingleSession:
         return SingleExchange(traffic, buffered, self._space)
 
 
-class SingleExchange:
+class SingleExchange(AtOnce):
     """The copy of one rank's section into another order."""
 
     def __init__(self, traffic: Traffic, buffered: bool, space: Space):

@@ -11,12 +11,15 @@ import numpy as np
 from planmath.core.arrays import ITEMSIZE, Package, as_numpy, package_named
 from planmath.core.collective import sections
 from planmath.core.collective.bench import Bench
-from planmath.core.collective.exchange import Exchange, Moves, Traffic
+from planmath.core.collective.exchange import Exchange, Moves, Session, Traffic
+from planmath.core.collective.sections import Section
 from planmath.core.collective.spaces import HOST
 from planmath.distributed.linalg.advanced.problem import Placed, Side
 
 #: Makes a planned exchange; the flag says whether it receives in a buffer of its own.
 MakeExchange = Callable[[Traffic, bool], Exchange]
+#: Makes a place for exchanges that receive so many bytes at once.
+MakeSession = Callable[[int], Session]
 
 
 class Factor:
@@ -52,6 +55,102 @@ class Factor:
     def release(self) -> None:
         if self.exchange is not None:
             self.exchange.release()
+
+
+class PanelFactor:
+    """A factor of which one panel after the other comes to the product: columns of a, or rows of b.
+
+    Panels alternate between two sessions, so that one is on its way while the one before is multiplied. A rank that has
+    all of a panel multiplies it where it is.
+
+    Parameters
+    ----------
+    side : Side
+    needed : tuple of Section
+        What each rank needs of all panels together.
+    axis : int
+        Which axis the panels are cut along.
+    bounds : sequence of tuple of int
+        Of the panels.
+    rank : int
+    bench : Bench
+    make_session : callable
+        Collective.
+    """
+
+    def __init__(
+        self, side: Side, needed: Placed, axis: int, bounds: Sequence[tuple[int, int]], rank: int, bench: Bench,
+        make_session: MakeSession,
+    ):  # fmt: skip
+        self._package, self._transposed, self._axis = bench.package, side.transposed, axis
+        self.traffics: list[Traffic | None] = []
+        #: Where this rank has a panel itself, if it has all of it.
+        self._own: list[slice | None] = []
+        for bound in bounds:
+            found = [_whole_panel(*of, axis, bound) for of in zip(side.placed, needed, strict=True)]
+            self._own.append(found[rank])
+            targets = tuple([
+                ((), ()) if own is not None else _panel(section, axis, bound)
+                for own, section in zip(found, needed, strict=True)
+            ])  # fmt: skip
+            moves = Moves(side.placed, targets, ITEMSIZE[side.dtype], side.order)
+            self.traffics.append(Traffic(moves, rank, side.strides) if any(own is None for own in found) else None)
+        self._exchanges: list[Exchange | None] = [None] * len(bounds)
+        self._arrays: list[Any] = [None] * len(bounds)
+        for turn in range(2):
+            mine = [(number, of) for number, of in enumerate(self.traffics) if of is not None and number % 2 == turn]
+            if not mine:
+                continue
+            session = make_session(max(of.size for _, of in mine))
+            for number, traffic in mine:
+                self._exchanges[number] = exchange = session.exchange(traffic, True)
+                if self._own[number] is None:
+                    self._arrays[number] = bench.received(exchange, traffic, side.dtype)
+        self._numbers = [0] * len(bounds)
+
+    def panel(self, number: int, user: Any) -> Any:
+        """A panel that is there, or, for planning, will be."""
+        own = self._own[number]
+        if own is None:
+            return self._arrays[number]
+        user = user.T if self._transposed else user
+        return user[own] if self._axis == 0 else user[:, own]
+
+    def start(self, number: int, user: Any) -> None:
+        """Send what this rank has of a panel."""
+        exchange = self._exchanges[number]
+        if exchange is not None:
+            self._numbers[number] = exchange.start(self._package.address(user))
+
+    def arrive(self, number: int, user: Any) -> None:
+        """Wait until a panel is there."""
+        exchange = self._exchanges[number]
+        if exchange is not None:
+            exchange.arrive(self._package.address(user), self._numbers[number])
+
+    def release(self, number: int) -> None:
+        """Let the other ranks send the panel after the next one."""
+        exchange = self._exchanges[number]
+        if exchange is not None:
+            exchange.finish()
+            exchange.release()
+
+
+def _panel(section: Section, axis: int, bound: tuple[int, int]) -> Section:
+    """A panel of a section, which has all indices of the axis; nothing where it is empty."""
+    if () in section:
+        return (), ()
+    return tuple([sections.interval(*bound) if k == axis else of for k, of in enumerate(section)])
+
+
+def _whole_panel(mine: Section, needed: Section, axis: int, bound: tuple[int, int]) -> slice | None:
+    """Where in a rank's part a panel is, if the part has exactly what is needed of it, one after another."""
+    if () in needed or mine[1 - axis] != needed[1 - axis]:
+        return None
+    runs = sections.common(mine[axis], sections.interval(*bound))
+    if len(runs) != 1 or runs[0][2] != bound[1] - bound[0]:
+        return None
+    return slice(runs[0][0], runs[0][0] + runs[0][2])
 
 
 class Sums:

@@ -383,7 +383,7 @@ class Matmul(CollectiveOperation[A_co]):
     def _local_providers(self) -> Sequence[Any]:
         return providers_for(self._group, self._package, self._build, self._space)
 
-    def _build(self, way: type[Stages], problem: MatmulProblem, make_exchange: Any, bench: Bench) -> Stages:
+    def _build(self, way: type[Stages], problem: MatmulProblem, make_session: Any, bench: Bench) -> Stages:
         operands = [self._slots[name].array for name in "ab"]
         stages = way(
             problem,
@@ -393,7 +393,7 @@ class Matmul(CollectiveOperation[A_co]):
             self._scales,
             self._preferences,
             self._inputs,
-            make_exchange,
+            make_session,
         )
         self._auxiliary = stages.layouts
         return stages

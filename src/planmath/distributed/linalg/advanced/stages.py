@@ -1,7 +1,7 @@
 """Products as planned local products between planned exchanges.
 
 ``gather``: each rank gets the rows of a and the columns of b that its part of the result needs, where it does not have
-them (AllGather and product; of two-dimensional grids a SUMMA of one panel), and multiplies, epilog included.
+them (AllGather and product), and multiplies, epilog included.
 
 ``reduce``: where k is cut, each rank multiplies what it has; the products of all ranks are exchanged and summed up
 (product and ReduceScatter, or AllReduce), and the epilog follows.
@@ -19,10 +19,10 @@ import numpy as np
 from planmath.core.arrays import ITEMSIZE, Layout, contiguous_strides
 from planmath.core.collective import sections
 from planmath.core.collective.bench import Bench
-from planmath.core.collective.exchange import Traffic, turns
+from planmath.core.collective.exchange import Exchange, Traffic, turns
 from planmath.core.datatypes import DTYPE_OF
 from planmath.distributed.linalg.advanced.enums import LocalEpilog, MatmulEpilog
-from planmath.distributed.linalg.advanced.exchanges import Factor, MakeExchange, Spread, Sums, Total
+from planmath.distributed.linalg.advanced.exchanges import Factor, MakeSession, Spread, Sums, Total
 from planmath.distributed.linalg.advanced.problem import MatmulProblem, Placed
 from planmath.linalg.advanced.epilog import EPILOGS, EXTENTS, is_vector
 from planmath.linalg.advanced.operation import Matmul
@@ -87,18 +87,20 @@ class Stages:
         Of the epilog.
     inputs : dict
         The epilog's.
-    make_exchange : callable
-        Collective.
+    make_session : callable
+        From the most bytes that this rank receives at once to a place for exchanges. Collective.
     """
 
     def __init__(
         self, problem: MatmulProblem, bench: Bench, operands: Sequence[Any], scalars: dict[str, Any], scales: Any,
-        preferences: Any, inputs: dict[str, Any], make_exchange: MakeExchange,
+        preferences: Any, inputs: dict[str, Any], make_session: MakeSession,
     ):  # fmt: skip
         self.problem, self.bench, self.package, self.scalars = problem, bench, bench.package, dict(scalars)
         self.sums = Sums(bench)
+        #: In which parts of the result are added.
+        self._dtype = WIDE.get(problem.d.dtype, problem.d.dtype)
         self.scales, self.preferences, self.inputs = scales, preferences, inputs
-        self.make_exchange = make_exchange
+        self.make_session = make_session
         self.traffics: list[Traffic] = []
         #: The layouts of auxiliary results, by name.
         self.layouts: dict[str, Layout] = {}
@@ -124,6 +126,10 @@ class Stages:
             product.let_go()
 
     # What the ways have in common.
+
+    def make_exchange(self, traffic: Traffic, buffered: bool) -> Exchange:
+        """A planned exchange with memory of its own. Collective."""
+        return self.make_session(traffic.size).exchange(traffic, buffered)
 
     @property
     def _beta(self) -> Any:
@@ -195,6 +201,27 @@ class Stages:
     def _out(self, auxiliary: dict[str, Any]) -> dict[str, Any]:
         """Where the local product puts its auxiliary results."""
         return {name: self._own.get(name, array) if name in self._own else array for name, array in auxiliary.items()}
+
+    def _plan_end(self, epilog: MatmulEpilog | None) -> None:
+        """Prepare what comes behind a sum: the epilog is one of a product with nothing."""
+        self._last: Product | None = None
+        if epilog is not None and not self._is_empty:
+            (rows, columns), dtype = self.problem.local_shape, self.problem.d.dtype
+            self._zeros = [self.bench.empty(shape, dtype, (1, 0)) for shape in ((rows, 1), (1, columns))]
+            for array in self._zeros:
+                array[...] = 0
+            column, row = self._zeros
+            self._last = self._product(column, row, self._empty_result(), 0, 1, epilog, inplace=True)
+
+    def _end(self, total: Any, d: Any, out: dict[str, Any]) -> None:
+        """Bring a sum to the result, with c and the epilog."""
+        if self.problem.has_c and self._beta != 0:
+            # the factor as an element of the dtype, so that NumPy widens nothing
+            beta = np.asarray(self._beta, total.dtype) if isinstance(total, np.ndarray) else self._beta
+            total += beta * self.sums.wide(d, self._dtype)
+        d[...] = self.sums.in_package(total)
+        if self._last is not None:
+            self._last(self._zeros[0], self._zeros[1], d, (None, out) if out else None)
 
     def _finish(self, auxiliary: dict[str, Any]) -> None:
         """Add up, or spread, what the local product left."""
@@ -329,7 +356,6 @@ class Reduce(Stages):
         p = self.problem
         m, n = p.d.shape
         self._of_factors = p.epilog if p.epilog in OF_FACTORS else None
-        self._dtype = WIDE.get(p.d.dtype, p.d.dtype)
         self._part_made: Product | None = None
         part = self.sums.bench.empty((m, n), self._dtype, (1, 0))
         part[...] = 0
@@ -345,15 +371,7 @@ class Reduce(Stages):
         )
         self.traffics.append(self._total.traffic)
         self._pieces = self._cut_into_pieces(a, b)
-        self._last: Product | None = None
-        ends = None if self._of_factors or p.epilog is MatmulEpilog.ALLREDUCE else p.epilog
-        if ends is not None and not self._is_empty:
-            rows, columns = p.local_shape
-            self._zeros = [self.bench.empty(shape, p.d.dtype, (1, 0)) for shape in ((rows, 1), (1, columns))]
-            for array in self._zeros:
-                array[...] = 0
-            column, row = self._zeros
-            self._last = self._product(column, row, self._empty_result(), 0, 1, ends, inplace=True)
+        self._plan_end(None if self._of_factors or p.epilog is MatmulEpilog.ALLREDUCE else p.epilog)
         self._plan_auxiliary(self._part_made if self._of_factors else self._last, p.epilog)
 
     def _cut_into_pieces(self, a: Any, b: Any) -> list[tuple[slice, Product]]:
@@ -393,21 +411,18 @@ class Reduce(Stages):
         self._totals[name] = Total(part, wanted, p.rank, WIDE.get(dtype, dtype), (1,), self.make_exchange, self.sums)
 
     def run(self, a: Any, b: Any, d: Any, auxiliary: dict[str, Any]) -> None:
-        p = self.problem
-        out = self._out(auxiliary)
+        p, out = self.problem, self._out(auxiliary)
         a, b = (x.T if side.transposed else x for x, side in ((a, p.a), (b, p.b)))
         works = [partial(self._multiply_piece, a, b, *piece) for piece in self._pieces]
         if self._part_made is not None and not works:
-            self._part_made(a, b, self.sums.in_package(self._part), (None, out) if self._of_factors else None)
+            try:
+                self._part_made(a, b, self.sums.in_package(self._part), (None, out) if self._of_factors else None)
+            except BaseException as error:
+                self._total.exchange.abandon(error)
+                raise
         total = self._total.of(self._part, works)
         if not self._is_empty:
-            if p.has_c and self._beta != 0:
-                # the factor as an element of the dtype, so that NumPy widens nothing
-                beta = np.asarray(self._beta, total.dtype) if isinstance(total, np.ndarray) else self._beta
-                total += beta * self.sums.wide(d, self._dtype)
-            d[...] = self.sums.in_package(total)
-            if self._last is not None:
-                self._last(self._zeros[0], self._zeros[1], d, (None, out) if out else None)
+            self._end(total, d, out)
         self._finish(auxiliary)
 
     def reset(self, scalars: dict[str, Any], inputs: dict[str, Any], scales: Any) -> None:
@@ -435,10 +450,6 @@ class Run:
             if problem.has_c:
                 d[...] = operands[2]
         stages.run(operands[0], operands[1], d, auxiliary)
-
-
-#: The ways to compute a product, by the name that algorithms have.
-WAYS: dict[str, type[Stages]] = {"gather": Gather, "reduce": Reduce}
 
 
 def datatype_of(dtype: str) -> int:

@@ -33,6 +33,8 @@ from planmath.report.pages import Table
 DTYPES = ("float32", "float64", "complex64", "complex128")
 #: By where they are: rows and columns of a block where the user's matrix has none that suit, and the sizes that do.
 BLOCKS = {"cpu": (64, range(8, 257)), "cuda": (256, range(64, 1025))}
+#: Ranks on the host that one row of a grid has at most, where nobody chose it; each gets all panels.
+ONE_ROW = 16
 
 
 class InvalidDirectSolverState(InvalidStateError):
@@ -361,8 +363,8 @@ def _blocks(distribution: Distribution, placed: Placement, nranks: int, place: s
         ):
             places = tuple([grid.coordinates(rank) for rank in range(nranks)])
             return Blocks(n, sizes[0], grid.shape, places)  # type: ignore[arg-type]
-    # between devices in one row, where no row of the matrix goes to another rank
-    most = int(nranks**0.5) if place == "cpu" else 1
+    # in one row, where no row of the matrix goes to another rank, and the next panel comes before the rest
+    most = int(nranks**0.5) if place == "cpu" and nranks > ONE_ROW else 1
     rows = next(k for k in range(most, 0, -1) if nranks % k == 0)
     shape = rows, nranks // rows
     return Blocks(n, min(usual, n), shape, tuple([divmod(rank, shape[1]) for rank in range(nranks)]))

@@ -74,8 +74,8 @@ class Memory:
 class Routine(Protocol):
     """How a library factorizes matrices of one form, and solves with the factors."""
 
-    by_rows: bool
-    """Whether it solves right-hand sides of which rows follow each other."""
+    most_by_rows: int
+    """Up to how many unknowns it solves right-hand sides of which rows follow each other as they lie."""
 
     def memory(self, part: Assembly) -> None:
         """Reserve what it needs."""
@@ -319,7 +319,7 @@ class Assembly:
         if self.form.kind not in RECTANGULAR:
             if x.row == 1 and (k == 1 or x.col >= self.rows):
                 return Sides(self.operand(2, x), x._replace(col=max(x.col, self.rows)), False)
-            if x.col == 1 and k > 1 and x.row >= k and self.routine.by_rows:
+            if x.col == 1 and k > 1 and x.row >= k and self.rows <= self.routine.most_by_rows:
                 return Sides(self.operand(2, x), x, True)
         rows = max(system.b.rows, system.x.rows)
         if self.scratch is None:

@@ -19,6 +19,8 @@ from planmath.linalg.solver.structure import BAND_PART
 #: Rows up to which several matrices are expected to be done sooner all at once than one by one.
 SMALL = 256
 AT_ONCE, ONE_BY_ONE = "at once", "one by one"
+#: Matrices from which on bands that were found in them are expected to be worth it.
+MANY = 256
 #: How symmetric matrices are factorized; and banded ones, where not with all of their elements.
 LDL, LU, IN_BAND = "LDL", "LU", "in the band"
 
@@ -38,7 +40,7 @@ class PreparedOnDevice(Prepared):
         """The phases on a queue, whose device is current."""
         knobs = dict(self.algorithm.knobs) if self.algorithm else {}
         way = knobs.get("factorization")
-        settings = knobs.get("batch") == AT_ONCE, way == LU, way == IN_BAND
+        settings = knobs.get("batch") == AT_ONCE, way in (LU, IN_BAND), way == IN_BAND
         return DevicePhases(problem, settings, "precision" in knobs, options, queue)
 
 
@@ -59,11 +61,6 @@ class CusolverProvider(Provider):
     def unsupported(self, problem: DenseProblem) -> str | None:
         if problem.execution[0] != "cuda":
             return "it computes on CUDA devices only"
-        if problem.form.kind == "rr":
-            return (
-                "it has no QR with exchanges of columns, by which the rank is found: leave structure='least squares' "
-                "away where the rank is full, or pass execution='cpu', and operands on a device are copied"
-            )
         largest = max(max(system.a.rows, system.columns * system.solutions) for system in problem.systems)
         if largest > 2**31 - 1:
             return f"some of its integers have 32 bits, and {largest} does not fit"
@@ -80,6 +77,9 @@ class CusolverProvider(Provider):
         if problem.form.kind == "sy" or problem.detect:
             # those of a batch are factorized as symmetric ones one by one only
             kinds = [LU, LDL] if found[0].get("batch") == AT_ONCE else [LDL, LU]
+            if problem.detect:  # a thread has each band, so those of many matrices are expected to be the fastest
+                many = sum(system.factorizations for system in systems) >= MANY
+                kinds.insert(0 if many else 2, IN_BAND)
             found = [{**knobs, "factorization": kind} for kind in kinds for knobs in found]
         if problem.form.kind in BANDS:
             found = _ways_of_bands(problem, found)

@@ -17,6 +17,7 @@ from planmath.linalg.solver.device_kernels import MOVING, REFINING, TAKING, WEIG
 from planmath.linalg.solver.problem import BANDS, RECTANGULAR, DenseProblem, Form, LinearSystem, Region
 from planmath.linalg.solver.providers.assembly import BY_ROWS, TRANS, Memory, probe
 from planmath.linalg.solver.providers.cusolver_routines import Handles, Routine, routine_of, runtime_call
+from planmath.linalg.solver.providers.least_squares import rounding
 from planmath.native.call import Call
 
 #: Forms of which the other triangle is a mirror image.
@@ -111,6 +112,9 @@ class Group:
         not ordinary.
     """
 
+    #: whether libraries are called, which have to be told the stream
+    libraries = True
+
     def __init__(
         self, problem: DenseProblem, members: Sequence[int], form: Form, settings: tuple[bool, bool, bool],
         handles: Handles, queue: Queue, found: np.ndarray,
@@ -126,8 +130,8 @@ class Group:
         self.count, self.solutions = system.factorizations * several, system.solutions * several
         self.per_matrix = self.solutions // self.count
         self.columns = self.per_matrix * self.k
-        tall = form.kind == "ls" and system.a.rows < system.a.cols
-        self.transposed = tall or (form.kind in BY_ROWS and abs(system.a.col) < abs(system.a.row))
+        is_wide = form.kind in RECTANGULAR and system.a.rows < system.a.cols
+        self.transposed = is_wide or (form.kind in BY_ROWS and abs(system.a.col) < abs(system.a.row))
         self.form = form.T if self.transposed else form
         self.a = system.a.T if self.transposed else system.a
         #: of what is factorized, which has at least as many rows as columns; right-hand sides and solutions have room
@@ -136,6 +140,7 @@ class Group:
         self.kernels = Kernels(self.dtype, self.rows, self.cols, queue.device_id)
         below, above = form.below, form.above
         self.band = (below + above, below + above) if form.kind == "pb" else (below, above)
+        self.tolerance = problem.rank_tolerance
         self.in_band = form.kind in BANDS and settings[2]
         self.by_lu = form.kind in BY_LU or (form.kind == "sy" and settings[1])
         #: positions of solutions, those of each matrix together -> their numbers in the batch
@@ -237,7 +242,7 @@ class Group:
         self.taking = record(
             TAKING, **{name: self.at(name) for name in names}, count=self.count, rows=self.rows, cols=self.cols,
             below=below, above=above, flags=flags | (device_kernels.EXPAND if whole else 0), row_tiles=row_tiles,
-            col_tiles=col_tiles,
+            col_tiles=col_tiles, tolerance=rounding(self.dtype, self.rows),
         )  # fmt: skip
         tiny = TINY[REAL_OF.get(self.dtype, self.dtype)]
         self.weighing = record(
@@ -271,7 +276,9 @@ class Group:
         if kind == "dg":
             calls.append(self.kernels.launch_blocks("zeros_of_diagonals", self.count, self.taking))
         calls += [*self._before_factors(), *self.routine.factorize()]
-        if kind == "ls" or (kind == "tr" and not self.form.unit):
+        if kind == "ls":
+            calls.append(self.kernels.launch_blocks("dependent_columns", self.count, self.taking))
+        if kind == "tr" and not self.form.unit:
             calls.append(self.kernels.launch_blocks("zeros_of_triangles", self.count, self.taking))
         if self.problem.inplace[0]:
             calls.append(self.kernels.launch("give_back", self.count * self.rows * self.cols, self.taking))
@@ -295,7 +302,7 @@ class Group:
         transposed, conjugate = transposed != self.transposed, conjugate != self.system.a.conjugate
         if transposed and self.form.kind in MIRRORED:
             transposed, conjugate = False, conjugate != (self.form.kind != "sy")
-        elif transposed and self.form.kind == "ls":
+        elif transposed and self.form.kind in RECTANGULAR:
             conjugate = not conjugate
         return transposed, conjugate and self.dtype in REAL_OF
 

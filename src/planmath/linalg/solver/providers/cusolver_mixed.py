@@ -38,7 +38,7 @@ class SingleView:
         self._group = group
         self.dtype, self.rows, self.cols = SINGLE[group.dtype], group.rows, group.cols
         self.count, self.columns, self.form, self.band = group.count, group.columns, group.form, group.band
-        self.handles, self.queue = group.handles, group.queue
+        self.handles, self.queue, self.tolerance = group.handles, group.queue, group.tolerance
         self.kernels = Kernels(self.dtype, self.rows, self.cols, group.queue.device_id)
 
     def reserve(self, name: str, size: int) -> None:

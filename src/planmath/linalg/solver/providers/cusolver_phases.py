@@ -270,7 +270,7 @@ class DevicePhases(Phases):
         self._trusted = self._work.is_ordinary(SOLUTIONS) and not self._careful
         if judgement.suspects or self._work.doubts or not self._work.is_ordinary(SOLUTIONS):
             try:
-                infos = self._work.examine(self.trans, b, x)
+                infos = self._work.examine(self.trans, b, x, self._on_host(self._a))
             except BaseException:
                 if replaces:
                     self._work.restore(x)
@@ -279,7 +279,6 @@ class DevicePhases(Phases):
             self._copies["b" if replaces else "x"].send(found)
         self._tell_singular(results)
         return infos
-
 
     def _factorize_in_full(self, b: Sequence[int], x: Sequence[int]) -> None:
         """Give factors in single precision up, until the next plan, and solve."""

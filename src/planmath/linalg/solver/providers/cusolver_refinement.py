@@ -16,6 +16,7 @@ from planmath.core.executor import Program
 from planmath.linalg.solver import device_kernels
 from planmath.linalg.solver.providers.assembly import TRANS
 from planmath.linalg.solver.providers.cusolver_group import Group
+from planmath.linalg.solver.refinement import info_of_least_squares
 
 #: What there is memory for: as many right-hand sides as the group has.
 ARRAYS = ("x", "b", "r", "better")
@@ -37,8 +38,8 @@ class Refinement:
         self.group, self.trans, self.queue, self.target = group, trans, group.queue, target
         self.each = group.rows * group.k * ITEMSIZE[group.dtype]
         size = -(-group.sides // ALIGNMENT) * ALIGNMENT
-        self._owner, start = self.queue.allocate(len(ARRAYS) * size + 4 * group.solutions)
-        self.at = {name: start + place * size for place, name in enumerate((*ARRAYS, "chosen"))}
+        self._owner, start = self.queue.allocate(len(ARRAYS) * size)
+        self.at = {name: start + place * size for place, name in enumerate(ARRAYS)}
         columns = group.solutions * group.k
         self._sizes, self._forward = pinned((columns, 3)), pinned((columns,))
         transposed, conjugate = TRANS[trans]
@@ -105,13 +106,17 @@ class Refinement:
                 except StopIteration as end:
                     infos[position] = end.value
                     del requests[position]
-        if self._kept:
-            chosen = np.zeros(self.group.solutions, np.int32)
-            chosen[sorted(self._kept)] = 1
-            overwrite(self.at["chosen"], chosen, self.queue)
-            back = self.group.moving(self.group.packed(self.at["x"]), self.target, chosen=self.at["chosen"])
-            self._run([self.group.kernels.move(back)])
+        give_back(self.group, self.at["x"], self.group.rows, self._kept, self.target)
         return infos
+
+    def solution(self, position: int) -> np.ndarray:
+        """A copy of one solution, on the host."""
+        found = np.empty((self.group.rows, self.group.k), self.group.dtype, order="F")
+        return fetched(found, self.at["x"] + position * self.each, self.queue)
+
+    def replace(self, solutions: dict[int, np.ndarray]) -> None:
+        """Put other solutions in the place of some."""
+        put(self.group, self.at["x"], self.group.rows, solutions, self.target)
 
     def _residual(self, x: str) -> None:
         self._launch("residual", False, x=self.at[x], b=self.at["b"], r=self.at["r"])
@@ -130,7 +135,7 @@ class Refinement:
             r, y, b = self._sizes.reshape(self.group.solutions, self.group.k, 3)[position].T
             products = self._judges[position].norm * y
             scale = products + b
-            error = np.where(scale == 0, 0, r / scale).max()
+            error = np.where(scale == 0, 0, np.where(scale < np.inf, r / scale, np.nan)).max()
             found[position] = float(error), float(np.where(products == 0, 0, products / b).max())
         return found
 
@@ -167,6 +172,28 @@ def fetched(array: np.ndarray, source: int, queue: Queue) -> np.ndarray:
     return array
 
 
+def put(group: Group, place: int, rows: int, solutions: dict[int, np.ndarray], target: tuple[int, ...]) -> None:
+    """Put solutions from the host where others are, which lie column by column, and to the user's."""
+    each = rows * group.k * ITEMSIZE[group.dtype]
+    for position, x in solutions.items():
+        overwrite(place + position * each, np.ascontiguousarray(x.T), group.queue)
+    give_back(group, place, rows, solutions, target)
+
+
+def give_back(group: Group, place: int, rows: int, positions: Iterable[int], target: tuple[int, ...]) -> None:
+    """Copy some solutions, which lie column by column, to where the user wants them."""
+    chosen = np.zeros(group.solutions, np.int32)
+    chosen[sorted(positions)] = 1
+    if not chosen.any():
+        return
+    owner, table = group.queue.allocate(chosen.nbytes)
+    overwrite(table, chosen, group.queue)
+    back = group.moving(group.packed(place, rows), target, chosen=table, n=rows)
+    Program([group.kernels.move(back)])(group.queue.stream)
+    runtime.stream_synchronize(group.queue.stream)
+    del owner
+
+
 class LeastSquares:
     """Solutions in the sense of least squares, with copies that lie column by column: how good they are."""
 
@@ -175,6 +202,7 @@ class LeastSquares:
         self._rows, self._cols = system.b.rows, system.x.rows
         size = -(-group.sides // ALIGNMENT) * ALIGNMENT
         self._owner, start = group.queue.allocate(4 * size)
+        self._target = target
         self._b, self._x, self._r, self._across = (start + place * size for place in range(4))
         columns = group.solutions * group.k
         self._sizes, self._found = pinned((columns, 3)), pinned((columns, 3))
@@ -216,18 +244,26 @@ class LeastSquares:
         found = np.empty((self._rows, self.group.k), self.group.dtype, order="F")
         return fetched(found, self._b + position * found.nbytes, self.group.queue)
 
+    def solution(self, position: int) -> np.ndarray:
+        """A copy of one solution, on the host."""
+        found = np.empty((self._cols, self.group.k), self.group.dtype, order="F")
+        return fetched(found, self._x + position * found.nbytes, self.group.queue)
+
+    def replace(self, solutions: dict[int, np.ndarray]) -> None:
+        """Put other solutions in the place of some."""
+        put(self.group, self._x, self._cols, solutions, self._target)
+
     @np.errstate(all="ignore")
     def judged(self, judges: dict[int, Judge]) -> dict[int, SolutionInfo]:
         """How far residuals are from being orthogonal to the columns, beside the sizes of all."""
         shape = self.group.solutions, self.group.k, 3
-        exact = self._rows < self._cols
+        tolerance = self.group.tolerance if self.group.form.kind == "rr" else None
+        exact = self._rows < self._cols and tolerance is None
         found = {}
         for position, judge in judges.items():
             residual, y, side = self._sizes.reshape(shape)[position].T
             across = residual if exact else self._found.reshape(shape)[position, :, 0] / (judge.norm or 1)
-            products = judge.norm * y
-            scale = products + side
-            error = float(np.where(scale == 0, 0, across / scale).max())
-            growth = float(np.where(side == 0, 0, products / side).max())
-            found[position] = judge.info(error, False, 0, growth)
+            # products so small that what they sum up to is lost tell nothing
+            across = np.where((across == 0) & (residual > 0), np.nan, across)
+            found[position] = info_of_least_squares(judge, judge.norm * y, across, side, tolerance)
         return found

@@ -12,11 +12,11 @@ import numpy as np
 
 from planmath.bindings import cublas, cusolver, cusolverDn, runtime
 from planmath.bindings.library_types import CudaDataType
-from planmath.core.arrays import ITEMSIZE
+from planmath.core.arrays import ITEMSIZE, REAL_OF
 from planmath.core.cuda import devices
 from planmath.core.cuda.device_arrays import pinned
 from planmath.core.cuda.queue import Queue
-from planmath.linalg.solver.device_kernels import DIVIDING, IN_BAND, SMALL, SUBSTITUTING, WIDENING, Kernels, record
+from planmath.linalg.solver.device_kernels import DIVIDING, IN_BAND, RANKING, WIDENING, Kernels, record
 from planmath.linalg.solver.problem import BANDS, Form
 from planmath.native.call import Call, Slot
 
@@ -29,8 +29,6 @@ LETTER = {"float32": "S", "float64": "D", "complex64": "C", "complex128": "Z"}
 #: cuBLAS's enumerations, which cuSOLVER takes as well.
 NO_TRANSPOSE, TRANSPOSE, ADJOINT = 0, 1, 2
 LOWER, UPPER, LEFT = 0, 1, 0
-#: Rows up to which a thread solves for a right-hand side alone.
-FEW_ROWS = 16
 
 
 class Handles:
@@ -108,6 +106,8 @@ class Matrices(Protocol):
     form: Form
     band: tuple[int, int]
     """Of banded ones: how many diagonals of all that are not zero are below the main one, and above it."""
+    tolerance: float
+    """Of those whose rank is found out: the part of the largest singular value that counts as zero."""
     kernels: Kernels
     handles: Handles
     queue: Queue
@@ -217,7 +217,7 @@ class LU(Routine):
 
 
 class BatchedLU(Routine):
-    """Whole matrices by cuBLAS's getrfBatched and getrsBatched; of few rows, by kernels of planmath's own."""
+    """Whole matrices by cuBLAS's getrfBatched and getrsBatched."""
 
     pivot_dtype = "int32"
 
@@ -226,23 +226,10 @@ class BatchedLU(Routine):
         self.tables()
 
     def factorize(self) -> list[Call]:
-        if self.n <= FEW_ROWS:
-            parameters = record(
-                SMALL, factors=self.of.at("factors"), pivots=self.of.at("pivots"), status=self.status(0),
-                count=self.count,
-            )  # fmt: skip
-            return [self.of.kernels.launch("factorize_small", self.count * self.of.kernels.lanes, parameters)]
         words = self.of.handles.blas, self.n, self.of.at("table of factors"), self.n, self.of.at("pivots")
         return [blas_call(f"cublas{self.letter}getrfBatched", *words, self.status(0), self.count)]
 
     def solve(self, transposed: bool) -> list[Call]:
-        if self.n <= FEW_ROWS:
-            columns = self.columns * self.count
-            parameters = record(
-                SUBSTITUTING, factors=self.of.at("factors"), pivots=self.of.at("pivots"), y=self.of.at("y"), n=self.n,
-                columns_of_matrix=self.columns, count=columns, transposed=int(transposed),
-            )  # fmt: skip
-            return [self.of.kernels.launch("substitute", columns, parameters)]
         wrong = np.zeros(1, np.int32)  # which argument is, on the host
         words = (
             self.of.handles.blas, TRANSPOSE if transposed else NO_TRANSPOSE, self.n, self.columns,
@@ -382,6 +369,73 @@ class QR(Routine):
         )  # fmt: skip
 
 
+class SVD(Routine):
+    """Matrices of any rank, of at least as many rows as columns, by gesvd, one by one: the rank is how many singular
+    values are more than a part of the largest one, and the others' parts of solutions are left out."""
+
+    def prepare(self) -> None:
+        m, n = self.n, self.of.cols
+        self.words = getattr(cusolverDn, f"{self.letter.lower()}gesvd_buffer_size")(self.of.handles.solver, m, n)
+        for name, elements in (("left", m * n), ("right", n * n), ("part", n * self.columns)):
+            self.of.reserve(name, elements * self.itemsize * self.count)
+        self.of.reserve("values", n * self.itemsize * self.count)
+        self.of.reserve("ranks", 4 * self.count)
+        self.of.reserve("workspace", self.words * self.itemsize)
+
+    def _ranking(self, count: int) -> np.ndarray:
+        return record(
+            RANKING, values=self.of.at("values"), ranks=self.of.at("ranks"), x=self.of.at("part"), n=self.of.cols,
+            columns_of_matrix=self.columns, count=count, tolerance=self.of.tolerance,
+        )  # fmt: skip
+
+    def _own(self, name: str, m: int, elements: int) -> int:
+        return self.of.at(name, m * elements * self.itemsize)
+
+    def factorize(self) -> list[Call]:
+        rows, cols, some = self.n, self.of.cols, ord("S")  # as many singular vectors as columns
+        values = ITEMSIZE[REAL_OF.get(self.dtype, self.dtype)] * cols
+        calls = self.each(lambda m: solver_call(
+            f"cusolverDn{self.letter}gesvd", self.of.handles.solver, some, some, rows, cols,
+            self._own("factors", m, rows * cols), rows, self.of.at("values", m * values),
+            self._own("left", m, rows * cols), rows, self._own("right", m, cols * cols), cols, self.of.at("workspace"),
+            self.words, 0, self.status(m),
+        ))  # fmt: skip
+        return [*calls, self.of.kernels.launch("find_ranks", self.count, self._ranking(self.count))]
+
+    def solve(self, transposed: bool) -> list[Call]:
+        rows, cols, k = self.n, self.of.cols, self.columns
+
+        def sides(m: int) -> tuple[int, int]:
+            return self._own("y", m, rows * k), rows
+
+        def part(m: int) -> tuple[int, int]:
+            return self._own("part", m, cols * k), cols
+
+        def left(m: int) -> tuple[int, int]:
+            return self._own("left", m, rows * cols), rows
+
+        def right(m: int) -> tuple[int, int]:
+            return self._own("right", m, cols * cols), cols
+
+        if transposed:  # the adjoint is V S Uᴴ
+            before = self.each(lambda m: self._multiply(NO_TRANSPOSE, cols, cols, right(m), sides(m), part(m)))
+            after = self.each(lambda m: self._multiply(NO_TRANSPOSE, rows, cols, left(m), part(m), sides(m)))
+        else:
+            before = self.each(lambda m: self._multiply(ADJOINT, cols, rows, left(m), sides(m), part(m)))
+            after = self.each(lambda m: self._multiply(ADJOINT, cols, cols, right(m), part(m), sides(m)))
+        elements = cols * k * self.count
+        return [*before, self.of.kernels.launch("divide_by_values", elements, self._ranking(elements)), *after]
+
+    def _multiply(
+        self, op: int, rows: int, inner: int, a: tuple[int, int], x: tuple[int, int], y: tuple[int, int]
+    ) -> Call:  # fmt: skip
+        one, zero = np.ones(1, self.dtype), np.zeros(1, self.dtype)
+        return blas_call(
+            f"cublas{self.letter}gemm_v2", self.of.handles.blas, op, NO_TRANSPOSE, rows, self.columns, inner,
+            one.ctypes.data, *a, *x, zero.ctypes.data, *y, keep=(one, zero),
+        )  # fmt: skip
+
+
 class BandLU(Routine):
     """Matrices in a band, by kernels of planmath's own, a thread for each: LU with exchanges of rows, or of positive
     definite ones without."""
@@ -456,6 +510,8 @@ def routine_of(of: Matrices, at_once: bool, by_lu: bool, in_band: bool) -> Routi
         return Diagonal(of)
     if kind == "ls":
         return QR(of)
+    if kind == "rr":
+        return SVD(of)
     if kind in ("po", "pb"):
         return BatchedCholesky(of) if several else Cholesky(of)
     if kind == "sy" and not by_lu:

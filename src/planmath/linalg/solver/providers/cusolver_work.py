@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,9 +12,11 @@ import numpy as np
 from planmath.bindings import runtime
 from planmath.core.accuracy import Judge, SolutionInfo, limits_of
 from planmath.core.cuda import devices
-from planmath.core.cuda.device_arrays import ALIGNMENT, pinned
+from planmath.core.cuda.device_arrays import ALIGNMENT, overwrite, pinned
 from planmath.core.cuda.queue import Queue
+from planmath.core.errors import UnavailableError
 from planmath.core.executor import Program
+from planmath.linalg.solver.device_kernels import DETECTING, record
 from planmath.linalg.solver.information import Factors
 from planmath.linalg.solver.judgement import ROUTINES, Judgement, Part
 from planmath.linalg.solver.problem import (
@@ -28,9 +32,11 @@ from planmath.linalg.solver.providers.assembly import Memory
 from planmath.linalg.solver.providers.cusolver_group import Group, HostPart, groups_of
 from planmath.linalg.solver.providers.cusolver_mixed import DONE, MixedGroup
 from planmath.linalg.solver.providers.cusolver_refinement import LeastSquares, Refinement
-from planmath.linalg.solver.providers.cusolver_routines import Handles
+from planmath.linalg.solver.providers.cusolver_routines import Handles, runtime_call
+from planmath.linalg.solver.providers.cusolver_small import FEW_ROWS, SmallGroup
 from planmath.linalg.solver.providers.mixed import MOST_STEPS
-from planmath.native.call import Call
+from planmath.linalg.solver.refinement import is_out_of_range, least_squares, refined_in_range
+from planmath.linalg.solver.structure import form_of_facts
 from planmath.native.forks import load_module
 
 _TO_HOST = runtime.MemcpyKind.DEVICE_TO_HOST
@@ -56,17 +62,20 @@ class Work:
         self, problem: DenseProblem, form: Form, settings: tuple[bool, bool, bool], handles: Handles, queue: Queue
     ):
         self.problem, self.form, self.handles, self.queue = problem, form, handles, queue
+        self._in_band = settings[2]
         self._found, self._stamps = pinned((2,), "int64"), [0, 0]
-        kind = MixedGroup if form.mixed else Group
-        self.groups = [
-            kind(problem, members, form, settings, handles, queue, self._found) for members in groups_of(problem)
-        ]
+        self.groups = list[Group]()
+        for members in groups_of(problem):
+            in_full = SmallGroup if SmallGroup.fits(problem, members, form, settings) else Group
+            kind = MixedGroup if form.mixed else in_full
+            self.groups.append(kind(problem, members, form, settings, handles, queue, self._found))
+        self._begin = handles.streams if any(group.libraries for group in self.groups) else []
         self._owner, start = queue.allocate(sum(group.size for group in self.groups) + ALIGNMENT)
         for group in self.groups:
             group.settle(start)
             start += group.size
         calls = [call for group in self.groups for call in group.factorization()]
-        self._factorization = Program([*handles.streams, *calls])
+        self._factorization = Program([*self._begin, *calls])
         self._solutions: dict[str, tuple[Program, list[tuple[np.ndarray, np.ndarray]]]] = {}
         #: for factors in single precision, by `trans`: a step of each group's, and what stands at the end
         self._steps: dict[str, list[Program]] = {}
@@ -148,7 +157,7 @@ class Work:
 
     def _solution(self, trans: str) -> tuple[Program, list[tuple[np.ndarray, np.ndarray]]]:
         if trans not in self._solutions:
-            calls, records = self.handles.streams, []
+            calls, records = [*self._begin], []
             for group in self.groups:
                 own, places = group.solution(trans)
                 calls += own
@@ -211,27 +220,39 @@ class Work:
         """What the matrices are: the special form of least work that they all have; waits for the device."""
         if any(system.a.rows != system.a.cols for system in self.problem.systems):
             return Form("ls")
-        facts = pinned((5,))
-        calls = list[Call]()
+        facts, stream = pinned((5,), "int32"), self.queue.stream
+        owner, found = self.queue.allocate(facts.nbytes)
+        calls = [runtime_call("cudaMemsetAsync", found, 0, facts.nbytes)]
         for group in self.groups:
             m = group.system.a
-            parameters = group.refining.copy()
             base, offsets, table, _, _ = group.operands[0].place(a, self.queue)
-            parameters["a"][0] = base, offsets, table, m.row, m.col
-            parameters["columns"], parameters["found"] = group.count, facts.ctypes.data
-            calls.append(group.kernels.launch("detect", group.count * group.rows * group.cols, parameters))
-        Program(calls)(self.queue.stream)
-        runtime.stream_synchronize(self.queue.stream)
-        upper, lower, asymmetric, not_hermitian, not_positive = (bool(fact) for fact in facts)
-        if not (upper and lower):
-            return Form("tr", upper=upper) if upper or lower else Form("dg")
-        if not not_hermitian:
-            indefinite = "he" if self.problem.dtype.startswith("complex") else "sy"
-            return Form(indefinite if not_positive else "po")
-        return Form("ge" if asymmetric else "sy")
+            parameters = record(
+                DETECTING, a=(base, offsets, table, m.row, m.col), facts=found, n=group.rows, count=group.count
+            )
+            calls.append(group.kernels.launch("detect", group.count * group.rows**2, parameters))
+        Program(calls)(stream)
+        runtime.memcpy_async(facts.ctypes.data, found, facts.nbytes, _TO_HOST, stream)
+        runtime.stream_synchronize(stream)
+        del owner
+        below, above, asymmetric, not_hermitian, not_positive = facts.tolist()
+        largest = max(group.rows for group in self.groups)
+        bands = self._in_band and largest > FEW_ROWS  # of fewer all elements are in registers
+        return form_of_facts(
+            self.problem.dtype, largest, below, above, not asymmetric, not not_hermitian, not not_positive, bands
+        )
 
-    def examine(self, trans: str, b: Sequence[int], x: Sequence[int]) -> tuple[SolutionInfo, ...]:
+    def examine(
+        self, trans: str, b: Sequence[int], x: Sequence[int], matrices: Sequence[np.ndarray]
+    ) -> tuple[SolutionInfo, ...]:
         """How good the solutions are, after refinement where that is needed.
+
+        Parameters
+        ----------
+        trans : str
+        b, x : sequence of int
+            Addresses.
+        matrices : sequence of numpy.ndarray
+            On the host, which are brought there when they are looked at.
 
         Raises
         ------
@@ -261,20 +282,50 @@ class Work:
             if self.form.kind in RECTANGULAR:
                 least = LeastSquares(group, source, target)
                 self._check(group, least, judges)
-                found |= {group.where(position): info for position, info in least.judged(judges).items()}
+                infos = least.judged(judges)
+                infos |= self._in_range(group, least, infos, judges, trans, matrices)
+                found |= {group.where(position): info for position, info in infos.items()}
                 continue
             refinement = Refinement(group, trans, source, target)
             self._check(group, refinement, judges)
             if not (self.problem.inplace[0] or self.form.mixed):
                 infos = refinement.run(judges)
+                infos |= self._in_range(group, refinement, infos, judges, trans, matrices)
                 found |= {group.where(position): info for position, info in infos.items()}
         runtime.stream_synchronize(self.queue.stream)
         return judgement.settle(found)
+
+    def _in_range(
+        self, group: Group, of: Refinement | LeastSquares, infos: dict[int, SolutionInfo], judges: dict[int, Judge],
+        trans: str, matrices: Sequence[np.ndarray],
+    ) -> dict[int, SolutionInfo]:  # fmt: skip
+        """Solve on the host for what is not accurate because of where in the dtype's range it is."""
+        better, solutions = dict[int, SolutionInfo](), dict[int, np.ndarray]()
+        for position in (position for position, info in infos.items() if not info.accurate):
+            number, i = group.where(position)
+            part = self.judgement.parts[number]
+            index = int(part.matrix_of[i])
+            matrix, side, x = part.matrix(index, matrices, trans), of.side(position), of.solution(position)
+            if self.form.kind in RECTANGULAR:
+                better[position], rank = least_squares(matrix, side, x, part.rank_tolerance)
+                if rank is not None and part.rank_tolerance is not None:
+                    part.note_rank(index, rank)
+            elif is_out_of_range(matrix, side, x):
+                solve = partial(np.linalg.solve, matrix)
+                with suppress(np.linalg.LinAlgError):
+                    better[position] = refined_in_range(judges[position], matrix, side, x, solve)
+            else:
+                continue
+            solutions[position] = x
+        of.replace(solutions)
+        return better
 
     def _check(self, group: Group, refinement: Refinement | LeastSquares, doubtful: dict[int, Judge]) -> None:
         """Raise where a right-hand side is not finite."""
         for position in refinement.not_finite(doubtful):
             rows = np.argwhere(~np.isfinite(refinement.side(position)))
+            if not len(rows):  # its norm alone is not
+                continue
             name = self.judgement.name("b", *group.where(position))
             raise ValueError(
                 f"{name} has an element that is not finite (NaN or infinity) in row {rows[0][0]}; replace it, or leave "
@@ -368,6 +419,10 @@ class DevicePart(Part):
     def factors(self, index: int, a: Sequence[np.ndarray]) -> Factors:
         """One matrix's factors, copied."""
         group, kind = self.part.group, self.part.form.kind
+        if kind == "rr":
+            raise UnavailableError(
+                "the factors are a singular value decomposition on the device; use numpy.linalg.svd, or execution='cpu'"
+            )
         rows, cols, single = group.rows, group.cols, "single " if self.form.mixed else ""
         dtype = SINGLE[self.dtype] if self.form.mixed else self.dtype
         m = self.part.first + index
@@ -398,6 +453,13 @@ class DevicePart(Part):
             runtime.stream_synchronize(group.queue.stream)
         return found
 
+    def rank(self, index: int) -> int:
+        return int(self._copy("ranks", self.part.first + index, (1,), "int32")[0])
+
+    def note_rank(self, index: int, rank: int) -> None:
+        group = self.part.group
+        overwrite(group.at("ranks", 4 * (self.part.first + index)), np.array([rank], np.int32), group.queue)
+
     def diagonal(self, index: int, a: Sequence[np.ndarray] = ()) -> tuple[Any, np.ndarray]:
         if self.part.group.in_band:
             _, values, pivots, _ = self.factors(index, a)
@@ -415,8 +477,7 @@ class DevicePart(Part):
     def solve(self, index: int, trans: str, a: Sequence[np.ndarray], side: np.ndarray) -> np.ndarray:
         """Solve with a copy of one matrix's factors, on the host."""
         if self.form.mixed:  # whose factors are not as accurate
-            matrix = self.matrix(index, a)
-            return np.linalg.solve({"N": matrix, "T": matrix.T, "C": matrix.conj().T}[trans], side)
+            return np.linalg.solve(self.matrix(index, a, trans), side)
         transposed, conjugate = self.part.group.turned(trans)
         routine, values, pivots, _ = self.factors(index, a)
         form, b = self.part.form, side.conj() if conjugate else side

@@ -7,8 +7,14 @@ import numpy as np
 import planmath.linalg.solver.kernels as kernels
 from planmath.core.arrays import ITEMSIZE
 from planmath.linalg.solver.providers.assembly import Assembly, Place, Sides
-from planmath.linalg.solver.providers.routine import LibraryRoutine, find_zeros
+from planmath.linalg.solver.providers.routine import LibraryRoutine
 from planmath.native.call import Slot
+
+
+def rounding(dtype: str, rows: int) -> float:
+    """The part of a column that is what rounding leaves of it where it depends on others."""
+    return float(np.finfo(dtype).eps) * rows
+
 
 #: Columns that are eliminated at once: LAPACK's choice for these.
 BLOCK = 64
@@ -26,7 +32,9 @@ class QR(LibraryRoutine):
         arguments = [part.rows, part.cols, part.f, part.leading, part.place("pivots"), work, part.work.shape[1],
                      part.place("status")]  # fmt: skip
         self.run(part, "geqrf", arguments, part.system.matrices)
-        find_zeros(part, part.leading + 1)
+        part.keep.append(tolerance := np.array([rounding(part.dtype, part.rows)]))
+        arguments = [part.cols, part.leading, part.f, tolerance.ctypes.data, part.place("status")]
+        part.call(kernels.DEFICIENT[part.dtype], "search for dependent columns", arguments, part.system.matrices)
 
     def solve(self, part: Assembly, transposed: bool, sides: Sides) -> None:
         adjoint = b"C" if part.is_complex else b"T"

@@ -16,7 +16,7 @@ from planmath.linalg.solver.providers.assembly import Assembly, Place, Sides
 class LibraryRoutine:
     """How one library factorizes matrices of one form, and solves with the factors."""
 
-    by_rows = False
+    most_by_rows = 0
 
     def __init__(self, library: lapack.LAPACK):
         self.library = library

@@ -55,7 +55,6 @@ MOST_UNKNOWNS, FEW_ENTRIES = 20_000, 4.5
 
 FACTORIZE = {dtype: kernel(function, 2) for dtype, function in block_lu.FACTORIZE.items()}
 SOLVE = {dtype: kernel(function, 4) for dtype, function in block_lu.SOLVE.items()}
-WEAK = {dtype: kernel(function, 2) for dtype, function in block_lu.WEAK.items()}
 
 
 class BlocksProvider(OwnProvider):
@@ -97,13 +96,18 @@ def is_expected(problem: DirectSolverProblem) -> bool:
     )
 
 
-def pays(pattern: Pattern) -> bool:
-    """Whether the factors of a pattern take so little work that a library would be slower."""
+def has_weak_diagonal(pattern: Pattern, dtype: str, values: int, threshold: float = THRESHOLD) -> bool:
+    """Whether the values at an address ask for pivots beside the diagonal of a pattern's blocks."""
+    return pattern.weak(dtype, values, threshold) > MOST_WEAK * pattern.n
+
+
+def pays(pattern: Pattern, ordering: str = DIAGONAL) -> bool:
+    """Whether the factors of a pattern take so little work, in an order, that a library would be slower."""
     if pattern.n > MOST_UNKNOWNS and pattern.nnz > FEW_ENTRIES * pattern.n and pattern.pairs is not None:
         return False
-    order = pattern.block_order
-    if order.matched < pattern.n:
+    if pattern.matched() < pattern.n:
         return False
+    order = pattern.block_order if ordering == DIAGONAL else pattern.column_block_order
     fewest, most = sorted(limit * pattern.n for limit in MOST_OPERATIONS.values())
     if not fewest < order.operations <= most:
         return bool(order.operations <= fewest)
@@ -150,8 +154,8 @@ class BlocksFactorization:
     perturbed, looks_at_values = 0, True
 
     def __init__(self, problem: DirectSolverProblem, algorithm: Algorithm, pattern: Pattern, name: str):
-        if pattern.block_order.matched < pattern.n:
-            some = f"only {pattern.block_order.matched} of {pattern.n} rows can have a pivot of their own"
+        if pattern.matched() < pattern.n:
+            some = f"only {pattern.matched()} of {pattern.n} rows can have a pivot of their own"
             raise singular(name, None, f"{some}, whatever its values")
         self.name, self.pattern, self.dtype = name, pattern, problem.dtype
         self.placed = Placed(pattern.full.source, problem.dtype)
@@ -179,7 +183,7 @@ class BlocksFactorization:
             self._make(COLUMNS if self.wanted != DIAGONAL else DIAGONAL)
         elif self.wanted == AUTOMATIC and self.ordering == DIAGONAL:
             given = address(self.placed.of(values))
-            if WEAK[self.dtype](self.library.address, given) > MOST_WEAK * self.pattern.n:
+            if has_weak_diagonal(self.pattern, self.dtype, given, self.library.threshold):
                 self._make(COLUMNS)
         return []
 

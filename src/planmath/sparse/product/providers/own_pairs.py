@@ -14,6 +14,7 @@ from planmath.native.call import Call, Slot
 from planmath.sparse.product.functions import exchanged
 from planmath.sparse.product.pair_problem import PairProblem
 from planmath.sparse.product.patterns import Rows
+from planmath.sparse.product.providers.descriptor import Descriptor
 from planmath.sparse.product.providers.places import Stage, pair_places
 from planmath.sparse.ust.packages import to_host
 
@@ -86,44 +87,36 @@ class PairLoops:
         first, second, result = pattern.first, pattern.second, pattern.result
         self.flipped, name = pattern.flipped, problem.semiring
         self.function = pairs.PRODUCT[exchanged(name) if pattern.flipped else name, problem.work]
-        words = dict.fromkeys(pairs.PLACE, 0)
-        self.keep: list[Any] = [pattern]
+        self.descriptor = made = Descriptor(pairs.WORDS)
         parts = min(PARTS * threads, max(first.height, 1)) if threads > 1 else 1
         starts, before = symbolic.part_starts(first.pos, first.crd, second.pos, parts)
-        words |= {
+        words = {
             "way": pairs.WAYS[way], "rows": first.height, "columns": pattern.columns, "threads": threads,
             "parts": parts, "wide": int(first.crd.dtype == np.int64), "masked": int(problem.inplace),
-            "pos_1": self.at(first.pos), "crd_1": self.at(first.crd), "pos_2": self.at(second.pos),
-            "crd_2": self.at(second.crd), "starts": self.at(starts), "before": self.at(before),
+            "pos_1": made.at(first.pos), "crd_1": made.at(first.crd), "pos_2": made.at(second.pos),
+            "crd_2": made.at(second.crd), "starts": made.at(starts), "before": made.at(before),
         }  # fmt: skip
         if result is not None:
-            words |= {"pos_c": self.at(result.pos), "crd_c": self.at(result.crd)}
+            words |= {"pos_c": made.at(result.pos), "crd_c": made.at(result.crd)}
         if way == "scheduled":
             assert result is not None
             size = words["offset_bytes"] = offset_bytes(result)
-            made = np.empty(pattern.products, np.uint8 if size == 1 else np.uint16)
-            symbolic.schedule(*first[:2], *second[:2], *result[:2], pattern.columns, made)
-            words["schedule"] = self.at(made)
-        self.descriptor = np.zeros(pairs.WORDS, np.int64)
-        for name, value in words.items():
-            self.descriptor[pairs.PLACE[name]] = value
+            schedule = np.empty(pattern.products, np.uint8 if size == 1 else np.uint16)
+            symbolic.schedule(*first[:2], *second[:2], *result[:2], pattern.columns, schedule)
+            words["schedule"] = made.at(schedule)
+        made.put(pairs.PLACE, words)
         size = np.dtype(problem.work).itemsize
         self.room_size = threads * pattern.columns * size if way == "gathered" else 0
-
-    def at(self, array: np.ndarray) -> int:
-        """The address of an array that is kept."""
-        self.keep.append(array)
-        return array.ctypes.data
 
     def lay_out(self, row: int, column: int) -> None:
         """Say how a dense result lies: the steps of its rows and columns."""
         steps = (column, row) if self.flipped else (row, column)
-        self.descriptor[pairs.PLACE["row_step"]], self.descriptor[pairs.PLACE["column_step"]] = steps
+        self.descriptor.put(pairs.PLACE, {"row_step": steps[0], "column_step": steps[1]})
 
     def call(self, *operands: Any, room: Any) -> Call:
         """The call for the values of the first and the second matrix, those of the result, and the factors."""
-        arguments = [self.descriptor.ctypes.data, *operands, room if self.room_size else 0]
-        return Call(self.function, arguments, name="sparse pair product", keep=(self.descriptor, self.keep))
+        arguments = [self.descriptor.address, *operands, room if self.room_size else 0]
+        return Call(self.function, arguments, name="sparse pair product", keep=self.descriptor)
 
 
 class _Staged:

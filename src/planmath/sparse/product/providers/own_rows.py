@@ -16,6 +16,7 @@ import planmath.sparse.product.loops as loops
 from planmath.core.executor import Program
 from planmath.native.call import Call, Slot
 from planmath.sparse.product.problem import MatmulProblem
+from planmath.sparse.product.providers.descriptor import Descriptor
 from planmath.sparse.product.providers.places import Places
 from planmath.sparse.ust.expressions import Dimension
 from planmath.sparse.ust.levels import LevelFormat as F
@@ -23,6 +24,8 @@ from planmath.sparse.ust.named import NamedFormats as N
 
 #: Bytes at a multiple of which each array begins.
 ALIGNMENT = 64
+#: Bytes of values up to which those of a list in no order are looked for: each is in another line of the cache.
+NEAR_BYTES = 4 << 20
 
 
 def are_apart(problem: MatmulProblem) -> bool:
@@ -50,9 +53,11 @@ def _by_rows(problem: MatmulProblem) -> bool:
 
 
 def is_added_faster(problem: MatmulProblem, threads: int) -> bool:
-    """Whether segments are added to a vector, of which each thread has a copy, faster than values are looked for."""
+    """Whether entries are added to a vector, of which each thread has a copy, faster than values are looked for."""
     segments = problem.sparse.format.stored[1].format is not F.SINGLETON
-    return segments and problem.columns == 1 and (threads - 1) * problem.rows <= problem.sparse.nse
+    if not segments and problem.sparse.nse * np.dtype(problem.work).itemsize <= NEAR_BYTES:
+        return False
+    return problem.columns == 1 and (threads - 1) * problem.rows <= problem.sparse.nse
 
 
 class RowsOf:
@@ -90,11 +95,10 @@ class RowsOf:
             "single": int(form.stored[1].format is F.SINGLETON), "rows": problem.rows,
             "inner": int(not _by_rows(problem)),
         } | {name: -1 if at is None else at // itemsize for name, at in self.offsets.items()}  # fmt: skip
-        self.words = np.zeros(loops.ROWS_OF_WORDS, np.int64)
-        for name, value in words.items():
-            self.words[loops.ROWS_OF[name]] = value
         if not in_order and not sparse.nse:  # there is nothing to sort, but to count
-            self.words[loops.ROWS_OF["columns"]] = self.words[loops.ROWS_OF["places"]]
+            words["columns"] = words["places"]
+        self.descriptor = Descriptor(loops.ROWS_OF_WORDS)
+        self.descriptor.put(loops.ROWS_OF, words)
         self.told = form.name
 
     def arrays(self, places: Places) -> tuple[Sequence[Any], Sequence[Any], Any]:
@@ -109,8 +113,8 @@ class RowsOf:
         numbers = [n for pair in zip(places.pos, places.crd, strict=True) for n in pair]
         given = [0 if n is None else Slot(n) for n in numbers]
         find = Call(
-            loops.FIND_ROWS[self.index_type], [self.words.ctypes.data, *given, Slot(places.workspace)],
-            name="find rows", returns_status=True, error=self._error, keep=self.words,
+            loops.FIND_ROWS[self.index_type], [self.descriptor.address, *given, Slot(places.workspace)],
+            name="find rows", returns_status=True, error=self._error, keep=self.descriptor,
         )  # fmt: skip
         return Program([find], release_gil=False), tuple(n for n in numbers if n is not None)
 

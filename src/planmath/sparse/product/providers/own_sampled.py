@@ -12,6 +12,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared
 from planmath.native.call import Call, Slot
 from planmath.sparse.product.problem import Steps
+from planmath.sparse.product.providers.descriptor import Descriptor
 from planmath.sparse.product.providers.places import Stage, sampled_places
 from planmath.sparse.product.sampled_problem import SampledProblem
 from planmath.sparse.ust.packages import to_host
@@ -22,6 +23,8 @@ THREADED_WORK = 500_000
 SMALL_WORK = 5_000
 #: Parts for each thread: processors that are shared are not equally fast.
 PARTS = 8
+#: Entries for each row of a, or column of b, from which on copying it to align it pays.
+USES = 8
 
 
 def unsupported(problem: SampledProblem) -> str | None:
@@ -55,17 +58,15 @@ class SampledLoops:
 
     def __init__(self, problem: SampledProblem, threads: int, a: Steps, b: Steps):
         pattern = problem.pattern
-        self.keep: list[Any] = [pattern]
+        self.descriptor = made = Descriptor(sampled.WORDS)
         self.function = sampled.PRODUCT[problem.semiring, problem.work]
         words = {
             "count": len(pattern.a), "summed": problem.summed, "threads": threads,
             "parts": PARTS * threads if threads > 1 else 1, "wide": int(pattern.a.dtype == np.int64),
-            "list_a": self.at(pattern.a), "list_b": self.at(pattern.b),
-            "values": 0 if pattern.places is None else self.at(np.ascontiguousarray(pattern.places, np.int64)),
+            "list_a": made.at(pattern.a), "list_b": made.at(pattern.b),
+            "values": 0 if pattern.places is None else made.at(np.ascontiguousarray(pattern.places, np.int64)),
         }  # fmt: skip
-        self.descriptor = np.zeros(sampled.WORDS, np.int64)
-        for name, value in words.items():
-            self.descriptor[sampled.PLACE[name]] = value
+        made.put(sampled.PLACE, words)
         size = np.dtype(problem.work).itemsize
         self.room_size = 0
         for first, batch, step, inner, lines in (
@@ -78,25 +79,23 @@ class SampledLoops:
                 offsets += (np.arange(count) * stride).reshape(-1, *[1] * (len(counts) - axis - 1))
             offsets = np.ascontiguousarray(offsets.reshape(-1))
             apart = bool((offsets != np.arange(len(offsets)) * lines * step).any())  # one batch is not behind the other
-            copied = (inner != 1 and problem.summed > 1) or apart
+            copied = sampled.NOT_COPIED
+            if (inner != 1 and problem.summed > 1) or apart:
+                copied = sampled.ALWAYS_COPIED
+            elif step * size % sampled.LINE == 0 and len(pattern.a) >= USES * len(offsets) * lines:
+                copied = sampled.COPIED_TO_ALIGN
             side = {
-                "step": step, "copied": int(copied), "inner": inner, "lines": lines, "batches": len(offsets),
-                "offsets": self.at(offsets),
+                "step": step, "copied": copied, "inner": inner, "lines": lines, "batches": len(offsets),
+                "offsets": made.at(offsets),
             }  # fmt: skip
-            for name, value in side.items():
-                self.descriptor[first + sampled.SIDE[name]] = value
-            if copied:
-                self.room_size += math.prod((len(offsets), lines, problem.summed)) * size
-
-    def at(self, array: np.ndarray) -> int:
-        """The address of an array that is kept."""
-        self.keep.append(array)
-        return array.ctypes.data
+            made.put(sampled.SIDE, side, first)
+            if copied != sampled.NOT_COPIED:
+                self.room_size += math.prod((len(offsets), lines, problem.summed)) * size + sampled.LINE
 
     def call(self, *operands: Any, room: Any) -> Call:
         """The call for a, b, the values of c, and the factors."""
-        arguments = [self.descriptor.ctypes.data, *operands, room if self.room_size else 0]
-        return Call(self.function, arguments, name="sampled product", keep=(self.descriptor, self.keep))
+        arguments = [self.descriptor.address, *operands, room if self.room_size else 0]
+        return Call(self.function, arguments, name="sampled product", keep=self.descriptor)
 
 
 class _Staged:

@@ -191,7 +191,7 @@ def by_rows(array: np.ndarray, transposed: bool, summed: int) -> np.ndarray:
     """A dense operand as one matrix of rows, each of which has what is summed."""
     if array.ndim > 1 and transposed:
         array = array.swapaxes(-1, -2)
-    return array.reshape(-1, summed) if summed else np.zeros((array.size, 0), array.dtype)
+    return array.reshape(math.prod(array.shape[:-1]), summed)
 
 
 #: Entries that are worked on at a time.

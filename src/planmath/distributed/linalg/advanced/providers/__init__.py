@@ -16,10 +16,13 @@ from planmath.core.provider import Algorithm, Prepared
 from planmath.distributed.linalg.advanced.enums import MatmulEpilog
 from planmath.distributed.linalg.advanced.problem import MatmulProblem
 from planmath.distributed.linalg.advanced.providers.scalapack import ScaLAPACKMatmul
-from planmath.distributed.linalg.advanced.stages import WAYS, Run, Stages
+from planmath.distributed.linalg.advanced.stages import Gather, Reduce, Run, Stages
+from planmath.distributed.linalg.advanced.summa import Summa
 from planmath.distributed.linalg.providers import VARIANTS
 
-#: From a way, the problem, what makes exchanges, and where to work to planned stages, with the present operands.
+#: The ways to compute a product, by the name that algorithms have.
+WAYS: dict[str, type[Stages]] = {"gather": Gather, "reduce": Reduce, "summa": Summa}
+#: From a way, the problem, what makes sessions, and where to work to planned stages, with the present operands.
 Build = Callable[[type[Stages], MatmulProblem, Callable[..., Any], Bench], Stages]
 
 
@@ -36,10 +39,14 @@ class DistributedMatmulProvider(TransportProvider):
             ways = ["reduce"]
         elif problem.sums_partial and not narrow and len(problem.a.placed) > 1:
             ways = ["reduce", "gather"]
+        elif Summa.suits(problem):
+            # copy engines send beside a product, and what is gathered of b alone is multiplied as it comes, too
+            beside = self.space.device_id is not None and problem.a.placed != problem.rows
+            ways = ["summa", "gather"] if beside else ["gather", "summa"]
         return [Algorithm(self.name, (("way", way),)) for way in ways]
 
     def prepare(self, problem: MatmulProblem, algorithm: Algorithm) -> Prepared:
-        stages = self.build(WAYS[algorithm.get("way")], problem, self.exchange, Bench(self.package, self.space))
+        stages = self.build(WAYS[algorithm.get("way")], problem, self.session, Bench(self.package, self.space))
         return Prepared({None: Program(function=Run(stages))})
 
 

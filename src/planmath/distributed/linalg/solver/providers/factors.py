@@ -92,9 +92,10 @@ class Factors:
         self.diagonal: list[Any] = []
         #: Which row of the matrix each row of the factors is.
         self.permutation = np.arange(blocks.n)
-        self._panels = [self._panel_exchange(*of) for of in self.bounds]
+        self._panels = [self._panel_exchange(number) for number in range(len(self.bounds))]
 
-    def _panel_exchange(self, start: int, stop: int) -> tuple[Traffic, Exchange]:
+    def _panel_exchange(self, number: int) -> tuple[Traffic, Exchange]:
+        start, stop = self.bounds[number]
         everywhere = (sections.interval(start, self.blocks.n), sections.interval(start, stop))
         moves = Moves(self.placed, (everywhere,) * len(self.placed), self.itemsize, (1, 0))
         traffic = Traffic(moves, self.rank, self.strides)
@@ -103,6 +104,10 @@ class Factors:
     def traffics(self) -> list[Traffic]:
         """Of the exchanges that are planned."""
         return [traffic for traffic, _ in self._panels]
+
+    def abandon(self, error: BaseException) -> None:
+        """Take no part in the next exchange, whichever it is: all are of one session."""
+        self._panels[0][1].abandon(error)
 
     def _fetched(self, traffic: Traffic, exchange: Exchange, a: Any) -> Any:
         """What an exchange brings, in memory of its own."""

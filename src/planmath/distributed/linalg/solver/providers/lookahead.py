@@ -1,93 +1,151 @@
-"""LU between devices that all have all rows: the next panel is factorized while the rest of the matrix is updated."""
+"""LU of matrices all of whose rows every rank has: the next panel is factorized before the rest is updated.
+
+Rows stay on their ranks, so exchanging them is local. A panel goes to all ranks as soon as its own columns are up to
+date; what is left of the update is done while it is on its way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from planmath.bindings import runtime
-from planmath.core.collective.device_space import SideStream
-from planmath.core.cuda.device_arrays import pinned
+from planmath.core.collective import sections
+from planmath.core.collective.bench import Bench
+from planmath.core.collective.exchange import Exchange, Moves, Session, Traffic
+from planmath.distributed.linalg.solver.problem import Blocks
 from planmath.distributed.linalg.solver.providers.factors import LU
+from planmath.distributed.linalg.solver.providers.routines import Routines
 
 
 class Lookahead(LU):
-    """L and U, with partial pivoting, on devices in one row of the grid.
-
-    Rows stay where they are, so pivots need not be known on the host before the end. A panel goes to every rank as
-    soon as its own columns are up to date, and is factorized on a stream beside the one of the other columns' update.
-    """
-
-    buffers_panels = False
-    routines: Any
-
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        space, n, widest = self.bench.space, self.blocks.n, max(stop - start for start, stop in self.bounds)
-        size = n * widest * self.itemsize
-        #: Of the panel that is applied, and of the next one.
-        self._memory = [space.memory(size) for _ in range(2)]
-        self._arrays = [
-            self.bench.over(of, of.address, (n - start, stop - start), (1, n - start), self.dtype)
-            for (start, stop), of in zip(self.bounds, self._memory * len(self.bounds), strict=False)
-        ]
-        #: The pivots of all panels, and what there is to say of each.
-        self._told = space.memory(4 * (n + len(self.bounds)))
-        self._words = pinned((n + len(self.bounds),), "int32")
-        assert space.device_id is not None
-        self._side = SideStream(space.device_id, urgent=True)
-        self.routines.make_room([array.shape for array in self._arrays], self._memory[0].address)
+    """L and U, with partial pivoting, on ranks in one row of the grid; subclasses say how panels come to all."""
 
     def factorize(self, a: Any) -> None:
-        main, address, n = self.bench.space.stream, self.bench.package.address, self.blocks.n  # type: ignore[attr-defined]
-        self.diagonal = []
-        self._fetch(0, address(a))
+        self.diagonal, self._order = [], list(range(self.blocks.n))
+        self._send(a, 0)
         for number, (start, stop) in enumerate(self.bounds):
-            panel, end = self._arrays[number], a.shape[1]
-            self._side.lead(main)
-            self.diagonal.append(self.bench.copied(panel[: stop - start]))
+            width = stop - start
+            panel, pivots = self._received(a, number)
+            self.diagonal.append(self.bench.copied(panel[:width]))
             _, _, c0, c1 = self._local(start, stop)
             ahead = c1
             if number + 1 < len(self.bounds):
                 ahead = self._local(*self.bounds[number + 1])[3]
-                self._update(a, start, panel, c1, ahead)
-                self._fetch(number + 1, address(a))
-            self._update(a, start, panel, ahead, end)
-            if c0:
-                self.routines.swap(a[start:, :c0], self._told.address + 4 * start, stop - start)
-            if c1 > c0:
-                a[start:, c0:c1] = panel
-        runtime.memcpy_async(
-            self._words.ctypes.data, self._told.address, self._words.nbytes, runtime.MemcpyKind.DEVICE_TO_HOST, main
-        )
-        runtime.stream_synchronize(main)
-        self._conclude(self._words[:n], self._words[n:])
+                self._update(a, start, panel, pivots, c1, ahead)
+                self._send(a, number + 1)
+            self._update(a, start, panel, pivots, ahead, a.shape[1])
+            self.routines.swap(a[start:, :c0], pivots, width)
+            self._end(a, number)
+        self._conclude()
+        self.permutation = np.array(self._order)
 
-    def _fetch(self, number: int, source: int) -> None:
-        """Bring a panel to this rank, and factorize it on the other stream."""
-        panel, told = self._arrays[number], self._told.address
-        self._panels[number][1].run(source, self.bench.package.address(panel))
-        self._side.follow(self.bench.space.stream)  # type: ignore[attr-defined]
-        info = told + 4 * (self.blocks.n + number)
-        self.routines.factorize_beside(self._side.address, panel, told + 4 * self.bounds[number][0], info)
+    def _send(self, a: Any, number: int) -> None:
+        """Let a panel come to all ranks, and be factorized, now that its columns are up to date."""
+        raise NotImplementedError
 
-    def _update(self, a: Any, start: int, panel: Any, first: int, end: int) -> None:
+    def _received(self, a: Any, number: int) -> tuple[Any, Any]:
+        """A factorized panel, and its pivots as the routines take them."""
+        raise NotImplementedError
+
+    def _end(self, a: Any, number: int) -> None:
+        """A panel is not needed any more."""
+        raise NotImplementedError
+
+    def _conclude(self) -> None:
+        """All panels have been applied."""
+
+    def _update(self, a: Any, start: int, panel: Any, pivots: Any, first: int, end: int) -> None:
         """Apply a panel to some columns."""
         if first == end:
             return
         width = panel.shape[1]
-        self.routines.swap(a[start:, first:end], self._told.address + 4 * start, width)
+        self.routines.swap(a[start:, first:end], pivots, width)
         top = a[start : start + width, first:end]
         self.routines.trsm(panel[:width], top, lower=True, unit=True)
         self.routines.subtract_product(a[start + width :, first:end], panel[width:], top)
 
-    def _conclude(self, pivots: np.ndarray, zeros: np.ndarray) -> None:
-        """The permutation, or the exception."""
-        self.permutation = np.arange(self.blocks.n)
-        for (start, stop), zero in zip(self.bounds, zeros.tolist(), strict=True):
-            if zero > 0:
-                raise self.singular(start + zero)
-            for k, pivot in enumerate(pivots[start:stop].tolist(), start):
-                other = start + pivot - 1
-                self.permutation[[k, other]] = self.permutation[[other, k]]
+    def _follow(self, number: int, pivots: np.ndarray, zero: int) -> None:
+        """Take a panel's pivots into the permutation, or raise where one is zero."""
+        start, stop = self.bounds[number]
+        if zero > 0:
+            raise self.singular(start + zero)
+        order = self._order
+        for k, pivot in enumerate(pivots[: stop - start].tolist(), start):
+            other = start + pivot - 1
+            order[k], order[other] = order[other], order[k]
+
+
+class HostLookahead(Lookahead):
+    """On the host the rank that has a panel factorizes it, and sends it with its pivots.
+
+    Parameters
+    ----------
+    make_session : callable
+        Two panels are on their way at a time, and pivots beside them: each has a session of its own.
+    """
+
+    routines: Routines
+
+    def __init__(
+        self, blocks: Blocks, rank: int, dtype: str, leading_dimension: int, session: Session, routines: Routines,
+        bench: Bench, make_session: Callable[[int], Session],
+    ):  # fmt: skip
+        widest = min(blocks.size, blocks.n)
+        self._sessions = session, make_session(blocks.n * widest * np.dtype(dtype).itemsize)
+        super().__init__(blocks, rank, dtype, leading_dimension, session, routines, bench)
+        #: Pivots, and the order of a minor that is zero behind them.
+        self._words = np.zeros(widest + 1, np.int32)
+        session = make_session(self._words.nbytes)
+        whole = (sections.interval(0, self._words.size),)
+        self._tellings = []
+        for column in range(blocks.grid[1]):
+            has = tuple([whole if place == (0, column) else ((),) for place in blocks.places])
+            told = Traffic(Moves(has, (whole,) * len(has), self._words.itemsize, (0,)), rank, (1,))
+            self._tellings.append(session.exchange(told, True))
+
+    def _panel_exchange(self, number: int) -> tuple[Traffic, Exchange]:
+        (start, stop), owner = self.bounds[number], self.blocks.owner(number)
+        panel = sections.interval(start, self.blocks.n), sections.interval(start, stop)
+        others = tuple([((), ()) if place == owner else panel for place in self.blocks.places])
+        traffic = Traffic(Moves(self.placed, others, self.itemsize, (1, 0)), self.rank, self.strides)
+        return traffic, self._sessions[number % 2].exchange(traffic, True)
+
+    def _own(self, a: Any, number: int) -> Any:
+        """The columns of a panel that this rank has."""
+        start, stop = self.bounds[number]
+        _, _, c0, c1 = self._local(start, stop)
+        return a[start:, c0:c1]
+
+    def _send(self, a: Any, number: int) -> None:
+        if self.place == self.blocks.owner(number):
+            self._words[-1] = self.routines.factorize(self._own(a, number), self._words)
+            self._exchange(a, number)
+
+    def _exchange(self, a: Any, number: int) -> None:
+        self._panels[number][1].run_into_buffer(self.bench.package.address(a))
+        self._telling(number).run_into_buffer(self._words.ctypes.data)
+
+    def _telling(self, number: int) -> Exchange:
+        return self._tellings[self.blocks.owner(number)[1]]
+
+    def _received(self, a: Any, number: int) -> tuple[Any, np.ndarray]:
+        telling = self._telling(number)
+        if self.place == self.blocks.owner(number):
+            panel = self._own(a, number)
+        else:
+            self._exchange(a, number)
+            traffic, exchange = self._panels[number]
+            panel = self.bench.received(exchange, traffic, self.dtype)
+        words = self.bench.over(telling, telling.buffer, self._words.shape, (1,), "int32").copy()
+        telling.release()
+        try:
+            self._follow(number, words, int(words[-1]))
+        except BaseException:
+            self._end(a, number)
+            raise
+        return panel, words
+
+    def _end(self, a: Any, number: int) -> None:
+        self._panels[number][1].release()

@@ -13,8 +13,9 @@ from planmath.core.collective import sections
 from planmath.core.collective.bench import Bench
 from planmath.core.collective.exchange import Moves, Session, Traffic
 from planmath.distributed.linalg.solver.problem import SolverProblem
-from planmath.distributed.linalg.solver.providers.factors import LU, Cholesky, Factors
-from planmath.distributed.linalg.solver.providers.lookahead import Lookahead
+from planmath.distributed.linalg.solver.providers.device_lookahead import DeviceLookahead
+from planmath.distributed.linalg.solver.providers.factors import LU, Cholesky, Factors, SingularMatrixError
+from planmath.distributed.linalg.solver.providers.lookahead import HostLookahead
 from planmath.distributed.linalg.solver.providers.substitution import Substitution
 
 
@@ -94,23 +95,34 @@ class BlockPhases(Phases):
         )  # fmt: skip
         session = make_session(room)
         super().__init__(problem, session, bench)
-        kind: type[Factors] = Cholesky if problem.structure else LU
-        if kind is LU and bench.space.device_id is not None and blocks.grid[0] == 1:
-            kind = Lookahead
-        self.factors = kind(blocks, rank, problem.dtype, self.leading_dimension, session, routines, bench)
+        given = blocks, rank, problem.dtype, self.leading_dimension, session, routines, bench
+        self.factors: Factors
+        if problem.structure:
+            self.factors = Cholesky(*given)
+        elif blocks.grid[0] > 1:
+            self.factors = LU(*given)
+        elif bench.space.device_id is None:
+            self.factors = HostLookahead(*given, make_session)
+        else:
+            self.factors = DeviceLookahead(*given)
         self.substitution = Substitution(self.factors, problem.b, problem.nrhs, problem.b_strides, problem.x_strides)
 
     def replace(self, matrix: Any) -> None:
-        self.routines.limit(True)
-        try:
-            self.factors.factorize(matrix)
-        finally:
-            self.routines.limit(False)
+        self._together(self.factors.factorize, matrix)
 
     def solve(self, a: Any, b: int, x: int) -> None:
+        self._together(self.substitution.solve, self.matrix(a), b, x)
+
+    def _together(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do something between exchanges, of which the other ranks learn where it fails on this one."""
         self.routines.limit(True)
         try:
-            self.substitution.solve(self.matrix(a), b, x)
+            work(*arguments)
+        except SingularMatrixError:  # on all of them
+            raise
+        except BaseException as error:
+            self.factors.abandon(error)
+            raise
         finally:
             self.routines.limit(False)
 

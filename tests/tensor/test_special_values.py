@@ -142,3 +142,21 @@ def test_operators_of_special_values(operator):
         ]
     for r in results[1:]:
         np.testing.assert_allclose(r, results[0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("conjugated", [False, True])
+def test_no_library_multiplies_by_an_alpha_of_zero(dtype, conjugated):
+    """On some processors OpenBLAS's small products are NaN then, whatever BLAS's rule says."""
+    dtype = "complex64" if conjugated else dtype
+    a, b = np.full((3, 4), np.nan, dtype), np.ones((4, 5), dtype)
+    c = (np.arange(15).reshape(5, 3) * (1 + 1j if conjugated else 1)).astype(dtype).T
+    more = {}
+    if conjugated:
+        more["qualifiers"] = np.array([Operator.OP_IDENTITY] * 2 + [Operator.OP_CONJ], tensor_qualifiers_dtype)
+    for added, expected in ((None, 0), (c, 2 * (c.conj() if conjugated else c))):
+        with BinaryContraction("ij,jk->ik", a, b, c=added, options={"provider": "gemm"}, **more) as contraction:
+            contraction.plan()
+            same(contraction.execute(alpha=0, beta=None if added is None else 2), expected)
+            names = {call.name for call in contraction._executor.programs[contraction._key].calls}
+        assert names <= {"copy", "transformation", "sum"}, names

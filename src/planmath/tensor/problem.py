@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,6 +28,8 @@ WORK_DTYPE = {
     "complex64": "complex64", "complex128": "complex128",
 }  # fmt: skip
 HALF = ("float16", "bfloat16")
+#: What remains of a contraction where alpha is 0: what is added, or nothing.
+ADDEND, ZEROS = "addend", "zeros"
 #: What an operator on a lazy conjugate is on what is in memory.
 CONJUGATED: dict[int, int] = {Operator.OP_IDENTITY: Operator.OP_CONJ, Operator.OP_CONJ: Operator.OP_IDENTITY}
 
@@ -40,6 +42,13 @@ def as_operand(given: Any) -> Any:
 def kept_dtype(dtype: str, space: str) -> str:
     """The dtype in which an execution space keeps intermediate results; cuTENSOR does not convert bfloat16."""
     return dtype if (dtype, space) == ("bfloat16", "cuda") else WORK_DTYPE[dtype]
+
+
+class HasSteps(Protocol):
+    """A tensor whose `steps` tell by how many elements each mode moves."""
+
+    @property
+    def steps(self) -> Mapping[int, int]: ...
 
 
 class Tensor(NamedTuple):
@@ -236,6 +245,11 @@ def result_strides(expression: Expression, steps: Sequence[Mapping[Any, int]], l
         "F": lambda: list(reversed(expression.output)),
     }.get(layout, lambda: best_order(expression.output, steps))()
     return contiguous_strides(shape, tuple(expression.output.index(mode) for mode in order))
+
+
+def by_step(tensor: HasSteps) -> list[int]:
+    """The modes of a tensor, the slowest first."""
+    return sorted(tensor.steps, key=lambda mode: -abs(tensor.steps[mode]))
 
 
 def best_order(output: Sequence[Any], steps: Sequence[Mapping[Any, int]]) -> list[Any]:

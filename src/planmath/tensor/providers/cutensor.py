@@ -14,7 +14,7 @@ from planmath.core.executor import Program
 from planmath.core.provider import Algorithm, Prepared, Provider
 from planmath.native.call import Slot
 from planmath.tensor.enums import ContractionAlgo, ContractionAutotuneMode, Operator
-from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
+from planmath.tensor.problem import ADDEND, WORK_DTYPE, ZEROS, ContractionProblem, Tensor, best_order, by_step
 from planmath.tensor.providers.cutensor_stages import (
     CONTRACTION,
     TRINARY,
@@ -36,8 +36,6 @@ DIRECT = (Operator.OP_IDENTITY, Operator.OP_CONJ)
 ATTRIBUTES = ("autotune_mode", "cache_mode", "incremental_count", "kernel_rank", "gpu_arch")
 #: All three operands at once, by the library's own contraction of three.
 TOGETHER = "abc"
-#: What remains of a contraction where alpha is 0: what is added, or nothing.
-ADDEND, ZEROS = "addend", "zeros"
 
 
 class CuTensorProvider(Provider):
@@ -279,11 +277,6 @@ def own_modes(factors: Sequence[Operand], index: int, result: Operand) -> set[in
     """The modes that no other tensor has, so that they are summed in this one alone."""
     elsewhere = {mode for i, other in enumerate(factors) if i != index for mode in other.steps}
     return set(factors[index].steps) - elsewhere - set(result.steps)
-
-
-def by_step(operand: Operand) -> list[int]:
-    """The modes of a tensor, the slowest first."""
-    return sorted(operand.steps, key=lambda mode: -abs(operand.steps[mode]))
 
 
 def ready(assembly: Assembly, factor: Operand, own: set[int], work: str) -> Operand:

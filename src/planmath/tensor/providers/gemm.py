@@ -18,7 +18,7 @@ from planmath.native.call import Slot
 from planmath.native.forks import load_module
 from planmath.native.threads import Threads, openmp_threads
 from planmath.tensor.enums import ContractionAlgo
-from planmath.tensor.problem import WORK_DTYPE, ContractionProblem, Tensor, best_order
+from planmath.tensor.problem import ADDEND, WORK_DTYPE, ZEROS, ContractionProblem, Tensor, best_order
 from planmath.tensor.providers.program import Builder, Region, Sharing
 from planmath.tensor.providers.strategy import (
     LINE,
@@ -132,6 +132,14 @@ class GemmProvider(Provider):
         builder = build(problem, algorithm)
         program = Program(builder.calls, release_gil=builder.multiplications > SMALL_WORK)
         return Prepared({None: program}, builder.workspace_size)
+
+    def without_product(self, adds: bool) -> Algorithm:
+        """What is left where alpha is 0, with or without what is added.
+
+        BLAS's rule is that factors are not read then, but OpenBLAS's kernels for small products on processors with
+        AVX-512 multiply by that 0 what is infinite.
+        """
+        return Algorithm(self.name, (("only", ADDEND if adds else ZEROS),))
 
 
 def order_of_steps(problem: ContractionProblem, first: tuple[int, int] | None) -> list[Step]:
@@ -362,6 +370,9 @@ def build(problem: ContractionProblem, algorithm: Algorithm) -> Builder:
     operands = [Region(tensor, places[names[i]]) for i, tensor in enumerate(problem.operands)]
     d = Region(problem.d, result)
     c = Region(problem.c, places[addend]) if problem.c is not None and addend else None
+    if only := algorithm.get("only"):
+        builder.scale(c if only == ADDEND else None, d, places["beta"])
+        return builder
     sharing = Sharing(
         LIBRARIES[algorithm.get("product", "blas")][0],
         algorithm.get("threads", 1),

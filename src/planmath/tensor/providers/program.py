@@ -18,7 +18,7 @@ from planmath.bindings.blas import BLAS, INTEGER, LETTER
 from planmath.core.arrays import ITEMSIZE
 from planmath.native.call import Call, Slot
 from planmath.tensor.enums import Operator
-from planmath.tensor.problem import Tensor
+from planmath.tensor.problem import Tensor, by_step
 from planmath.tensor.providers.strategy import (
     LINE,
     Modes,
@@ -41,10 +41,10 @@ Loop = tuple[int, tuple[int, int, int]]
 
 
 class Region(NamedTuple):
-    """Where the elements of a tensor are when a program runs."""
+    """Where the elements of a tensor are when a program runs; an address, if they stay there."""
 
     tensor: Tensor
-    slot: Slot
+    slot: Slot | int
 
 
 class Sharing(NamedTuple):
@@ -161,17 +161,32 @@ class Builder:
         else:
             self._products(regions, strategy, sharing, alpha, beta if parts == 1 else self.zero, parts)
         if parts > 1:
-            self._add(regions["d"], parts, d, beta)
+            self._add(regions["d"], parts, d, self.one, beta)
         elif "d" in strategy.copies:
             self.copy(regions["d"], d)
 
-    def _add(self, source: Region, parts: int, target: Region, beta: Slot | int) -> None:
-        """Put the sum of tensors that follow each other in the target, and `beta` times what was there."""
+    def scale(self, c: Region | None, d: Region, factor: Slot | int) -> None:
+        """d = factor c; 0 where c is None."""
+        if c is None:
+            self.copy(Region(Tensor(self.work, (), ()), self.zero), d)
+            return
+        order = by_step(d.tensor)
+        source = c
+        if (c.tensor.dtype, c.tensor.operator) != (self.work, Operator.OP_IDENTITY):
+            source = self.temporary(order)
+            self.copy(c, source)
+        target = d if d.tensor.dtype == self.work else self.temporary(order)
+        self._add(source, 1, target, factor, self.zero)
+        if target is not d:
+            self.copy(target, d)
+
+    def _add(self, source: Region, parts: int, target: Region, alpha: Slot | int, beta: Slot | int) -> None:
+        """target = alpha (the sum of tensors that follow each other) + beta target."""
         size, steps = ITEMSIZE[self.work], source.tensor.steps
-        loops = [(self.extents[m], (steps[m] * size, 0, step * size)) for m, step in target.tensor.steps.items()]
+        loops = [(self.extents[m], (steps.get(m, 0) * size, 0, step * size)) for m, step in target.tensor.steps.items()]
         result = fused(sorted(loops, key=lambda loop: -abs(loop[1][2])))
         kept = descriptor(result, [(parts, (extent_of(tuple(steps), self.extents) * size, 0, 0))], {})
-        arguments = [kept.ctypes.data, source.slot, self.one, target.slot, self.one, beta]
+        arguments = [kept.ctypes.data, source.slot, self.one, target.slot, alpha, beta]
         self.calls.append(Call(kernels.DIRECT[self.work], arguments, name="sum", keep=(kept, self._numbers)))
 
     def _loops(self, regions: Mapping[str, Region], modes: Iterable[Modes]) -> list[Loop]:

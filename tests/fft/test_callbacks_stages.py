@@ -206,6 +206,22 @@ def test_what_cufft_links_callbacks_into(monkeypatch, possible, given_, shape, o
         assert not callbacks_device._library_stages(problem._replace(aligned=False))
 
 
+@pytest.mark.parametrize(("inplace", "said"), [(False, [False, True]), (True, [False, False])])
+def test_addresses_that_are_said_to_be_aligned(standin, monkeypatch, inplace, said):
+    """Of operands anywhere, and of results of their own or in the operand's place."""
+    plain = problem_of(random_operand("C2C", "float64", (3, 64), (1,)), (1,), inplace=inplace)
+    callbacks = {phase: Callback(phase, "x", "complex128", 0, b"") for phase in ("prolog", "epilog")}
+    problem = plain._replace(aligned=False, **callbacks)
+    assert lines.lines_of(problem).aligned == tuple(said)
+    heard: list[bool] = []
+    monkeypatch.setattr(callback_kernels, "source", lambda callback, capability, aligned: (
+        heard.append(aligned), (f"{callback.element} {callback.phase}", ()))[1])  # fmt: skip
+    provider = callbacks_device.DeviceCallbacks(CuFFTProvider())
+    chosen = next(a for a in provider.algorithms(problem) if a.get("callbacks") == callbacks_device.KERNELS)
+    provider.prepare(problem, chosen)
+    assert heard == said * len(problem.directions)
+
+
 def test_prologs_that_load_into_the_result(standin):
     """Which takes less temporary memory, and is possible where nothing is read from there and nothing follows."""
     operand = random_operand("C2C", "float64", (5, 30), (1,))

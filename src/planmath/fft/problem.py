@@ -70,6 +70,11 @@ class FFTProblem(NamedTuple):
         return self.result_shape if self.kind == "C2R" else self.shape
 
     @property
+    def result_aligned(self) -> bool:
+        """As `aligned` says it of operands: results of their own are."""
+        return self.aligned or not self.inplace
+
+    @property
     def threads(self) -> int:
         return self.execution[1]
 

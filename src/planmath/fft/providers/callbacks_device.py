@@ -152,7 +152,9 @@ def _calls(problem: FFTProblem, tile: Tile, made: Prepared, direction: int) -> l
         )
     if tile.stores is not None:
         target = Slot(workspace, 0 if tile.problem.inplace else rounded(tile.loaded))
-        after = callback_kernels.calls(problem.epilog, tile.stores, Slot(result), target, stream, device_id, scale)
+        after = callback_kernels.calls(
+            problem.epilog, tile.stores, Slot(result), target, stream, device_id, scale, problem.result_aligned
+        )
     places = dict(enumerate([*([source] if tile.problem.inplace else [source, target]), scratch, stream]))
     return [*before, *(call.redirected(places) for call in made.programs[direction].calls), *after]
 

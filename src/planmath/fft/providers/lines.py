@@ -45,8 +45,8 @@ class Lines(NamedTuple):
     """From the slowest axis to the fastest."""
     prolog: Any = None
     epilog: Any = None
-    aligned: bool = True
-    """Whether what is read is at a multiple of the size of its elements."""
+    aligned: tuple[bool, bool] = (True, True)
+    """Whether what is read, and what is written, is at a multiple of the size of its elements."""
 
     @property
     def transforms(self) -> int:
@@ -73,12 +73,11 @@ class Lines(NamedTuple):
 
     def source(self, capability: tuple[int, int]) -> tuple[str, tuple[bytes, ...]]:
         """What stands before a kernel, `load` and `store` among it, and the LTO-IR that has to be linked to it."""
-        sides = ("prolog", self.prolog, self.aligned), ("epilog", self.epilog, True)
-        made = [
-            access(phase, callback, element, capability, aligned)
-            for (phase, callback, aligned), element in zip(sides, self.elements, strict=True)
-        ]
-        texts, pieces = zip(*made, strict=True)
+        sides = zip(("prolog", "epilog"), (self.prolog, self.epilog), self.elements, self.aligned, strict=True)
+        texts, pieces = zip(
+            *(access(phase, callback, element, capability, aligned) for phase, callback, element, aligned in sides),
+            strict=True,
+        )
         return "".join(texts) + SOURCE, pieces[0] + pieces[1]
 
     def launch(
@@ -112,6 +111,5 @@ def lines_of(problem: FFTProblem) -> Lines | None:
     (n, read, written), batch = lengths[0], tuple(problem.batch())
     if len(batch) > MOST_AXES or math.prod(m for m, _, _ in batch) >= MOST:
         return None
-    return Lines(
-        problem.kind, problem.precision, n, (read, written), batch, problem.prolog, problem.epilog, problem.aligned
-    )
+    aligned = problem.aligned, problem.result_aligned
+    return Lines(problem.kind, problem.precision, n, (read, written), batch, problem.prolog, problem.epilog, aligned)

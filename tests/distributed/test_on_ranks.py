@@ -96,7 +96,8 @@ with Redistribute(np.zeros((4, 6)), Slab.X, Slab.Y, options={"provider": sys.arg
 def test_a_rank_that_ends(provider, end, says, tmp_path):
     """The run ends within ten seconds, not at the limit of a wait, and what is printed says which rank it was.
 
-    The launcher says which, or, of one that was killed, the number of the process, which the log has. Of a process that
+    The launcher says which, or, of one that was killed, the number of a process: that one's, which the log has, or,
+    where it looks late (MPICH, on busy machines), that of another which it has ended itself by then. Of a process that
     goes without a word nothing is said.
     """
     program = tmp_path / "program.py"
@@ -105,5 +106,6 @@ def test_a_rank_that_ends(provider, end, says, tmp_path):
     said = done.stdout + done.stderr
     assert done.returncode != 0
     assert time.time() - float(re.search(r"ends at (\S+)", said)[1]) < 10
-    (process,) = re.findall(r"rank 1 of 3 is process (\d+) on", said)
-    assert says is None or re.search(says.format(process), said), said
+    processes = re.findall(r"rank \d of 3 is process (\d+) on", said)
+    assert len(processes) == 3
+    assert says is None or re.search(says.format(f"({'|'.join(processes)})"), said), said

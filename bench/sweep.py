@@ -149,7 +149,8 @@ class Transform:
     def planmath(self, stack: ExitStack) -> Iterator[Contender]:
         from planmath.fft import FFT
 
-        yield from both(lambda: FFT(self.x, axes=self.axes, options={"fft_type": self.kind}), stack)
+        options = {"fft_type": self.kind, "norm": "backward" if self.kind == "C2R" else None}  # as `irfftn` has it
+        yield from both(lambda: FFT(self.x, axes=self.axes, options=options), stack)
 
     def mkl_fft(self, stack: ExitStack) -> Iterator[Contender]:
         from mkl_fft.interfaces import numpy_fft

@@ -214,11 +214,12 @@ def test_addresses_that_are_said_to_be_aligned(standin, monkeypatch, inplace, sa
     problem = plain._replace(aligned=False, **callbacks)
     assert lines.lines_of(problem).aligned == tuple(said)
     heard: list[bool] = []
-    monkeypatch.setattr(callback_kernels, "source", lambda callback, capability, aligned: (
-        heard.append(aligned), (f"{callback.element} {callback.phase}", ()))[1])  # fmt: skip
     provider = callbacks_device.DeviceCallbacks(CuFFTProvider())
     chosen = next(a for a in provider.algorithms(problem) if a.get("callbacks") == callbacks_device.KERNELS)
-    provider.prepare(problem, chosen)
+    with monkeypatch.context() as patch:  # which ends before the stand-in's own
+        patch.setattr(callback_kernels, "source", lambda callback, capability, aligned: (
+            heard.append(aligned), (f"{callback.element} {callback.phase}", ()))[1])  # fmt: skip
+        provider.prepare(problem, chosen)
     assert heard == said * len(problem.directions)
 
 

@@ -27,7 +27,7 @@ SUITES = {
     ),
     "cuda": (
         "cuda_call", "cuda_batch", "cuda_gemm", "cuda_contraction", "cuda_sparse", "cuda_sparse_product",
-        "cuda_generic", "cuda_dense", "cuda_callbacks", "cuda_situations",
+        "cuda_generic", "cuda_dense", "cuda_callbacks", "cuda_interfaces", "cuda_situations",
     ),
 }
 PEERS = "peers"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from bench.comparison import Row, Settings, compare
-from bench.contender import PLANMATH, Contender
+from bench.contender import PLANMATH, Clock, Contender
 from bench.operands import uniform
 from bench.verdict import Outcome, Target, at_most, at_most_of_the_best, faster
 
@@ -50,38 +51,76 @@ def backends(name: str, n: int, settings: Settings) -> Outcome:
     return compare(name, makers, np.fft.fft(x), "complex128", targets, settings, True)
 
 
-def layers(name: str, settings: Settings) -> Outcome:
-    """Forward and backward through layers of product, bias and GELU: the gradient of the first weights."""
+@dataclass(frozen=True)
+class Layers:
+    """A batch through layers of product, bias and GELU, forward and backward: the gradient of the first weights.
+
+    Parameters
+    ----------
+    batch : int
+    dtype, device : str
+    compiled : str or None
+        The mode in which all layers together go through `torch.compile`, if they do.
+    """
+
+    batch: int
+    dtype: str = "float32"
+    device: str = "cpu"
+    compiled: str | None = None
+
+    @cached_property
+    def given(self) -> tuple[Any, list[Any], list[Any]]:
+        import torch
+
+        torch.manual_seed(0)
+        to = {"device": self.device, "dtype": getattr(torch, self.dtype)}
+        weights = [(torch.randn(WIDTH, WIDTH) / WIDTH**0.5).to(**to).requires_grad_() for _ in range(LAYERS)]
+        biases = [torch.zeros(WIDTH, requires_grad=True, **to) for _ in range(LAYERS)]
+        return torch.randn(self.batch, WIDTH).to(**to), weights, biases
+
+    def gradient(self, layer: Any) -> Any:
+        """A function that makes it of all layers, each of which is `layer`."""
+        import torch
+
+        x, weights, biases = self.given
+
+        def forward(y: Any) -> Any:
+            for weight, bias in zip(weights, biases, strict=True):
+                y = layer(y, weight, bias)
+            return y.square().sum()
+
+        whole = torch.compile(forward, fullgraph=True, dynamic=False, mode=self.compiled) if self.compiled else forward
+
+        def gradient() -> Any:
+            for parameter in (*weights, *biases):
+                parameter.grad = None
+            whole(x).backward()
+            return weights[0].grad
+
+        return gradient
+
+
+def layers(name: str, work: Layers, most: float, settings: Settings, clock: Clock | None = None) -> Outcome:
+    """planmath's layers and PyTorch's; of both, where they are compiled, what `torch.compile` makes."""
     import torch
     from torch.nn import functional
 
     from planmath.interfaces.torch import linear
 
-    torch.manual_seed(0)
-    weights = [(torch.randn(WIDTH, WIDTH) / WIDTH**0.5).requires_grad_() for _ in range(LAYERS)]
-    biases = [torch.zeros(WIDTH, requires_grad=True) for _ in range(LAYERS)]
-    x = torch.randn(WIDTH, WIDTH)
+    def usual(x: Any, weight: Any, bias: Any) -> Any:
+        return functional.gelu(functional.linear(x, weight, bias), approximate="tanh")
 
-    def gradient(layer: Any) -> Any:
-        for parameter in (*weights, *biases):
-            parameter.grad = None
-        y = x
-        for weight, bias in zip(weights, biases, strict=True):
-            y = layer(y, weight, bias)
-        y.square().sum().backward()
-        return weights[0].grad
-
-    ways = {
-        PLANMATH: partial(linear, activation="gelu"),
-        "PyTorch": lambda x, w, b: functional.gelu(functional.linear(x, w, b), approximate="tanh"),
-    }
+    ways = {PLANMATH: partial(linear, activation="gelu"), "PyTorch": usual}
 
     def make(library: str, stack: ExitStack) -> Iterator[Contender]:
-        yield Contender(library, "backward()", "gradient(layer)", {"gradient": gradient, "layer": ways[library]})
+        names = {"gradient": work.gradient(ways[library])}
+        yield Contender(library, "backward()", "gradient()", names, clock=clock or Clock())
 
-    targets = [at_most(1, f"{PLANMATH} backward()", "PyTorch backward()")]
-    expected = gradient(ways["PyTorch"]).numpy().copy()
-    return compare(name, {of: partial(make, of) for of in ways}, expected, "float32", targets, settings, True)
+    torch._dynamo.reset()  # what was compiled for other rows
+    targets = [at_most(most, f"{PLANMATH} backward()", "PyTorch backward()")]
+    expected = replace(work, compiled=None).gradient(usual)().detach().clone()
+    expected = expected.numpy() if work.device == "cpu" else expected
+    return compare(name, {of: partial(make, of) for of in ways}, expected, work.dtype, targets, settings, True)
 
 
 def small(name: str, records: bool, settings: Settings) -> Outcome:
@@ -109,7 +148,7 @@ def rows(settings: Settings) -> dict[str, Row]:
     found: dict[str, Row] = {
         f"interfaces/scipy_fft/{n}": partial(backends, f"interfaces/scipy_fft/{n}", n) for n in (8, 256, 1024, 16384)
     }
-    found["interfaces/torch/layers"] = partial(layers, "interfaces/torch/layers")
+    found["interfaces/torch/layers"] = partial(layers, "interfaces/torch/layers", Layers(WIDTH), 1)
     for kind, records in (("8", False), ("8, recorded", True)):
         found[f"interfaces/torch/{kind}"] = partial(small, f"interfaces/torch/{kind}", records)
     return found

@@ -48,3 +48,17 @@ def test_long_arrays_on_a_device(package: str, monkeypatch: pytest.MonkeyPatch) 
         crd[3] = 99
         with pytest.raises(ValueError, match="99"):
             ust.pattern.described(form, t.extents, t._filled())
+
+
+@pytest.mark.parametrize("package", ["numpy", *DEVICE_PACKAGES])
+@pytest.mark.parametrize("form", ["CSR", "CSC", "COO"])
+def test_even_segments(package: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows, columns, and equal rows of a list: where one has much more than the others, they are not."""
+    monkeypatch.setattr(device_pattern, "LONG", 1)
+    for longest, even in ((3, True), (49, True), (200, False)):
+        a = np.zeros((60, 300))
+        a[:, :3] = 1
+        a[30, :longest] = 1
+        t = sparse(a.T.copy() if form == "CSC" else a, getattr(ust.NamedFormats, form), package=package)
+        assert ust.pattern.has_even_segments(t) is even
+    assert ust.pattern.has_even_segments(sparse(np.zeros((3, 4)), getattr(ust.NamedFormats, form), package=package))

@@ -100,17 +100,29 @@ def _contiguous(array: Any) -> np.ndarray:
 
 
 def has_even_segments(tensor: Any) -> bool:
-    """Whether no segment of the last level that has such is much longer than the others; False of a single list."""
+    """Whether no segment of the last level that has such is much longer than the others, or of a list no run."""
     levels = [n for n in range(tensor.num_levels) if tensor.pos(n) is not None]
     if not levels:
         return True
     pos = tensor.pos(levels[-1])
     count = math.prod(pos.shape[:-1]) * (pos.shape[-1] - 1)
     if count < 2:
-        return levels[-1] + 1 < tensor.num_levels and tensor.tensor_format.stored[-1].format is F.RANGE
+        stored = tensor.tensor_format.stored
+        if levels[-1] + 1 < tensor.num_levels and stored[-1].format is F.RANGE:
+            return True
+        return stored[levels[-1]].ordered and _has_short_runs(tensor.crd(levels[-1]))
     pos = pos if device_pattern.is_long(pos) else to_host(pos)
     longest = int((pos[..., 1:] - pos[..., :-1]).max())
     return longest <= EVEN * (math.prod(tensor.crd(levels[-1]).shape) // count) + SHORT
+
+
+def _has_short_runs(crd: Any) -> bool:
+    """Whether no coordinate of an ascending list is there much more often than its range allows in the mean."""
+    crd = crd if device_pattern.is_long(crd) else to_host(crd)
+    if len(crd) == 0:
+        return True
+    most = EVEN * (len(crd) // (int(crd[-1]) - int(crd[0]) + 1)) + SHORT
+    return not bool((crd[most:] == crd[:-most]).any())
 
 
 def loosened(form: TensorFormat, loose: dict[int, tuple[bool, bool]]) -> TensorFormat:

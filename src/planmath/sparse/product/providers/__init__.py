@@ -1,11 +1,13 @@
 """The providers of sparse products, in order of preference."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from planmath.core.provider import Algorithm, Provider
 from planmath.sparse.product.problem import meets_once
 from planmath.sparse.product.providers.cusparse import CusparseProvider
+from planmath.sparse.product.providers.gathering import is_list
 from planmath.sparse.product.providers.generated import GeneratedKernels
 from planmath.sparse.product.providers.mkl import MKLProvider
 from planmath.sparse.product.providers.nests import in_row_order, nest_of
@@ -22,13 +24,16 @@ PROVIDERS: Sequence[Provider] = (
 MANY_COLUMNS = 8
 #: Columns from which on threads of kernels share them.
 FEW_COLUMNS = 4
+#: Entries of a row in the mean up to which kernels are faster than cuSPARSE's where there are fewer columns.
+FEW_ENTRIES = 8
 
 
 def expected(problem: Any, algorithms: list[Algorithm], even: bool = False) -> list[Algorithm]:
     """The algorithms by the speed that is expected where nothing was measured; they come in the order of providers.
 
     On a device kernels for a format are faster than cuSPARSE's where rows are `even`: a matrix of 10^6 rows with 5
-    entries each times a vector takes 26 µs in place of 34 (H200, 2026-11-29).
+    entries each takes 25 µs in place of 35 times a vector, 361 in place of 412 times 32 columns, and 400 in place of
+    457 where it is a list. With 16 entries at random they take 145 in place of 132 times a vector (H200, 2026-12-01).
     """
     if problem.execution[0] == "cuda":
         if problem.kind == "dense" and even and _suits_kernels(problem):
@@ -49,5 +54,7 @@ def _suits_kernels(problem: Any) -> bool:
         return False
     if problem.columns >= FEW_COLUMNS:
         rows = (problem.b.column, problem.c.column) == (1, 1)
-        return rows and meets_once(problem)
+        return rows and (meets_once(problem) or is_list(problem))
+    if is_list(problem) or problem.sparse.nse > FEW_ENTRIES * problem.rows * math.prod(problem.batch):
+        return False
     return nest_of(problem) is not None or in_row_order(problem)

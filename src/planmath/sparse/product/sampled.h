@@ -31,6 +31,9 @@ enum { PM_STEP, PM_COPIED, PM_INNER, PM_LINES, PM_BATCHES, PM_OFFSETS };
 /* Whether a side is copied: to align it where its address is no multiple of PM_LINE, or whatever that is. Vectors that reach over
  * two lines of the cache take a third longer. */
 enum { PM_NOT_COPIED, PM_COPIED_TO_ALIGN, PM_ALWAYS_COPIED };
+/* How many elements ahead lines of b are asked for, where these have at most so many bytes: longer ones the processor sees
+ * coming. */
+enum { PM_AHEAD = 16, PM_SHORT = 512 };
 enum { PM_TILE = 64, PM_LINE = 64 };
 
 typedef struct pm_sampled {

@@ -128,6 +128,10 @@ static void P(copy)(void *work, i64 part, i64 member) {
 #endif
 #define PM_WHOLE_VECTORS(whole, suffix)                                                                                \
     for (; e + P(LANES) <= to; e += P(LANES)) {                                                                        \
+        if (n * (i64)sizeof(T) <= PM_SHORT && e + PM_AHEAD + P(LANES) <= to)                                           \
+            for (int l = 0; l < P(LANES); l++)                                                                         \
+                for (i64 i = 0; i < n; i += PM_LINE / (i64)sizeof(T))                                                  \
+                    __builtin_prefetch(b + column[e + PM_AHEAD + l] * step_b + i);                                     \
         P(vector) sums = PM_SUMS_OF(suffix)(row + e, column + e, a, b, step_a, step_b, whole, n, mask);                \
         if (places)                                                                                                    \
             for (int l = 0; l < P(LANES); l++) PM_PUT(e + l, sums[l])                                                  \
